@@ -1,0 +1,66 @@
+"""Benchmark backbones, hand-crafted features and their fusion on chest radiographs.
+
+What plugin authors and notebook users import. Nothing heavy is imported until it is used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cxrbench.benchmark import run as run
+    from cxrbench.builtin.visual_words import VLAD as VLAD
+    from cxrbench.builtin.visual_words import BagOfWords as BagOfWords
+    from cxrbench.builtin.whole_image import Identity as Identity
+    from cxrbench.errors import CxrbenchError as CxrbenchError
+    from cxrbench.errors import DataError as DataError
+    from cxrbench.errors import UnreadableImage as UnreadableImage
+    from cxrbench.hookspecs import hookimpl as hookimpl
+    from cxrbench.interfaces import Backbone as Backbone
+    from cxrbench.interfaces import Box as Box
+    from cxrbench.interfaces import Cohort as Cohort
+    from cxrbench.interfaces import Dataset as Dataset
+    from cxrbench.interfaces import Encoder as Encoder
+    from cxrbench.interfaces import Exclusion as Exclusion
+    from cxrbench.interfaces import FeatureExtractor as FeatureExtractor
+    from cxrbench.interfaces import FittedEncoder as FittedEncoder
+    from cxrbench.interfaces import Fusion as Fusion
+    from cxrbench.interfaces import LocalFeatures as LocalFeatures
+    from cxrbench.interfaces import Record as Record
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "run": "benchmark",
+    "BagOfWords": "builtin.visual_words",
+    "VLAD": "builtin.visual_words",
+    "Identity": "builtin.whole_image",
+    "CxrbenchError": "errors",
+    "DataError": "errors",
+    "UnreadableImage": "errors",
+    "hookimpl": "hookspecs",
+    "Backbone": "interfaces",
+    "Box": "interfaces",
+    "Cohort": "interfaces",
+    "Dataset": "interfaces",
+    "Encoder": "interfaces",
+    "Exclusion": "interfaces",
+    "FeatureExtractor": "interfaces",
+    "FittedEncoder": "interfaces",
+    "Fusion": "interfaces",
+    "LocalFeatures": "interfaces",
+    "Record": "interfaces",
+}
+
+__all__ = ["__version__", *_HOMES]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'cxrbench' has no attribute {name!r}")
+    return getattr(import_module(f"cxrbench.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

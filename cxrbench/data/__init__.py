@@ -1,0 +1,1 @@
+"""Cohorts, splits, images, and the stores that one decode per image fills."""

@@ -1,0 +1,64 @@
+"""The errors that a user can cause; each says what was expected, what was found and what to do."""
+
+from __future__ import annotations
+
+
+class CxrbenchError(Exception):
+    """Base of every error with a message meant for the user (exit code 2, no traceback).
+
+    Parameters
+    ----------
+    problem : one sentence that names the thing that is wrong.
+    expected, found, fix : what would have been right, what was there instead, what to do about it.
+        Each becomes a line of its own; leave out one only where the problem already says it.
+    """
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        expected: str | None = None,
+        found: str | None = None,
+        fix: str | None = None,
+    ) -> None:
+        lines = [problem]
+        for title, text in (("expected", expected), ("found", found), ("to do", fix)):
+            if text is not None:
+                lines.append(f"  {title}: {text}")
+        super().__init__("\n".join(lines))
+
+
+class RecipeError(CxrbenchError):
+    """A recipe names an unknown part, parameter or value."""
+
+
+class PluginError(CxrbenchError):
+    """A plugin is broken, or does not do what its interface promises."""
+
+
+class SettingsError(CxrbenchError):
+    """An option has a value that cannot work."""
+
+
+class DataError(CxrbenchError):
+    """A folder, table or split cannot be used as a cohort."""
+
+
+class UnreadableImage(CxrbenchError):
+    """One image cannot be decoded; it is excluded with this reason, the cohort goes on."""
+
+
+class CacheError(CxrbenchError):
+    """A cached store is damaged or cannot be written."""
+
+
+class WeightsError(CxrbenchError):
+    """Pretrained weights are missing or do not fit the backbone."""
+
+
+class DeviceError(CxrbenchError):
+    """The device or the Keras backend that was asked for is not there."""
+
+
+class RunError(CxrbenchError):
+    """A run directory cannot be read or written."""

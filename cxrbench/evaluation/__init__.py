@@ -1,0 +1,1 @@
+"""Metrics, uncertainty and the leaderboard."""
