@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
 
 if TYPE_CHECKING:
     import keras
@@ -21,6 +22,22 @@ API_VERSION = 1
 """The version of this file. A plugin module declares ``CXRBENCH_API = 1``."""
 
 Distance = Literal["l2", "hamming"]
+
+
+class Advance(Protocol):
+    """Tells a progress bar that ``steps`` more are done, and a detail worth showing."""
+
+    def __call__(self, steps: int = 1, detail: str = "") -> None: ...
+
+
+class Display(Protocol):
+    """Where long work reports its progress; `cxrbench.reporting.display` has the real ones."""
+
+    def say(self, text: str) -> None:
+        """Show one line that stays."""
+
+    def task(self, description: str, total: int) -> AbstractContextManager[Advance]:
+        """Show a progress bar of ``total`` steps for as long as the context lasts."""
 
 
 @dataclass(frozen=True)
