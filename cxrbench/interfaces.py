@@ -135,11 +135,10 @@ class Part(ABC):
 class Backbone(Part):
     """A CNN without its head: images to a feature map.
 
-    ``channels`` is the C of its map, ``image_size`` the side in pixels that it was designed for,
-    ``freeze_at`` the name of the first layer that trains under the ``finetune`` protocol.
+    ``image_size`` is the side in pixels that it was designed for, ``freeze_at`` the name of the
+    first layer that trains under the ``finetune`` protocol.
     """
 
-    channels: int
     image_size: ClassVar[int]
     freeze_at: ClassVar[str]
 
@@ -180,9 +179,7 @@ class Encoder(ABC):
     fitted: ClassVar[type[FittedEncoder]]
 
     @abstractmethod
-    def fit(
-        self, images: Iterable[np.ndarray], *, distance: Distance, seed: int
-    ) -> FittedEncoder:
+    def fit(self, images: Iterable[np.ndarray], *, distance: Distance, seed: int) -> FittedEncoder:
         """Fit on the vectors (n, d) float32 of the training images, in order.
 
         With ``distance="hamming"`` the vectors hold -1 and +1.
@@ -268,9 +265,9 @@ class Dataset(Part):
         return f"{stat.st_size}:{stat.st_mtime_ns}"
 
     def official_parts(self, cohort: Cohort, folder: Path | None) -> tuple[str, ...] | None:
-        """Each image's published part: ``train``, ``val``, ``test``, ``train_val`` or ``""`` (none).
+        """Each image's published part: ``train``, ``val``, ``test``, ``train_val`` or ``""``.
 
-        ``folder`` is where the lists are, None for the dataset's own place. None when this dataset
-        has no official split.
+        An image in no part has ``""``. ``folder`` is where the lists are, None for the dataset's
+        own place. None when this dataset has no official split.
         """
         return None

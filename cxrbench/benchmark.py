@@ -1,0 +1,245 @@
+"""The only orchestrator: from recipes and data to run directories and their board."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from cxrbench.conditions import run_conditions
+from cxrbench.datasets import describe, find_dataset
+from cxrbench.errors import SettingsError
+from cxrbench.evaluation.leaderboard import Board, as_json, boards
+from cxrbench.experiment import Outcome, fit_and_predict, predict_prior
+from cxrbench.interfaces import Dataset, Display
+from cxrbench.material import Material, gather_material
+from cxrbench.modeling.backend import choose_device, device_scope, release
+from cxrbench.recipe import PRIOR, Recipe, parse_recipe
+from cxrbench.record import record
+from cxrbench.registry import Registry, load_registry
+from cxrbench.reporting.display import SilentDisplay
+from cxrbench.runs import begin, finish, is_complete, read_run, run_path
+from cxrbench.settings import Settings, resolve_settings
+
+# Decoded at this size when no recipe looks at pixels: the prior still needs to know which images
+# can be read, since the board is made of those.
+_SMALLEST_STORE = 32
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A recipe with the settings that it is measured under."""
+
+    recipe: Recipe
+    settings: Settings
+
+    @property
+    def image_size(self) -> int | None:
+        """The side in pixels of what the backbone sees; None without a backbone."""
+        if self.recipe.backbone is None:
+            return None
+        return self.settings.image_size or self.recipe.backbone.image_size
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to measure, where to keep it, and how; `run` documents the fields."""
+
+    recipes: tuple[str, ...]
+    data: str | None
+    runs: Path
+    cache: Path
+    threads: int
+    seeds: tuple[int, ...]
+    force: bool
+    options: Mapping[str, Any]
+
+
+def run(  # noqa: PLR0913 - the public call; every argument but the first is a keyword
+    recipes: str | Sequence[str],
+    *,
+    data: str | Path | None = None,
+    runs: str | Path = "runs",
+    cache: str | Path | None = None,
+    threads: int | None = None,
+    seed: int = 0,
+    seeds: int = 1,
+    force: bool = False,
+    display: Display | None = None,
+    **settings: Any,
+) -> dict[str, Any]:
+    """Build, train and score each recipe on one split, and return the board.
+
+    Parameters
+    ----------
+    recipes : one text such as ``"resnet+orb"``, or several; ``prior`` is added by itself.
+    data : a path, or a dataset's name with options; by default the current folder if it holds a
+        cohort, else ``phantom``.
+    runs : the folder of the run directories.
+    cache : the folder of the stores; by default ``CXRBENCH_CACHE`` or the user's cache folder.
+    threads : threads that read images; by default one for each core.
+    seed, seeds : the first seed, and how many.
+    force : measure again what is complete.
+    display : where progress goes; by default nowhere.
+    **settings : the fields of `cxrbench.settings.Settings`.
+
+    Returns
+    -------
+    What ``cxrbench run --json`` prints: ``{"boards": [{"conditions": …, "rows": [{…}]}], …}``.
+
+    Raises
+    ------
+    CxrbenchError : for everything that the caller can mend.
+    """
+    request = Request(
+        recipes=(recipes,) if isinstance(recipes, str) else tuple(recipes),
+        data=None if data is None else str(data),
+        runs=Path(runs),
+        cache=cache_folder(cache),
+        threads=threads or len(os.sched_getaffinity(0)),
+        seeds=_seeds(seed, seeds),
+        force=force,
+        options=settings,
+    )
+    made = measure(request, display or SilentDisplay())
+    plain: dict[str, Any] = as_json(made, (), per_label=True)
+    return plain
+
+
+def measure(request: Request, display: Display) -> tuple[Board, ...]:
+    """Do what a request asks for; the boards of its runs and no others."""
+    registry = load_registry()
+    dataset = find_dataset(request.data, registry, Path.cwd())
+    display.say(describe(dataset, request.data))
+    plans = make_plans(request.recipes, registry, request.options, dataset)
+    device = choose_device(plans[0].settings.device)
+    material = gather_material(
+        dataset,
+        plans[0].settings,
+        image_sizes={plan.image_size for plan in plans if plan.image_size} or {_SMALLEST_STORE},
+        extractors={feature.extractor for plan in plans for feature in plan.recipe.features},
+        cache=request.cache,
+        threads=request.threads,
+        display=display,
+    )
+    paths = []
+    for plan in plans:
+        for seed in request.seeds[:1] if plan.recipe.is_prior else request.seeds:
+            with device_scope(device):
+                paths.append(_run_one(plan, seed, material, request, device, display))
+            release()
+    return boards(read_run(path) for path in paths)
+
+
+def make_plans(
+    recipes: Sequence[str], registry: Registry, options: Mapping[str, Any], dataset: Dataset
+) -> tuple[Plan, ...]:
+    """Each recipe once, ``prior`` last, with its settings; a wrong one stops all of them."""
+    if not recipes:
+        raise SettingsError("no recipe was given", expected="at least one, such as resnet+orb")
+    parsed = [parse_recipe(text, registry) for text in (*recipes, PRIOR)]
+    unique = {recipe.text: recipe for recipe in parsed if not recipe.is_prior}
+    unique[PRIOR] = parsed[-1]
+    plans = []
+    for recipe in unique.values():
+        # Without a backbone nothing but the head trains, whatever the protocol is called.
+        alone = {"protocol": "probe"} if recipe.backbone is None else {}
+        settings = resolve_settings({**options, **alone}, dataset.defaults)
+        plans.append(Plan(recipe, settings))
+    _check_weights(plans)
+    return tuple(plans)
+
+
+def cache_folder(given: str | Path | None) -> Path:
+    """``given``, else ``CXRBENCH_CACHE``, else the user's cache folder."""
+    from platformdirs import user_cache_dir
+
+    chosen = given or os.environ.get("CXRBENCH_CACHE") or user_cache_dir("cxrbench")
+    return Path(chosen).expanduser()
+
+
+def _seeds(first: int, count: int) -> tuple[int, ...]:
+    if first < 0 or count < 1:
+        raise SettingsError(
+            "the seeds cannot work",
+            expected="--seed from 0 up, --seeds from 1 up",
+            found=f"--seed {first} --seeds {count}",
+        )
+    return tuple(range(first, first + count))
+
+
+def _check_weights(plans: Sequence[Plan]) -> None:
+    named = {plan.recipe.backbone.name for plan in plans if plan.recipe.backbone is not None}
+    for text in plans[0].settings.weights:
+        backbone, equals, value = text.partition("=")
+        if equals and backbone not in named:
+            raise SettingsError(
+                f"--weights {text} names a backbone that no recipe uses",
+                expected=" or ".join(sorted(named)) or "a recipe with a backbone",
+                found=repr(backbone),
+            )
+        value = value if equals else text
+        if value not in ("imagenet", "none") and not Path(value).expanduser().is_file():
+            raise SettingsError(
+                f"--weights {text}: there is no such file",
+                expected="imagenet, none, FILE or BACKBONE=FILE",
+                found=repr(value),
+            )
+
+
+def _run_one(
+    plan: Plan,
+    seed: int,
+    material: Material,
+    request: Request,
+    device: str,
+    display: Display,
+) -> Path:
+    conditions = run_conditions(plan.recipe, plan.settings, seed, material, device)
+    path = run_path(
+        request.runs,
+        dataset=material.dataset.name,
+        recipe=plan.recipe.text,
+        protocol=conditions["protocol"],
+        seed=seed,
+        key=conditions["run_key"],
+    )
+    request.runs.mkdir(parents=True, exist_ok=True)
+    with FileLock(request.runs / f".{path.name}.lock"):
+        if is_complete(path) and not request.force:
+            display.say(f"{plan.recipe.text} (seed {seed}): complete already, used as it is")
+            return path
+        display.say(f"{plan.recipe.text} (seed {seed}) in {path}")
+        info = {**conditions, "started": _now()}
+        begin(path, info)
+        outcome = _outcome(plan, seed, material, request.cache, display)
+        record(outcome, material, path)
+        finish(path, {**info, "finished": _now(), **_cost(outcome)})
+    return path
+
+
+def _outcome(plan: Plan, seed: int, material: Material, cache: Path, display: Display) -> Outcome:
+    if plan.recipe.is_prior:
+        return predict_prior(material)
+    return fit_and_predict(plan.recipe, plan.settings, seed, material, cache=cache, display=display)
+
+
+def _cost(outcome: Outcome) -> dict[str, Any]:
+    training = outcome.training
+    return {
+        "parameters": outcome.parameters,
+        "trainable_parameters": outcome.trainable_parameters,
+        "best_epoch": None if training is None else training.best_epoch,
+        "train_seconds": None if training is None else training.seconds,
+        "images_per_second": None if training is None else training.images_per_second,
+        "seconds": dict(outcome.seconds),
+    }
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,138 @@
+"""The dataset ``nih``: NIH ChestX-ray14 from a folder with its images and its label table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from cxrbench import Cohort, DataError, Dataset, hookimpl
+
+if TYPE_CHECKING:
+    from cxrbench.builtin._nih_table import Table
+
+CXRBENCH_API = 1
+
+
+@dataclass(frozen=True)
+class NIH(Dataset):
+    """NIH ChestX-ray14, whole or any part of it, in its published layout.
+
+    ``path`` is a folder with ``Ground_Truth.csv``, ``Data_Entry_2017_v2020.csv`` or
+    ``Data_Entry_2017.csv`` (also ``.gz``) and the images in ``xray_images/``, ``images/``,
+    ``images_001/images/`` to ``images_012/images/``, or beside the table. Images are matched by
+    name without extension, which is also their ``image_id``. ``BBox_List_2017.csv`` is read where
+    it is there.
+    """
+
+    name: ClassVar[str] = "nih"
+    aliases: ClassVar[tuple[str, ...]] = ("chestxray14",)
+    citation: ClassVar[str] = (
+        "Wang X, Peng Y, Lu L, Lu Z, Bagheri M, Summers RM. ChestX-ray8: Hospital-scale Chest "
+        "X-ray Database and Benchmarks on Weakly-Supervised Classification and Localization of "
+        "Common Thorax Diseases. CVPR 2017. doi:10.1109/CVPR.2017.369"
+    )
+
+    path: str = ""
+
+    @classmethod
+    def recognise(cls, path: Path) -> NIH | None:
+        """This dataset, if the folder has NIH's table by one of its names; nothing is read."""
+        from cxrbench.builtin._nih_table import find_table
+
+        return cls(path=str(path)) if path.is_dir() and find_table(path) else None
+
+    def load(self) -> Cohort:
+        """Read the table and find the images.
+
+        Raises
+        ------
+        DataError : the folder, the table or the images are missing or cannot be used.
+        """
+        from cxrbench.builtin._nih_images import find_images, match_images
+        from cxrbench.builtin._nih_lists import read_boxes
+        from cxrbench.builtin._nih_table import LABEL_NAMES, NO_FINDING, read_table
+
+        root = self._root()
+        table_path = _table_path(root)
+        table = read_table(table_path)
+        match = match_images(table.file_names, table.image_ids, find_images(root))
+        rows = match.rows
+        image_ids = tuple(table.image_ids[row] for row in rows)
+        return Cohort(
+            name=self.name,
+            label_names=LABEL_NAMES,
+            image_ids=image_ids,
+            patient_ids=tuple(table.patient_ids[row] for row in rows),
+            labels=table.labels[list(rows)],
+            ages=table.ages[list(rows)],
+            sexes=tuple(table.sexes[row] for row in rows),
+            views=tuple(table.views[row] for row in rows),
+            sources=match.paths,
+            no_finding=NO_FINDING,
+            boxes=read_boxes(root, frozenset(image_ids)),
+            excluded=match.excluded,
+            notes=_notes(root, table_path, table) + match.notes,
+        )
+
+    def official_parts(self, cohort: Cohort, folder: Path | None) -> tuple[str, ...]:
+        """NIH's lists, ``train_val_list.txt`` and ``test_list.txt``, plain or ``.gz``.
+
+        They are read from ``folder``, or from beside the table where it is None.
+
+        Raises
+        ------
+        DataError : a list is missing or does not fit the cohort.
+        """
+        from cxrbench.builtin._nih_lists import read_parts
+
+        where = self._root() if folder is None else folder.expanduser()
+        return read_parts(cohort.image_ids, where)
+
+    def _root(self) -> Path:
+        if not self.path:
+            raise DataError(
+                "The dataset 'nih' was not told where it is.",
+                expected="the folder with NIH's table and images",
+                found="no path",
+                fix="--data nih:path=DIR, or simply --data DIR",
+            )
+        root = Path(self.path).expanduser().absolute()
+        if not root.is_dir():
+            raise DataError(
+                f"{root} is not a folder.",
+                expected="the folder with NIH's table and images",
+                found="a file" if root.exists() else "nothing there",
+                fix="check the path; the folder holds the table, it is not the table",
+            )
+        return root
+
+
+def _table_path(root: Path) -> Path:
+    from cxrbench.builtin._nih_table import TABLE_NAMES, find_table
+
+    path = find_table(root)
+    if path is None:
+        tables = sorted(entry.name for entry in root.glob("*.[cC][sS][vV]*"))
+        raise DataError(
+            f"{root} has no label table of NIH's.",
+            expected=f"{', '.join(TABLE_NAMES)} (or one of them with .gz)",
+            found=", ".join(tables[:5]) or "no CSV file",
+            fix="download Data_Entry_2017_v2020.csv, or rename your table to Ground_Truth.csv",
+        )
+    return path
+
+
+def _notes(root: Path, used: Path, table: Table) -> tuple[str, ...]:
+    from cxrbench.builtin._nih_table import TABLE_NAMES
+
+    others = [name for name in TABLE_NAMES if name != used.name and (root / name).exists()]
+    if not others:
+        return table.notes
+    return (f"used {used.name}; {', '.join(others)} is there too", *table.notes)
+
+
+@hookimpl
+def cxrbench_datasets() -> list[type[Dataset]]:
+    """The one dataset of this module."""
+    return [NIH]

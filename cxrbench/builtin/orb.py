@@ -1,0 +1,136 @@
+"""ORB: oriented FAST keypoints with rotated BRIEF descriptors, 256 bits each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from cxrbench import (
+    VLAD,
+    BagOfWords,
+    CxrbenchError,
+    Encoder,
+    FeatureExtractor,
+    LocalFeatures,
+    Record,
+    hookimpl,
+)
+
+if TYPE_CHECKING:
+    import cv2
+    import numpy as np
+
+CXRBENCH_API = 1
+
+# What OpenCV can take: zero levels or a patch of one pixel end the whole process.
+_RANGES: dict[str, tuple[float, float]] = {
+    "image_size": (32, 4096),
+    "nfeatures": (1, 20_000),
+    "fast_threshold": (1, 254),
+    "scale_factor": (1.01, 4.0),
+    "nlevels": (1, 32),
+    "patch_size": (5, 255),
+}
+
+
+@dataclass(frozen=True)
+class ORB(FeatureExtractor):
+    """ORB by OpenCV, compared by Hamming distance.
+
+    Parameters
+    ----------
+    image_size : side in pixels of the image that keypoints are sought in.
+    nfeatures : most keypoints of one image; the strongest are kept.
+    fast_threshold : how much darker or brighter a corner's circle must be, in grey levels.
+    scale_factor, nlevels : the pyramid: each of its levels is smaller by this factor.
+    patch_size : side in pixels of what a descriptor sees; also the border without keypoints.
+    clahe : whether local contrast is equalised before detection.
+
+    References
+    ----------
+    Rublee, Rabaud, Konolige and Bradski, ORB: an efficient alternative to SIFT or SURF, ICCV 2011.
+    """
+
+    name = "orb"
+    encodings: ClassVar[Mapping[str, type[Encoder]]] = {"bow": BagOfWords, "vlad": VLAD}
+    distance = "hamming"
+
+    image_size: int = 512
+    nfeatures: int = 500
+    # Measured on 640 NIH films (benchmarks/feature_baseline.py: keypoints of the film at the 5th
+    # percentile and in the median, macro AUROC of a bag of words over five folds):
+    #   threshold 20, OpenCV's own:  25, 188, 0.613      with CLAHE 455, 500, 0.589
+    #   threshold 10:               318, 500, 0.604      threshold 5: 500, 500, 0.611
+    #   threshold  7:               500, 500, 0.624
+    # Folds differ by 0.03, so what decides is that no film goes nearly without keypoints.
+    fast_threshold: int = 7
+    scale_factor: float = 1.2
+    nlevels: int = 8
+    patch_size: int = 31
+    clahe: bool = False
+
+    def __post_init__(self) -> None:
+        for field, (low, high) in _RANGES.items():
+            value = getattr(self, field)
+            if not low <= value <= high:
+                raise CxrbenchError(
+                    f"{self.name}: {field} is out of range",
+                    expected=f"a value from {low:g} to {high:g}",
+                    found=str(value),
+                    fix=f"write for example {self.name}:{field}={getattr(type(self), field)}",
+                )
+
+    def extract(self, image: np.ndarray | None, record: Record) -> LocalFeatures:
+        """Keypoints of one image, strongest first.
+
+        Parameters
+        ----------
+        image : (H, W) uint8 grey.
+        record : not used.
+
+        Returns
+        -------
+        Descriptors (n, 32) uint8 and keypoints (n, 4) float32, n from 0 to ``nfeatures``.
+        """
+        import cv2
+        import numpy as np
+
+        assert image is not None, "an extractor with an image_size is given an image"
+        levels = self._levels(min(image.shape))
+        found: tuple[cv2.KeyPoint, ...] = ()
+        if levels:
+            if self.clahe:
+                image = cv2.createCLAHE(clipLimit=2.0, tileGridSize=(8, 8)).apply(image)
+            found, descriptors = self._detector(levels).detectAndCompute(image, None)
+        if not found:
+            return LocalFeatures(np.zeros((0, 32), np.uint8), np.zeros((0, 4), np.float32))
+        table = np.array(
+            [(-k.response, k.pt[1], k.pt[0], k.size, k.angle) for k in found], np.float32
+        )
+        order = np.lexsort(table.T[::-1])[: self.nfeatures]
+        return LocalFeatures(descriptors[order], table[order][:, [2, 1, 3, 4]])
+
+    def _levels(self, side: int) -> int:
+        # OpenCV fails on a level of no pixels; one that is all border has no keypoints anyway.
+        sizes = (side / self.scale_factor**level for level in range(self.nlevels))
+        return sum(size > 2 * self.patch_size for size in sizes)
+
+    def _detector(self, levels: int) -> cv2.ORB:
+        # Made for each image (0.4 µs): a detector shared by threads would be state.
+        import cv2
+
+        return cv2.ORB_create(
+            nfeatures=self.nfeatures,
+            scaleFactor=self.scale_factor,
+            nlevels=levels,
+            edgeThreshold=self.patch_size,
+            patchSize=self.patch_size,
+            fastThreshold=self.fast_threshold,
+        )
+
+
+@hookimpl
+def cxrbench_feature_extractors() -> list[type[FeatureExtractor]]:
+    """ORB alone."""
+    return [ORB]

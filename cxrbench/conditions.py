@@ -1,0 +1,115 @@
+"""Everything that a score depends on, as plain values, and the keys made of it."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from cxrbench import __version__
+from cxrbench.data.splits import PARTS
+from cxrbench.material import Material
+from cxrbench.modeling.backend import hardware, load_keras
+from cxrbench.recipe import Recipe
+from cxrbench.runs import digest_of, file_digest
+from cxrbench.settings import Settings
+
+# Settings that say how training goes: the prior has none of them.
+_TRAINING = ("protocol", "epochs", "batch_size", "learning_rate", "patience")
+_BACKBONE = ("weights", "image_size")
+_LIBRARIES = (
+    "keras",
+    "numpy",
+    "scikit-learn",
+    "scipy",
+    "opencv-contrib-python-headless",
+    "pandas",
+)
+_BACKEND_LIBRARY = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}
+
+
+def run_conditions(
+    recipe: Recipe, settings: Settings, seed: int, material: Material, device: str
+) -> dict[str, Any]:
+    """The conditions of one run, with its ``run_key``, ``row_key`` and ``board_key``.
+
+    Runs with one ``row_key`` differ in nothing but the seed; a run is found again by its
+    ``run_key``.
+    """
+    shaping = _shaping(recipe, settings, material, device)
+    return {
+        "run_key": digest_of({**shaping, "seed": seed}),
+        "row_key": digest_of(shaping),
+        "board_key": material.board_key,
+        "seed": seed,
+        **shaping,
+        "dataset_options": _plain(asdict(material.dataset)),  # type: ignore[call-overload]
+        "citation": material.dataset.citation,
+        "labels": list(material.cohort.label_names),
+        "labels_counted": [
+            name
+            for name, counts in zip(material.cohort.label_names, material.counted, strict=True)
+            if counts
+        ],
+        **{f"{part}_images": len(material.rows(part)) for part in PARTS},
+        **{f"{part}_patients": len(set(material.patients(part))) for part in PARTS},
+        "excluded": len(material.cohort.excluded) + len(material.prepared.excluded),
+        "versions": _versions(),
+        "hardware": hardware("gpu" if device == "gpu" else "cpu"),
+    }
+
+
+def _shaping(recipe: Recipe, settings: Settings, material: Material, device: str) -> dict[str, Any]:
+    told = settings.as_dict()
+    left_out = {"device", *(() if recipe.backbone else _BACKBONE)}
+    if recipe.is_prior:
+        left_out |= set(_TRAINING)
+    return {
+        "recipe": recipe.text,
+        **_backbone_conditions(recipe, settings),
+        "protocol": "none" if recipe.is_prior else settings.protocol,
+        "settings": {name: value for name, value in told.items() if name not in left_out},
+        "dataset": material.dataset.name,
+        "fingerprint": material.fingerprint,
+        "split": settings.split.partition(":")[0],
+        "split_seed": material.split.seed,
+        "split_hash": material.split.hash,
+        "backend": "none" if recipe.is_prior else load_keras().backend.backend(),
+        "device": "none" if recipe.is_prior else device,
+        "precision": "none" if recipe.is_prior else load_keras().config.dtype_policy().name,
+        "version": __version__,
+    }
+
+
+def _backbone_conditions(recipe: Recipe, settings: Settings) -> dict[str, Any]:
+    """Which weights the backbone starts from, which layers train, and the image's side."""
+    if recipe.backbone is None:
+        trains = "nothing" if recipe.is_prior else "head"
+        return {"weights": "none", "weights_sha256": None, "image_size": None, "trains": trains}
+    weights = settings.weights_for(recipe.backbone.name)
+    path = None if weights in (None, "imagenet") else Path(str(weights)).expanduser()
+    if settings.protocol == "probe":
+        trains = "head"
+    else:
+        trains = "all" if weights is None else f"from {recipe.backbone.freeze_at}"
+    return {
+        "weights": weights or "none" if path is None else path.name,
+        "weights_sha256": None if path is None else file_digest(path),
+        "image_size": settings.image_size or recipe.backbone.image_size,
+        "trains": trains,
+    }
+
+
+def _versions() -> dict[str, str]:
+    backend = _BACKEND_LIBRARY[load_keras().backend.backend()]
+    return {
+        "python": platform.python_version(),
+        **{name: version(name) for name in (*_LIBRARIES, backend)},
+    }
+
+
+def _plain(options: dict[str, Any]) -> dict[str, Any]:
+    # Where the data lie is no condition: the fingerprint says what they are.
+    return {name: value for name, value in options.items() if name != "path"}

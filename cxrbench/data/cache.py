@@ -1,0 +1,121 @@
+"""What every store in the cache folder needs: keys, locks, whole writes, errors in plain words."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cxrbench.errors import CacheError
+
+if TYPE_CHECKING:
+    from cxrbench.interfaces import Display
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def canonical(value: object) -> str:
+    """JSON text that is the same for the same value, whatever the order of its keys."""
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+
+
+def key_of(about: Mapping[str, Any]) -> str:
+    """The name of the folder for what ``about`` describes: 32 hex digits of its SHA-256."""
+    return hashlib.sha256(canonical(about).encode()).hexdigest()[:32]
+
+
+def append(descriptor: int, data: bytes | memoryview) -> None:
+    """Write all of ``data``; a nearly full disk takes part of it and says so only next time."""
+    view = memoryview(data)
+    while view.nbytes:
+        view = view[os.write(descriptor, view) :]
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file so that it is there with all of ``data``, or not at all."""
+    partial = path.with_name(path.name + ".tmp")
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+    try:
+        append(descriptor, data)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    os.replace(partial, path)
+    _sync_folder(path.parent)
+
+
+@contextmanager
+def locked(folders: Sequence[Path], display: Display) -> Iterator[None]:
+    """Hold the lock of each folder; say so while another process has one.
+
+    The locks are taken in one order everywhere, so that two processes never wait for each other.
+    """
+    with ExitStack() as held:
+        for folder in sorted(folders):
+            _hold(folder, held, display)
+        yield
+
+
+@contextmanager
+def writing(folder: Path, needed: int) -> Iterator[None]:
+    """Turn failures to write into a `CacheError` that says how much was needed and where."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise _no_room(folder, needed) from error
+        raise CacheError(
+            f"cannot write to the cache in {folder}",
+            found=error.strerror or str(error),
+            fix="choose another folder with --cache or CXRBENCH_CACHE",
+        ) from error
+
+
+def require_room(folder: Path, needed: int) -> None:
+    """Raise `CacheError` unless ``needed`` bytes are free where ``folder`` is or will be."""
+    if needed > shutil.disk_usage(_existing(folder)).free:
+        raise _no_room(folder, needed)
+
+
+def _no_room(folder: Path, needed: int) -> CacheError:
+    free = shutil.disk_usage(_existing(folder)).free
+    return CacheError(
+        f"not enough room for the cache in {folder}",
+        expected=f"{_megabytes(needed)} free, at least",
+        found=f"{_megabytes(free)} free",
+        fix="make room (cxrbench cache clear), or choose another folder with --cache",
+    )
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB"
+
+
+def _existing(folder: Path) -> Path:
+    return next(place for place in (folder, *folder.absolute().parents) if place.exists())
+
+
+def _hold(folder: Path, held: ExitStack, display: Display) -> None:
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(folder.with_name(folder.name + ".lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        display.say(f"waiting for another process that prepares {folder}")
+        lock.acquire()
+    held.callback(lock.release)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

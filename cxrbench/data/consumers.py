@@ -1,0 +1,124 @@
+"""Who wants something of each image: one consumer for each store that a preparation needs."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cxrbench.data.cache import canonical
+from cxrbench.data.journal import ImageFacts
+from cxrbench.data.stores import FORMAT, StoreSpec
+from cxrbench.errors import PluginError, UnreadableImage
+
+if TYPE_CHECKING:
+    from cxrbench.data.image_pass import Preparation, PreparedImage
+    from cxrbench.data.store_writer import StoreWriter
+    from cxrbench.interfaces import Cohort, Dataset, FeatureExtractor
+
+
+@dataclass(frozen=True, eq=False)
+class Consumer:
+    """One store and what it takes of an image: pixels of a size, or an extractor's features."""
+
+    spec: StoreSpec
+    size: int | None = None
+    extractor: FeatureExtractor | None = None
+
+    def add(self, image: PreparedImage, writer: StoreWriter) -> None:
+        """Append the next row to the store."""
+        facts = ImageFacts(image.digest, *image.shape, image.reason)
+        if self.size is not None:
+            empty = np.zeros((self.size, self.size), np.uint8)
+            writer.append(facts, (image.pixels.get(self.size, empty),), {})
+        elif self.extractor is not None:
+            self._add_features(facts, image, writer)
+        else:
+            writer.append(facts, (), {})
+
+    def _add_features(self, facts: ImageFacts, image: PreparedImage, writer: StoreWriter) -> None:
+        assert self.extractor is not None
+        found = image.features.get(self.extractor)
+        if found is None:
+            writer.append(replace(facts, count=0), (), {})
+            return
+        layout = {
+            "width": found.descriptors.shape[1],
+            "dtype": found.descriptors.dtype.name,
+            "keypoints": found.keypoints is not None,
+        }
+        if writer.layout and dict(writer.layout) != layout:
+            raise PluginError(
+                f"feature extractor {self.extractor.name!r} changes its features between images",
+                expected=f"{canonical(writer.layout)} as for the images before",
+                found=canonical(layout),
+            )
+        points = () if found.keypoints is None else (found.keypoints,)
+        count = len(found.descriptors)
+        writer.append(replace(facts, count=count), (found.descriptors, *points), layout)
+
+
+def consumers_of(dataset: Dataset, cohort: Cohort, wanted: Preparation) -> list[Consumer]:
+    """The stores that a preparation of this cohort needs; their keys cover all that shapes them."""
+    import cv2
+
+    rows = len(cohort)
+    about = {
+        "format": FORMAT,
+        "dataset": dataset.name,
+        "images": rows,
+        "signatures": _signatures(dataset, cohort),
+        "max_pixels": wanted.max_pixels,
+    }
+    if not wanted.image_sizes and not wanted.extractors:
+        # Which images can be used is a question of its own: the image-blind prior asks it.
+        return [Consumer(StoreSpec("images", about, rows, ()))]
+    about |= {"fit": wanted.fit, "clahe": wanted.clahe, "opencv": cv2.__version__}
+    pixels = [
+        Consumer(
+            StoreSpec("pixels", {**about, "image_size": s}, rows, ("pixels.bin",), s * s), size=s
+        )
+        for s in dict.fromkeys(wanted.image_sizes)
+    ]
+    features = [
+        Consumer(
+            StoreSpec(
+                "features",
+                {**about, "extractor": _identity(e)},
+                rows,
+                ("descriptors.bin", "keypoints.bin"),
+            ),
+            extractor=e,
+        )
+        for e in dict.fromkeys(wanted.extractors)
+    ]
+    return pixels + features
+
+
+def _identity(extractor: FeatureExtractor) -> dict[str, Any]:
+    """What an extractor's results depend on: its class, its code, its parameters."""
+    home = sys.modules[type(extractor).__module__]
+    code = getattr(home, "__file__", None)
+    return {
+        "name": extractor.name,
+        "class": f"{home.__name__}.{type(extractor).__qualname__}",
+        # So that an author who edits ``extract`` does not get yesterday's features.
+        "code": hashlib.sha256(Path(code).read_bytes()).hexdigest() if code else None,
+        "image_size": extractor.image_size,
+        "parameters": asdict(extractor),  # type: ignore[call-overload]
+    }
+
+
+def _signatures(dataset: Dataset, cohort: Cohort) -> str:
+    told = hashlib.sha256()
+    for image_id, source in zip(cohort.image_ids, cohort.sources, strict=True):
+        try:
+            signature = dataset.signature(source)
+        except (OSError, UnreadableImage):
+            signature = "cannot be read"
+        told.update(canonical([image_id, signature]).encode())
+    return told.hexdigest()

@@ -1,0 +1,208 @@
+"""One image, decoded once, for everyone who wants something of it; many images, in order."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+from cxrbench.data.images import Fit, check_size, clahe, decode, fit_image, to_grey8
+from cxrbench.errors import PluginError, UnreadableImage
+from cxrbench.interfaces import LocalFeatures
+
+if TYPE_CHECKING:
+    from cxrbench.interfaces import Cohort, Dataset, FeatureExtractor
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+# Enough that no thread waits for a slow image before it in the order; bounds the memory.
+_AHEAD_PER_THREAD = 4
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What is wanted of each image, and what shapes its pixels on the way.
+
+    ``image_sizes`` are the sides in pixels that backbones want. CLAHE, if asked for, is applied to
+    the whole image before it is fitted. More than ``max_pixels`` in an image excludes it.
+    """
+
+    image_sizes: tuple[int, ...] = ()
+    extractors: tuple[FeatureExtractor, ...] = ()
+    fit: Fit = "stretch"
+    clahe: bool = False
+    max_pixels: int = 100_000_000
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedImage:
+    """One image: SHA-256 of its source (``""`` if it cannot be read), size, and what was wanted.
+
+    ``shape`` is (height, width) of the original, (0, 0) for an image that is left out; ``reason``
+    says why it is.
+    """
+
+    digest: str
+    shape: tuple[int, int] = (0, 0)
+    reason: str | None = None
+    pixels: Mapping[int, np.ndarray] = field(default_factory=dict)
+    features: Mapping[FeatureExtractor, LocalFeatures] = field(default_factory=dict)
+
+
+def prepare_image(dataset: Dataset, cohort: Cohort, row: int, wanted: Preparation) -> PreparedImage:
+    """Read and decode one image and make what is wanted of it.
+
+    Raises
+    ------
+    PluginError
+        The dataset or an extractor failed, or returned what its interface does not allow.
+    """
+    image_id = cohort.image_ids[row]
+    digest = ""
+    try:
+        source = _read(dataset, cohort.sources[row], image_id, wanted.max_pixels)
+        digest = _digest(source)
+        grey = _grey(source, wanted.max_pixels)
+    except UnreadableImage as error:
+        return PreparedImage(digest, reason=str(error).splitlines()[0])
+    except OSError as error:
+        # Without the path, so that images with the same trouble share a reason.
+        return PreparedImage(digest, reason=f"cannot be read: {error.strerror or error}")
+    enhanced = clahe(grey) if wanted.clahe else grey
+    sizes = {e.image_size for e in wanted.extractors if e.image_size is not None}
+    fitted = {s: fit_image(enhanced, s, wanted.fit) for s in {*wanted.image_sizes, *sizes}}
+    features = {
+        extractor: _extract(
+            extractor,
+            None if extractor.image_size is None else fitted[extractor.image_size],
+            cohort,
+            row,
+        )
+        for extractor in wanted.extractors
+    }
+    pixels = {size: fitted[size] for size in wanted.image_sizes}
+    return PreparedImage(digest, grey.shape, pixels=pixels, features=features)
+
+
+def in_order(
+    work: Callable[[Item], Result], items: Iterable[Item], threads: int
+) -> Generator[Result, None, None]:
+    """Results of ``work`` in the order of the items, a bounded number of them ahead."""
+    ahead: deque[Future[Result]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            for item in items:
+                ahead.append(pool.submit(work, item))
+                if len(ahead) > threads * _AHEAD_PER_THREAD:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+        finally:
+            for future in ahead:
+                future.cancel()
+
+
+@contextmanager
+def quiet_single_threaded_libraries() -> Iterator[None]:
+    """OpenCV with one thread per call, since images run side by side; no warnings of Pillow's."""
+    import cv2
+
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"PIL(\.|$)")
+            yield
+    finally:
+        cv2.setNumThreads(threads)
+
+
+def _read(dataset: Dataset, source: str, image_id: str, max_pixels: int) -> bytes | np.ndarray:
+    try:
+        found = dataset.read(source, max_pixels=max_pixels)
+    except (UnreadableImage, OSError, PluginError):
+        raise
+    except Exception as error:
+        raise PluginError(
+            f"dataset {dataset.name!r} failed to read image {image_id!r}",
+            found=f"{type(error).__name__}: {error}",
+            fix="raise UnreadableImage for an image that is to be left out",
+        ) from error
+    grey = (
+        isinstance(found, np.ndarray) and found.ndim == 2 and found.dtype in (np.uint8, np.uint16)
+    )
+    if isinstance(found, bytes) or grey:
+        return found
+    raise PluginError(
+        f"dataset {dataset.name!r} read image {image_id!r} as something else than an image",
+        expected="bytes of an encoded file, or an array (H, W) uint8 or uint16",
+        found=_described(found),
+    )
+
+
+def _digest(source: bytes | np.ndarray) -> str:
+    if isinstance(source, bytes):
+        return hashlib.sha256(source).hexdigest()
+    told = hashlib.sha256(f"{source.dtype.str} {source.shape} ".encode())
+    told.update(np.ascontiguousarray(source).data)
+    return told.hexdigest()
+
+
+def _grey(source: bytes | np.ndarray, max_pixels: int) -> np.ndarray:
+    if isinstance(source, bytes):
+        return decode(source, max_pixels=max_pixels)
+    check_size(source.shape[1], source.shape[0], max_pixels)
+    return to_grey8(source)
+
+
+def _extract(
+    extractor: FeatureExtractor, image: np.ndarray | None, cohort: Cohort, row: int
+) -> LocalFeatures:
+    image_id = cohort.image_ids[row]
+    try:
+        found = extractor.extract(image, cohort.record(row))
+    except Exception as error:
+        raise PluginError(
+            f"feature extractor {extractor.name!r} failed on image {image_id!r}",
+            found=f"{type(error).__name__}: {error}",
+        ) from error
+    wrong = _wrong_features(found)
+    if wrong is not None:
+        raise PluginError(
+            f"feature extractor {extractor.name!r} returned unusable features for {image_id!r}",
+            expected="LocalFeatures: descriptors (n, d) uint8 or float32, finite; "
+            "keypoints (n, 4) float32, or None",
+            found=wrong,
+        )
+    return found
+
+
+def _wrong_features(found: object) -> str | None:
+    if not isinstance(found, LocalFeatures):
+        return _described(found)
+    vectors, points = found.descriptors, found.keypoints
+    if not isinstance(vectors, np.ndarray) or vectors.ndim != 2 or vectors.shape[1] == 0:
+        return f"descriptors: {_described(vectors)}"
+    if vectors.dtype not in (np.uint8, np.float32):
+        return f"descriptors: {_described(vectors)}"
+    if vectors.dtype == np.float32 and not np.isfinite(vectors).all():
+        return "descriptors that are not finite"
+    if points is None:
+        return None
+    if not isinstance(points, np.ndarray) or points.shape != (len(vectors), 4):
+        return f"keypoints: {_described(points)} for {len(vectors)} descriptors"
+    return None if points.dtype == np.float32 else f"keypoints: {_described(points)}"
+
+
+def _described(value: object) -> str:
+    if isinstance(value, np.ndarray):
+        return f"an array {value.shape} {value.dtype}"
+    return f"a {type(value).__name__}"

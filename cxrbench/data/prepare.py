@@ -1,0 +1,255 @@
+"""Prepare a cohort: one pass over its images fills every store that is missing."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cxrbench.data.cache import locked, require_room, writing
+from cxrbench.data.consumers import Consumer, consumers_of
+from cxrbench.data.image_pass import (
+    Preparation,
+    PreparedImage,
+    in_order,
+    prepare_image,
+    quiet_single_threaded_libraries,
+)
+from cxrbench.data.journal import DamagedStore
+from cxrbench.data.store_writer import StoreWriter, remove_store
+from cxrbench.data.stores import CompleteStore, FeatureStore, feature_store, map_array, open_store
+from cxrbench.errors import CacheError, DataError
+from cxrbench.interfaces import Exclusion
+
+if TYPE_CHECKING:
+    from cxrbench.interfaces import Cohort, Dataset, Display, FeatureExtractor
+
+_EXAMPLES = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A cohort's images, ready for backbones and encoders; rows are the cohort's.
+
+    ``usable`` (N,) bool: False for the images in ``excluded``. ``digests``: SHA-256 of each image's
+    source, ``""`` where it could not be read. ``shapes`` (N, 2) int64: original height and width, 0
+    for excluded images. ``pixels``: for each image size (N, S, S) uint8, read-only, zeros for
+    excluded images. ``features``: for each extractor its local features.
+    """
+
+    usable: np.ndarray
+    excluded: tuple[Exclusion, ...]
+    digests: tuple[str, ...]
+    shapes: np.ndarray
+    pixels: Mapping[int, np.ndarray]
+    features: Mapping[FeatureExtractor, FeatureStore]
+
+
+def prepare(
+    dataset: Dataset,
+    cohort: Cohort,
+    preparation: Preparation,
+    *,
+    max_bad: float,
+    cache: Path,
+    threads: int,
+    display: Display,
+) -> Prepared:
+    """Read each image once and make what ``preparation`` wants and ``cache`` does not have.
+
+    A call that was interrupted at any instant is continued by the next one, with the same bytes at
+    the end; two processes at once take turns.
+
+    Raises
+    ------
+    DataError
+        No image at all, or a share above ``max_bad`` cannot be used.
+    PluginError
+        The dataset or an extractor breaks its promise.
+    CacheError
+        The cache cannot be written, or its stores saw different images under the same names.
+    """
+    if len(cohort) == 0:
+        raise DataError(f"cohort {cohort.name!r} has no images")
+    consumers = consumers_of(dataset, cohort, preparation)
+    stores = {consumer: _open_or_none(consumer, cache) for consumer in consumers}
+    missing = [consumer for consumer, store in stores.items() if store is None]
+    if missing:
+        _fill(missing, _Job(dataset, cohort, preparation, threads), cache, display)
+    opened = {c: store or _require_store(c, cache) for c, store in stores.items()}
+    _require_same_images(tuple(opened.values()), cohort)
+    prepared = _prepared(opened, cohort)
+    _report(prepared, cohort, max_bad, display)
+    return prepared
+
+
+@dataclass(frozen=True, eq=False)
+class _Job:
+    dataset: Dataset
+    cohort: Cohort
+    preparation: Preparation
+    threads: int
+
+
+def _open_or_none(consumer: Consumer, cache: Path) -> CompleteStore | None:
+    try:
+        return open_store(consumer.spec, cache)
+    except DamagedStore:
+        return None  # looked at again, said and rebuilt under its lock
+
+
+def _require_store(consumer: Consumer, cache: Path) -> CompleteStore:
+    store = open_store(consumer.spec, cache)
+    if store is None:
+        raise CacheError(
+            f"the store in {consumer.spec.folder(cache)} was removed while it was used",
+            fix="run the same command again",
+        )
+    return store
+
+
+def _fill(consumers: Sequence[Consumer], job: _Job, cache: Path, display: Display) -> None:
+    with ExitStack() as stack:
+        stack.enter_context(writing(cache, needed=0))
+        for consumer in consumers:
+            consumer.spec.folder(cache).parent.mkdir(parents=True, exist_ok=True)
+        stack.enter_context(locked([c.spec.folder(cache) for c in consumers], display))
+        missing = [c for c in consumers if _still_missing(c, cache, display)]
+        writers = {c: _writer(c, cache, display) for c in missing}
+        for writer in writers.values():
+            stack.callback(writer.close)
+        needed = sum(c.spec.row_bytes * (c.spec.rows - w.rows) for c, w in writers.items())
+        require_room(cache, needed)
+        with writing(cache, needed):
+            _run_pass(writers, job, display)
+
+
+def _still_missing(consumer: Consumer, cache: Path, display: Display) -> bool:
+    try:
+        return open_store(consumer.spec, cache) is None
+    except DamagedStore as error:
+        _discard(consumer.spec.folder(cache), error, display)
+        return True
+
+
+def _writer(consumer: Consumer, cache: Path, display: Display) -> StoreWriter:
+    try:
+        return StoreWriter(consumer.spec, cache)
+    except DamagedStore as error:
+        _discard(consumer.spec.folder(cache), error, display)
+        return StoreWriter(consumer.spec, cache)
+
+
+def _discard(folder: Path, error: DamagedStore, display: Display) -> None:
+    display.say(f"the store in {folder} is damaged and is built again: {error}")
+    remove_store(folder)
+
+
+def _run_pass(writers: Mapping[Consumer, StoreWriter], job: _Job, display: Display) -> None:
+    total = len(job.cohort)
+    start = min((writer.rows for writer in writers.values()), default=total)
+    if 0 < start < total:
+        display.say(f"going on at image {start + 1} of {total}")
+    had = {consumer: writer.rows for consumer, writer in writers.items()}
+
+    def work(row: int) -> PreparedImage:
+        wanted = _narrowed(job.preparation, [c for c, rows in had.items() if rows <= row])
+        return prepare_image(job.dataset, job.cohort, row, wanted)
+
+    rows = range(start, total)
+    with ExitStack() as stack:
+        stack.enter_context(quiet_single_threaded_libraries())
+        advance = stack.enter_context(display.task("preparing", total))
+        advance(start)
+        images = stack.enter_context(closing(in_order(work, rows, job.threads)))
+        for row, image in zip(rows, images, strict=True):
+            for consumer, writer in writers.items():
+                if had[consumer] <= row:
+                    consumer.add(image, writer)
+            advance()
+    for writer in writers.values():
+        writer.finish()
+
+
+def _narrowed(preparation: Preparation, consumers: Sequence[Consumer]) -> Preparation:
+    return replace(
+        preparation,
+        image_sizes=tuple(c.size for c in consumers if c.size is not None),
+        extractors=tuple(c.extractor for c in consumers if c.extractor is not None),
+    )
+
+
+def _require_same_images(stores: Sequence[CompleteStore], cohort: Cohort) -> None:
+    """An image that changed without a change of its signature must not be mixed with itself."""
+    first = stores[0]
+    for other in stores[1:]:
+        for row, (one, two) in enumerate(zip(first.images, other.images, strict=True)):
+            if replace(one, count=None) != replace(two, count=None):
+                raise CacheError(
+                    f"the cache saw two versions of image {cohort.image_ids[row]!r}",
+                    expected="images that do not change while their size and time stay the same",
+                    found=f"{first.folder} and {other.folder} differ",
+                    fix="remove both folders (cxrbench cache clear) and run again",
+                )
+
+
+def _prepared(stores: Mapping[Consumer, CompleteStore], cohort: Cohort) -> Prepared:
+    images = next(iter(stores.values())).images
+    excluded = tuple(
+        Exclusion(image_id, facts.reason)
+        for image_id, facts in zip(cohort.image_ids, images, strict=True)
+        if facts.reason is not None
+    )
+    return Prepared(
+        usable=np.array([facts.reason is None for facts in images]),
+        excluded=excluded,
+        digests=tuple(facts.digest for facts in images),
+        shapes=np.array([(facts.height, facts.width) for facts in images], np.int64),
+        pixels={
+            c.size: map_array(
+                store.folder / "pixels.bin", (len(images), c.size, c.size), np.dtype(np.uint8)
+            )
+            for c, store in stores.items()
+            if c.size is not None
+        },
+        features={
+            c.extractor: feature_store(store)
+            for c, store in stores.items()
+            if c.extractor is not None
+        },
+    )
+
+
+def _report(prepared: Prepared, cohort: Cohort, max_bad: float, display: Display) -> None:
+    """Say which images are left out and why; raise `DataError` if they are too many."""
+    bad, total = len(prepared.excluded), len(cohort)
+    if not bad:
+        return
+    lines = _reasons(prepared.excluded)
+    if bad == total or bad > max_bad * total:
+        raise DataError(
+            f"{bad} of {total} images of {cohort.name!r} cannot be used",
+            expected=f"at most {max_bad:.3g} of them (--max-bad), and one that can",
+            found="; ".join(lines[:_EXAMPLES]),
+            fix="repair these images, or accept more with --max-bad",
+        )
+    display.say(f"{bad} of {total} images are left out:")
+    for line in lines:
+        display.say(f"  {line}")
+
+
+def _reasons(excluded: Sequence[Exclusion]) -> list[str]:
+    """One line for each reason, the most frequent first, with a few of its images."""
+    by_reason = defaultdict(list)
+    for exclusion in excluded:
+        by_reason[exclusion.reason].append(exclusion.image_id)
+    ranked = sorted(by_reason.items(), key=lambda item: -len(item[1]))
+    return [
+        f"{len(ids)}: {reason} ({', '.join(ids[:_EXAMPLES])}{', ...' * (len(ids) > _EXAMPLES)})"
+        for reason, ids in ranked
+    ]

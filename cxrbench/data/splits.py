@@ -1,0 +1,221 @@
+"""Divide a cohort into train, val and test by patient, at random or as published."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from cxrbench.data.stratify import stratify
+from cxrbench.errors import DataError, PluginError, SettingsError
+from cxrbench.interfaces import Cohort, Dataset
+
+PARTS = ("train", "val", "test")
+DEFAULT_FRACTIONS = (0.7, 0.1, 0.2)
+
+Fractions = tuple[float, float, float]
+"""The shares of patients in train, val and test; they sum to 1."""
+
+_PUBLISHED = (*PARTS, "train_val", "")
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Each image's part; a patient's images are all in the same.
+
+    ``parts`` (N,) str in the cohort's order: ``train``, ``val``, ``test``, or ``""`` for an image
+    in none. ``kind`` is ``patient`` or ``official``. ``hash`` is SHA-256 (hex) of the sorted pairs
+    of image id and part; it does not depend on the order of the cohort.
+    """
+
+    parts: np.ndarray
+    kind: str
+    seed: int
+    fractions: Fractions
+    hash: str
+
+    def rows(self, part: str) -> np.ndarray:
+        """The cohort's rows (n,) in this part, ascending."""
+        if part not in PARTS:
+            raise ValueError(f"{part!r} is none of {', '.join(PARTS)}")
+        return np.flatnonzero(self.parts == part)
+
+
+def make_split(
+    cohort: Cohort,
+    dataset: Dataset | None,
+    spec: str = "patient",
+    fractions: Fractions = DEFAULT_FRACTIONS,
+    seed: int = 0,
+) -> Split:
+    """The split that ``--split`` asks for: ``patient``, ``official`` or ``official:DIR``.
+
+    Raises
+    ------
+    SettingsError : an unknown ``spec``, or fractions or a seed that cannot work.
+    DataError : there is no official split, it does not fit, or there are too few patients.
+    """
+    kind, _, folder = spec.partition(":")
+    if spec == "patient":
+        return split_by_patient(cohort, fractions=fractions, seed=seed)
+    if kind != "official" or spec == "official:":
+        raise SettingsError(
+            f"Unknown split {spec!r}.",
+            expected="patient, official, or official:DIR with the folder of the published lists",
+            found=repr(spec),
+            fix="--split patient, unless the dataset has a published split",
+        )
+    where = Path(folder).expanduser() if folder else None
+    parts = None if dataset is None else dataset.official_parts(cohort, where)
+    if parts is None:
+        raise DataError(
+            f"The dataset {cohort.name!r} has no official split.",
+            expected="a dataset with a published split",
+            found="none",
+            fix="use --split patient",
+        )
+    return split_official(cohort, parts, fractions=fractions, seed=seed)
+
+
+def split_by_patient(
+    cohort: Cohort, *, fractions: Fractions = DEFAULT_FRACTIONS, seed: int = 0
+) -> Split:
+    """Stratify patients by the union of their images' labels (unknown counts as not positive).
+
+    The same patients, labels, fractions and seed give the same split, whatever the order of the
+    images and of the label columns. The method is in `cxrbench.data.stratify`.
+
+    Raises
+    ------
+    SettingsError : fractions or a seed that cannot work.
+    DataError : too few patients for each part to have one.
+    """
+    _check_settings(fractions, seed)
+    chosen = _stratified(cohort, np.arange(len(cohort)), fractions, seed)
+    parts = np.array(PARTS, dtype="<U5")[chosen]
+    return _finished(cohort, parts, "patient", fractions, seed)
+
+
+def split_official(
+    cohort: Cohort,
+    parts: Sequence[str],
+    *,
+    fractions: Fractions = DEFAULT_FRACTIONS,
+    seed: int = 0,
+) -> Split:
+    """Keep the published test set, and the published val set if there is one.
+
+    Otherwise val is cut out of the published training patients by stratification; its share of
+    them is ``val / (train + val)``.
+
+    Parameters
+    ----------
+    parts : (N,) of ``train``, ``val``, ``test``, ``train_val`` and ``""``, in the cohort's order.
+
+    Raises
+    ------
+    SettingsError : fractions or a seed that cannot work.
+    PluginError : ``parts`` is not what `Dataset.official_parts` promises.
+    DataError : a patient is on both sides, or a part would be empty.
+    """
+    _check_settings(fractions, seed)
+    _check_published(cohort, parts)
+    published = np.array(parts, dtype="<U9")
+    published[published == "train_val"] = "train"
+    check_disjoint(cohort, published)
+    pool = np.flatnonzero(published == "train")
+    if not (published == "val").any() and len(pool):
+        shares = np.array(fractions[:2]) / sum(fractions[:2])
+        published[pool] = np.array(PARTS)[_stratified(cohort, pool, shares.tolist(), seed)]
+    return _finished(cohort, published.astype("<U5"), "official", fractions, seed)
+
+
+def check_disjoint(cohort: Cohort, parts: np.ndarray) -> None:
+    """Make sure that no patient is in two parts; images in none (``""``) do not count.
+
+    Raises
+    ------
+    DataError : names a few patients that are, and how many there are.
+    """
+    seen: dict[str, str] = {}
+    shared: dict[str, str] = {}
+    for patient, part in zip(cohort.patient_ids, parts.tolist(), strict=True):
+        if part and seen.setdefault(patient, part) != part:
+            shared.setdefault(patient, f"{patient} ({seen[patient]} and {part})")
+    if shared:
+        some = ", ".join(list(shared.values())[:3])
+        raise DataError(
+            "The split leaks: the same patients are in two parts.",
+            expected="all images of a patient in one part",
+            found=f"{len(shared):,} patients in two, such as {some}",
+            fix="correct the published lists or the patient ids, or use --split patient",
+        )
+
+
+def split_hash(image_ids: Sequence[str], parts: Sequence[str]) -> str:
+    """SHA-256 (hex) of the JSON of the sorted pairs [image id, part]."""
+    pairs = sorted(zip(image_ids, parts, strict=True))
+    return hashlib.sha256(json.dumps(pairs, separators=(",", ":")).encode()).hexdigest()
+
+
+def _stratified(
+    cohort: Cohort, rows: np.ndarray, fractions: Sequence[float], seed: int
+) -> np.ndarray:
+    """Each of these rows' part as a number, by stratifying their patients."""
+    ids = np.array([cohort.patient_ids[row] for row in rows.tolist()])
+    patients, patient_of = np.unique(ids, return_inverse=True)
+    by_name = np.argsort(np.array(cohort.label_names), kind="stable")
+    image, label = np.nonzero(cohort.labels[rows][:, by_name] == 1)
+    positive = np.zeros((len(patients), len(by_name)), dtype=bool)
+    positive[patient_of[image], label] = True
+    return stratify(positive, fractions, seed)[patient_of]
+
+
+def _finished(
+    cohort: Cohort, parts: np.ndarray, kind: str, fractions: Fractions, seed: int
+) -> Split:
+    check_disjoint(cohort, parts)
+    empty = [part for part in PARTS if not (parts == part).any()]
+    if empty:
+        raise DataError(
+            f"The {kind} split has no images for {' and '.join(empty)}.",
+            expected="at least one patient in each of train, val and test",
+            found=f"{len(set(cohort.patient_ids)):,} patients, {len(cohort):,} images",
+            fix="use more patients, or --split patient if the published lists do not fit",
+        )
+    digest = split_hash(cohort.image_ids, parts.tolist())
+    return Split(parts, kind, seed, fractions, digest)
+
+
+def _check_settings(fractions: Fractions, seed: int) -> None:
+    total = sum(fractions)
+    if len(fractions) != len(PARTS) or not all(f > 0 for f in fractions) or abs(total - 1) > 1e-6:
+        raise SettingsError(
+            "The fractions of the split cannot work.",
+            expected="three positive numbers (train, val, test) that sum to 1",
+            found=f"{', '.join(map(str, fractions))}, which sum to {total}",
+            fix="for example 0.7, 0.1, 0.2",
+        )
+    if seed < 0:
+        raise SettingsError(
+            "The seed of the split is negative.",
+            expected="0, 1, 2, ...",
+            found=str(seed),
+            fix="--split-seed 0",
+        )
+
+
+def _check_published(cohort: Cohort, parts: Sequence[str]) -> None:
+    unknown = sorted(set(parts) - set(_PUBLISHED))
+    if unknown or len(parts) != len(cohort):
+        words = ", ".join(map(repr, _PUBLISHED))
+        raise PluginError(
+            f"The dataset {cohort.name!r} returned a broken official split.",
+            expected=f"for each of {len(cohort):,} images one of {words}",
+            found=f"{len(parts):,} values" + (f", among them {unknown[0]!r}" if unknown else ""),
+            fix="correct the dataset's official_parts()",
+        )

@@ -1,0 +1,107 @@
+"""Build a store in row order, so that it can be killed at any instant and goes on from there.
+
+A store is a folder. ``about.json`` says what shaped it. Rows are appended to the data files; after
+each chunk of rows the data are flushed to the disk and one line is added to ``journal.jsonl``,
+which also carries what was learnt about each image. ``complete.json`` comes last, in one piece.
+What lies behind the last whole journal line is cut off before work goes on, so that the bytes do
+not depend on interruptions.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cxrbench.data.cache import append, canonical, write_whole
+from cxrbench.data.journal import DamagedStore, ImageFacts, Journal, journal_line, read_journal
+from cxrbench.data.stores import StoreSpec, about_of, require_sizes
+
+CHUNK = 128
+"""Rows per journal line: at most this many images are prepared again after a kill."""
+
+
+class StoreWriter:
+    """Appends rows to a store; the caller holds the store's lock.
+
+    ``rows`` is how many it already has: the next `append` is that row's.
+    """
+
+    def __init__(self, spec: StoreSpec, cache: Path) -> None:
+        self._spec = spec
+        self._folder = spec.folder(cache)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        journal = self._resume()
+        self.rows = len(journal.images)
+        self._layout = dict(journal.layout)
+        self._sizes = dict(journal.sizes)
+        self._chunk: list[ImageFacts] = []
+        self._files = {
+            name: os.open(self._folder / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+            for name in (*spec.files, "journal.jsonl")
+        }
+        self._cut(journal)
+
+    @property
+    def layout(self) -> Mapping[str, Any]:
+        """How the rows so far are laid out; empty before the first row with data."""
+        return self._layout
+
+    def append(self, facts: ImageFacts, data: Sequence[np.ndarray], layout: dict[str, Any]) -> None:
+        """Add one row: one array for each of the store's files, none for an excluded image."""
+        for name, array in zip(self._spec.files, data, strict=False):
+            append(self._files[name], np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+            self._sizes[name] += array.nbytes
+        self._layout.update(layout)
+        self._chunk.append(facts)
+        if len(self._chunk) == CHUNK or self.rows + len(self._chunk) == self._spec.rows:
+            self._commit()
+
+    def finish(self) -> None:
+        """Mark the store as complete."""
+        text = (self._folder / "journal.jsonl").read_bytes()
+        marker = {"journal": hashlib.sha256(text).hexdigest(), "sizes": self._sizes}
+        write_whole(self._folder / "complete.json", canonical(marker).encode())
+
+    def close(self) -> None:
+        """Close the files; what was not committed is cut off by the next writer."""
+        while self._files:
+            os.close(self._files.popitem()[1])
+
+    def _commit(self) -> None:
+        for name in self._spec.files:
+            os.fsync(self._files[name])
+        line = journal_line(self._chunk, self._sizes, self._layout)
+        append(self._files["journal.jsonl"], line)
+        os.fsync(self._files["journal.jsonl"])
+        self.rows += len(self._chunk)
+        self._chunk.clear()
+
+    def _resume(self) -> Journal:
+        """The journal of what is there; `DamagedStore` if the data do not reach that far."""
+        about, journal = self._folder / "about.json", self._folder / "journal.jsonl"
+        if not about.exists():
+            write_whole(about, canonical(about_of(self._spec)).encode())
+        found = read_journal(journal.read_bytes() if journal.exists() else b"", self._spec.files)
+        if about.read_bytes() != canonical(about_of(self._spec)).encode():
+            raise DamagedStore("about.json does not describe it")
+        if len(found.images) > self._spec.rows:
+            raise DamagedStore("it has more rows than there are images")
+        if found.images:
+            require_sizes(self._folder, found.sizes, exact=False)
+        return found
+
+    def _cut(self, journal: Journal) -> None:
+        os.ftruncate(self._files["journal.jsonl"], journal.length)
+        for name in self._spec.files:
+            os.ftruncate(self._files[name], journal.sizes[name])
+
+
+def remove_store(folder: Path) -> None:
+    """Remove a store; processes that have it mapped keep what they see."""
+    shutil.rmtree(folder)

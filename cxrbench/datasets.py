@@ -1,0 +1,83 @@
+"""From the text of ``--data``, or the current folder, to a dataset."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import cast
+
+from cxrbench.errors import DataError
+from cxrbench.interfaces import Dataset
+from cxrbench.parameters import build, nearest, parse_pairs
+from cxrbench.registry import Registry
+
+FALLBACK = "phantom"
+
+
+def find_dataset(text: str | None, registry: Registry, here: Path) -> Dataset:
+    """The dataset that ``text`` names: ``NAME:option=value,…`` or a path.
+
+    Without a text, the folder ``here`` if it has the layout of a dataset, else ``phantom``.
+
+    Raises
+    ------
+    DataError : there is no such path or name, or no dataset knows the layout.
+    """
+    if text is None:
+        return _recognise(here, registry) or _named(FALLBACK, registry)
+    path = Path(text).expanduser()
+    name, colon, options = text.partition(":")
+    known = registry.parts["dataset"]
+    if name.lower() in known and (colon or not path.exists()):
+        return _named(name.lower(), registry, options)
+    if not path.exists():
+        names = registry.names("dataset")
+        raise DataError(
+            f"--data {text}: there is no such file, folder or dataset",
+            expected=f"a path, or one of {', '.join(names)}",
+            found="nothing of this name",
+            fix=nearest(name, names) or "check the path",
+        )
+    found = _recognise(path, registry)
+    if found is None:
+        raise DataError(
+            f"--data {text}: no dataset has this layout",
+            expected="for nih: a folder with Ground_Truth.csv (or Data_Entry_2017*.csv) and the "
+            "images in xray_images/, images/ or images_*/images/",
+            found=_listing(path),
+            fix="name the dataset: --data NAME:path=…, see `cxrbench plugins list`",
+        )
+    return found
+
+
+def describe(dataset: Dataset, text: str | None) -> str:
+    """One line for the start of the output: which data, and why these."""
+    where = getattr(dataset, "path", "")
+    told = f"data: {dataset.name}" + (f" at {where}" if where else "")
+    if text is not None:
+        return told
+    if dataset.name == FALLBACK:
+        return f"{told}, the built-in synthetic cohort (--data names another)"
+    return f"{told} (the current folder; --data names another)"
+
+
+def _named(name: str, registry: Registry, options: str = "") -> Dataset:
+    _, part = registry.find(name, ("dataset",))
+    pairs = parse_pairs(options, name) if options else {}
+    return cast("Dataset", build(part, pairs, name))
+
+
+def _recognise(path: Path, registry: Registry) -> Dataset | None:
+    for name in registry.names("dataset"):
+        part = cast("type[Dataset]", registry.parts["dataset"][name])
+        if found := part.recognise(path):
+            return found
+    return None
+
+
+def _listing(path: Path) -> str:
+    if not path.is_dir():
+        return "a file"
+    names = sorted(entry.name for entry in path.iterdir())
+    if not names:
+        return "an empty folder"
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -1,0 +1,173 @@
+"""A recipe's model: a trunk (pixels to map) and a top (what crosses, and features, to logits)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from cxrbench.errors import PluginError, WeightsError
+from cxrbench.interfaces import Backbone, Fusion
+from cxrbench.modeling.backend import load_keras
+
+HEAD_UNITS = 1024
+HEAD_DROPOUT = 0.5
+# A feature that is (nearly) constant in training carries nothing; dividing by its tiny deviation
+# would blow a rare difference in another image up to thousands.
+_SMALLEST_DEVIATION = 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class Statistics:
+    """Mean and variance of a feature vector over the training images, each (D,) float32."""
+
+    mean: np.ndarray
+    variance: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """The two halves of a model.
+
+    ``trunk`` maps grey images (N, S, S, 1) to a map (N, h, w, C), and is None without a backbone.
+    ``top`` maps ``{"image": embedding or map, NAME: feature vector}`` to logits (N, L).
+    ``pools`` says that the top wants the pooled map.
+    """
+
+    trunk: Any | None
+    top: Any
+    pools: bool
+
+    def embedder(self) -> Any | None:
+        """Images to what crosses the cut: the embedding (N, C), or the map."""
+        if self.trunk is None or not self.pools:
+            return self.trunk
+        return _pooled(self.trunk)
+
+    def whole(self, *, probabilities: bool = False) -> Any:
+        """``{"image": pixels, NAME: feature vector}`` to logits, or to probabilities."""
+        keras = load_keras()
+        inputs = {
+            tensor.name: keras.Input(tensor.shape[1:], name=tensor.name)
+            for tensor in self.top.inputs
+            if tensor.name != "image"
+        }
+        crossing = dict(inputs)
+        embedder = self.embedder()
+        if embedder is not None:
+            inputs["image"] = keras.Input(embedder.input_shape[1:], name="image")
+            crossing["image"] = embedder(inputs["image"])
+        output = self.top(crossing)
+        if probabilities:
+            output = keras.layers.Activation("sigmoid", name="probability")(output)
+        return keras.Model(inputs, output, name="cxrbench")
+
+
+def feature_statistics(vectors: np.ndarray, train_rows: np.ndarray) -> Statistics:
+    """Statistics of (N, D) over the training rows only."""
+    train = vectors[train_rows].astype(np.float64)
+    variance = train.var(axis=0)
+    variance[variance < _SMALLEST_DEVIATION**2] = 1.0
+    return Statistics(train.mean(axis=0).astype(np.float32), variance.astype(np.float32))
+
+
+def build_trunk(backbone: Backbone, image_size: int, weights: str | None, seed: int) -> Any:
+    """The backbone with its weights; the same seed gives the same random ones.
+
+    Raises
+    ------
+    WeightsError : the weights cannot be had or do not fit.
+    PluginError : the backbone's output is not a feature map.
+    """
+    keras = load_keras()
+    keras.utils.set_random_seed(seed)
+    if weights is None:
+        trunk = backbone.build(image_size, None)
+    else:
+        trunk = _with_weights(backbone, image_size, weights)
+    if len(trunk.output_shape) != 4:
+        raise PluginError(
+            f"the backbone {backbone.name!r} does not return a feature map",
+            expected="an output of shape (N, h, w, C)",
+            found=str(trunk.output_shape),
+        )
+    return trunk
+
+
+def _with_weights(backbone: Backbone, image_size: int, weights: str) -> Any:
+    # Keras raises a bare Exception for a failed download and a ValueError for a misfit: what a
+    # plugin raises while it loads weights is told to the user whole.
+    try:
+        return backbone.build(image_size, weights)
+    except Exception as error:
+        own = f"--weights {backbone.name}=FILE"
+        if weights == "imagenet":
+            raise WeightsError(
+                f"the ImageNet weights of {backbone.name} are neither cached nor downloadable",
+                found=" ".join(str(error).split()),
+                fix=f"connect once so that Keras can cache them, name a file with {own}, "
+                "or start from random weights with --weights none",
+            ) from error
+        raise WeightsError(
+            f"the weights file does not fit {backbone.name}",
+            expected=f"a .weights.h5 file of {backbone.name} without its top",
+            found=f"{weights}: {' '.join(str(error).split())}",
+            fix=f"check the file given to {own}",
+        ) from error
+
+
+def build_top(
+    trunk: Any | None,
+    fusion: Fusion,
+    statistics: Mapping[str, Statistics],
+    *,
+    labels: int,
+    seed: int,
+) -> Network:
+    """Fusion, then Dense(1024, ReLU), Dropout(0.5) and Dense(labels), over what the trunk gives.
+
+    Each feature vector is standardised by its training statistics before it reaches the fusion.
+    """
+    keras = load_keras()
+    keras.utils.set_random_seed(seed)
+    pools = fusion.image_input == "embedding"
+    inputs: dict[str, Any] = {}
+    if trunk is not None:
+        shape = trunk.output_shape[-1:] if pools else trunk.output_shape[1:]
+        inputs["image"] = keras.Input(shape, name="image")
+    standardised = {}
+    for name, known in statistics.items():
+        inputs[name] = keras.Input(known.mean.shape, name=name)
+        standardise = keras.layers.Normalization(
+            mean=known.mean.tolist(), variance=known.variance.tolist(), name=f"{name}_standardised"
+        )
+        standardised[name] = standardise(inputs[name])
+    fused = fusion.fuse(inputs.get("image"), standardised)
+    hidden = keras.layers.Dense(HEAD_UNITS, activation="relu", name="head")(fused)
+    dropped = keras.layers.Dropout(HEAD_DROPOUT, name="head_dropout")(hidden)
+    logits = keras.layers.Dense(labels, name="logits")(dropped)
+    return Network(trunk, keras.Model(inputs, logits, name="top"), pools)
+
+
+def _pooled(trunk: Any) -> Any:
+    keras = load_keras()
+    pooled = keras.layers.GlobalAveragePooling2D(name="embedding")(trunk.output)
+    return keras.Model(trunk.input, pooled, name=f"{trunk.name}_embedding")
+
+
+def freeze_below(trunk: Any, freeze_at: str) -> None:
+    """Freeze every layer that comes before ``freeze_at``; the rest trains.
+
+    Keras runs a frozen batch normalisation in inference mode, so its statistics stay as they are.
+    """
+    names = [layer.name for layer in trunk.layers]
+    if freeze_at not in names:
+        raise PluginError(
+            f"the backbone has no layer {freeze_at!r} to train from",
+            expected="freeze_at to be the name of one of its layers",
+            found=f"{len(names)} layers, the last ones {', '.join(names[-5:])}",
+        )
+    for layer in trunk.layers[: names.index(freeze_at)]:
+        layer.trainable = False

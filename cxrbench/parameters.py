@@ -1,0 +1,158 @@
+"""The typed fields of a part, set from text such as ``nfeatures=1000,encoding=vlad``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, Field, fields, is_dataclass
+from difflib import get_close_matches
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from cxrbench.errors import PluginError, RecipeError
+
+_PLAIN = (int, float, bool, str)
+_BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """A sentence that proposes the closest of ``names``, or an empty text when none is close."""
+    close = get_close_matches(name.lower(), list(names), n=1, cutoff=0.5)
+    return f"Did you mean {close[0]!r}? " if close else ""
+
+
+def field_types(part: type) -> dict[str, Any]:
+    """The parameters that a part declares, by name, with their types.
+
+    Raises
+    ------
+    PluginError : the part is no frozen dataclass, or a field has no default or another type
+        than int, float, bool, str, ``Literal`` of those, or one of them ``| None``.
+    """
+    if not is_dataclass(part) or not part.__dataclass_params__.frozen:  # type: ignore[attr-defined]
+        raise PluginError(
+            f"{part.__qualname__} is not a frozen dataclass",
+            fix="put @dataclass(frozen=True) above the class",
+        )
+    try:
+        hints = get_type_hints(part)
+    except NameError as error:
+        raise PluginError(
+            f"{part.__qualname__}: the type of a field cannot be resolved",
+            found=str(error),
+            fix="use int, float, bool, str or Literal, imported at the top of the module",
+        ) from error
+    types = {field.name: hints[field.name] for field in fields(part)}
+    for field in fields(part):
+        _check_field(part, field, types[field.name])
+    return types
+
+
+def _check_field(part: type, field: Field[Any], annotation: Any) -> None:
+    if field.default is MISSING and field.default_factory is MISSING:
+        raise PluginError(
+            f"{part.__qualname__}.{field.name} has no default",
+            fix="give every field a default, so that the part can be named without parameters",
+        )
+    for kind in _alternatives(annotation):
+        if kind is not NoneType and get_origin(kind) is not Literal and kind not in _PLAIN:
+            raise PluginError(
+                f"{part.__qualname__}.{field.name} has the type {annotation}",
+                expected="int, float, bool, str, Literal[...], or one of them | None",
+                fix="use a type that a recipe can write as text",
+            )
+
+
+def _alternatives(annotation: Any) -> tuple[Any, ...]:
+    if get_origin(annotation) in (Union, UnionType):
+        return get_args(annotation)
+    return (annotation,)
+
+
+def parse_pairs(text: str, where: str) -> dict[str, str]:
+    """Split ``a=1,b=2`` into names and texts; ``where`` names the part in errors."""
+    pairs: dict[str, str] = {}
+    for item in text.split(","):
+        name, equals, value = item.partition("=")
+        name, value = name.strip(), value.strip()
+        if not equals or not name or not value:
+            raise RecipeError(
+                f"{where} has a parameter that cannot be read",
+                expected="name=value, several separated by commas",
+                found=repr(item),
+            )
+        if name in pairs:
+            raise RecipeError(f"{where} sets {name!r} twice", fix="leave one of the two out")
+        pairs[name] = value
+    return pairs
+
+
+def convert(where: str, name: str, text: str, annotation: Any) -> Any:
+    """The value of one parameter from its text; raises `RecipeError` when it does not fit."""
+    for kind in _alternatives(annotation):
+        if kind is NoneType and text.lower() == "none":
+            return None
+        if get_origin(kind) is Literal:
+            for choice in get_args(kind):
+                if str(choice) == text:
+                    return choice
+        elif kind is bool and text.lower() in _BOOLEANS:
+            return _BOOLEANS[text.lower()]
+        elif kind is str:
+            return text
+        elif kind in (int, float):
+            try:
+                return kind(text)
+            except ValueError:
+                continue
+    raise RecipeError(
+        f"{where}: {name} cannot be {text!r}", expected=describe_type(annotation), found=repr(text)
+    )
+
+
+def describe_type(annotation: Any) -> str:
+    """How a user would say the type: ``a whole number``, ``one of 'bow', 'vlad'``."""
+    words = {
+        int: "a whole number",
+        float: "a number",
+        bool: "true or false",
+        str: "text",
+        NoneType: "none",
+    }
+    told = []
+    for kind in _alternatives(annotation):
+        if get_origin(kind) is Literal:
+            told.append("one of " + ", ".join(repr(choice) for choice in get_args(kind)))
+        else:
+            told.append(words[kind])
+    return " or ".join(told)
+
+
+def unknown_parameter(where: str, name: str, known: Iterable[str]) -> RecipeError:
+    """The error for a parameter that a part does not have."""
+    known = sorted(known)
+    return RecipeError(
+        f"{where} has no parameter {name!r}",
+        expected=", ".join(known) if known else "no parameters at all",
+        found=repr(name),
+        fix=f"{nearest(name, known)}See `cxrbench plugins list`.",
+    )
+
+
+def build(part: type, pairs: Mapping[str, str], where: str) -> Any:
+    """An instance of ``part`` with the parameters that the texts in ``pairs`` give."""
+    types = field_types(part)
+    values = {}
+    for name, text in pairs.items():
+        if name not in types:
+            raise unknown_parameter(where, name, types)
+        values[name] = convert(where, name, text, types[name])
+    return part(**values)
+
+
+def changed(part: Any) -> dict[str, Any]:
+    """The parameters of an instance that differ from their defaults, sorted by name."""
+    return {
+        field.name: getattr(part, field.name)
+        for field in sorted(fields(part), key=lambda field: field.name)
+        if getattr(part, field.name) != field.default
+    }

@@ -1,0 +1,235 @@
+"""Load plugins, isolate the broken ones, find parts by name."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from types import MappingProxyType
+from typing import Any
+
+import pluggy
+
+from cxrbench import hookspecs
+from cxrbench.errors import PluginError, RecipeError
+from cxrbench.interfaces import (
+    API_VERSION,
+    Backbone,
+    Dataset,
+    FeatureExtractor,
+    Fusion,
+    Part,
+)
+from cxrbench.parameters import field_types, nearest
+
+GROUP = "cxrbench"
+HOOKS: Mapping[str, tuple[str, type[Part]]] = MappingProxyType(
+    {
+        "backbone": ("cxrbench_backbones", Backbone),
+        "feature": ("cxrbench_feature_extractors", FeatureExtractor),
+        "fusion": ("cxrbench_fusions", Fusion),
+        "dataset": ("cxrbench_datasets", Dataset),
+    }
+)
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+_REQUIRED = {
+    "backbone": ("image_size", "freeze_at"),
+    "feature": ("image_size", "encodings"),
+    "fusion": (),
+    "dataset": (),
+}
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """One installed plugin: what it is, what it provides, and why it is broken if it is."""
+
+    name: str
+    module: str
+    package: str
+    version: str
+    provides: tuple[str, ...] = ()
+    error: str | None = None
+
+    @property
+    def state(self) -> str:
+        return "ok" if self.error is None else "broken"
+
+
+@dataclass(frozen=True)
+class Registry:
+    """All parts that can be named, by kind and by name or alias, and all plugins."""
+
+    parts: Mapping[str, Mapping[str, type[Part]]]
+    plugins: tuple[Plugin, ...]
+
+    def find(self, name: str, kinds: Iterable[str]) -> tuple[str, type[Part]]:
+        """The kind and class of the part with this name or alias.
+
+        Raises
+        ------
+        PluginError : only a broken plugin of this name is installed.
+        RecipeError : there is none; the message says what exists and what is nearest.
+        """
+        kinds = tuple(kinds)
+        for kind in kinds:
+            if name in self.parts[kind]:
+                return kind, self.parts[kind][name]
+        for plugin in self.plugins:
+            if plugin.error is not None and plugin.name == name:
+                raise PluginError(
+                    f"the plugin {name!r} is installed and broken", found=plugin.error
+                )
+        known = {kind: self.names(kind) for kind in kinds}
+        raise RecipeError(
+            f"there is no {' or '.join(kinds)} named {name!r}",
+            expected="; ".join(f"{kind}: {', '.join(names)}" for kind, names in known.items()),
+            found=repr(name),
+            fix=f"{nearest(name, (n for kind in kinds for n in self.parts[kind]))}"
+            "Install a plugin that provides it, or see `cxrbench plugins list`.",
+        )
+
+    def names(self, kind: str) -> list[str]:
+        """The names of all parts of one kind, without aliases."""
+        return sorted({part.name for part in self.parts[kind].values()})
+
+
+def load_registry(found: Iterable[EntryPoint] | None = None) -> Registry:
+    """Load every plugin of the entry point group ``cxrbench``; broken ones are listed, not raised.
+
+    ``found`` replaces the installed entry points (tests). cxrbench's own come first, so that no
+    other plugin can take the name of a built-in part.
+    """
+    parts: dict[str, dict[str, type[Part]]] = {kind: {} for kind in HOOKS}
+    plugins = []
+    for entry_point in _ordered(entry_points(group=GROUP) if found is None else found):
+        plugin, provided = _load(entry_point, parts)
+        plugins.append(plugin)
+        for kind, part in provided:
+            for name in (part.name, *part.aliases):
+                parts[kind][name] = part
+    return Registry(MappingProxyType(parts), tuple(plugins))
+
+
+def _ordered(found: Iterable[EntryPoint]) -> list[EntryPoint]:
+    # The same distribution can be on the path twice (an editable install beside its metadata).
+    unique = {(_package(ep), ep.name, ep.value): ep for ep in found}
+    return [unique[key] for key in sorted(unique, key=lambda key: (key[0] != "cxrbench", key))]
+
+
+def _package(entry_point: EntryPoint) -> str:
+    return entry_point.dist.name if entry_point.dist is not None else ""
+
+
+def _load(
+    entry_point: EntryPoint, taken: Mapping[str, Mapping[str, type[Part]]]
+) -> tuple[Plugin, list[tuple[str, type[Part]]]]:
+    error, provided = None, []
+    # A plugin is a stranger's code: whatever it raises, an exit included, is its own failure.
+    try:
+        provided = _provided(entry_point.load())
+        _check_free(provided, taken)
+    except (Exception, SystemExit) as failure:
+        error, provided = _told(failure), []
+    plugin = Plugin(
+        name=entry_point.name,
+        module=entry_point.value,
+        package=_package(entry_point),
+        version=entry_point.dist.version if entry_point.dist is not None else "",
+        provides=tuple(f"{kind} {part.name}" for kind, part in provided),
+        error=error,
+    )
+    return plugin, provided
+
+
+def _told(failure: BaseException) -> str:
+    if isinstance(failure, PluginError):
+        return str(failure)
+    return f"{type(failure).__name__}: {failure}"
+
+
+def _provided(module: Any) -> list[tuple[str, type[Part]]]:
+    declared = getattr(module, "CXRBENCH_API", None)
+    if declared != API_VERSION:
+        raise PluginError(
+            "the plugin was written for another API version",
+            expected=f"CXRBENCH_API = {API_VERSION} in the plugin's module",
+            found="no CXRBENCH_API" if declared is None else f"CXRBENCH_API = {declared!r}",
+            fix="install a version of the plugin for this cxrbench",
+        )
+    # One manager for each plugin: a hook that is misspelt or raises touches no other plugin.
+    manager = pluggy.PluginManager("cxrbench")
+    manager.add_hookspecs(hookspecs)
+    _check_markers(module, manager)
+    manager.register(module)
+    provided: list[tuple[str, type[Part]]] = []
+    for kind, (hook, base) in HOOKS.items():
+        for parts in getattr(manager.hook, hook)():
+            for part in parts:
+                _check_part(kind, part, base)
+                provided.append((kind, part))
+    if not provided:
+        raise PluginError(
+            "the plugin provides nothing",
+            expected=f"a function marked @hookimpl named {_hook_names()}",
+        )
+    return provided
+
+
+def _hook_names() -> str:
+    return ", ".join(hook for hook, _ in HOOKS.values())
+
+
+def _check_markers(module: Any, manager: pluggy.PluginManager) -> None:
+    hooks = [hook for hook, _ in HOOKS.values()]
+    for name, function in inspect.getmembers(module, callable):
+        marked = manager.parse_hookimpl_opts(module, name) is not None
+        if marked and name not in hooks:
+            raise PluginError(
+                f"there is no hook {name!r}", expected=_hook_names(), fix=nearest(name, hooks)
+            )
+        if name in hooks and not marked and inspect.isfunction(function):
+            raise PluginError(f"{name} is not marked as a hook", fix="put @hookimpl above it")
+
+
+def _check_part(kind: str, part: Any, base: type[Part]) -> None:
+    if not (isinstance(part, type) and issubclass(part, base)):
+        raise PluginError(
+            f"a {kind} hook returned {part!r}",
+            expected=f"classes that derive from cxrbench.{base.__name__}",
+        )
+    for attribute in ("name", *_REQUIRED[kind]):
+        if not hasattr(part, attribute):
+            raise PluginError(f"{part.__qualname__} does not set {attribute!r}")
+    for name in (part.name, *part.aliases):
+        if not isinstance(name, str) or not _NAME.fullmatch(name) or name == "prior":
+            raise PluginError(
+                f"{part.__qualname__} has the name {name!r}",
+                expected="small letters, digits and _, first a letter; 'prior' is taken",
+            )
+    if inspect.isabstract(part):
+        missing = ", ".join(sorted(part.__abstractmethods__))
+        raise PluginError(f"{part.__qualname__} does not define {missing}")
+    field_types(part)
+
+
+def _check_free(
+    provided: list[tuple[str, type[Part]]], taken: Mapping[str, Mapping[str, type[Part]]]
+) -> None:
+    # Backbones and features share a recipe's names, so that 'resnet+orb' is never ambiguous.
+    own: dict[str, type[Part]] = {}
+    for kind, part in provided:
+        rivals = ("backbone", "feature") if kind in ("backbone", "feature") else (kind,)
+        space = rivals[0]
+        for name in (part.name, *part.aliases):
+            for rival in rivals:
+                if name in taken[rival]:
+                    raise PluginError(
+                        f"the name {name!r} is taken by {taken[rival][name].__module__}",
+                        fix="uninstall one of the two plugins, or rename the part",
+                    )
+            if f"{space}:{name}" in own:
+                raise PluginError(f"the plugin registers the name {name!r} twice")
+            own[f"{space}:{name}"] = part

@@ -1,0 +1,145 @@
+"""Every option that shapes a result, validated once into one frozen `Settings`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from types import MappingProxyType
+from typing import Any, Literal
+
+from cxrbench.errors import SettingsError
+from cxrbench.parameters import nearest
+
+Protocol = Literal["finetune", "probe"]
+Fit = Literal["stretch", "pad"]
+Device = Literal["auto", "cpu", "gpu"]
+
+_CHOICES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "protocol": ("finetune", "probe"),
+        "fit": ("stretch", "pad"),
+        "device": ("auto", "cpu", "gpu"),
+    }
+)
+_AT_LEAST_ONE = ("image_size", "epochs", "batch_size", "patience", "max_pixels")
+_PROBE_DEFAULTS: Mapping[str, object] = MappingProxyType({"epochs": 100, "patience": 10})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What shaped a run besides its recipe, its data and its seed.
+
+    ``weights`` are the texts given to ``--weights``. ``image_size`` None means the backbone's own.
+    ``max_bad`` is a share of the images, ``fractions`` are of patients (train, val, test).
+    """
+
+    protocol: Protocol = "finetune"
+    weights: tuple[str, ...] = ("imagenet",)
+    image_size: int | None = None
+    fit: Fit = "stretch"
+    clahe: bool = False
+    max_pixels: int = 100_000_000
+    max_bad: float = 0.01
+    split: str = "patient"
+    fractions: tuple[float, float, float] = (0.7, 0.1, 0.2)
+    split_seed: int = 0
+    epochs: int = 20
+    batch_size: int = 32
+    learning_rate: float = 1e-4
+    patience: int = 5
+    device: Device = "auto"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in asdict(self).items()
+        }
+
+    def weights_for(self, backbone: str) -> str | None:
+        """``"imagenet"``, a path, or None (random) for the backbone of this name.
+
+        ``BACKBONE=FILE`` goes before a text that names no backbone.
+        """
+        chosen: str | None = None
+        for text in self.weights:
+            name, equals, value = text.partition("=")
+            if equals and name == backbone:
+                return None if value == "none" else value
+            if not equals:
+                chosen = None if text == "none" else text
+        return chosen
+
+
+def resolve_settings(given: Mapping[str, Any], dataset_defaults: Mapping[str, object]) -> Settings:
+    """What the user gave (None: nothing), else the dataset's defaults, else the protocol's own.
+
+    Raises
+    ------
+    SettingsError : an unknown option, or a value that cannot work.
+    """
+    known = {field.name for field in fields(Settings)}
+    chosen = {name: value for name, value in given.items() if value is not None}
+    for name in (*chosen, *dataset_defaults):
+        if name not in known:
+            raise SettingsError(
+                f"there is no setting {name!r}",
+                expected=", ".join(sorted(known)),
+                fix=nearest(name, known) or None,
+            )
+    merged: dict[str, Any] = {**dataset_defaults, **chosen}
+    if merged.get("protocol") == "probe":
+        # A head on fixed embeddings needs more passes than a network, and each costs little.
+        merged = {**_PROBE_DEFAULTS, **merged}
+    return _validated(Settings(**_tuples(merged)))
+
+
+def _tuples(values: Mapping[str, Any]) -> dict[str, Any]:
+    told = dict(values)
+    if isinstance(told.get("weights"), str):
+        told["weights"] = (told["weights"],)
+    return {name: tuple(v) if isinstance(v, list) else v for name, v in told.items()}
+
+
+def _validated(settings: Settings) -> Settings:
+    for name, choices in _CHOICES.items():
+        value = getattr(settings, name)
+        if value not in choices:
+            raise _wrong(name, " or ".join(choices), value)
+    for name in _AT_LEAST_ONE:
+        value = getattr(settings, name)
+        if value is None and name == "image_size":
+            continue
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise _wrong(name, "a whole number from 1 up", value)
+    if not isinstance(settings.clahe, bool):
+        raise _wrong("clahe", "true or false", settings.clahe)
+    if not (_number(settings.learning_rate) and settings.learning_rate > 0):
+        raise _wrong("learning_rate", "a number above 0, such as 1e-4", settings.learning_rate)
+    if not (_number(settings.max_bad) and 0 <= settings.max_bad <= 1):
+        raise _wrong("max_bad", "a share from 0 to 1, such as 0.01", settings.max_bad)
+    if not isinstance(settings.split_seed, int) or settings.split_seed < 0:
+        raise _wrong("split_seed", "a whole number from 0 up", settings.split_seed)
+    _check_fractions(settings.fractions)
+    if settings.split not in ("patient", "official") and not settings.split.startswith("official:"):
+        raise _wrong("split", "patient, official or official:DIR", settings.split)
+    return settings
+
+
+def _check_fractions(fractions: tuple[float, ...]) -> None:
+    told = "three numbers above 0 that add up to 1 (train, val, test), such as 0.7,0.1,0.2"
+    if len(fractions) != 3 or not all(_number(f) and f > 0 for f in fractions):
+        raise _wrong("fractions", told, fractions)
+    if abs(sum(fractions) - 1) > 1e-6:
+        raise _wrong("fractions", told, fractions)
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _wrong(name: str, expected: str, found: object) -> SettingsError:
+    return SettingsError(
+        f"--{name.replace('_', '-')} cannot be {found!r}", expected=expected, found=repr(found)
+    )

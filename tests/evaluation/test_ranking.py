@@ -1,0 +1,112 @@
+"""Paired tests, Holm's correction and ranks with ties."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import norm
+
+from cxrbench.evaluation.ranking import holm, paired_p_value, ranks
+
+NAN = float("nan")
+
+
+def row(estimate: float, seed: int, spread: float = 0.001) -> np.ndarray:
+    """Replicates around the estimate, with noise that all rows share and some of its own."""
+    shared = np.random.default_rng(0).normal(scale=0.02, size=1000)
+    return estimate + shared + np.random.default_rng(seed).normal(scale=spread, size=1000)
+
+
+def test_p_is_normal_in_the_paired_standard_error():
+    a, b = row(0.80, 1), row(0.795, 2)
+    z = 0.005 / np.std(a - b, ddof=1)
+    assert paired_p_value(a, 0.80, b, 0.795) == pytest.approx(2 * norm.sf(z), rel=1e-9)
+    assert paired_p_value(b, 0.795, a, 0.80) == paired_p_value(a, 0.80, b, 0.795)
+
+
+def test_pairing_finds_what_separate_intervals_hide():
+    a, b = row(0.80, 1), row(0.79, 2)
+    assert np.quantile(a, 0.025) < np.quantile(b, 0.975)
+    assert 0 < paired_p_value(a, 0.80, b, 0.79) < 1e-9  # far below 1 / 1000
+
+
+def test_identical_rows_do_not_differ():
+    a = row(0.8, 1)
+    assert paired_p_value(a, 0.8, a.copy(), 0.8) == 1.0
+    seeds = [row(0.7, 1), row(0.8, 2), row(0.9, 3)]
+    forth, back = np.mean(seeds, axis=0), np.mean(seeds[::-1], axis=0)
+    assert paired_p_value(forth, np.mean([0.7, 0.8, 0.9]), back, np.mean([0.9, 0.8, 0.7])) == 1.0
+
+
+def test_a_difference_without_spread_is_certain():
+    a = row(0.8, 1)
+    assert paired_p_value(a, 0.8, a - 0.1, 0.7) == 0.0
+    half = np.full(1000, 0.5)
+    assert paired_p_value(half, 0.5, half, 0.5) == 1.0
+
+
+@pytest.mark.parametrize("bad", [np.array([0.5, NAN]), np.array([0.5]), np.array([])])
+def test_undefined_replicates_give_no_p(bad):
+    assert math.isnan(paired_p_value(bad, 0.5, np.zeros(len(bad)), 0.4))
+
+
+def test_undefined_estimates_give_no_p():
+    assert math.isnan(paired_p_value(row(0.8, 1), NAN, row(0.8, 2), 0.8))
+
+
+def test_holm_by_hand():
+    # 0.005 x 4; 0.01 x 3; 0.03 x 2; 0.04 x 1, raised to the one before it.
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx((0.03, 0.06, 0.06, 0.02))
+    assert holm([0.4, 0.9]) == pytest.approx((0.8, 0.9))
+    assert holm([0.6, 0.7]) == (1.0, 1.0)
+    assert holm([]) == ()
+
+
+def test_holm_does_not_count_what_was_not_tested():
+    assert holm([0.02, NAN, 0.04]) == pytest.approx((0.04, NAN, 0.04), nan_ok=True)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=40))
+def test_holm_rejects_as_stepping_down_does(p_values):
+    adjusted = holm(p_values)
+    for level in (0.01, 0.05, 0.2, 0.7):
+        rejected = set()
+        for place in sorted(range(len(p_values)), key=p_values.__getitem__):
+            if p_values[place] * (len(p_values) - len(rejected)) > level:
+                break
+            rejected.add(place)
+        assert {place for place, p in enumerate(adjusted) if p <= level} == rejected
+
+
+def test_ties_share_a_rank_and_push_the_next_down():
+    estimates = [0.70, 0.80, 0.8001, 0.50, 0.60]
+    replicates = [row(value, seed) for seed, value in enumerate(estimates, start=1)]
+    assert ranks(estimates, replicates) == (3, 1, 1, 5, 4)
+
+
+def test_a_tie_need_not_be_transitive():
+    estimates = [0.80, 0.7975, 0.795]
+    replicates = [row(value, seed) for seed, value in enumerate(estimates, start=1)]
+    assert ranks(estimates, replicates) == (1, 1, 2)
+
+
+def test_many_rows_make_the_same_difference_insignificant():
+    estimates = [0.80, 0.7964]
+    replicates = [row(value, seed) for seed, value in enumerate(estimates, start=1)]
+    assert ranks(estimates, replicates) == (1, 2)
+    copies = 8
+    crowd = ranks(estimates + [0.80] * copies, replicates + [row(0.80, 1)] * copies)
+    assert crowd == (1,) * 10
+
+
+def test_a_row_without_an_estimate_has_no_rank_and_no_say():
+    estimates = [0.8, NAN, 0.7]
+    replicates = [row(0.8, 1), np.full(1000, NAN), row(0.7, 3)]
+    assert ranks(estimates, replicates) == (1, None, 2)
+    assert ranks([NAN], [np.full(10, NAN)]) == (None,)
+    assert ranks([0.7], [row(0.7, 1)]) == (1,)
+    assert ranks([], []) == ()
