@@ -13,8 +13,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from cxrbench.builtin.nih import NIH
 from cxrbench.builtin._nih_table import find_table, read_table
+from cxrbench.builtin.nih import NIH
 from cxrbench.data.cohort import validate
 from cxrbench.data.splits import split_by_patient
 

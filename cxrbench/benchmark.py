@@ -96,7 +96,35 @@ def run(  # noqa: PLR0913 - the public call; every argument but the first is a k
     ------
     CxrbenchError : for everything that the caller can mend.
     """
-    request = Request(
+    asked = request(
+        recipes,
+        data=data,
+        runs=runs,
+        cache=cache,
+        threads=threads,
+        seed=seed,
+        seeds=seeds,
+        force=force,
+        **settings,
+    )
+    plain: dict[str, Any] = as_json(measure(asked, display or SilentDisplay()), (), per_label=True)
+    return plain
+
+
+def request(  # noqa: PLR0913 - as `run`
+    recipes: str | Sequence[str],
+    *,
+    data: str | Path | None = None,
+    runs: str | Path = "runs",
+    cache: str | Path | None = None,
+    threads: int | None = None,
+    seed: int = 0,
+    seeds: int = 1,
+    force: bool = False,
+    **settings: Any,
+) -> Request:
+    """The arguments of `run`, checked and with their defaults filled in."""
+    return Request(
         recipes=(recipes,) if isinstance(recipes, str) else tuple(recipes),
         data=None if data is None else str(data),
         runs=Path(runs),
@@ -106,9 +134,6 @@ def run(  # noqa: PLR0913 - the public call; every argument but the first is a k
         force=force,
         options=settings,
     )
-    made = measure(request, display or SilentDisplay())
-    plain: dict[str, Any] = as_json(made, (), per_label=True)
-    return plain
 
 
 def measure(request: Request, display: Display) -> tuple[Board, ...]:

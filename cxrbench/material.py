@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from cxrbench.data.cohort import board_key, fingerprint, validate
+from cxrbench.data.image_pass import Preparation
 from cxrbench.data.prepare import Prepared, prepare
 from cxrbench.data.splits import PARTS, Split, make_split
 from cxrbench.errors import DataError
@@ -64,11 +65,13 @@ def gather_material(
     prepared = prepare(
         dataset,
         cohort,
-        image_sizes=image_sizes,
-        extractors=extractors,
-        fit=settings.fit,
-        clahe=settings.clahe,
-        max_pixels=settings.max_pixels,
+        Preparation(
+            image_sizes=tuple(sorted(image_sizes)),
+            extractors=tuple(sorted(extractors, key=repr)),
+            fit=settings.fit,
+            clahe=settings.clahe,
+            max_pixels=settings.max_pixels,
+        ),
         max_bad=settings.max_bad,
         cache=cache,
         threads=threads,

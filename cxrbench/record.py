@@ -90,9 +90,8 @@ def _write_scores(outcome: Outcome, material: Material, folder: Path) -> None:
         no_finding_index=names.index(cohort.no_finding) if cohort.no_finding else None,
     )
     write_json(folder / METRICS_FILE, _told(scores, resampled))
-    np.savez_compressed(
-        folder / BOOTSTRAP_FILE, **{name: getattr(resampled, name) for name in REPLICATES}
-    )
+    replicates: dict[str, Any] = {name: getattr(resampled, name) for name in REPLICATES}
+    np.savez_compressed(folder / BOOTSTRAP_FILE, **replicates)
 
 
 def _told(scores: Scores, resampled: Bootstrap) -> dict[str, Any]:
@@ -108,9 +107,9 @@ def _told(scores: Scores, resampled: Bootstrap) -> dict[str, Any]:
 
 def _write_encoder(path: Path, encoded: EncodedFeature) -> None:
     path.parent.mkdir(exist_ok=True)
-    np.savez_compressed(
-        path,
+    arrays: dict[str, Any] = {
         **encoded.fitted.arrays(),
-        standardised_mean=encoded.statistics.mean,
-        standardised_variance=encoded.statistics.variance,
-    )
+        "standardised_mean": encoded.statistics.mean,
+        "standardised_variance": encoded.statistics.variance,
+    }
+    np.savez_compressed(path, **arrays)

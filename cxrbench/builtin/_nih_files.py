@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
 import io
+import os
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,7 +34,7 @@ def find_file(folder: Path, names: Sequence[str]) -> Path | None:
     """The first of ``names`` that is in the folder, as it is or with ``.gz``."""
     for name in names:
         for candidate in (folder / name, folder / f"{name}.gz"):
-            if candidate.exists():
+            if os.path.exists(candidate):  # Path.exists raises where the folder is locked
                 return candidate
     return None
 
@@ -48,13 +50,14 @@ def read_text(path: Path) -> tuple[str, tuple[str, ...]]:
     DataError : the file cannot be opened, is too large, or holds no text.
     """
     data = _read_bytes(path)
+    wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    if not wide and _is_binary(data):
+        raise _not_text(path, data)
     try:
-        if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-            return data.decode("utf-16"), ()
-        if _is_binary(data):
-            raise _not_text(path, data)
-        return data.decode("utf-8-sig"), ()
-    except UnicodeDecodeError:
+        return data.decode("utf-16" if wide else "utf-8-sig"), ()
+    except UnicodeDecodeError as error:
+        if wide:
+            raise _not_text(path, data) from error
         note = f"{path.name} is not UTF-8; it was read as Windows-1252 (Latin-1)"
         return data.decode("cp1252", errors="replace"), (note,)
 
@@ -93,7 +96,7 @@ def read_rows(path: Path) -> Rows:
 
 def parse_csv(text: str, path: Path) -> list[tuple[int, list[str]]]:
     """Rows that hold anything, each with its line; ``path`` is for the error."""
-    first = next((line for line in text.splitlines() if line.strip()), "")
+    first = "".join(text.lstrip()[:4096].splitlines()[:1])
     separator = max(_SEPARATORS, key=first.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     rows = []

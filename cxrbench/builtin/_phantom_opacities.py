@@ -42,7 +42,7 @@ def paint_atelectasis(film: Film, anatomy: Anatomy, sign: Sign, rng: np.random.G
     )
     shade = strokes(film.size, [line], 0.014 + 0.25 * sign.height, soft=0.004)
     if sign.height > 0.035:
-        lower = line + (0.3 * sign.width, 0.7 * sign.height)
+        lower = line + np.array((0.3 * sign.width, 0.7 * sign.height))
         shade = np.maximum(shade, 0.8 * strokes(film.size, [lower], 0.012, soft=0.004))
     taper = blob(film, replace(sign, height=3 * sign.height), hardness=2.0)
     haze = 0.55 * blob(film, replace(sign, y=sign.y + 0.2 * sign.height), hardness=1.5)
@@ -62,7 +62,8 @@ def paint_consolidation(film: Film, anatomy: Anatomy, sign: Sign, rng: np.random
     """Dense and even, with a straight edge at a fissure and air-filled bronchi in it."""
     import numpy as np
 
-    fissure = ((sign.y + 0.75 * sign.height - film.y) / 0.010).clip(0, 1)
+    slope, edge = rng.uniform(-0.6, 0.6), sign.y + 0.7 * sign.height
+    fissure = ((edge + slope * (film.x - sign.x) - film.y) / 0.012).clip(0, 1)
     uneven = 1 + 0.25 * clouds(film.size, rng, cells=10)
     start = np.array((sign.x - sign.side * 0.7 * sign.width, sign.y - 0.3 * sign.height))
     angles = rng.uniform(-0.3, 1.0, 4)
@@ -122,7 +123,7 @@ def place_edema(
     for where in (RIGHT, LEFT):
         x, y = anatomy.hilum(where)
         width, height = between(0.11, 0.15, amount), between(0.14, 0.20, amount)
-        strength = between(0.30, 0.62, amount) * rng.uniform(0.85, 1.1)
+        strength = between(0.24, 0.58, amount) * rng.uniform(0.85, 1.1)
         signs.append(Sign(where, x + where * 0.06, y + 0.05, width, height, strength))
     return tuple(signs)
 

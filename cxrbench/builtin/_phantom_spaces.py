@@ -46,7 +46,6 @@ def place_effusion(
 
 def paint_effusion(film: Film, anatomy: Anatomy, sign: Sign, rng: np.random.Generator) -> None:
     """Fluid below a meniscus that climbs the chest wall."""
-    import numpy as np
 
     wall = anatomy.angle(sign.side)[0]
     across = (film.x / wall).clip(0, 1.05)
@@ -112,7 +111,7 @@ def paint_hernia(film: Film, anatomy: Anatomy, sign: Sign, rng: np.random.Genera
     level = sign.y + rng.uniform(-0.25, 0.1) * sign.height
     air = ((level - film.y) / 0.010 + 0.5).clip(0, 1)
     rim = strokes(film.size, [ellipse(sign.x, sign.y, sign.width, sign.height)], 0.007, soft=0.002)
-    film.dense += sign.strength * (shape * (0.12 - 0.32 * air) + 0.08 * rim)
+    film.dense += sign.strength * (shape * (0.16 - 0.38 * air) + 0.08 * rim)
 
 
 def place_pleural_thickening(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -104,6 +105,13 @@ class NIH(Dataset):
                 expected="the folder with NIH's table and images",
                 found="a file" if root.exists() else "nothing there",
                 fix="check the path; the folder holds the table, it is not the table",
+            )
+        if not os.access(root, os.R_OK | os.X_OK):
+            raise DataError(
+                f"{root} cannot be listed.",
+                expected="a folder that this user may read",
+                found="no permission",
+                fix="check its permissions (chmod u+rx)",
             )
         return root
 

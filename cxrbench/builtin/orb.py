@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -98,7 +98,7 @@ class ORB(FeatureExtractor):
 
         assert image is not None, "an extractor with an image_size is given an image"
         levels = self._levels(min(image.shape))
-        found: tuple[cv2.KeyPoint, ...] = ()
+        found: Sequence[cv2.KeyPoint] = ()
         if levels:
             if self.clahe:
                 image = cv2.createCLAHE(clipLimit=2.0, tileGridSize=(8, 8)).apply(image)
@@ -120,7 +120,7 @@ class ORB(FeatureExtractor):
         # Made for each image (0.4 µs): a detector shared by threads would be state.
         import cv2
 
-        return cv2.ORB_create(
+        return cv2.ORB.create(
             nfeatures=self.nfeatures,
             scaleFactor=self.scale_factor,
             nlevels=levels,

@@ -97,7 +97,7 @@ class SIFT(FeatureExtractor):
         if self.clahe:
             image = cv2.createCLAHE(clipLimit=2.0, tileGridSize=(8, 8)).apply(image)
         # Made for each image (0.4 µs): a detector shared by threads would be state.
-        detector = cv2.SIFT_create(
+        detector = cv2.SIFT.create(
             self.nfeatures,
             _OCTAVE_LAYERS,
             self.contrast_threshold,

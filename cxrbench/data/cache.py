@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,13 +63,13 @@ def locked(folders: Sequence[Path], display: Display) -> Iterator[None]:
 
 
 @contextmanager
-def writing(folder: Path, needed: int) -> Iterator[None]:
-    """Turn failures to write into a `CacheError` that says how much was needed and where."""
+def writing(folder: Path, needed: Callable[[], int]) -> Iterator[None]:
+    """Turn failures to write into a `CacheError` that says how much is needed and where."""
     try:
         yield
     except OSError as error:
         if error.errno in _FULL:
-            raise _no_room(folder, needed) from error
+            raise _no_room(folder, needed()) from error
         raise CacheError(
             f"cannot write to the cache in {folder}",
             found=error.strerror or str(error),
@@ -87,7 +87,7 @@ def _no_room(folder: Path, needed: int) -> CacheError:
     free = shutil.disk_usage(_existing(folder)).free
     return CacheError(
         f"not enough room for the cache in {folder}",
-        expected=f"{_megabytes(needed)} free, at least",
+        expected=f"about {_megabytes(needed)} free" if needed else None,
         found=f"{_megabytes(free)} free",
         fix="make room (cxrbench cache clear), or choose another folder with --cache",
     )

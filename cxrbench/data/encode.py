@@ -24,9 +24,19 @@ if TYPE_CHECKING:
 ENCODING_VERSION = 1
 """Part of every key; raised when the same inputs would give other vectors."""
 
+_FITTED = "fitted."  # before the names of the encoder's arrays in the file
+
 # What NumPy and zipfile raise for a file that was cut or changed.
-_DAMAGE = (OSError, ValueError, KeyError, EOFError, NotImplementedError, RuntimeError)
-_ZIP_DAMAGE = (zipfile.BadZipFile, zlib.error)
+_DAMAGE = (
+    OSError,
+    ValueError,
+    KeyError,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,20 +89,15 @@ def encode(  # noqa: PLR0913
     }
     path = cache / "encodings" / f"{key_of(about)}.npz"
     job = _Job(descriptors_of, rows, extractor, encoder, train_rows, seed)
-    if path.exists() and _damage(path, job) is None:
-        return _load(path, job)
     with ExitStack() as held:
         with writing(path.parent, needed=0):
             path.parent.mkdir(parents=True, exist_ok=True)
             held.enter_context(locked([path], display))
-        if path.exists():  # damaged, or another process was faster
-            problem = _damage(path, job)
-            if problem is None:
-                return _load(path, job)
-            display.say(f"the cached encoding {path} is damaged ({problem}): computing it again")
-        encoded = _compute(job, display)
-        _save(path, encoded)
-    return encoded
+        encoded = _cached(path, job, display)
+        if encoded is None:
+            encoded = _compute(job, display)
+            _save(path, encoded)
+        return encoded
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,3 +111,93 @@ class _Job:
 
     def vectors(self, row: int) -> np.ndarray:
         return self.extractor.vectors(self.descriptors_of(row))
+
+
+def _compute(job: _Job, display: Display) -> EncodedFeatures:
+    import numpy as np
+
+    name = f"{job.extractor.name} by {type(job.encoder).__name__}"
+    with display.task(f"fit {name}", len(job.train_rows)) as advance:
+        fitted = job.encoder.fit(
+            _train_vectors(job, advance), distance=job.extractor.distance, seed=job.seed
+        )
+    with display.task(f"encode {name}", job.rows) as advance:
+        first = fitted.transform(job.vectors(0))
+        encoded = np.empty((job.rows, len(first)), np.float32)
+        for row in range(job.rows):
+            encoded[row] = _checked(fitted.transform(job.vectors(row)), first.shape, job)
+            advance()
+    return EncodedFeatures(encoded, fitted)
+
+
+def _train_vectors(job: _Job, advance: Advance) -> Iterator[np.ndarray]:
+    for row in job.train_rows:
+        yield job.vectors(int(row))
+        advance()
+
+
+def _checked(vector: np.ndarray, shape: tuple[int, ...], job: _Job) -> np.ndarray:
+    import numpy as np
+
+    if vector.shape == shape and np.isfinite(vector).all():
+        return vector
+    raise PluginError(
+        f"the encoder {type(job.encoder).__name__} of {job.extractor.name!r} gave a bad vector",
+        expected=f"finite numbers of shape {shape}, as for the first image",
+        found=f"shape {vector.shape}, {np.isfinite(vector).sum()} of its numbers finite",
+        fix="see what transform does with an image without keypoints, or with one alone",
+    )
+
+
+def _cached(path: Path, job: _Job, display: Display) -> EncodedFeatures | None:
+    import numpy as np
+
+    if not path.exists():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            vectors = file["vectors"]
+            names = [name for name in file.files if name.startswith(_FITTED)]
+            arrays = {name.removeprefix(_FITTED): file[name] for name in names}
+        if len(vectors) != job.rows:
+            raise ValueError(f"{len(vectors)} rows instead of {job.rows}")
+        return EncodedFeatures(vectors, job.encoder.fitted.from_arrays(arrays))
+    except _DAMAGE as error:
+        display.say(f"the cached encoding {path} is damaged ({error}): computing it again")
+        return None
+
+
+def _save(path: Path, encoded: EncodedFeatures) -> None:
+    import numpy as np
+
+    arrays: dict[str, Any] = {
+        _FITTED + name: array for name, array in encoded.fitted.arrays().items()
+    }
+    for name, array in arrays.items():
+        if array.dtype.hasobject:
+            raise PluginError(
+                f"{type(encoded.fitted).__name__}.arrays() holds Python objects in {name!r}",
+                expected="plain numbers or text, which load without pickle",
+            )
+    partial = path.with_name(path.name + ".tmp")
+    with writing(path.parent, needed=encoded.vectors.nbytes):
+        with partial.open("wb") as file:
+            np.savez(file, vectors=encoded.vectors, **arrays)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+
+
+def _digest(rows: np.ndarray) -> str:
+    return hashlib.sha256(rows.astype("<i8").tobytes()).hexdigest()
+
+
+def _identity(part: FeatureExtractor | Encoder) -> dict[str, Any]:
+    kind = type(part)
+    code = getattr(sys.modules[kind.__module__], "__file__", None)
+    return {
+        "class": f"{kind.__module__}.{kind.__qualname__}",
+        # So that an author who edits ``fit`` or ``vectors`` does not get yesterday's encoding.
+        "code": hashlib.sha256(Path(code).read_bytes()).hexdigest() if code else None,
+        "parameters": asdict(part),  # type: ignore[call-overload]
+    }

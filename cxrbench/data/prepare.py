@@ -115,7 +115,7 @@ def _require_store(consumer: Consumer, cache: Path) -> CompleteStore:
 
 def _fill(consumers: Sequence[Consumer], job: _Job, cache: Path, display: Display) -> None:
     with ExitStack() as stack:
-        stack.enter_context(writing(cache, needed=0))
+        stack.enter_context(writing(cache, lambda: 0))
         for consumer in consumers:
             consumer.spec.folder(cache).parent.mkdir(parents=True, exist_ok=True)
         stack.enter_context(locked([c.spec.folder(cache) for c in consumers], display))
@@ -123,10 +123,13 @@ def _fill(consumers: Sequence[Consumer], job: _Job, cache: Path, display: Displa
         writers = {c: _writer(c, cache, display) for c in missing}
         for writer in writers.values():
             stack.callback(writer.close)
-        needed = sum(c.spec.row_bytes * (c.spec.rows - w.rows) for c, w in writers.items())
-        require_room(cache, needed)
-        with writing(cache, needed):
+        require_room(cache, _bytes_left(writers))
+        with writing(cache, lambda: _bytes_left(writers)):
             _run_pass(writers, job, display)
+
+
+def _bytes_left(writers: Mapping[Consumer, StoreWriter]) -> int:
+    return sum(writer.bytes_left() for writer in writers.values())
 
 
 def _still_missing(consumer: Consumer, cache: Path, display: Display) -> bool:

@@ -66,8 +66,8 @@ def open_store(spec: StoreSpec, cache: Path) -> CompleteStore | None:
             raise DamagedStore("its journal is not the one it was completed with")
         if json.loads((folder / "about.json").read_bytes()) != about_of(spec):
             raise DamagedStore("about.json is not the one it was completed with")
-        require_sizes(folder, marker["sizes"], exact=True)
         journal = read_journal(text, spec.files)
+        require_sizes(folder, journal.sizes, exact=True)
     except FileNotFoundError as error:
         if error.filename == str(folder / "complete.json"):
             return None

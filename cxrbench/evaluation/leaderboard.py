@@ -187,7 +187,7 @@ def _label_rows(group: Sequence[StoredRun]) -> Iterable[LabelRow]:
     tables = [run.metrics["labels"] for run in group]
     for rows in zip(*tables, strict=True):
         same = {name: rows[0][name] for name in ("label", "counted", "positives", "known")}
-        means = {
+        means: dict[str, Any] = {
             name: _mean_of([row[name] for row in rows]) for name in rows[0] if name not in same
         }
         yield LabelRow(recipe=group[0].info["recipe"], **same, **means)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
-from contextlib import AbstractContextManager
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from tempfile import TemporaryFile
 from typing import Any, Literal
 
 from cxrbench.errors import DeviceError
@@ -19,15 +22,14 @@ def load_keras() -> Any:
     ------
     DeviceError : the backend is unknown or not installed.
     """
-    # TensorFlow announces its build on standard error before anything can be configured.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     wanted = os.environ.get("KERAS_BACKEND")
     if wanted is not None and wanted not in BACKENDS:
         raise DeviceError(
             f"KERAS_BACKEND is {wanted!r}", expected=", ".join(BACKENDS), found=repr(wanted)
         )
     try:
-        import keras
+        with _without_tensorflows_announcements():
+            import keras
     except ImportError as error:
         raise DeviceError(
             "the Keras backend cannot be imported",
@@ -40,13 +42,37 @@ def load_keras() -> Any:
     return keras
 
 
+@contextmanager
+def _without_tensorflows_announcements() -> Iterator[None]:
+    """Hold back what C++ code writes to standard error; it is shown if anything fails.
+
+    TensorFlow announces its build and looks for CUDA before its log level can be set, on every
+    start and on machines without a GPU too.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(kept, held.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
 def gpu_names() -> tuple[str, ...]:
     """The GPUs that the current backend can use; empty on a machine without."""
     backend = load_keras().backend.backend()
     if backend == "tensorflow":
         import tensorflow as tf
 
-        devices = tf.config.list_physical_devices("GPU")
+        with _without_tensorflows_announcements():
+            devices = tf.config.list_physical_devices("GPU")
         return tuple(
             str(tf.config.experimental.get_device_details(d).get("device_name", d.name))
             for d in devices

@@ -201,6 +201,6 @@ def _check_loss(loss: float, epoch: int, settings: TrainSettings) -> None:
 
 def _told(epoch: Epoch) -> str:
     return (
-        f"epoch {epoch.epoch} · loss {epoch.loss:.4f} · val loss {epoch.val_loss:.4f} · "
-        f"val macro AUROC {epoch.val_macro_auroc:.3f} · {epoch.images_per_second:.0f} images/s"
+        f"epoch {epoch.epoch} val AUROC {epoch.val_macro_auroc:.3f} "
+        f"loss {epoch.loss:.3f} val {epoch.val_loss:.3f} {epoch.images_per_second:,.0f}/s"
     )

@@ -25,38 +25,40 @@ class SilentDisplay:
 
 
 class RichDisplay:
-    """Lines and progress bars on standard error, so that standard output stays clean."""
+    """Progress bars on standard error; lines there too, or on standard output beside a table."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, lines_on_stdout: bool = False) -> None:
         from rich.console import Console
 
         self._console = Console(stderr=True, highlight=False)
+        self._lines = Console(highlight=False) if lines_on_stdout else self._console
 
     def say(self, text: str) -> None:
         """Print one line as it is."""
-        self._console.print(text, markup=False)
+        self._lines.print(text, markup=False, soft_wrap=True)
 
     @contextmanager
     def task(self, description: str, total: int) -> Iterator[Advance]:
-        """Show a bar with the rate and the time left; it stays when it is done."""
+        """Show a bar with the time left, or taken once it is done, and the detail."""
         from rich.progress import (
             BarColumn,
             MofNCompleteColumn,
             Progress,
             TextColumn,
-            TimeElapsedColumn,
             TimeRemainingColumn,
         )
+        from rich.table import Column
 
+        whole = Column(no_wrap=True)
+        cut = Column(no_wrap=True, overflow="ellipsis", ratio=1)
         progress = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=24),
+            TextColumn("{task.description}", markup=False, table_column=whole),
+            BarColumn(bar_width=12),
             MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[detail]}", markup=False),
+            TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+            TextColumn("{task.fields[detail]}", markup=False, table_column=cut),
             console=self._console,
+            expand=True,
         )
         with progress:
             task = progress.add_task(description, total=total, detail="")

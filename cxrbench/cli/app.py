@@ -1,0 +1,38 @@
+"""The application and its commands."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from cxrbench.cli import leaderboard, plugins, run
+
+app = typer.Typer(
+    name="cxrbench",
+    help="Does this backbone, hand-crafted feature or fusion help on chest radiographs?",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("run")(run.run)
+app.command("leaderboard")(leaderboard.leaderboard)
+app.add_typer(plugins.app, name="plugins")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from cxrbench import __version__
+
+        typer.echo(f"cxrbench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    """Benchmark backbones, hand-crafted features and their fusion on chest radiographs."""

@@ -1,0 +1,23 @@
+"""``cxrbench leaderboard``: the boards again, from run directories alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cxrbench.cli.options import Format, Json, OutputFormat, PerLabel, Runs, chosen_format
+
+
+def leaderboard(
+    runs: Runs = Path("runs"),
+    output: OutputFormat = Format.table,
+    as_json: Json = False,
+    per_label: PerLabel = False,
+) -> None:
+    """Print the boards of all complete runs; rows share a board only if they share a test set."""
+    from cxrbench.evaluation.leaderboard import boards
+    from cxrbench.reporting.tables import print_boards
+    from cxrbench.runs import read_runs
+
+    complete, skipped = read_runs(runs)
+    chosen = chosen_format(output, as_json)
+    print_boards(boards(complete), skipped, chosen.value, per_label=per_label)

@@ -1,0 +1,52 @@
+"""Options that mean the same in every command."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Format(StrEnum):
+    """What standard output carries."""
+
+    table = "table"
+    json = "json"
+    csv = "csv"
+
+
+Data = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DATA",
+        help="A folder, or a dataset's name with :option=value,… "
+        "[default: the current folder if it holds a cohort, else phantom]",
+        show_default=False,
+    ),
+]
+Runs = Annotated[Path, typer.Option(metavar="DIR", help="Where run directories are.")]
+Cache = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        envvar="CXRBENCH_CACHE",
+        help="Where decoded images and features are kept [default: the user's cache folder]",
+        show_default=False,
+    ),
+]
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="Threads that read images [default: one for each core]", show_default=False
+    ),
+]
+OutputFormat = Annotated[Format, typer.Option("--format", help="What standard output carries.")]
+Json = Annotated[bool, typer.Option("--json", help="Short for --format json.")]
+PerLabel = Annotated[bool, typer.Option("--per-label", help="Also the scores of each label.")]
+
+
+def chosen_format(output: Format, as_json: bool) -> Format:
+    """``--json`` goes before ``--format``."""
+    return Format.json if as_json else output
