@@ -81,7 +81,7 @@ def fit_and_predict(
     """Train the recipe on the training split and predict the validation and test splits."""
     clock = _Clock()
     encoders = {
-        feature.name: _encode(feature, seed, material, cache, display)
+        feature.name: encode_feature(feature, seed, material, cache, display)
         for feature in recipe.features
     }
     clock.stop("encode")
@@ -129,9 +129,10 @@ class _Clock:
         self._since = now
 
 
-def _encode(
+def encode_feature(
     feature: Feature, seed: int, material: Material, cache: Path, display: Display
 ) -> EncodedFeature:
+    """The feature vectors of every image, from an encoder fitted on the training split."""
     store = material.prepared.features[feature.extractor]
     train_rows = material.rows("train")
     encoded = encode(

@@ -8,7 +8,7 @@ import gzip
 import io
 import os
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,11 +23,11 @@ _CONTROL = bytes(set(range(32)) - set(b"\t\n\f\r\x1a"))
 
 @dataclass(frozen=True)
 class Rows:
-    """A table as text; ``rows`` pairs each row with its line in the file (1 is the first)."""
+    """A table as text. ``rows`` can be read once: (line in the file, cells)."""
 
     header: tuple[str, ...]
-    rows: tuple[tuple[int, list[str]], ...]
-    notes: tuple[str, ...] = ()
+    rows: Iterator[tuple[int, list[str]]]
+    notes: tuple[str, ...]
 
 
 def find_file(folder: Path, names: Sequence[str]) -> Path | None:
@@ -63,48 +63,41 @@ def read_text(path: Path) -> tuple[str, tuple[str, ...]]:
 
 
 def read_rows(path: Path) -> Rows:
-    """A CSV file's header and rows, as text without surrounding blanks.
+    """A CSV file's header and rows; the rows are parsed as they are taken, for speed and memory.
 
     The separator is whichever of comma, semicolon and tab the header has most of. Empty rows are
     left out, and so are empty cells beyond the header (NIH's 2017 edition ends each line with a
-    comma). Cells are stripped.
+    comma).
 
     Raises
     ------
-    DataError : no text, no header, no rows, open quotes, or a row of another width.
+    DataError : no text, no header; while rows are taken, open quotes or a row of another width.
     """
     text, notes = read_text(path)
     lines = parse_csv(text, path)
-    if not lines:
+    _, first = next(lines, (0, [""]))
+    header = tuple(cell.strip() for cell in first)
+    while header and not header[-1]:
+        header = header[:-1]
+    if not header:
         raise DataError(
             f"{path} is empty.",
             expected="a header and one row per image",
             found=f"{len(text)} characters, none of them in a row",
             fix="download or export the table again",
         )
-    header = tuple(_without_empty_end(lines[0][1]))
-    rows = tuple((line, _checked_row(row, header, line, path)) for line, row in lines[1:])
-    if not rows:
-        raise DataError(
-            f"{path} has a header and nothing else.",
-            expected="one row per image below the header",
-            found=f"the columns {', '.join(header)}, 0 rows",
-            fix="download or export the table again",
-        )
-    return Rows(header, rows, notes)
+    return Rows(header, (_fitted(row, header, line, path) for line, row in lines), notes)
 
 
-def parse_csv(text: str, path: Path) -> list[tuple[int, list[str]]]:
-    """Rows that hold anything, each with its line; ``path`` is for the error."""
+def parse_csv(text: str, path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Each row that holds anything, after its line in the file; ``path`` is for the error."""
     first = "".join(text.lstrip()[:4096].splitlines()[:1])
     separator = max(_SEPARATORS, key=first.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
-    rows = []
     try:
         for row in reader:
-            cells = [cell.strip() for cell in row]
-            if any(cells):
-                rows.append((reader.line_num, cells))
+            if row and (row[0].strip() or any(map(str.strip, row))):
+                yield reader.line_num, row
     except csv.Error as error:
         raise DataError(
             f"{path} is no CSV file at line {reader.line_num}.",
@@ -112,7 +105,6 @@ def parse_csv(text: str, path: Path) -> list[tuple[int, list[str]]]:
             found=str(error),
             fix="correct that line, or download the file again if it was cut off",
         ) from error
-    return rows
 
 
 def _read_bytes(path: Path) -> bytes:
@@ -150,20 +142,15 @@ def _not_text(path: Path, data: bytes) -> DataError:
     )
 
 
-def _without_empty_end(cells: list[str]) -> list[str]:
-    width = len(cells)
-    while width and not cells[width - 1]:
-        width -= 1
-    return cells[:width]
-
-
-def _checked_row(row: list[str], header: tuple[str, ...], line: int, path: Path) -> list[str]:
+def _fitted(
+    row: list[str], header: tuple[str, ...], line: int, path: Path
+) -> tuple[int, list[str]]:
     width = len(header)
-    if len(row) < width or any(row[width:]):
+    if len(row) < width or any(map(str.strip, row[width:])):
         raise DataError(
             f"Line {line} of {path} does not fit the header.",
             expected=f"{width} cells: {', '.join(header)}",
             found=f"{len(row)} cells: {', '.join(row[:12])}",
             fix="correct that line (the file may have been cut off there)",
         )
-    return row[:width]
+    return line, row

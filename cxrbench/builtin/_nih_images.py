@@ -39,10 +39,11 @@ def find_images(root: Path) -> Files:
     DataError : a folder cannot be listed, or no layout has an image.
     """
     for folders in _layouts(root):
-        files: dict[str, list[str]] = {}
+        files: dict[str, tuple[str, ...]] = {}
         for folder in folders:
             for name in _image_names(folder):
-                files.setdefault(image_stem(name), []).append(os.path.join(folder, name))
+                stem = image_stem(name)
+                files[stem] = (*files.get(stem, ()), f"{folder}{os.sep}{name}")
         if files:
             return files
     raise DataError(

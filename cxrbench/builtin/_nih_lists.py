@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
+from itertools import islice
 from pathlib import Path
 
 from cxrbench import Box, DataError
@@ -60,7 +61,7 @@ def read_boxes(folder: Path, image_ids: Collection[str]) -> tuple[Box, ...]:
     if path is None:
         return ()
     text, _ = read_text(path)
-    boxes = (_box(row, line, path) for line, row in parse_csv(text, path)[1:])
+    boxes = (_box(row, line, path) for line, row in islice(parse_csv(text, path), 1, None))
     return tuple(box for box in boxes if box.image_id in image_ids)
 
 
@@ -86,7 +87,7 @@ def _read_list(folder: Path, name: str) -> frozenset[str]:
 
 
 def _box(row: list[str], line: int, path: Path) -> Box:
-    cells = [cell for cell in row if cell]
+    cells = [cell.strip() for cell in row if cell.strip()]
     label = _OTHER_NAMES.get(cells[1], cells[1]) if len(cells) > 1 else ""
     try:
         x, y, width, height = map(float, cells[2:])

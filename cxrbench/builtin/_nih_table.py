@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import os
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -100,8 +99,8 @@ def image_stem(name: str) -> str:
     '00000013_005'
     """
     base = name.replace("\\", "/").rpartition("/")[2]
-    stem, extension = os.path.splitext(base)
-    return stem if extension.lower() in EXTENSIONS else base
+    stem, dot, extension = base.rpartition(".")
+    return stem if dot + extension.lower() in EXTENSIONS else base
 
 
 def read_table(path: Path) -> Table:
@@ -136,17 +135,19 @@ def read_table(path: Path) -> Table:
 
 
 def _pick_columns(rows: Rows, path: Path) -> _Cells:
-    lowered = [name.lower() for name in rows.header]
-    found: dict[str, list[str]] = {}
-    for key, names in _COLUMNS.items():
-        places = [i for name in names for i, text in enumerate(lowered) if text == name.lower()]
-        if not places and key in _REQUIRED:
-            raise _missing_column(names[0], rows.header, path)
-        if len(places) > 1:
-            raise _column_twice(names, rows.header, places, path)
-        if places:
-            found[key] = [row[places[0]] for _, row in rows.rows]
-    lines = [line for line, _ in rows.rows]
+    places = _places(rows.header, path)
+    lines, picked = [], []
+    for line, row in rows.rows:
+        lines.append(line)
+        picked.append(tuple([row[place].strip() for place in places.values()]))
+    if not lines:
+        raise DataError(
+            f"{path} has a header and nothing else.",
+            expected="one row per image below the header",
+            found=f"the columns {', '.join(rows.header)}, 0 rows",
+            fix="download or export the table again",
+        )
+    found = dict(zip(places, map(list, zip(*picked, strict=True)), strict=True))
     _refuse_blank(found["image"], lines, "Image Index", path)
     return _Cells(
         path=path,
@@ -159,6 +160,20 @@ def _pick_columns(rows: Rows, path: Path) -> _Cells:
         sex=found.get("sex"),
         view=found.get("view"),
     )
+
+
+def _places(header: Sequence[str], path: Path) -> dict[str, int]:
+    lowered = [name.lower() for name in header]
+    found: dict[str, int] = {}
+    for key, names in _COLUMNS.items():
+        places = [i for name in names for i, text in enumerate(lowered) if text == name.lower()]
+        if not places and key in _REQUIRED:
+            raise _missing_column(names[0], header, path)
+        if len(places) > 1:
+            raise _column_twice(names, header, places, path)
+        if places:
+            found[key] = places[0]
+    return found
 
 
 def _without_repeats(cells: _Cells) -> tuple[_Cells, int]:

@@ -370,7 +370,7 @@ def develop(attenuation: np.ndarray, rng: np.random.Generator, *, view: str) -> 
     scatter = rng.uniform(0.05, 0.20) + 0.06 * bedside
     mixed = (1 - scatter) * attenuation + scatter * blurred(attenuation, 0.08)
     # digital systems sharpen what they show
-    mixed += rng.uniform(0.4, 1.3) * (mixed - blurred(mixed, 0.006))
+    mixed += rng.uniform(0.1, 0.7) * (mixed - blurred(mixed, 0.006))
     grain = rng.standard_normal((size, size), dtype=np.float32)
     noise = rng.uniform(0.004, 0.010)
     mixed += noise * (0.6 + 0.6 * mixed) * blurred(grain, 0.8 / size)

@@ -204,8 +204,8 @@ def place_nodule(
     signs = []
     for _ in range(int(rng.choice((1, 2, 3), p=(0.6, 0.25, 0.15)))):
         x, y = anatomy.inside(side, rng.uniform(0.30, 0.85), rng.uniform(0.18, 0.88))
-        size = between(0.014, 0.032, amount) * rng.uniform(0.85, 1.15)
-        signs.append(Sign(side, x, y, size, size, between(0.5, 0.85, amount)))
+        size = between(0.016, 0.036, amount) * rng.uniform(0.85, 1.15)
+        signs.append(Sign(side, x, y, size, size, between(0.6, 0.95, amount)))
         side = int(rng.choice((RIGHT, LEFT)))
     return tuple(signs)
 

@@ -99,10 +99,10 @@ def place_hernia(
     anatomy: Anatomy, side: int, amount: float, rng: np.random.Generator
 ) -> tuple[Sign, ...]:
     """Behind the heart, just above the diaphragm."""
-    size = between(0.055, 0.12, amount)
-    x = anatomy.heart_shift + rng.uniform(-0.02, 0.06)
+    size = between(0.065, 0.125, amount)
+    x = anatomy.heart_shift + rng.uniform(0.0, 0.06)
     y = anatomy.domes[1] - rng.uniform(0.6, 0.8) * size
-    return (Sign(LEFT, x, y, size, 0.85 * size, between(0.5, 1.0, amount)),)
+    return (Sign(LEFT, x, y, size, 0.85 * size, between(0.65, 1.0, amount)),)
 
 
 def paint_hernia(film: Film, anatomy: Anatomy, sign: Sign, rng: np.random.Generator) -> None:
@@ -111,7 +111,7 @@ def paint_hernia(film: Film, anatomy: Anatomy, sign: Sign, rng: np.random.Genera
     level = sign.y + rng.uniform(-0.25, 0.1) * sign.height
     air = ((level - film.y) / 0.010 + 0.5).clip(0, 1)
     rim = strokes(film.size, [ellipse(sign.x, sign.y, sign.width, sign.height)], 0.007, soft=0.002)
-    film.dense += sign.strength * (shape * (0.16 - 0.38 * air) + 0.08 * rim)
+    film.dense += sign.strength * (shape * (0.16 - 0.42 * air) + 0.08 * rim)
 
 
 def place_pleural_thickening(
@@ -121,7 +121,7 @@ def place_pleural_thickening(
     top, bottom = rng.uniform(0.12, 0.30), between(0.70, 1.0, amount)
     length = anatomy.dome(side) - anatomy.apex
     ys = (anatomy.apex + top * length, anatomy.apex + bottom * length)
-    thick = between(0.016, 0.045, amount)
+    thick = between(0.022, 0.055, amount)
     xs = (anatomy.lateral(side, ys[1]), anatomy.lateral(side, ys[0]) - side * thick)
     return (_sign(side, xs, ys, between(0.65, 0.9, amount)),)
 
@@ -137,7 +137,7 @@ def paint_pleural_thickening(
     wall = np.array([anatomy.lateral(sign.side, y) for y in heights])
     upper = abs(anatomy.lateral(sign.side, top))
     thick = upper - abs(sign.x - sign.side * sign.width)
-    depth = thick * np.sin(np.linspace(0.25, np.pi - 0.1, 16)) * rng.uniform(0.8, 1.2, 16)
+    depth = thick * np.sin(np.linspace(0.25, np.pi - 0.1, 16)) ** 0.7 * rng.uniform(0.8, 1.2, 16)
     outer = np.column_stack([wall + 0.02 * sign.side, heights])
     inner = np.column_stack([wall - sign.side * depth, heights])
     band = fill(film.size, np.concatenate([outer, inner[::-1]]), soft=0.003)

@@ -63,13 +63,16 @@ def locked(folders: Sequence[Path], display: Display) -> Iterator[None]:
 
 
 @contextmanager
-def writing(folder: Path, needed: Callable[[], int]) -> Iterator[None]:
-    """Turn failures to write into a `CacheError` that says how much is needed and where."""
+def writing(folder: Path, needed: int | Callable[[], int]) -> Iterator[None]:
+    """Turn failures to write into a `CacheError` that says how much is needed and where.
+
+    ``needed`` in bytes, or a function for what is only known when the disk is full.
+    """
     try:
         yield
     except OSError as error:
         if error.errno in _FULL:
-            raise _no_room(folder, needed()) from error
+            raise _no_room(folder, needed if isinstance(needed, int) else needed()) from error
         raise CacheError(
             f"cannot write to the cache in {folder}",
             found=error.strerror or str(error),

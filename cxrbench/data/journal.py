@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from cxrbench.data.cache import canonical
 from cxrbench.errors import CacheError
@@ -30,11 +33,35 @@ class ImageFacts:
     count: int | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
+class ImageTable:
+    """The facts of all images of a store, as columns: small for a cohort of any size.
+
+    ``digests`` (N,) bytes, ``shapes`` (N, 2) int64, ``counts`` (N,) int64; ``reasons`` has the rows
+    that are left out.
+    """
+
+    digests: np.ndarray
+    shapes: np.ndarray
+    counts: np.ndarray
+    reasons: Mapping[int, str]
+
+    def __len__(self) -> int:
+        return len(self.digests)
+
+    def different_row(self, other: ImageTable) -> int | None:
+        """The first row where another store saw something else, counts of features aside."""
+        differs = (self.digests != other.digests) | (self.shapes != other.shapes).any(axis=1)
+        for row in {*self.reasons, *other.reasons}:
+            differs[row] |= self.reasons.get(row) != other.reasons.get(row)
+        return int(differs.argmax()) if differs.any() else None
+
+
+@dataclass(frozen=True, eq=False)
 class Journal:
     """The journal's whole lines: rows they cover, bytes they take, sizes of the data files."""
 
-    images: tuple[ImageFacts, ...]
+    images: ImageTable
     length: int
     sizes: Mapping[str, int]
     layout: Mapping[str, Any]
@@ -57,18 +84,42 @@ def read_journal(text: bytes, files: Sequence[str]) -> Journal:
     DamagedStore
         A line before the last is not what was written.
     """
-    images: list[ImageFacts] = []
+    tables: list[ImageTable] = []
     sizes, layout, length = dict.fromkeys(files, 0), dict[str, Any](), 0
-    for line in text.splitlines(keepends=True):
+    for line in io.BytesIO(text):
         chunk = _journal_chunk(line)
         if chunk is None and length + len(line) == len(text):
             break  # the line that was being written when the process was killed
         if chunk is None:
             raise DamagedStore("a line of its journal is damaged")
-        images += (ImageFacts(*values) for values in chunk["images"])
+        tables.append(_table([ImageFacts(*values) for values in chunk["images"]]))
         sizes, layout = chunk["sizes"], chunk["layout"]
         length += len(line)
-    return Journal(tuple(images), length, sizes, layout)
+    return Journal(_joined(tables), length, sizes, layout)
+
+
+def _table(images: Sequence[ImageFacts]) -> ImageTable:
+    return ImageTable(
+        digests=np.array([facts.digest.encode() for facts in images], "S64"),
+        shapes=np.array([(facts.height, facts.width) for facts in images], np.int64).reshape(-1, 2),
+        counts=np.array([facts.count or 0 for facts in images], np.int64),
+        reasons={row: facts.reason for row, facts in enumerate(images) if facts.reason is not None},
+    )
+
+
+def _joined(tables: Sequence[ImageTable]) -> ImageTable:
+    tables = tables or [_table([])]
+    starts = np.cumsum([0, *(len(table) for table in tables)])
+    return ImageTable(
+        digests=np.concatenate([table.digests for table in tables]),
+        shapes=np.concatenate([table.shapes for table in tables]),
+        counts=np.concatenate([table.counts for table in tables]),
+        reasons={
+            int(start) + row: reason
+            for start, table in zip(starts, tables, strict=False)
+            for row, reason in table.reasons.items()
+        },
+    )
 
 
 def _journal_chunk(line: bytes) -> dict[str, Any] | None:

@@ -115,7 +115,7 @@ def _require_store(consumer: Consumer, cache: Path) -> CompleteStore:
 
 def _fill(consumers: Sequence[Consumer], job: _Job, cache: Path, display: Display) -> None:
     with ExitStack() as stack:
-        stack.enter_context(writing(cache, lambda: 0))
+        stack.enter_context(writing(cache, 0))
         for consumer in consumers:
             consumer.spec.folder(cache).parent.mkdir(parents=True, exist_ok=True)
         stack.enter_context(locked([c.spec.folder(cache) for c in consumers], display))
@@ -191,28 +191,25 @@ def _require_same_images(stores: Sequence[CompleteStore], cohort: Cohort) -> Non
     """An image that changed without a change of its signature must not be mixed with itself."""
     first = stores[0]
     for other in stores[1:]:
-        for row, (one, two) in enumerate(zip(first.images, other.images, strict=True)):
-            if replace(one, count=None) != replace(two, count=None):
-                raise CacheError(
-                    f"the cache saw two versions of image {cohort.image_ids[row]!r}",
-                    expected="images that do not change while their size and time stay the same",
-                    found=f"{first.folder} and {other.folder} differ",
-                    fix="remove both folders (cxrbench cache clear) and run again",
-                )
+        row = first.images.different_row(other.images)
+        if row is not None:
+            raise CacheError(
+                f"the cache saw two versions of image {cohort.image_ids[row]!r}",
+                expected="images that do not change while their size and time stay the same",
+                found=f"{first.folder} and {other.folder} differ",
+                fix="remove both folders (cxrbench cache clear) and run again",
+            )
 
 
 def _prepared(stores: Mapping[Consumer, CompleteStore], cohort: Cohort) -> Prepared:
     images = next(iter(stores.values())).images
-    excluded = tuple(
-        Exclusion(image_id, facts.reason)
-        for image_id, facts in zip(cohort.image_ids, images, strict=True)
-        if facts.reason is not None
-    )
+    usable = np.ones(len(images), bool)
+    usable[list(images.reasons)] = False
     return Prepared(
-        usable=np.array([facts.reason is None for facts in images]),
-        excluded=excluded,
-        digests=tuple(facts.digest for facts in images),
-        shapes=np.array([(facts.height, facts.width) for facts in images], np.int64),
+        usable=usable,
+        excluded=tuple(Exclusion(cohort.image_ids[r], why) for r, why in images.reasons.items()),
+        digests=tuple(digest.decode() for digest in images.digests),
+        shapes=images.shapes,
         pixels={
             c.size: map_array(
                 store.folder / "pixels.bin", (len(images), c.size, c.size), np.dtype(np.uint8)

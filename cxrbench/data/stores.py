@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from cxrbench.data.cache import canonical, key_of
-from cxrbench.data.journal import DamagedStore, ImageFacts, read_journal
+from cxrbench.data.journal import DamagedStore, ImageTable, read_journal
 from cxrbench.errors import CacheError
 
 FORMAT = 1
@@ -46,7 +46,7 @@ class CompleteStore:
     """
 
     folder: Path
-    images: tuple[ImageFacts, ...]
+    images: ImageTable
     layout: Mapping[str, Any]
 
 
@@ -73,7 +73,11 @@ def open_store(spec: StoreSpec, cache: Path) -> CompleteStore | None:
             return None
         raise DamagedStore("a file is missing") from error
     except OSError as error:
-        raise CacheError(f"cannot read the store in {folder}", found=error.strerror) from error
+        raise CacheError(
+            f"cannot read the store in {folder}",
+            found=error.strerror,
+            fix="choose another folder with --cache or CXRBENCH_CACHE",
+        ) from error
     except (ValueError, KeyError, TypeError) as error:
         raise DamagedStore("a file in it is not what was written") from error
     if len(journal.images) != spec.rows:
@@ -132,7 +136,7 @@ def feature_store(store: CompleteStore) -> FeatureStore:
     layout = store.layout
     return FeatureStore(
         folder=store.folder,
-        counts=np.array([facts.count or 0 for facts in store.images], np.int64),
+        counts=store.images.counts,
         width=layout.get("width", 0),
         dtype=np.dtype(layout.get("dtype", "float32")),
         has_keypoints=layout.get("keypoints", False),

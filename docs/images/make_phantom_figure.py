@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from cxrbench import Box, Cohort
 from cxrbench.builtin.phantom import Phantom
 
 
@@ -35,7 +36,7 @@ def main() -> None:
     figure.savefig(Path(__file__).with_name("phantom.png"), dpi=75)
 
 
-def boxes(cohort, row):
+def boxes(cohort: Cohort, row: int) -> list[Box]:
     """The boxes of one image."""
     return [box for box in cohort.boxes if box.image_id == cohort.image_ids[row]]
 

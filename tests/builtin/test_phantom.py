@@ -1,4 +1,4 @@
-"""The phantom: the same seed draws the same cohort, its table is NIH-like, its signs are visible."""
+"""The phantom: the same seed draws the same films, its table is NIH-like, its signs show."""
 
 import subprocess
 import sys
