@@ -44,6 +44,8 @@ def extract(cohort: Cohort, extractor: FeatureExtractor) -> list[np.ndarray]:
 
     def one(row: int) -> np.ndarray:
         film = cv2.imread(cohort.sources[row], cv2.IMREAD_GRAYSCALE)
+        if film is None:
+            raise SystemExit(f"{cohort.sources[row]} cannot be read")
         side = extractor.image_size or film.shape[0]
         film = cv2.resize(film, (side, side), interpolation=cv2.INTER_AREA)
         return extractor.extract(film, cohort.record(row)).descriptors
@@ -116,8 +118,9 @@ def main() -> None:
     print(f"{'recipe':32} keypoints (min, 5 %, median)   macro AUROC  fold sd  labels")
     for text in sys.argv[2:] or RECIPES:
         features = parse_recipe(text, registry).features
-        for extractor in (feature.extractor for feature in features):
-            found.setdefault(extractor, []) or found[extractor].extend(extract(cohort, extractor))
+        for feature in features:
+            if feature.extractor not in found:
+                found[feature.extractor] = extract(cohort, feature.extractor)
         scores, labels = [], []
         for train, test in folds(cohort):
             joined = np.hstack([encode(found[f.extractor], f, train) for f in features])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,12 +24,8 @@ from cxrbench.recipe import PRIOR, Recipe, parse_recipe
 from cxrbench.record import record
 from cxrbench.registry import Registry, load_registry
 from cxrbench.reporting.display import SilentDisplay
-from cxrbench.runs import begin, finish, is_complete, read_run, run_path
-from cxrbench.settings import Settings, resolve_settings
-
-# Decoded at this size when no recipe looks at pixels: the prior still needs to know which images
-# can be read, since the board is made of those.
-_SMALLEST_STORE = 32
+from cxrbench.runs import begin, finish, is_complete, read_run, run_path, writing
+from cxrbench.settings import Settings, resolve_settings, split_weights
 
 
 @dataclass(frozen=True)
@@ -146,7 +143,7 @@ def measure(request: Request, display: Display) -> tuple[Board, ...]:
     material = gather_material(
         dataset,
         plans[0].settings,
-        image_sizes={plan.image_size for plan in plans if plan.image_size} or {_SMALLEST_STORE},
+        image_sizes={plan.image_size for plan in plans if plan.image_size},
         extractors={feature.extractor for plan in plans for feature in plan.recipe.features},
         cache=request.cache,
         threads=request.threads,
@@ -170,11 +167,12 @@ def make_plans(
     parsed = [parse_recipe(text, registry) for text in (*recipes, PRIOR)]
     unique = {recipe.text: recipe for recipe in parsed if not recipe.is_prior}
     unique[PRIOR] = parsed[-1]
+    named = _with_names(options, registry)
     plans = []
     for recipe in unique.values():
         # Without a backbone nothing but the head trains, whatever the protocol is called.
         alone = {"protocol": "probe"} if recipe.backbone is None else {}
-        settings = resolve_settings({**options, **alone}, dataset.defaults)
+        settings = resolve_settings({**named, **alone}, dataset.defaults)
         plans.append(Plan(recipe, settings))
     _check_weights(plans)
     return tuple(plans)
@@ -198,17 +196,29 @@ def _seeds(first: int, count: int) -> tuple[int, ...]:
     return tuple(range(first, first + count))
 
 
+def _with_names(options: Mapping[str, Any], registry: Registry) -> dict[str, Any]:
+    """``--weights resnet=FILE`` means the backbone that ``resnet`` is an alias of."""
+    given = options.get("weights")
+    if not isinstance(given, str | Path | list | tuple):
+        return dict(options)
+    weights = []
+    for text in map(str, (given,) if isinstance(given, str | Path) else given):
+        name, value = split_weights(text)
+        part = registry.parts["backbone"].get(name or "")
+        weights.append(text if part is None else f"{part.name}={value}")
+    return {**options, "weights": tuple(weights)}
+
+
 def _check_weights(plans: Sequence[Plan]) -> None:
     named = {plan.recipe.backbone.name for plan in plans if plan.recipe.backbone is not None}
     for text in plans[0].settings.weights:
-        backbone, equals, value = text.partition("=")
-        if equals and backbone not in named:
+        backbone, value = split_weights(text)
+        if backbone is not None and backbone not in named:
             raise SettingsError(
                 f"--weights {text} names a backbone that no recipe uses",
                 expected=" or ".join(sorted(named)) or "a recipe with a backbone",
                 found=repr(backbone),
             )
-        value = value if equals else text
         if value not in ("imagenet", "none") and not Path(value).expanduser().is_file():
             raise SettingsError(
                 f"--weights {text}: there is no such file",
@@ -234,17 +244,21 @@ def _run_one(
         seed=seed,
         key=conditions["run_key"],
     )
-    request.runs.mkdir(parents=True, exist_ok=True)
-    with FileLock(request.runs / f".{path.name}.lock"):
+    with ExitStack() as held:
+        with writing(request.runs):
+            request.runs.mkdir(parents=True, exist_ok=True)
+            held.enter_context(FileLock(request.runs / f".{path.name}.lock"))
         if is_complete(path) and not request.force:
             display.say(f"{plan.recipe.text} (seed {seed}): complete already, used as it is")
             return path
         display.say(f"{plan.recipe.text} (seed {seed}) in {path}")
         info = {**conditions, "started": _now()}
-        begin(path, info)
+        with writing(path):
+            begin(path, info)
         outcome = _outcome(plan, seed, material, request.cache, display)
-        record(outcome, material, path)
-        finish(path, {**info, "finished": _now(), **_cost(outcome)})
+        with writing(path):
+            record(outcome, material, path)
+            finish(path, {**info, "finished": _now(), **_cost(outcome)})
     return path
 
 

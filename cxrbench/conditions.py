@@ -18,7 +18,9 @@ from cxrbench.settings import Settings
 
 # Settings that say how training goes: the prior has none of them.
 _TRAINING = ("protocol", "epochs", "batch_size", "learning_rate", "patience")
-_BACKBONE = ("weights", "image_size")
+# Settings that stand beside the others as what they came to: where a file or list lies, and what
+# was asked for another backbone of the grid, is no condition.
+_RESOLVED = ("device", "weights", "image_size", "split", "split_seed")
 _LIBRARIES = (
     "keras",
     "numpy",
@@ -63,9 +65,7 @@ def run_conditions(
 
 def _shaping(recipe: Recipe, settings: Settings, material: Material, device: str) -> dict[str, Any]:
     told = settings.as_dict()
-    left_out = {"device", *(() if recipe.backbone else _BACKBONE)}
-    if recipe.is_prior:
-        left_out |= set(_TRAINING)
+    left_out = {*_RESOLVED, *(_TRAINING if recipe.is_prior else ())}
     return {
         "recipe": recipe.text,
         **_backbone_conditions(recipe, settings),

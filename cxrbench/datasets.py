@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import cast
 
-from cxrbench.errors import DataError
+from cxrbench.errors import DataError, PluginError
 from cxrbench.interfaces import Dataset
 from cxrbench.parameters import build, nearest, parse_pairs
 from cxrbench.registry import Registry
@@ -21,15 +21,18 @@ def find_dataset(text: str | None, registry: Registry, here: Path) -> Dataset:
     Raises
     ------
     DataError : there is no such path or name, or no dataset knows the layout.
+    PluginError : the plugin of this name is broken, or failed to look at the path.
     """
     if text is None:
-        return _recognise(here, registry) or _named(FALLBACK, registry)
+        return _recognise(here, registry)[0] or _named(FALLBACK, registry)
     path = Path(text).expanduser()
     name, colon, options = text.partition(":")
     known = registry.parts["dataset"]
     if name.lower() in known and (colon or not path.exists()):
         return _named(name.lower(), registry, options)
     if not path.exists():
+        if any(plugin.error is not None and plugin.name == name for plugin in registry.plugins):
+            registry.find(name, ("dataset",))  # raises the error of the broken plugin
         names = registry.names("dataset")
         raise DataError(
             f"--data {text}: there is no such file, folder or dataset",
@@ -37,7 +40,13 @@ def find_dataset(text: str | None, registry: Registry, here: Path) -> Dataset:
             found="nothing of this name",
             fix=nearest(name, names) or "check the path",
         )
-    found = _recognise(path, registry)
+    found, failures = _recognise(path, registry)
+    if found is None and failures:
+        raise PluginError(
+            f"--data {text}: a plugin failed to look at it, and no other dataset has this layout",
+            found="; ".join(failures),
+            fix="name the dataset: --data NAME:path=…, see `cxrbench plugins list`",
+        )
     if found is None:
         raise DataError(
             f"--data {text}: no dataset has this layout",
@@ -66,12 +75,19 @@ def _named(name: str, registry: Registry, options: str = "") -> Dataset:
     return cast("Dataset", build(part, pairs, name))
 
 
-def _recognise(path: Path, registry: Registry) -> Dataset | None:
+def _recognise(path: Path, registry: Registry) -> tuple[Dataset | None, list[str]]:
+    """The first dataset that knows the layout, and the plugins that failed to look at it."""
+    failures = []
     for name in registry.names("dataset"):
         part = cast("type[Dataset]", registry.parts["dataset"][name])
-        if found := part.recognise(path):
-            return found
-    return None
+        try:
+            found = part.recognise(path)
+        except Exception as error:  # a stranger's code, which this command may not have asked for
+            failures.append(f"{name}: {type(error).__name__}: {error}")
+            continue
+        if found is not None:
+            return found, failures
+    return None, failures
 
 
 def _listing(path: Path) -> str:

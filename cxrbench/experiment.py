@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from cxrbench.data.cache import key_of
 from cxrbench.data.encode import encode
+from cxrbench.data.stores import FORMAT
 from cxrbench.interfaces import Display, FittedEncoder
 from cxrbench.material import Material
 from cxrbench.modeling.assemble import (
@@ -22,8 +22,8 @@ from cxrbench.modeling.assemble import (
     feature_statistics,
     freeze_below,
 )
-from cxrbench.modeling.backend import load_keras
-from cxrbench.modeling.embed import EMBEDDING_VERSION, embed, weights_digest
+from cxrbench.modeling.backend import choose_device, load_keras
+from cxrbench.modeling.embed import embed, network_digest
 from cxrbench.modeling.inputs import Inputs
 from cxrbench.modeling.predict import predict_logits, sigmoid
 from cxrbench.modeling.train import Training, TrainSettings, train
@@ -190,31 +190,45 @@ def _training_view(
     pixels = material.prepared.pixels[size]
     if settings.protocol == "finetune":
         return network.whole(), pixels
-    key = key_of(
-        {
-            "version": EMBEDDING_VERSION,
-            "images": material.images_key,
-            "size": size,
-            "fit": settings.fit,
-            "clahe": settings.clahe,
-            "max_pixels": settings.max_pixels,
-            "backbone": repr(recipe.backbone),
-            "weights": weights_digest(network.trunk),
-            "pooled": network.pools,
-            "backend": load_keras().backend.backend(),
-            "keras": load_keras().__version__,
-        }
-    )
+    embedder = network.embedder()
     embedded = embed(
-        network.embedder(),
+        embedder,
         pixels,
-        np.flatnonzero(material.prepared.usable),
-        key=key,
-        batch_size=settings.batch_size,
+        about={
+            "images": material.images_key,
+            **_pixel_conditions(settings, size),
+            "network": network_digest(embedder),
+            **_computing_conditions(settings),
+        },
         cache=cache,
         display=display,
     )
     return network.top, embedded
+
+
+def _pixel_conditions(settings: Settings, size: int) -> dict[str, Any]:
+    """With the images, all that shapes the stored pixels."""
+    import cv2
+
+    return {
+        "store": FORMAT,
+        "opencv": cv2.__version__,
+        "size": size,
+        "fit": settings.fit,
+        "clahe": settings.clahe,
+        "max_pixels": settings.max_pixels,
+    }
+
+
+def _computing_conditions(settings: Settings) -> dict[str, Any]:
+    """With pixels and network, all that shapes an embedding: a GPU's last digits are others."""
+    keras = load_keras()
+    return {
+        "backend": keras.backend.backend(),
+        "keras": keras.__version__,
+        "device": choose_device(settings.device),
+        "precision": keras.config.dtype_policy().name,
+    }
 
 
 def _train_settings(settings: Settings, seed: int) -> TrainSettings:

@@ -62,6 +62,9 @@ def gather_material(
     for note in cohort.notes:
         display.say(f"  {note}")
     split = make_split(cohort, dataset, settings.split, settings.fractions, settings.split_seed)
+    outside = int((split.parts == "").sum())
+    if outside:
+        display.say(f"  {outside:,} images are in no part of the {split.kind} split, and not used")
     prepared = prepare(
         dataset,
         cohort,

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from cxrbench.errors import PluginError, RecipeError
+from cxrbench.errors import CxrbenchError, PluginError, RecipeError
 
 _PLAIN = (int, float, bool, str)
 _BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
@@ -41,10 +41,10 @@ def field_types(part: type) -> dict[str, Any]:
             found=str(error),
             fix="use int, float, bool, str or Literal, imported at the top of the module",
         ) from error
-    types = {field.name: hints[field.name] for field in fields(part)}
-    for field in fields(part):
-        _check_field(part, field, types[field.name])
-    return types
+    settable = [field for field in fields(part) if field.init]
+    for field in settable:
+        _check_field(part, field, hints[field.name])
+    return {field.name: hints[field.name] for field in settable}
 
 
 def _check_field(part: type, field: Field[Any], annotation: Any) -> None:
@@ -88,25 +88,34 @@ def parse_pairs(text: str, where: str) -> dict[str, str]:
 
 def convert(where: str, name: str, text: str, annotation: Any) -> Any:
     """The value of one parameter from its text; raises `RecipeError` when it does not fit."""
-    for kind in _alternatives(annotation):
-        if kind is NoneType and text.lower() == "none":
-            return None
-        if get_origin(kind) is Literal:
-            for choice in get_args(kind):
-                if str(choice) == text:
-                    return choice
-        elif kind is bool and text.lower() in _BOOLEANS:
-            return _BOOLEANS[text.lower()]
-        elif kind is str:
-            return text
-        elif kind in (int, float):
-            try:
-                return kind(text)
-            except ValueError:
-                continue
+    kinds = _alternatives(annotation)
+    if NoneType in kinds and text.lower() == "none":
+        return None
+    for kind in kinds:
+        try:
+            return _converted(text, kind)
+        except ValueError:
+            continue
     raise RecipeError(
         f"{where}: {name} cannot be {text!r}", expected=describe_type(annotation), found=repr(text)
     )
+
+
+def _converted(text: str, kind: Any) -> Any:
+    if get_origin(kind) is Literal:
+        choices = {str(choice): choice for choice in get_args(kind)}
+    elif kind is bool:
+        choices, text = _BOOLEANS, text.lower()
+    elif kind is NoneType:
+        choices = {}
+    else:
+        value = kind(text)
+        if value != value:  # NaN would be a recipe that differs from itself
+            raise ValueError("not a number")
+        return value
+    if text not in choices:
+        raise ValueError(text)
+    return choices[text]
 
 
 def describe_type(annotation: Any) -> str:
@@ -146,7 +155,16 @@ def build(part: type, pairs: Mapping[str, str], where: str) -> Any:
         if name not in types:
             raise unknown_parameter(where, name, types)
         values[name] = convert(where, name, text, types[name])
-    return part(**values)
+    try:
+        return part(**values)
+    except CxrbenchError:
+        raise
+    except Exception as error:  # a plugin's own check of its fields may raise anything
+        raise RecipeError(
+            f"{where} cannot be made with these parameters",
+            found=f"{type(error).__name__}: {error}",
+            fix="change the parameters; `cxrbench plugins list` says whose part it is",
+        ) from error
 
 
 def changed(part: Any) -> dict[str, Any]:
@@ -154,5 +172,9 @@ def changed(part: Any) -> dict[str, Any]:
     return {
         field.name: getattr(part, field.name)
         for field in sorted(fields(part), key=lambda field: field.name)
-        if getattr(part, field.name) != field.default
+        if field.init and getattr(part, field.name) != _default(field)
     }
+
+
+def _default(field: Field[Any]) -> Any:
+    return field.default if field.default_factory is MISSING else field.default_factory()

@@ -18,7 +18,7 @@ from cxrbench.experiment import EncodedFeature, Outcome
 from cxrbench.interfaces import Exclusion
 from cxrbench.material import Material
 from cxrbench.modeling.train import Epoch
-from cxrbench.runs import BOOTSTRAP_FILE, METRICS_FILE, REPLICATES, write_json
+from cxrbench.runs import BOOTSTRAP_FILE, METRICS_FILE, REPLICATES, require_room, write_json
 
 BOOTSTRAP_REPLICATES = 1000
 
@@ -36,6 +36,8 @@ def record(outcome: Outcome, material: Material, folder: Path) -> None:
     for name, encoded in outcome.encoders.items():
         _write_encoder(folder / "encoders" / f"{name}.npz", encoded)
     if outcome.model is not None:
+        # HDF5 fails badly on a full disk: it is asked before. Two files of 4 bytes a number.
+        require_room(folder, 9 * outcome.parameters)
         outcome.model.save_weights(folder / "model.weights.h5")
         outcome.model.save(folder / "model.keras")
 

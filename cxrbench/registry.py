@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 from collections.abc import Iterable, Mapping
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from types import MappingProxyType
@@ -18,6 +20,7 @@ from cxrbench.interfaces import (
     API_VERSION,
     Backbone,
     Dataset,
+    Encoder,
     FeatureExtractor,
     Fusion,
     Part,
@@ -88,8 +91,13 @@ class Registry:
             expected="; ".join(f"{kind}: {', '.join(names)}" for kind, names in known.items()),
             found=repr(name),
             fix=f"{nearest(name, (n for kind in kinds for n in self.parts[kind]))}"
-            "Install a plugin that provides it, or see `cxrbench plugins list`.",
+            "Install a plugin that provides it, or see `cxrbench plugins list`."
+            f"{self._told_broken()}",
         )
+
+    def _told_broken(self) -> str:
+        broken = [plugin.name for plugin in self.plugins if plugin.error is not None]
+        return f" Installed and broken: {', '.join(broken)}." if broken else ""
 
     def names(self, kind: str) -> list[str]:
         """The names of all parts of one kind, without aliases."""
@@ -127,11 +135,15 @@ def _load(
     entry_point: EntryPoint, taken: Mapping[str, Mapping[str, type[Part]]]
 ) -> tuple[Plugin, list[tuple[str, type[Part]]]]:
     error, provided = None, []
-    # A plugin is a stranger's code: whatever it raises, an exit included, is its own failure.
+    # A plugin is a stranger's code: whatever it raises, an exit included, is its own failure, and
+    # what it prints is not part of a result on standard output.
     try:
-        provided = _provided(entry_point.load())
-        _check_free(provided, taken)
-    except (Exception, SystemExit) as failure:
+        with redirect_stdout(sys.stderr):
+            provided = _provided(entry_point.load())
+            _check_free(provided, taken)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as failure:
         error, provided = _told(failure), []
     plugin = Plugin(
         name=entry_point.name,
@@ -167,6 +179,10 @@ def _provided(module: Any) -> list[tuple[str, type[Part]]]:
     provided: list[tuple[str, type[Part]]] = []
     for kind, (hook, base) in HOOKS.items():
         for parts in getattr(manager.hook, hook)():
+            if not isinstance(parts, list | tuple):
+                raise PluginError(
+                    f"{hook} returned {parts!r}", expected="a list of classes, such as [MyPart]"
+                )
             for part in parts:
                 _check_part(kind, part, base)
                 provided.append((kind, part))
@@ -203,16 +219,59 @@ def _check_part(kind: str, part: Any, base: type[Part]) -> None:
     for attribute in ("name", *_REQUIRED[kind]):
         if not hasattr(part, attribute):
             raise PluginError(f"{part.__qualname__} does not set {attribute!r}")
+    _check_names(part)
+    if inspect.isabstract(part):
+        missing = ", ".join(sorted(part.__abstractmethods__))
+        raise PluginError(f"{part.__qualname__} does not define {missing}")
+    parameters = field_types(part)
+    if issubclass(part, Backbone):
+        _check_backbone(part)
+    if issubclass(part, FeatureExtractor):
+        _check_encodings(part, {*parameters, "encoding"})
+
+
+def _check_names(part: type[Part]) -> None:
+    if not isinstance(part.aliases, tuple):
+        raise PluginError(
+            f"{part.__qualname__} has the aliases {part.aliases!r}",
+            expected='a tuple of names, such as ("resnet",)',
+        )
     for name in (part.name, *part.aliases):
         if not isinstance(name, str) or not _NAME.fullmatch(name) or name == "prior":
             raise PluginError(
                 f"{part.__qualname__} has the name {name!r}",
                 expected="small letters, digits and _, first a letter; 'prior' is taken",
             )
-    if inspect.isabstract(part):
-        missing = ", ".join(sorted(part.__abstractmethods__))
-        raise PluginError(f"{part.__qualname__} does not define {missing}")
-    field_types(part)
+
+
+def _check_backbone(part: type[Backbone]) -> None:
+    for attribute, kind in (("image_size", int), ("freeze_at", str)):
+        if not isinstance(getattr(part, attribute), kind):
+            raise PluginError(
+                f"{part.__qualname__}.{attribute} is {getattr(part, attribute)!r}",
+                expected="the side of its images in pixels, and the name of a layer",
+            )
+
+
+def _check_encodings(part: type[FeatureExtractor], taken: set[str]) -> None:
+    encodings = part.encodings
+    if not isinstance(encodings, Mapping) or not encodings:
+        raise PluginError(
+            f"{part.__qualname__}.encodings is {encodings!r}",
+            expected='names and encoders, such as {"bow": BagOfWords, "vlad": VLAD}',
+        )
+    for name, encoder in encodings.items():
+        if not (isinstance(encoder, type) and issubclass(encoder, Encoder)):
+            raise PluginError(
+                f"{part.__qualname__} has the encoding {name!r}: {encoder!r}",
+                expected="a class that derives from cxrbench.Encoder",
+            )
+        if shared := taken & set(field_types(encoder)):
+            raise PluginError(
+                f"{part.__qualname__} and its encoder {encoder.__qualname__} share parameters",
+                expected="different names, since a recipe gives both beside each other",
+                found=", ".join(sorted(shared)),
+            )
 
 
 def _check_free(

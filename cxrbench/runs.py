@@ -7,9 +7,13 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Mapping
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType, NoneType
 from typing import Any
 
 import numpy as np
@@ -21,6 +25,34 @@ RUN_FILE = "run.json"
 METRICS_FILE = "metrics.json"
 BOOTSTRAP_FILE = "bootstrap.npz"
 REPLICATES = ("macro_auroc", "macro_auroc_findings", "micro_auroc")
+
+# What a board is made of; the files of a run may come from anywhere.
+_SCORE = (float, int, NoneType)
+_INFO: Mapping[str, Any] = MappingProxyType(
+    {
+        **dict.fromkeys(
+            ("run_key", "row_key", "board_key", "recipe", "protocol", "weights", "trains"), str
+        ),
+        **dict.fromkeys(
+            ("backend", "device", "precision", "dataset", "fingerprint", "split", "version"), str
+        ),
+        **dict.fromkeys(
+            ("seed", "split_seed", "parameters", "trainable_parameters", "train_images"), int
+        ),
+        **dict.fromkeys(("train_seconds", "images_per_second"), _SCORE),
+        **dict.fromkeys(("labels", "labels_counted"), list),
+        "files": dict,
+    }
+)
+_METRICS: Mapping[str, Any] = MappingProxyType(
+    {
+        **dict.fromkeys(("images", "patients"), int),
+        **dict.fromkeys(
+            (*REPLICATES, "macro_average_precision", "micro_average_precision"), _SCORE
+        ),
+        "labels": list,
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -36,7 +68,7 @@ class StoredRun:
         try:
             with np.load(self.path / BOOTSTRAP_FILE, allow_pickle=False) as arrays:
                 return {name: arrays[name] for name in REPLICATES}
-        except (OSError, ValueError, KeyError, EOFError) as error:
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise RunError(
                 f"the bootstrap replicates of the run {self.path.name!r} cannot be read",
                 found=str(error),
@@ -87,6 +119,33 @@ def is_complete(path: Path) -> bool:
         return False
 
 
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn failures to write a run into a `RunError` that says what is wrong."""
+    try:
+        yield
+    except OSError as error:
+        raise RunError(
+            f"cannot write the run in {path}",
+            found=error.strerror or str(error),
+            fix="make room there or choose another folder with --runs; the same command then "
+            "does this run again",
+        ) from error
+
+
+def require_room(path: Path, needed: int) -> None:
+    """Raise `RunError` unless ``needed`` bytes are free at ``path``."""
+    free = shutil.disk_usage(path).free
+    if needed > free:
+        raise RunError(
+            f"not enough room for the run in {path}",
+            expected=f"about {needed / 1e6:,.1f} MB free",
+            found=f"{free / 1e6:,.1f} MB free",
+            fix="make room there or choose another folder with --runs; the same command then "
+            "does this run again",
+        )
+
+
 def begin(path: Path, info: Mapping[str, Any]) -> None:
     """Empty the directory and mark it incomplete."""
     path.mkdir(parents=True, exist_ok=True)
@@ -113,7 +172,8 @@ def read_run(path: Path) -> StoredRun:
 
     Raises
     ------
-    RunError : it is incomplete, of another format, or its scores do not match their digest.
+    RunError : it is incomplete, damaged, of another format, or its scores do not match their
+        digest.
     """
     try:
         info = _read_json(path / RUN_FILE)
@@ -130,13 +190,26 @@ def read_run(path: Path) -> StoredRun:
             f"the run {path.name!r} is incomplete",
             fix="the command that started it finishes it",
         )
+    _require(info, _INFO, f"{path.name}/{RUN_FILE}")
     for name in (METRICS_FILE, BOOTSTRAP_FILE):
         if not (path / name).is_file() or file_digest(path / name) != info["files"].get(name):
             raise RunError(
                 f"{name} of the run {path.name!r} is missing or was changed after the run",
                 fix="run the same command with --force",
             )
-    return StoredRun(path, info, _read_json(path / METRICS_FILE))
+    metrics = _read_json(path / METRICS_FILE)
+    _require(metrics, _METRICS, f"{path.name}/{METRICS_FILE}")
+    return StoredRun(path, info, metrics)
+
+
+def _require(values: Mapping[str, Any], kinds: Mapping[str, Any], name: str) -> None:
+    for key, kind in kinds.items():
+        if not isinstance(values.get(key), kind):
+            raise RunError(
+                f"{name} is damaged: {key!r} is not what a run writes",
+                found=repr(values.get(key)),
+                fix="run the same command with --force",
+            )
 
 
 def read_runs(folder: Path) -> tuple[tuple[StoredRun, ...], tuple[SkippedRun, ...]]:
@@ -153,21 +226,30 @@ def read_runs(folder: Path) -> tuple[tuple[StoredRun, ...], tuple[SkippedRun, ..
             found="no folder",
             fix="start with `cxrbench run RECIPE…`, or name the folder with --runs",
         )
-    runs, skipped = [], []
+    runs: dict[str, StoredRun] = {}
+    skipped = []
     for path in sorted(folder.iterdir()):
         if not (path / RUN_FILE).exists():
             continue
         try:
-            runs.append(read_run(path))
+            run = read_run(path)
         except RunError as error:
             skipped.append(SkippedRun(path, str(error).splitlines()[0]))
-    return tuple(runs), tuple(skipped)
+            continue
+        # A copy is no second seed: counted twice it would shrink the spread over seeds.
+        first = runs.setdefault(run.info["run_key"], run)
+        if first is not run:
+            reason = f"{path.name!r} is a copy of the run {first.path.name!r}"
+            skipped.append(SkippedRun(path, reason))
+    return tuple(runs.values()), tuple(skipped)
 
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError, RecursionError) as error:
         raise RunError(f"{path.parent.name}/{path.name} is damaged", found=str(error)) from error
     if not isinstance(value, dict):
         raise RunError(f"{path.parent.name}/{path.name} is damaged", expected="a JSON object")

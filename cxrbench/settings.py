@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -62,14 +64,18 @@ class Settings:
 
         ``BACKBONE=FILE`` goes before a text that names no backbone.
         """
-        chosen: str | None = None
-        for text in self.weights:
-            name, equals, value = text.partition("=")
-            if equals and name == backbone:
-                return None if value == "none" else value
-            if not equals:
-                chosen = None if text == "none" else text
-        return chosen
+        told = dict(map(split_weights, self.weights))
+        value = told.get(backbone) or told.get(None, "none")
+        if value in ("imagenet", "none"):
+            return None if value == "none" else value
+        return str(Path(value).expanduser())
+
+
+def split_weights(text: str) -> tuple[str | None, str]:
+    """``BACKBONE=FILE`` as its two halves; the first is None for a text that names no backbone."""
+    name, equals, value = text.partition("=")
+    # A path may have an equals sign too: only a name can be a backbone's.
+    return (name, value) if equals and re.fullmatch(r"[a-z][a-z0-9_]*", name) else (None, text)
 
 
 def resolve_settings(given: Mapping[str, Any], dataset_defaults: Mapping[str, object]) -> Settings:
@@ -97,8 +103,10 @@ def resolve_settings(given: Mapping[str, Any], dataset_defaults: Mapping[str, ob
 
 def _tuples(values: Mapping[str, Any]) -> dict[str, Any]:
     told = dict(values)
-    if isinstance(told.get("weights"), str):
+    if isinstance(told.get("weights"), str | Path):
         told["weights"] = (told["weights"],)
+    if isinstance(told.get("weights"), list | tuple):
+        told["weights"] = tuple(map(str, told["weights"]))
     return {name: tuple(v) if isinstance(v, list) else v for name, v in told.items()}
 
 
@@ -111,7 +119,7 @@ def _validated(settings: Settings) -> Settings:
         value = getattr(settings, name)
         if value is None and name == "image_size":
             continue
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        if not _whole(value) or value < 1:
             raise _wrong(name, "a whole number from 1 up", value)
     if not isinstance(settings.clahe, bool):
         raise _wrong("clahe", "true or false", settings.clahe)
@@ -119,20 +127,38 @@ def _validated(settings: Settings) -> Settings:
         raise _wrong("learning_rate", "a number above 0, such as 1e-4", settings.learning_rate)
     if not (_number(settings.max_bad) and 0 <= settings.max_bad <= 1):
         raise _wrong("max_bad", "a share from 0 to 1, such as 0.01", settings.max_bad)
-    if not isinstance(settings.split_seed, int) or settings.split_seed < 0:
+    if not _whole(settings.split_seed) or settings.split_seed < 0:
         raise _wrong("split_seed", "a whole number from 0 up", settings.split_seed)
+    _check_weights(settings.weights)
     _check_fractions(settings.fractions)
-    if settings.split not in ("patient", "official") and not settings.split.startswith("official:"):
+    if not re.fullmatch(r"patient|official|official:.+", str(settings.split)):
         raise _wrong("split", "patient, official or official:DIR", settings.split)
     return settings
 
 
-def _check_fractions(fractions: tuple[float, ...]) -> None:
+def _check_weights(weights: object) -> None:
+    told = "imagenet, none, FILE or BACKBONE=FILE"
+    # Nothing given must not come to mean random weights.
+    if not isinstance(weights, tuple) or not weights:
+        raise _wrong("weights", told, weights)
+    names = [split_weights(text)[0] for text in weights]
+    for name in names:
+        if names.count(name) > 1:
+            raise _wrong("weights", f"{told}, once for each backbone", list(weights))
+
+
+def _check_fractions(fractions: object) -> None:
     told = "three numbers above 0 that add up to 1 (train, val, test), such as 0.7,0.1,0.2"
-    if len(fractions) != 3 or not all(_number(f) and f > 0 for f in fractions):
+    if not isinstance(fractions, tuple) or len(fractions) != 3:
+        raise _wrong("fractions", told, fractions)
+    if not all(_number(f) and f > 0 for f in fractions):
         raise _wrong("fractions", told, fractions)
     if abs(sum(fractions) - 1) > 1e-6:
         raise _wrong("fractions", told, fractions)
+
+
+def _whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _number(value: object) -> bool:

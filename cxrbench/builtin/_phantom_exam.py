@@ -39,10 +39,11 @@ class Exam:
         """Raise ``ValueError`` for a line that `text` has not written."""
         seed, patient, visit, view, sex, age, names = text.split("/")
         findings = tuple(name for name in names.split(",") if name)
-        unknown = set(findings) - set(FINDINGS)
-        if unknown or view not in ("PA", "AP") or sex not in ("F", "M"):
+        exam = cls(int(seed), int(patient), int(visit), view, sex, int(age), findings)
+        known = set(findings) <= set(FINDINGS) and view in ("PA", "AP") and sex in ("F", "M")
+        if not known or min(exam.seed, exam.patient, exam.visit, exam.first_age) < 0:
             raise ValueError(text)
-        return cls(int(seed), int(patient), int(visit), view, sex, int(age), findings)
+        return exam
 
     def stream(self, kind: int, *more: int) -> np.random.Generator:
         """A generator of its own for each purpose, so that no part's draws move another's."""
@@ -136,7 +137,9 @@ def render(exam: Exam, size: int) -> np.ndarray:
     """The film of this exam, (size, size) uint8; the same for the same exam and size."""
     import cv2
 
-    from cxrbench.builtin._phantom_film import Film, add_marks, develop, draw_chest
+    from cxrbench.builtin._phantom_chest import draw_chest
+    from cxrbench.builtin._phantom_exposure import add_marks, develop
+    from cxrbench.builtin._phantom_film import Film
 
     drawing = plan(exam)
     film = Film.blank(size, drawing.anatomy)

@@ -5,18 +5,23 @@ from __future__ import annotations
 import errno
 import sys
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
 
 def main() -> None:
     """Run the command line; a user's error is one message and exit code 2, without a traceback."""
-    from cxrbench.cli.app import app
     from cxrbench.errors import CxrbenchError
 
     try:
+        from cxrbench.cli.app import app
+
         app()
     except CxrbenchError as error:
         _fail(str(error))
+    except KeyboardInterrupt:  # before typer, which has its own handling, took over
+        sys.exit(130)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno not in _FULL:
             raise
         _fail(
             f"the disk is full: {error.filename or error.strerror}\n"

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from cxrbench.cli import leaderboard, plugins, run
 
+
+class Commands(TyperGroup):
+    """The commands; each of them ends with exit code 130 on Ctrl-C, and without a traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            typer.echo("cxrbench: interrupted; what is complete is kept", err=True)
+            raise typer.Exit(130) from None
+
+
 app = typer.Typer(
     name="cxrbench",
+    cls=Commands,
     help="Does this backbone, hand-crafted feature or fusion help on chest radiographs?",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

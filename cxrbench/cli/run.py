@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Annotated
 
@@ -121,7 +123,9 @@ def run(  # noqa: PLR0913 - each argument is an option of the command
         patience=patience,
         device=device,
     )
-    boards = measure(asked, RichDisplay(lines_on_stdout=chosen is Format.table))
+    # Keras and plugins print at times; where standard output carries data, they must not.
+    with nullcontext() if chosen is Format.table else redirect_stdout(sys.stderr):
+        boards = measure(asked, RichDisplay(lines_on_stdout=chosen is Format.table))
     print_boards(boards, (), chosen.value, per_label=per_label)
 
 

@@ -23,7 +23,7 @@ class Row:
     ``_low`` and ``_high`` bound the 95 % interval over patients; ``macro_auroc_sd`` is the standard
     deviation over seeds, None for one seed. ``trains`` says which layers do. ``train_seconds`` and
     ``images_per_second`` are of the training steps alone: without preparing, embedding or
-    validating.
+    validating. ``board`` is the key of the board, and ``runs`` are the names of run directories.
     """
 
     rank: int | None
@@ -59,12 +59,13 @@ class Row:
     split_seed: int
     train_images: int
     version: str
+    board: str
     runs: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class LabelRow:
-    """One label's scores in one row, the mean over its seeds."""
+    """One label's scores in one row, the mean over its seeds; ``runs`` tells which row."""
 
     recipe: str
     label: str
@@ -79,6 +80,8 @@ class LabelRow:
     recall: float | None
     specificity: float | None
     f1: float | None
+    board: str
+    runs: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -120,9 +123,15 @@ def _plain_board(board: Board, per_label: bool) -> dict[str, Any]:
             "test_images": board.test_images,
             "test_patients": board.test_patients,
         },
-        "rows": [{**asdict(row), "runs": list(row.runs)} for row in board.rows],
+        "rows": [_plain_row(row) for row in board.rows],
     }
-    return {**told, "per_label": [asdict(r) for r in board.per_label]} if per_label else told
+    return (
+        {**told, "per_label": [_plain_row(row) for row in board.per_label]} if per_label else told
+    )
+
+
+def _plain_row(row: Row | LabelRow) -> dict[str, Any]:
+    return {**asdict(row), "runs": list(row.runs)}
 
 
 def _board(key: str, runs: Sequence[StoredRun]) -> Board:
@@ -171,6 +180,7 @@ def _row(group: Sequence[StoredRun], replicates: dict[str, np.ndarray], rank: in
         **values
         | {
             "rank": rank,
+            "board": info["board_key"],
             "macro_auroc_sd": _deviation([run.metrics["macro_auroc"] for run in group]),
             "mean_ap": _mean(group, "macro_average_precision"),
             "micro_ap": _mean(group, "micro_average_precision"),
@@ -190,7 +200,8 @@ def _label_rows(group: Sequence[StoredRun]) -> Iterable[LabelRow]:
         means: dict[str, Any] = {
             name: _mean_of([row[name] for row in rows]) for name in rows[0] if name not in same
         }
-        yield LabelRow(recipe=group[0].info["recipe"], **same, **means)
+        info, names = group[0].info, tuple(run.path.name for run in group)
+        yield LabelRow(recipe=info["recipe"], board=info["board_key"], runs=names, **same, **means)
 
 
 def _mean(group: Sequence[StoredRun], name: str) -> float | None:

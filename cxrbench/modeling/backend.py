@@ -22,10 +22,13 @@ def load_keras() -> Any:
     ------
     DeviceError : the backend is unknown or not installed.
     """
-    wanted = os.environ.get("KERAS_BACKEND")
+    wanted = os.environ.get("KERAS_BACKEND") or None
     if wanted is not None and wanted not in BACKENDS:
         raise DeviceError(
-            f"KERAS_BACKEND is {wanted!r}", expected=", ".join(BACKENDS), found=repr(wanted)
+            f"there is no Keras backend {wanted!r} to compute with",
+            expected=", ".join(BACKENDS),
+            found=f"KERAS_BACKEND={wanted}",
+            fix="set KERAS_BACKEND to one of these, or unset it",
         )
     try:
         with _without_tensorflows_announcements():
@@ -63,6 +66,10 @@ def _without_tensorflows_announcements() -> Iterator[None]:
         finally:
             os.dup2(kept, 2)
             os.close(kept)
+
+
+def jit_compile() -> bool | Literal["auto"]:
+    return "auto"
 
 
 def gpu_names() -> tuple[str, ...]:

@@ -3,70 +3,103 @@
 from __future__ import annotations
 
 import hashlib
-import os
+import math
+from collections.abc import Mapping
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock
 
+from cxrbench.data.cache import locked, require_room, writing
+from cxrbench.data.journal import DamagedStore, ImageFacts
+from cxrbench.data.store_writer import StoreWriter, remove_store
+from cxrbench.data.stores import StoreSpec, map_array, open_store
 from cxrbench.interfaces import Display
+from cxrbench.modeling.backend import jit_compile
 from cxrbench.modeling.predict import padded_batches
 
 EMBEDDING_VERSION = 1
+"""Part of every key; raised when the same pixels and weights would give other embeddings."""
+
+# Divides the rows of a journal line, so that after a kill the batches, and with them the last
+# bits of the result, are the ones that they would have been.
+BATCH = 32
+
+_FILE = "embeddings.bin"
 
 
-def weights_digest(model: Any) -> str:
-    """SHA-256 over a model's weights, their names and shapes."""
-    digest = hashlib.sha256()
-    for weight in model.weights:
-        value = np.ascontiguousarray(weight.numpy() if hasattr(weight, "numpy") else weight)
+def network_digest(model: Any) -> str:
+    """SHA-256 over a model's layers and their settings, and over its weights and their shapes."""
+    digest = hashlib.sha256(model.to_json().encode())
+    for weight, value in zip(model.weights, model.get_weights(), strict=True):
         digest.update(f"{weight.path}:{value.shape}:{value.dtype}".encode())
-        digest.update(value.tobytes())
+        digest.update(np.ascontiguousarray(value).data)
     return digest.hexdigest()
 
 
 def embed(
     embedder: Any,
     pixels: np.ndarray,
-    rows: np.ndarray,
     *,
-    key: str,
-    batch_size: int,
+    about: Mapping[str, Any],
     cache: Path,
     display: Display,
 ) -> np.ndarray:
     """The embedder's output for ``pixels`` (N, S, S) uint8: (N, ...) float32, memory-mapped.
 
-    Only ``rows`` are computed; the others stay zero. ``key`` has to tell everything that shaped
-    pixels and weights apart; a second call with the same one reads the file.
+    ``about`` (plain values) has to tell everything that shaped pixels and network apart: a second
+    call with the same one reads the store in ``embeddings/`` of the cache. A call that was killed
+    is continued by the next one, two at once take turns, a damaged store is built again.
+
+    Raises
+    ------
+    CacheError : the store cannot be written.
     """
-    path = cache / "embeddings" / f"{key}.npy"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{path}.lock"):
-        if not path.exists():
-            _compute(embedder, pixels, rows, path, batch_size, display)
-    embedded: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
-    return embedded
+    shape = (len(pixels), *embedder.output_shape[1:])
+    row_bytes = 4 * math.prod(shape[1:])
+    spec = StoreSpec(
+        "embeddings", {"version": EMBEDDING_VERSION, **about}, len(pixels), (_FILE,), row_bytes
+    )
+    folder = spec.folder(cache)
+    with ExitStack() as held:
+        with writing(folder, 0):
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            held.enter_context(locked([folder], display))
+        writer = _unfinished(spec, cache, display)
+        if writer is not None:
+            _compute(embedder, pixels, held.enter_context(closing(writer)), folder, display)
+    return map_array(folder / _FILE, shape, np.dtype(np.float32))
+
+
+def _unfinished(spec: StoreSpec, cache: Path, display: Display) -> StoreWriter | None:
+    folder = spec.folder(cache)
+    try:
+        if open_store(spec, cache) is not None:
+            return None
+        with writing(folder, 0):
+            return StoreWriter(spec, cache)
+    except DamagedStore as error:
+        display.say(f"the embeddings in {folder} are damaged and computed again: {error}")
+    with writing(folder, 0):
+        remove_store(folder)
+        return StoreWriter(spec, cache)
 
 
 def _compute(
-    embedder: Any,
-    pixels: np.ndarray,
-    rows: np.ndarray,
-    path: Path,
-    batch_size: int,
-    display: Display,
+    embedder: Any, pixels: np.ndarray, writer: StoreWriter, folder: Path, display: Display
 ) -> None:
-    shape = (len(pixels), *embedder.output_shape[1:])
-    building = path.with_suffix(".building.npy")
-    out = np.lib.format.open_memmap(building, mode="w+", dtype=np.float32, shape=shape)
-    with display.task("embedding", len(rows)) as advance:
-        for batch, count in padded_batches(rows, batch_size):
-            images = pixels[batch][..., None].astype(np.float32)
-            out[batch[:count]] = np.asarray(embedder.predict_on_batch(images))[:count]
+    embedder.jit_compile = jit_compile()
+    require_room(folder, writer.bytes_left())
+    with (
+        writing(folder, writer.bytes_left),
+        display.task("embedding", len(pixels)) as advance,
+    ):
+        advance(writer.rows)
+        for rows, count in padded_batches(np.arange(writer.rows, len(pixels)), BATCH):
+            images = pixels[rows][..., None].astype(np.float32)
+            embedded = np.asarray(embedder.predict_on_batch(images), dtype=np.float32)
+            for row in embedded[:count]:
+                writer.append(ImageFacts(""), (row,), {})
             advance(count)
-    out.flush()
-    del out
-    # The name appears only once every row is in it.
-    os.replace(building, path)
+        writer.finish()

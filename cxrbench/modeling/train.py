@@ -12,7 +12,7 @@ import numpy as np
 from cxrbench.errors import DataError, RunError
 from cxrbench.evaluation.validation import validation_scores
 from cxrbench.interfaces import Advance, Display
-from cxrbench.modeling.backend import load_keras
+from cxrbench.modeling.backend import jit_compile, load_keras
 from cxrbench.modeling.inputs import Inputs
 from cxrbench.modeling.predict import predict_logits, sigmoid
 from cxrbench.modeling.schedule import Schedule
@@ -65,7 +65,7 @@ def masked_cross_entropy(y_true: Any, logits: Any) -> Any:
 
     known = ops.logical_not(ops.isnan(y_true))
     truth = ops.where(known, y_true, ops.zeros_like(y_true))
-    losses = ops.maximum(logits, 0) - logits * truth + ops.log1p(ops.exp(-ops.abs(logits)))
+    losses = ops.binary_crossentropy(truth, logits, from_logits=True)
     counted = ops.cast(known, losses.dtype)
     return ops.sum(losses * counted) / ops.maximum(ops.sum(counted), 1.0)
 
@@ -84,25 +84,29 @@ def train(
     Raises
     ------
     DataError : the validation split has no label with both classes, so nothing can be monitored.
-    RunError : the loss is no longer a number.
+    RunError : the loss or a prediction is no longer a finite number.
     """
-    _check_validation(inputs.labels[val_rows])
+    y_val = inputs.labels[val_rows]
+    _check_validation(y_val)
     keras = load_keras()
     model.compile(
-        optimizer=keras.optimizers.Adam(settings.learning_rate), loss=masked_cross_entropy
+        optimizer=keras.optimizers.Adam(settings.learning_rate),
+        loss=masked_cross_entropy,
+        jit_compile=jit_compile(),
     )
     schedule = Schedule(settings.learning_rate, settings.patience)
     batch_size = min(settings.batch_size, len(train_rows))
     history: list[Epoch] = []
-    best = model.get_weights()
+    best: list[np.ndarray] = []
     total = settings.epochs * (len(train_rows) // batch_size)
     with display.task("training", total) as advance:
         while schedule.epoch < settings.epochs and not schedule.exhausted:
             model.optimizer.learning_rate = schedule.learning_rate
             order = shuffled_batches(train_rows, batch_size, settings.seed, schedule.epoch)
             fitted = _fit_epoch(model, inputs, order, advance)
-            _check_loss(fitted.loss, schedule.epoch + 1, settings)
-            epoch = _scored_epoch(model, inputs, val_rows, batch_size, fitted, schedule)
+            logits = predict_logits(model, inputs, val_rows, batch_size)
+            _check_finite(fitted.loss, logits, schedule.epoch + 1, settings)
+            epoch = _scored_epoch(fitted, y_val, logits, schedule)
             schedule = schedule.after(epoch.val_macro_auroc)
             if schedule.improved:
                 best = model.get_weights()
@@ -124,26 +128,17 @@ class _Fitted:
 def _fit_epoch(
     model: Any, inputs: Inputs, batches: Iterator[np.ndarray], advance: Advance
 ) -> _Fitted:
-    started, loss, images = time.perf_counter(), float("nan"), 0
-    # Keras then reports the mean loss since this reset, which after the last batch is the epoch's.
-    model.reset_metrics()
+    started, losses, images = time.perf_counter(), [], 0
     for rows in batches:
-        loss = float(model.train_on_batch(inputs.gather(rows), inputs.labels[rows]))
+        losses.append(float(model.train_on_batch(inputs.gather(rows), inputs.labels[rows])))
         images += len(rows)
         advance(1)
-    return _Fitted(loss, images, time.perf_counter() - started)
+    return _Fitted(float(np.mean(losses)), images, time.perf_counter() - started)
 
 
 def _scored_epoch(
-    model: Any,
-    inputs: Inputs,
-    val_rows: np.ndarray,
-    batch_size: int,
-    fitted: _Fitted,
-    schedule: Schedule,
+    fitted: _Fitted, y_true: np.ndarray, logits: np.ndarray, schedule: Schedule
 ) -> Epoch:
-    logits = predict_logits(model, inputs, val_rows, batch_size)
-    y_true = inputs.labels[val_rows]
     scores = validation_scores(y_true, sigmoid(logits))
     return Epoch(
         epoch=schedule.epoch + 1,
@@ -190,12 +185,15 @@ def _check_validation(y_true: np.ndarray) -> None:
         )
 
 
-def _check_loss(loss: float, epoch: int, settings: TrainSettings) -> None:
-    if not np.isfinite(loss):
+def _check_finite(loss: float, logits: np.ndarray, epoch: int, settings: TrainSettings) -> None:
+    wrong = np.count_nonzero(~np.isfinite(logits))
+    if not np.isfinite(loss) or wrong:
         raise RunError(
-            f"the training loss is {loss} in epoch {epoch}",
-            expected="a finite number",
-            fix=f"use a smaller --learning-rate than {settings.learning_rate:g}",
+            f"training diverged in epoch {epoch}",
+            expected="a finite loss and finite predictions",
+            found=f"loss {loss}, {wrong} of {logits.size} validation logits not finite",
+            fix=f"use a smaller --learning-rate than {settings.learning_rate:g}; "
+            "if that changes nothing, check the file given to --weights",
         )
 
 

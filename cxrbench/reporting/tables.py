@@ -7,18 +7,23 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, fields
+from itertools import groupby
 from typing import TYPE_CHECKING
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 if TYPE_CHECKING:
-    from cxrbench.evaluation.leaderboard import Board, Row
+    from cxrbench.evaluation.leaderboard import Board, LabelRow, Row
     from cxrbench.registry import Plugin
     from cxrbench.runs import SkippedRun
 
 # What a board needs where standard output is no terminal, so that a file of it is not cut.
-_WIDTH_OF_A_FILE = 200
+_WIDTH_OF_A_FILE = 120
+
+_CONDITIONS = ("seeds", "protocol", "weights", "trains", "on")
 
 
 def print_boards(
@@ -38,100 +43,129 @@ def print_boards(
         if not boards:
             console.print("no complete run yet")
         for run in skipped:
-            console.print(f"left out: {run.reason}", markup=False)
+            console.print(f"left out: {run.reason}")
 
 
 def print_plugins(plugins: Sequence[Plugin]) -> None:
     """Print one row for each plugin, and the whole error of each broken one below."""
     console = _console()
-    table = Table("plugin", "provides", "package", "version", "state")
+    table = Table("plugin", "provides", "package", "version", "state", box=box.SIMPLE_HEAD)
     for plugin in plugins:
-        state = "ok" if plugin.error is None else "[red]broken[/red]"
+        state = Text("ok") if plugin.error is None else Text("broken", style="red")
         provides = ", ".join(plugin.provides) or "–"
         table.add_row(plugin.name, provides, plugin.package, plugin.version, state)
     console.print(table)
     for plugin in plugins:
         if plugin.error is not None:
-            console.print(f"{plugin.name} is broken: {plugin.error}", markup=False)
+            console.print(f"{plugin.name} is broken: {plugin.error}")
 
 
 def _console() -> Console:
-    return Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH_OF_A_FILE)
+    # Names, paths and errors are shown as they are, whatever brackets and colons they hold.
+    width = None if sys.stdout.isatty() else _WIDTH_OF_A_FILE
+    return Console(highlight=False, markup=False, emoji=False, width=width)
 
 
 def _print_csv(boards: Sequence[Board], *, per_label: bool) -> None:
     from cxrbench.evaluation.leaderboard import LabelRow, Row
 
     columns = [field.name for field in fields(LabelRow if per_label else Row)]
-    writer = csv.DictWriter(sys.stdout, ["board", *columns], lineterminator="\n")
+    writer = csv.DictWriter(sys.stdout, columns, lineterminator="\n")
     writer.writeheader()
     for board in boards:
         for row in board.per_label if per_label else board.rows:
-            values = asdict(row)
-            if "runs" in values:
-                values["runs"] = " ".join(values["runs"])
-            writer.writerow({"board": board.key, **values})
+            writer.writerow({**asdict(row), "runs": " ".join(row.runs)})
 
 
 def _print_board(console: Console, board: Board, *, per_label: bool) -> None:
-    findings = sum(label != "No Finding" for label in board.labels_counted)
-    title = (
+    console.print(
         f"{board.test_images:,} test images of {board.test_patients:,} patients · "
         f"{len(board.labels_counted)} of {len(board.labels)} labels counted"
     )
-    table = Table(title=title, title_justify="left", caption_justify="left")
-    for name in ("rank", "recipe"):
-        table.add_column(name, no_wrap=name == "rank", overflow="fold")
-    table.add_column("macro AUROC", justify="right", no_wrap=True)
-    table.add_column(f"macro of {findings}", justify="right")
-    table.add_column("micro AUROC", justify="right", no_wrap=True)
-    for name in ("mean AP", "labels", "parameters", "training", "images/s", "seeds"):
-        table.add_column(name, justify="right")
-    for name in ("protocol", "weights", "trains", "on"):
-        table.add_column(name, overflow="fold")
-    for row in board.rows:
-        table.add_row(*_cells(row))
-    console.print(table)
+    for table in (_score_table(board), _cost_table(board)):
+        console.print()
+        console.print(table)
+    console.print()
+    if same := _shared_conditions(board.rows):
+        console.print("all rows: " + ", ".join(f"{name} {text}" for name, text in same.items()))
     left_out = [label for label in board.labels if label not in board.labels_counted]
     if left_out:
         console.print(
-            f"not counted in macro (fewer than 5 test patients with or without): "
-            f"{', '.join(left_out)}",
-            markup=False,
+            "not counted in macro (fewer than 5 test patients with or without): "
+            f"{', '.join(left_out)}"
         )
     console.print(
-        "[low, high]: 95 % over patients. Rank: 1 + the rows that are significantly better "
-        "(paired, Holm); rows of one rank cannot be told apart.",
-        markup=False,
+        "[low, high]: 95 % over patients. sd: over seeds. findings: macro without No Finding. "
+        "Rank: 1 + the rows that are significantly better (paired, Holm); rows of one rank cannot "
+        "be told apart."
     )
     if per_label:
-        console.print(_label_table(board))
+        console.print("\n*: not counted in macro. cut: the threshold, chosen on val.")
+        for _, rows in groupby(board.per_label, key=lambda row: row.runs):
+            console.print()
+            console.print(_label_table(tuple(rows)))
 
 
-def _cells(row: Row) -> list[str]:
-    spread = "" if row.macro_auroc_sd is None else f" ±{row.macro_auroc_sd:.3f}"
-    macro = _interval(row.macro_auroc, row.macro_auroc_low, row.macro_auroc_high)
-    return [
-        "–" if row.rank is None else str(row.rank),
-        row.recipe,
-        macro + spread,
-        _number(row.macro_auroc_findings, ".3f"),
-        _interval(row.micro_auroc, row.micro_auroc_low, row.micro_auroc_high),
-        _number(row.mean_ap, ".3f"),
-        str(row.labels_counted),
-        _parameters(row.parameters),
-        "–" if row.train_seconds is None else _duration(row.train_seconds),
-        _number(row.images_per_second, ",.0f"),
-        str(row.seeds),
-        row.protocol,
-        row.weights,
-        row.trains,
-        "–" if row.backend == "none" else f"{row.backend} {row.device}",
-    ]
+def _score_table(board: Board) -> Table:
+    names = ["rank", "recipe", "macro AUROC", "sd", "findings", "micro AUROC"]
+    seeds = any(row.macro_auroc_sd is not None for row in board.rows)
+    table = _table(*(name for name in names if seeds or name != "sd"))
+    for row in board.rows:
+        table.add_row(
+            "–" if row.rank is None else str(row.rank),
+            row.recipe,
+            _interval(row.macro_auroc, row.macro_auroc_low, row.macro_auroc_high),
+            *([_number(row.macro_auroc_sd, ".3f")] if seeds else []),
+            _number(row.macro_auroc_findings, ".3f"),
+            _interval(row.micro_auroc, row.micro_auroc_low, row.micro_auroc_high),
+        )
+    return table
+
+
+def _cost_table(board: Board) -> Table:
+    shared = _shared_conditions(board.rows)
+    varying = [name for name in _CONDITIONS if name not in shared]
+    table = _table("recipe", "mean AP", "parameters", "training", "images/s", *varying)
+    for row in board.rows:
+        table.add_row(
+            row.recipe,
+            _number(row.mean_ap, ".3f"),
+            _parameters(row.parameters),
+            "–" if row.train_seconds is None else _duration(row.train_seconds),
+            _number(row.images_per_second, ",.0f"),
+            *(_condition(row, name) for name in varying),
+        )
+    return table
+
+
+def _table(*columns: str) -> Table:
+    """A table whose recipe and conditions fold where it is too wide, and whose numbers do not."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    for name in columns:
+        if name in ("recipe", *_CONDITIONS):
+            table.add_column(name, overflow="fold", min_width=max(len(name), 7))
+        else:
+            table.add_column(name, justify="right", no_wrap=True)
+    return table
+
+
+def _shared_conditions(rows: Sequence[Row]) -> dict[str, str]:
+    """What is the same in all rows that look at images; said once, it leaves room."""
+    looking = [row for row in rows if row.protocol != "none"]
+    told = {name: {_condition(row, name) for row in looking} for name in _CONDITIONS}
+    return {name: texts.pop() for name, texts in told.items() if len(texts) == 1}
+
+
+def _condition(row: Row, name: str) -> str:
+    if row.protocol == "none" and name != "seeds":
+        return "–"
+    return f"{row.backend} {row.device}" if name == "on" else str(getattr(row, name))
 
 
 def _interval(value: float | None, low: float | None, high: float | None) -> str:
-    return f"{_number(value, '.3f')} [{_number(low, '.3f')}, {_number(high, '.3f')}]"
+    if value is None:
+        return "–"
+    return f"{value:.3f} [{_number(low, '.3f')}, {_number(high, '.3f')}]"
 
 
 def _number(value: float | None, spec: str) -> str:
@@ -147,11 +181,15 @@ def _duration(seconds: float) -> str:
     return f"{minutes:.0f} min {rest:.0f} s" if minutes else f"{rest:.1f} s"
 
 
-def _label_table(board: Board) -> Table:
-    names = ("auroc", "average_precision", "threshold", "accuracy", "precision", "recall", "f1")
-    table = Table("recipe", "label", "counted", "positives", *names)
-    for row in board.per_label:
-        values = [_number(getattr(row, name), ".3f") for name in names]
-        counted = "yes" if row.counted else "no"
-        table.add_row(row.recipe, row.label, counted, f"{row.positives} of {row.known}", *values)
+def _label_table(rows: Sequence[LabelRow]) -> Table:
+    scores = ("auroc", "average_precision", "threshold", "accuracy", "precision", "recall", "f1")
+    heads = ("AUROC", "AP", "cut", "acc.", "prec.", "recall", "F1")
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    table.add_column(rows[0].recipe, overflow="fold", min_width=18)
+    for name in ("positives", *heads):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in rows:
+        label = row.label if row.counted else f"{row.label} *"
+        values = [_number(getattr(row, name), ".3f") for name in scores]
+        table.add_row(label, f"{row.positives} of {row.known}", *values)
     return table

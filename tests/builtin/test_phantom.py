@@ -19,6 +19,7 @@ from cxrbench.builtin._phantom_exam import Exam, plan
 from cxrbench.builtin.phantom import Phantom, cxrbench_datasets
 
 MANY = 10**8
+STATISTICS = [146.7, 70.2, 76.0, 204.9, 0.7]
 HEALTHY = Exam(seed=0, patient=7, visit=0, view="PA", sex="M", first_age=50, findings=())
 PLACES = ("Atelectasis", "Consolidation", "Effusion", "Fibrosis", "Hernia", "Infiltration")
 PLACES += ("Mass", "Nodule", "Pleural_Thickening", "Pneumonia", "Pneumothorax", "Edema")
@@ -27,6 +28,16 @@ PLACES += ("Mass", "Nodule", "Pleural_Thickening", "Pneumonia", "Pneumothorax", 
 @pytest.fixture(scope="module")
 def cohort():
     return Phantom().load()
+
+
+@pytest.fixture(scope="module")
+def small_films(cohort):
+    """The first 800 films, (800, 32, 32) float32."""
+    dataset, films = Phantom(size=96), []
+    for source in cohort.sources[:800]:
+        film = dataset.read(source, max_pixels=MANY)
+        films.append(cv2.resize(film, (32, 32), interpolation=cv2.INTER_AREA))
+    return np.array(films, np.float32)
 
 
 def draw(exam, size=256):
@@ -150,9 +161,6 @@ def test_the_generator_is_the_one_that_its_version_names(cohort):
     assert found == pytest.approx(STATISTICS, abs=1.5)
 
 
-STATISTICS = [0, 0, 0, 0, 0]
-
-
 def test_seeds_and_patients_differ():
     assert Phantom(seed=1).load().sources != Phantom().load().sources
     one, other = draw(HEALTHY), draw(replace(HEALTHY, patient=8))
@@ -178,11 +186,9 @@ def test_pictures_are_grey_bytes_with_a_wide_range(size):
     assert image.max() > 200
 
 
-def test_pictures_are_not_told_apart_by_size_or_brightness_alone(cohort):
-    dataset = Phantom(size=96)
-    means = np.array([dataset.read(s, max_pixels=MANY).mean() for s in cohort.sources[:500]])
-    found = cohort.labels[:500]
-    scores = [roc_auc_score(found[:, k], means) for k in range(15)]
+def test_mean_brightness_alone_does_not_give_a_label_away(cohort, small_films):
+    means = small_films.mean(axis=(1, 2))
+    scores = [roc_auc_score(cohort.labels[:800, k], means) for k in range(15)]
     assert max(max(s, 1 - s) for s in scores) < 0.8
 
 
@@ -202,7 +208,7 @@ def test_boxes_lie_in_the_picture_and_belong_to_a_positive_label(cohort):
 def test_a_finding_changes_the_picture_inside_its_boxes(name):
     """Drawn with the finding and without: shapes of the chest are equal but for the sign."""
     inside, outside = [], []
-    for patient in range(1, 25):
+    for patient in range(1, 13):
         exam = replace(HEALTHY, patient=patient, findings=(name,))
         change = np.abs(draw(exam).astype(float) - draw(replace(exam, findings=())))
         mask = np.zeros(change.shape, bool)
@@ -239,7 +245,7 @@ def test_emphysema_darkens_the_lungs_and_effusion_brightens_an_angle():
 def test_keypoints_are_as_many_as_on_real_films(cohort):
     """Medians on NIH films at 512 x 512: ORB 188 and SIFT 113 (at most 500)."""
     orb, sift, counts = cv2.ORB_create(500), cv2.SIFT_create(500), []
-    for source in cohort.sources[:60]:
+    for source in cohort.sources[:24]:
         image = cv2.resize(Phantom().read(source, max_pixels=MANY), (512, 512))
         counts.append((len(orb.detect(image)), len(sift.detect(image))))
     medians = np.median(counts, axis=0)
@@ -247,23 +253,19 @@ def test_keypoints_are_as_many_as_on_real_films(cohort):
     assert 50 < medians[1] < 300
 
 
-def test_findings_can_be_learned_but_are_not_trivial(cohort):
-    dataset = Phantom(size=128)
-    small = [
-        cv2.resize(dataset.read(s, max_pixels=MANY), (32, 32), interpolation=cv2.INTER_AREA)
-        for s in cohort.sources
-    ]
-    pixels = np.array(small, np.float32).reshape(len(cohort), -1)
-    parts = np.unique(cohort.patient_ids, return_inverse=True)[1] % 3
-    y_score = np.zeros(cohort.labels.shape)
+def test_findings_can_be_learned_but_are_not_trivial(cohort, small_films):
+    pixels = small_films.reshape(800, -1)
+    y_true = cohort.labels[:800]
+    parts = np.unique(cohort.patient_ids[:800], return_inverse=True)[1] % 3
+    y_score = np.zeros(y_true.shape)
     for part in range(3):
         train, test = parts != part, parts == part
         pca = PCA(50, whiten=True, random_state=0).fit(pixels[train])
         known, new = pca.transform(pixels[train]), pca.transform(pixels[test])
         for k in range(15):
-            fitted = LogisticRegression(C=0.05, max_iter=300).fit(known, cohort.labels[train, k])
+            fitted = LogisticRegression(C=0.05, max_iter=300).fit(known, y_true[train, k])
             y_score[test, k] = fitted.predict_proba(new)[:, 1]
-    aurocs = [roc_auc_score(cohort.labels[:, k], y_score[:, k]) for k in range(15)]
+    aurocs = [roc_auc_score(y_true[:, k], y_score[:, k]) for k in range(15)]
     assert 0.62 < np.mean(aurocs) < 0.85
 
 
