@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from cxrbench.builtin._nih_table import find_table, read_table
+from cxrbench.builtin._nih.table import find_table, read_table
 from cxrbench.builtin.nih import NIH
 from cxrbench.data.cohort import validate
 from cxrbench.data.splits import split_by_patient

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 from cxrbench import Cohort, DataError, Dataset, hookimpl
 
 if TYPE_CHECKING:
-    from cxrbench.builtin._nih_table import Table
+    from cxrbench.builtin._nih.table import Table
 
 CXRBENCH_API = 1
 
@@ -39,7 +39,7 @@ class NIH(Dataset):
     @classmethod
     def recognise(cls, path: Path) -> NIH | None:
         """This dataset, if the folder has NIH's table by one of its names; nothing is read."""
-        from cxrbench.builtin._nih_table import find_table
+        from cxrbench.builtin._nih.table import find_table
 
         return cls(path=str(path)) if path.is_dir() and find_table(path) else None
 
@@ -50,9 +50,9 @@ class NIH(Dataset):
         ------
         DataError : the folder, the table or the images are missing or cannot be used.
         """
-        from cxrbench.builtin._nih_images import find_images, match_images
-        from cxrbench.builtin._nih_lists import read_boxes
-        from cxrbench.builtin._nih_table import LABEL_NAMES, NO_FINDING, read_table
+        from cxrbench.builtin._nih.images import find_images, match_images
+        from cxrbench.builtin._nih.lists import read_boxes
+        from cxrbench.builtin._nih.table import LABEL_NAMES, NO_FINDING, read_table
 
         root = self._root()
         table_path = _table_path(root)
@@ -85,7 +85,7 @@ class NIH(Dataset):
         ------
         DataError : a list is missing or does not fit the cohort.
         """
-        from cxrbench.builtin._nih_lists import read_parts
+        from cxrbench.builtin._nih.lists import read_parts
 
         where = self._root() if folder is None else folder.expanduser()
         return read_parts(cohort.image_ids, where)
@@ -117,7 +117,7 @@ class NIH(Dataset):
 
 
 def _table_path(root: Path) -> Path:
-    from cxrbench.builtin._nih_table import TABLE_NAMES, find_table
+    from cxrbench.builtin._nih.table import TABLE_NAMES, find_table
 
     path = find_table(root)
     if path is None:
@@ -132,7 +132,7 @@ def _table_path(root: Path) -> Path:
 
 
 def _notes(root: Path, used: Path, table: Table) -> tuple[str, ...]:
-    from cxrbench.builtin._nih_table import TABLE_NAMES
+    from cxrbench.builtin._nih.table import TABLE_NAMES
 
     others = [name for name in TABLE_NAMES if name != used.name and (root / name).exists()]
     if not others:

@@ -49,9 +49,9 @@ class Phantom(Dataset):
         """
         import numpy as np
 
-        from cxrbench.builtin._phantom_cohort import draw_table
-        from cxrbench.builtin._phantom_exam import plan
-        from cxrbench.builtin._phantom_findings import FINDINGS
+        from cxrbench.builtin._phantom.cohort import draw_table
+        from cxrbench.builtin._phantom.exam import plan
+        from cxrbench.builtin._phantom.findings import FINDINGS
 
         self._check()
         rows = draw_table(self.patients, self.seed)
@@ -80,7 +80,7 @@ class Phantom(Dataset):
         Raises `UnreadableImage` when it would have more than ``max_pixels``, or when ``source`` is
         not one of ``load``'s.
         """
-        from cxrbench.builtin._phantom_exam import Exam, render
+        from cxrbench.builtin._phantom.exam import Exam, render
 
         if self.size**2 > max_pixels:
             raise UnreadableImage(

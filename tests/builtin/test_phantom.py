@@ -15,7 +15,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from cxrbench import DataError, UnreadableImage
-from cxrbench.builtin._phantom_exam import Exam, plan
+from cxrbench.builtin._phantom.exam import Exam, plan
 from cxrbench.builtin.phantom import Phantom, cxrbench_datasets
 
 MANY = 10**8

@@ -7,9 +7,9 @@ from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING
 
 from cxrbench import Box
-from cxrbench.builtin._phantom_anatomy import LEFT, RIGHT, Anatomy, draw_anatomy, on_film
-from cxrbench.builtin._phantom_findings import FINDINGS
-from cxrbench.builtin._phantom_signs import Sign
+from cxrbench.builtin._phantom.anatomy import LEFT, RIGHT, Anatomy, draw_anatomy, on_film
+from cxrbench.builtin._phantom.findings import FINDINGS
+from cxrbench.builtin._phantom.signs import Sign
 
 if TYPE_CHECKING:
     import numpy as np
@@ -137,9 +137,9 @@ def render(exam: Exam, size: int) -> np.ndarray:
     """The film of this exam, (size, size) uint8; the same for the same exam and size."""
     import cv2
 
-    from cxrbench.builtin._phantom_chest import draw_chest
-    from cxrbench.builtin._phantom_exposure import add_marks, develop
-    from cxrbench.builtin._phantom_film import Film
+    from cxrbench.builtin._phantom.chest import draw_chest
+    from cxrbench.builtin._phantom.exposure import add_marks, develop
+    from cxrbench.builtin._phantom.film import Film
 
     drawing = plan(exam)
     film = Film.blank(size, drawing.anatomy)

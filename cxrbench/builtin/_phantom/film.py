@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from cxrbench.builtin._phantom_anatomy import LEFT, RIGHT, Anatomy, lung_outline
+from cxrbench.builtin._phantom.anatomy import LEFT, RIGHT, Anatomy, lung_outline
 
 if TYPE_CHECKING:
     import numpy as np

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cxrbench import DataError, Exclusion
-from cxrbench.builtin._nih_table import EXTENSIONS, image_stem
+from cxrbench.builtin._nih.table import EXTENSIONS, image_stem
 
 _ARCHIVE = re.compile(r"images_[0-9]+")
 

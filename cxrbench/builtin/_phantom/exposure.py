@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cxrbench.builtin._phantom_anatomy import LEFT, RIGHT
-from cxrbench.builtin._phantom_film import blurred, ellipse, strokes
+from cxrbench.builtin._phantom.anatomy import LEFT, RIGHT
+from cxrbench.builtin._phantom.film import blurred, ellipse, strokes
 
 if TYPE_CHECKING:
     import numpy as np

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cxrbench import DataError
-from cxrbench.builtin._nih_files import Rows, find_file, read_rows
+from cxrbench.builtin._nih.files import Rows, find_file, read_rows
 
 if TYPE_CHECKING:
     import numpy as np

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from cxrbench.builtin import _phantom_opacities as opacities
-from cxrbench.builtin import _phantom_spaces as spaces
-from cxrbench.builtin._phantom_signs import Finding
+from cxrbench.builtin._phantom import opacities as opacities
+from cxrbench.builtin._phantom import spaces as spaces
+from cxrbench.builtin._phantom.signs import Finding
 
 FINDINGS: Mapping[str, Finding] = MappingProxyType(
     {

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from cxrbench.builtin._phantom_anatomy import LEFT, RIGHT, Anatomy
-from cxrbench.builtin._phantom_film import Film, layered
+from cxrbench.builtin._phantom.anatomy import LEFT, RIGHT, Anatomy
+from cxrbench.builtin._phantom.film import Film, layered
 
 if TYPE_CHECKING:
     import numpy as np

@@ -8,8 +8,8 @@ from itertools import islice
 from pathlib import Path
 
 from cxrbench import Box, DataError
-from cxrbench.builtin._nih_files import find_file, parse_csv, read_text
-from cxrbench.builtin._nih_table import LABEL_NAMES, image_stem
+from cxrbench.builtin._nih.files import find_file, parse_csv, read_text
+from cxrbench.builtin._nih.table import LABEL_NAMES, image_stem
 
 TRAIN_VAL_LIST = "train_val_list.txt"
 TEST_LIST = "test_list.txt"

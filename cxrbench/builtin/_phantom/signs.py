@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cxrbench.builtin._phantom_anatomy import Anatomy
-from cxrbench.builtin._phantom_film import Film
+from cxrbench.builtin._phantom.anatomy import Anatomy
+from cxrbench.builtin._phantom.film import Film
 
 if TYPE_CHECKING:
     import numpy as np

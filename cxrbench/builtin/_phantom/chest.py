@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cxrbench.builtin._phantom_anatomy import LEFT, RIGHT, Anatomy, heart_outline
-from cxrbench.builtin._phantom_film import Film, blurred, clouds, ellipse, fill
-from cxrbench.builtin._phantom_lines import bones, vessels
+from cxrbench.builtin._phantom.anatomy import LEFT, RIGHT, Anatomy, heart_outline
+from cxrbench.builtin._phantom.film import Film, blurred, clouds, ellipse, fill
+from cxrbench.builtin._phantom.lines import bones, vessels
 
 if TYPE_CHECKING:
     import numpy as np

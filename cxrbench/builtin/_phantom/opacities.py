@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from cxrbench.builtin._phantom_anatomy import LEFT, RIGHT, Anatomy
-from cxrbench.builtin._phantom_film import Film, clouds, ellipse, strokes
-from cxrbench.builtin._phantom_signs import Sign, between, blob, opacify
+from cxrbench.builtin._phantom.anatomy import LEFT, RIGHT, Anatomy
+from cxrbench.builtin._phantom.film import Film, clouds, ellipse, strokes
+from cxrbench.builtin._phantom.signs import Sign, between, blob, opacify
 
 if TYPE_CHECKING:
     import numpy as np

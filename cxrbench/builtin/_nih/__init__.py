@@ -1,0 +1,1 @@
+"""Reading NIH's table, lists, boxes and image folders."""

@@ -1,0 +1,1 @@
+"""How the phantom's patients are drawn up and their films are drawn."""

@@ -1,0 +1,247 @@
+"""A recipe's network: what it is made of, what trains, and that its two halves are the whole."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+import pytest
+from small_cnn import SmallCNN
+
+from cxrbench import Fusion
+from cxrbench.builtin.concat import Concat
+from cxrbench.errors import PluginError, WeightsError
+from cxrbench.modeling.assemble import (
+    Statistics,
+    build_top,
+    build_trunk,
+    feature_statistics,
+    freeze_below,
+)
+from cxrbench.modeling.backend import load_keras
+from cxrbench.modeling.inputs import Inputs
+from cxrbench.modeling.predict import predict_logits, sigmoid
+
+ROWS = np.arange(96)
+
+
+@dataclass(frozen=True)
+class LargestOfMap(Fusion):
+    """A fusion that looks at the map."""
+
+    name: ClassVar[str] = "largest"
+    image_input: ClassVar = "feature_map"
+
+    def fuse(self, image, features):
+        keras = load_keras()
+        return keras.layers.GlobalMaxPooling2D()(image)
+
+
+def network_for(inputs: Inputs, fusion=None, *, backbone=True, seed=0):
+    trunk = build_trunk(SmallCNN(), 32, None, seed) if backbone else None
+    statistics = {n: feature_statistics(v, ROWS[:64]) for n, v in inputs.features.items()}
+    return build_top(trunk, fusion or Concat(units=4), statistics, labels=3, seed=seed)
+
+
+def on_embeddings(network, inputs: Inputs) -> Inputs:
+    images = inputs.image[..., None].astype(np.float32)
+    return replace(inputs, image=network.embedder().predict(images, verbose=0))
+
+
+@pytest.mark.parametrize("fusion", [Concat(units=4), LargestOfMap()])
+def test_the_top_on_what_crosses_the_cut_is_the_whole_network(pictures, fusion):
+    if fusion.name == "largest":
+        pictures = replace(pictures, features={})
+    network = network_for(pictures, fusion)
+    crossing = on_embeddings(network, pictures)
+    assert crossing.image.shape == ((96, 16) if network.pools else (96, 8, 8, 16))
+    whole = predict_logits(network.whole(), pictures, ROWS, 32)
+    top = predict_logits(network.top, crossing, ROWS, 32)
+    assert np.ptp(whole, axis=0).min() > 1e-3
+    np.testing.assert_allclose(top, whole, atol=1e-5)
+
+
+def test_what_the_top_learns_the_whole_network_knows(pictures):
+    network = network_for(pictures)
+    before = predict_logits(network.whole(), pictures, ROWS, 32)
+    network.top.set_weights([weight + 0.1 for weight in network.top.get_weights()])
+    after = predict_logits(network.whole(), pictures, ROWS, 32)
+    assert np.abs(after - before).max() > 0.1
+    crossing = on_embeddings(network, pictures)
+    np.testing.assert_allclose(
+        predict_logits(network.top, crossing, ROWS, 32), after, rtol=1e-4, atol=1e-4
+    )
+
+
+def test_without_a_backbone_there_is_no_trunk_and_no_image(pictures):
+    network = network_for(pictures, backbone=False)
+    assert network.trunk is None
+    assert network.embedder() is None
+    assert set(network.whole().input) == {"age"}
+    assert predict_logits(network.whole(), pictures, ROWS, 32).shape == (96, 3)
+
+
+def test_the_head_is_dense_dropout_dense(pictures):
+    top = network_for(pictures).top
+    layers = [type(layer).__name__ for layer in top.layers if type(layer).__name__ != "InputLayer"]
+    assert layers[-3:] == ["Dense", "Dropout", "Dense"]
+    assert top.get_layer("head").units == 1024
+    assert top.get_layer("head").activation.__name__ == "relu"
+    assert top.get_layer("head_dropout").rate == 0.5
+    assert top.get_layer("logits").activation.__name__ == "linear"
+
+
+# Statistics of feature vectors
+
+
+def test_statistics_see_training_rows_only():
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(3, 2, (50, 4)).astype(np.float32)
+    train_rows = np.arange(0, 50, 2)
+    canary = vectors.copy()
+    canary[1::2] = 1e9
+    for table in (vectors, canary):
+        known = feature_statistics(table, train_rows)
+        np.testing.assert_allclose(known.mean, vectors[::2].mean(axis=0), rtol=1e-5)
+        np.testing.assert_allclose(known.variance, vectors[::2].var(axis=0), rtol=1e-5)
+        assert known.mean.dtype == known.variance.dtype == np.float32
+
+
+def test_the_fusion_gets_standardised_vectors(pictures):
+    network = network_for(pictures, backbone=False)
+    standardise = network.top.get_layer("age_standardised")
+    vectors = pictures.features["age"]
+    expected = (vectors - vectors[:64].mean(axis=0)) / vectors[:64].std(axis=0)
+    np.testing.assert_allclose(np.asarray(standardise(vectors)), expected, atol=1e-4)
+
+
+def test_a_constant_feature_does_not_explode():
+    vectors = np.full((20, 3), 0.1, np.float32)
+    vectors[:, 1] += np.arange(20) * 1e-9  # below float32's resolution, or a deviation of nothing
+    vectors[19] = 7  # an image outside training that differs
+    known = feature_statistics(vectors, np.arange(19))
+    assert known.variance.tolist() == [1, 1, 1]
+    network = build_top(None, Concat(units=4), {"odd": known}, labels=2, seed=0)
+    standardised = network.top.get_layer("odd_standardised")(vectors)
+    assert np.abs(np.asarray(standardised)).max() == pytest.approx(6.9, abs=1e-3)
+    logits = predict_logits(network.whole(), Inputs(None, {"odd": vectors}, vectors), ROWS[:20], 8)
+    assert np.isfinite(logits).all()
+
+
+# What trains
+
+
+def test_without_freezing_all_of_the_trunk_trains():
+    trunk = build_trunk(SmallCNN(), 32, None, 0)
+    assert len(trunk.trainable_weights) == 8
+
+
+def test_freezing_leaves_what_comes_from_the_layer_on():
+    trunk = build_trunk(SmallCNN(), 32, None, 0)
+    freeze_below(trunk, "block2_conv")
+    assert {weight.path.split("/")[-2] for weight in trunk.trainable_weights} == {
+        "block2_conv",
+        "block2_bn",
+    }
+
+
+def test_a_layer_that_is_not_there_is_the_plugins_fault():
+    trunk = build_trunk(SmallCNN(), 32, None, 0)
+    with pytest.raises(PluginError, match=r"'conv9'(?s:.*)block2_relu"):
+        freeze_below(trunk, "conv9")
+
+
+# Weights
+
+
+def test_the_seed_decides_on_random_weights():
+    one, same, other = (build_trunk(SmallCNN(), 32, None, s).get_weights() for s in (1, 1, 2))
+    assert all(np.array_equal(a, b) for a, b in zip(one, same, strict=True))
+    assert not all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_weights_of_a_file_are_taken_whatever_the_seed(tmp_path):
+    path = tmp_path / "own.weights.h5"
+    first = build_trunk(SmallCNN(), 32, None, 1)
+    first.save_weights(path)
+    second = build_trunk(SmallCNN(), 32, str(path), 2)
+    for one, two in zip(first.get_weights(), second.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.parametrize("kind", ["other network", "no HDF5 at all", "empty"])
+def test_a_file_that_does_not_fit_is_an_error_with_three_parts(kind, tmp_path):
+    path = tmp_path / "wrong.weights.h5"
+    if kind == "other network":
+        keras = load_keras()
+        other = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+        other.save_weights(path)
+    else:
+        path.write_bytes(b"" if kind == "empty" else b"not HDF5 " * 100)
+    with pytest.raises(WeightsError) as raised:
+        build_trunk(SmallCNN(), 32, str(path), 0)
+    lines = str(raised.value).splitlines()
+    assert lines[0] == "the weights file does not fit smallcnn"
+    assert [line.split(":")[0].strip() for line in lines[1:]] == ["expected", "found", "to do"]
+    assert str(path) in lines[2]
+    assert "--weights smallcnn=FILE" in lines[3]
+
+
+def test_imagenet_weights_that_cannot_be_had_are_an_error_with_advice():
+    class Offline(SmallCNN):
+        def build(self, image_size, weights):
+            raise Exception("URL fetch failure on https://example.org: no route")
+
+    with pytest.raises(WeightsError, match=r"URL fetch failure(?s:.*)--weights none"):
+        build_trunk(Offline(), 32, "imagenet", 0)
+
+
+def test_a_backbone_without_a_map_is_the_plugins_fault():
+    class Flat(SmallCNN):
+        def build(self, image_size, weights):
+            keras = load_keras()
+            model = super().build(image_size, weights)
+            return keras.Model(model.input, keras.layers.Flatten()(model.output))
+
+    with pytest.raises(PluginError, match=r"'smallcnn' does not return a feature map(?s:.*)1024"):
+        build_trunk(Flat(), 32, None, 0)
+
+
+# Export
+
+
+def test_a_saved_model_opens_without_cxrbench_and_predicts_the_same(pictures, tmp_path):
+    keras = load_keras()
+    network = network_for(pictures)
+    model = network.whole(probabilities=True)
+    model.save(tmp_path / "model.keras")
+    opened = keras.models.load_model(tmp_path / "model.keras")
+    inputs = {"image": pictures.image[..., None].astype(np.float32), **pictures.features}
+    y_score = np.asarray(opened.predict(inputs, verbose=0))
+    logits = predict_logits(network.whole(), pictures, ROWS, 32)
+    np.testing.assert_allclose(y_score, sigmoid(logits), atol=1e-6)
+    assert np.ptp(y_score, axis=0).min() > 1e-4
+
+
+def test_a_weights_file_in_a_network_built_anew_gives_the_same_predictions(pictures, tmp_path):
+    model = network_for(pictures, seed=1).whole(probabilities=True)
+    model.save_weights(tmp_path / "model.weights.h5")
+    rebuilt = network_for(pictures, seed=2).whole(probabilities=True)
+    expected = predict_logits(model, pictures, ROWS, 32)
+    assert not np.allclose(predict_logits(rebuilt, pictures, ROWS, 32), expected, atol=1e-4)
+    rebuilt.load_weights(tmp_path / "model.weights.h5")
+    np.testing.assert_array_equal(predict_logits(rebuilt, pictures, ROWS, 32), expected)
+
+
+def test_rebuilding_needs_only_statistics_of_the_right_shape(pictures, tmp_path):
+    """The statistics are part of the configuration, not of the weights file."""
+    model = network_for(pictures).whole()
+    names = {weight.path.split("/")[-2] for weight in model.weights}
+    assert "age_standardised" not in names
+    known = Statistics(np.zeros(4, np.float32), np.ones(4, np.float32))
+    raw = build_top(None, Concat(units=4), {"age": known}, labels=3, seed=0)
+    vectors = pictures.features["age"]
+    np.testing.assert_array_equal(
+        np.asarray(raw.top.get_layer("age_standardised")(vectors)), vectors
+    )

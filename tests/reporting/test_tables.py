@@ -1,0 +1,125 @@
+"""What is printed: tables that fit a terminal of 80 columns, CSV and JSON that hold the same."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import fields
+
+import pytest
+
+from cxrbench.evaluation.leaderboard import Board, LabelRow, Row
+from cxrbench.registry import Plugin
+from cxrbench.reporting import tables
+from cxrbench.runs import SkippedRun
+
+_TEXT = {"weights": "none", "trains": "head", "backend": "tensorflow", "device": "cpu"}
+
+
+def row(recipe: str, rank: int | None = 1, **changes) -> Row:
+    values = dict.fromkeys((field.name for field in fields(Row)), 0.5)
+    values |= _TEXT | {"protocol": "probe", "precision": "float32", "dataset": "nih"}
+    values |= {"rank": rank, "recipe": recipe, "seeds": 2, "labels_counted": 2, "split_seed": 0}
+    values |= {"parameters": 23_600_000, "images_per_second": 31.0, "train_seconds": 750.0}
+    values |= {"board": "k", "runs": (f"{recipe}-0", f"{recipe}-1"), "macro_auroc_sd": 0.012}
+    return Row(**values | changes)
+
+
+def label_row(recipe: str, label: str, **changes) -> LabelRow:
+    values = dict.fromkeys((field.name for field in fields(LabelRow)), 0.25)
+    values |= {"recipe": recipe, "label": label, "counted": label != "Hernia", "positives": 6}
+    values |= {"known": 128, "board": "k", "runs": (f"{recipe}-0", f"{recipe}-1")}
+    return LabelRow(**values | changes)
+
+
+PRIOR = row("prior", 2, protocol="none", backend="none", device="none", trains="nothing", seeds=1,
+            parameters=0, train_seconds=None, images_per_second=None, macro_auroc_sd=None)  # fmt: skip
+ROWS = (
+    row("resnet50+orb:encoding=vlad,nfeatures=1000+sift@concat:units=64"),
+    row("orb", None, macro_auroc=None, macro_auroc_low=None, macro_auroc_high=None),
+    PRIOR,
+)
+LABELS = ("Pleural_Thickening", "Hernia", "No Finding")
+BOARD = Board("k", LABELS, LABELS[::2], 1280, 300, ROWS,
+              tuple(label_row(r.recipe, name) for r in ROWS for name in LABELS))  # fmt: skip
+SKIPPED = (SkippedRun(path=tables.__file__, reason="the run 'x[bold]' is :x: incomplete"),)
+
+
+@pytest.fixture
+def printed(monkeypatch, capsys):
+    def show(width: int | None = None, **options) -> str:
+        if width is not None:
+            monkeypatch.setattr(tables, "_WIDTH_OF_A_FILE", width)
+        given = {"output": "table", "per_label": False, **options}
+        tables.print_boards((BOARD,), given.pop("skipped", ()), **given)
+        return capsys.readouterr().out
+
+    return show
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_tables_fit_and_cut_nothing(printed, width):
+    out = printed(width, per_label=True, skipped=SKIPPED)
+    assert max(map(len, out.splitlines())) <= width
+    assert "…" not in out
+    for words in ("0.500 [0.500, 0.500]", "12 min 30 s", "23.6 M", "300 patients", "2 of 3 labels"):
+        assert words in out
+    for label in LABELS:
+        assert label in out
+    assert "6 of 128" in out
+    assert "Hernia *" in out
+    flat = "".join(out.split())
+    assert "allrows:seeds2,protocolprobe,weightsnone,trainshead,ontensorflowcpu" in flat
+
+
+def test_a_recipe_is_whole_where_there_is_room(printed):
+    assert ROWS[0].recipe in printed(140)
+
+
+def test_what_differs_between_rows_is_a_column(monkeypatch, capsys):
+    rows = (row("orb"), row("resnet50", protocol="finetune", trains="from conv5_block1_1_conv"))
+    board = Board("k", LABELS, LABELS, 10, 5, rows, ())
+    tables.print_boards((board,), (), "table", per_label=False)
+    out = capsys.readouterr().out
+    assert "from conv5_block1_1_conv" in out
+    assert "all rows: seeds 2, weights none, on tensorflow cpu" in out
+
+
+def test_ranks_and_what_is_unknown(printed):
+    lines = printed(120).splitlines()
+    assert any(line.split()[:3] == ["–", "orb", "–"] for line in lines)
+    assert any(line.split()[:2] == ["2", "prior"] for line in lines)
+    assert not any("nan" in line or "None" in line for line in lines)
+
+
+def test_reasons_are_shown_as_they_are(printed):
+    assert "left out: the run 'x[bold]' is :x: incomplete" in printed(skipped=SKIPPED)
+
+
+def test_no_board_is_said(capsys):
+    tables.print_boards((), (), "table", per_label=False)
+    assert "no complete run yet" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("per_label", [False, True])
+def test_csv_and_json_hold_the_same(printed, per_label):
+    told = json.loads(printed(output="json", per_label=per_label))["boards"][0]
+    rows = told["per_label" if per_label else "rows"]
+    read = list(csv.DictReader(io.StringIO(printed(output="csv", per_label=per_label))))
+    assert len(read) == len(rows)
+    for text, plain in zip(read, rows, strict=True):
+        assert list(text) == list(plain)
+        plain["runs"] = " ".join(plain["runs"])
+        assert text == {k: "" if v is None else str(v) for k, v in plain.items()}
+
+
+def test_plugins_are_listed_with_the_whole_error(capsys):
+    found = [
+        Plugin("orb", "m", "cxrbench", "1", ("feature orb",)),
+        Plugin("bad", "m", "cxrbench-bad", "2", (), "there is no hook 'x[red]'\n  expected: y"),
+    ]
+    tables.print_plugins(found)
+    out = capsys.readouterr().out
+    assert "bad is broken: there is no hook 'x[red]'\n  expected: y" in out
+    assert max(map(len, out.splitlines())) <= 80
