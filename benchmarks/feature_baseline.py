@@ -5,7 +5,7 @@
 FOLDER has NIH's layout (a table and images). RECIPE names features only, with their parameters:
 ``orb``, ``sift:clahe=true``, ``orb+sift:encoding=vlad``. For each are printed the keypoints per
 film and the mean macro AUROC, with its standard deviation over the folds: the row that a model on
-the same features has to reach.
+the same features has to reach. Another seed for folds or words moves the mean by up to 0.02.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ FOLDS = 5
 MIN_POSITIVE_PATIENTS = 5
 REGULARISATION = 2.5
 """C of the logistic regression times the number of features, so that more features do not loosen
-the penalty: C is 0.0098 for 256 visual words. Chosen on these folds for ORB among 0.25, 2.5, 250.
+the penalty: C is 0.0098 for 256 visual words. With ORB, a tenth of it scores about 0.03 more, a
+hundred times as much about 0.05 less.
 """
 
 

@@ -53,11 +53,14 @@ def logistic_macro(plan: Plan, material: Material, cache: Path) -> float:
 def one_split(folder: str, recipes: list[str], seed: int, work: Path) -> dict[str, list[float]]:
     """For each recipe the head's macro AUROC and that of the logistic regression."""
     cache = work / "cache"
-    options = {"split_seed": seed}
-    result = run(recipes, data=folder, runs=work / "runs", cache=cache, **options)
+    result = run(recipes, data=folder, runs=work / "runs", cache=cache, split_seed=seed)
     ours = {row["recipe"]: row["macro_auroc"] for row in result["boards"][0]["rows"]}
     dataset = NIH(path=folder)
-    plans = [p for p in make_plans(recipes, load_registry(), options, dataset) if p.recipe.features]
+    plans = [
+        p
+        for p in make_plans(recipes, load_registry(), {"split_seed": seed}, dataset)
+        if p.recipe.features
+    ]
     material = gather_material(
         dataset,
         plans[0].settings,

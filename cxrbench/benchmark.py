@@ -126,7 +126,7 @@ def request(  # noqa: PLR0913 - as `run`
         data=None if data is None else str(data),
         runs=Path(runs),
         cache=cache_folder(cache),
-        threads=threads or len(os.sched_getaffinity(0)),
+        threads=_threads(threads),
         seeds=_seeds(seed, seeds),
         force=force,
         options=settings,
@@ -137,8 +137,8 @@ def measure(request: Request, display: Display) -> tuple[Board, ...]:
     """Do what a request asks for; the boards of its runs and no others."""
     registry = load_registry()
     dataset = find_dataset(request.data, registry, Path.cwd())
-    display.say(describe(dataset, request.data))
     plans = make_plans(request.recipes, registry, request.options, dataset)
+    display.say(describe(dataset, request.data))
     device = choose_device(plans[0].settings.device)
     material = gather_material(
         dataset,
@@ -154,7 +154,6 @@ def measure(request: Request, display: Display) -> tuple[Board, ...]:
         for seed in request.seeds[:1] if plan.recipe.is_prior else request.seeds:
             with device_scope(device):
                 paths.append(_run_one(plan, seed, material, request, device, display))
-            release()
     return boards(read_run(path) for path in paths)
 
 
@@ -168,6 +167,7 @@ def make_plans(
     unique = {recipe.text: recipe for recipe in parsed if not recipe.is_prior}
     unique[PRIOR] = parsed[-1]
     named = _with_names(options, registry)
+    resolve_settings(named, dataset.defaults)  # also what no recipe of this call will use
     plans = []
     for recipe in unique.values():
         # Without a backbone nothing but the head trains, whatever the protocol is called.
@@ -184,6 +184,16 @@ def cache_folder(given: str | Path | None) -> Path:
 
     chosen = given or os.environ.get("CXRBENCH_CACHE") or user_cache_dir("cxrbench")
     return Path(chosen).expanduser()
+
+
+def _threads(given: int | None) -> int:
+    if given is None:
+        return len(os.sched_getaffinity(0))
+    if given < 1:
+        raise SettingsError(
+            f"--threads cannot be {given}", expected="a whole number from 1 up", found=str(given)
+        )
+    return given
 
 
 def _seeds(first: int, count: int) -> tuple[int, ...]:
@@ -259,6 +269,9 @@ def _run_one(
         with writing(path):
             record(outcome, material, path)
             finish(path, {**info, "finished": _now(), **_cost(outcome)})
+        if outcome.model is not None:
+            del outcome
+            release()
     return path
 
 

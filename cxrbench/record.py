@@ -17,6 +17,7 @@ from cxrbench.evaluation.thresholds import choose_thresholds
 from cxrbench.experiment import EncodedFeature, Outcome
 from cxrbench.interfaces import Exclusion
 from cxrbench.material import Material
+from cxrbench.modeling.backend import load_keras
 from cxrbench.modeling.train import Epoch
 from cxrbench.runs import BOOTSTRAP_FILE, METRICS_FILE, REPLICATES, require_room, write_json
 
@@ -38,8 +39,20 @@ def record(outcome: Outcome, material: Material, folder: Path) -> None:
     if outcome.model is not None:
         # HDF5 fails badly on a full disk: it is asked before. Two files of 4 bytes a number.
         require_room(folder, 9 * outcome.parameters)
-        outcome.model.save_weights(folder / "model.weights.h5")
-        outcome.model.save(folder / "model.keras")
+        model = _uncompiled(outcome.model)
+        model.save_weights(folder / "model.weights.h5")
+        model.save(folder / "model.keras")
+
+
+def _uncompiled(model: Any) -> Any:
+    """The same model without what training left in its parts.
+
+    The optimiser's state would triple the files, and the name of the loss would keep a plain
+    ``keras.models.load_model`` from opening them.
+    """
+    copy = load_keras().models.clone_model(model)
+    copy.set_weights(model.get_weights())
+    return copy
 
 
 def _write_csv(path: Path, rows: Iterable[Mapping[str, Any]], columns: Iterable[Any]) -> None:

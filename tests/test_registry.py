@@ -111,23 +111,24 @@ BROKEN = {
     "no_encodings": (GOOD.replace('{"identity": Identity}', "{}"), "Shape.encodings is {}"),
     "odd_encoder": (GOOD.replace('{"identity": Identity}', '{"i": 3}'), "cxrbench.Encoder"),
     "encoding_field": (
-        GOOD.replace("image_size = 32\n    encodings", "image_size = 32\n    words: int = 3\n    encodings")
-        .replace("Identity", "BagOfWords"),
+        GOOD.replace("Identity", "BagOfWords").replace(
+            "encodings =", "words: int = 3; encodings ="
+        ),
         "share parameters",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_broken_plugin_is_listed_with_its_error_and_harms_nobody(load, name):
     text, told = BROKEN[name]
-    registry = load(**{name: text, "healthy": GOOD})
+    registry = load(**{name: text, "zealous": GOOD})
     broken = state(registry, name)
     assert (broken.state, broken.provides) == ("broken", ())
     assert told in broken.error
     assert "Traceback" not in broken.error
     # Nothing of it is left, and the plugin after it and the built-in ones work.
-    assert state(registry, "healthy").state == "ok"
+    assert state(registry, "zealous").state == "ok"
     assert parse_recipe("strange+shape+orb", registry).text == "strange+orb+shape"
     assert parse_recipe("resnet+orb", registry).text == "resnet50+orb"
     with pytest.raises(PluginError, match=f"'{name}' is installed and broken") as error:

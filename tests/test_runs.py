@@ -33,10 +33,10 @@ METRICS = {
     "micro_average_precision": None,
 }
 TEXTS = (
-    "run_key row_key board_key recipe protocol weights trains backend device precision dataset "
-    "fingerprint split version"
-).split()
-NUMBERS = "seed split_seed parameters trainable_parameters train_images".split()
+    *("run_key", "row_key", "board_key", "recipe", "protocol", "weights", "trains"),
+    *("backend", "device", "precision", "dataset", "fingerprint", "split", "version"),
+)
+NUMBERS = ("seed", "split_seed", "parameters", "trainable_parameters", "train_images")
 INFO = {
     **dict.fromkeys(TEXTS, "x"),
     **dict.fromkeys(NUMBERS, 0),
@@ -122,7 +122,7 @@ def test_scores_with_a_matching_digest_are_checked_too(tmp_path):
     path = write_run(tmp_path / "odd")
     (path / "metrics.json").write_text("{}")
     finish(path, INFO)
-    with pytest.raises(RunError, match="metrics.json is damaged: 'images'"):
+    with pytest.raises(RunError, match=r"metrics\.json is damaged: 'images'"):
         read_run(path)
     (path / "metrics.json").write_text(json.dumps(METRICS))
     (path / "bootstrap.npz").write_bytes(b"PK\x03\x04 no zip")

@@ -58,12 +58,12 @@ class ORB(FeatureExtractor):
 
     image_size: int = 512
     nfeatures: int = 500
-    # Measured on 640 NIH films (benchmarks/feature_baseline.py: keypoints of the film at the 5th
-    # percentile and in the median, macro AUROC of a bag of words over five folds):
-    #   threshold 20, OpenCV's own:  25, 188, 0.613      with CLAHE 455, 500, 0.589
-    #   threshold 10:               318, 500, 0.604      threshold 5: 500, 500, 0.611
-    #   threshold  7:               500, 500, 0.624
-    # Folds differ by 0.03, so what decides is that no film goes nearly without keypoints.
+    # 640 NIH films, python benchmarks/feature_baseline.py (keypoints at the 5th percentile and in
+    # the median; macro AUROC of a bag of words):
+    #   20, OpenCV's own:  25, 188, 0.571      with CLAHE 455, 500, 0.597
+    #   10:               318, 500, 0.614
+    #    7:               500, 500, 0.619
+    # Other folds and seeds move a score by 0.02. That hardly any film has few keypoints decides.
     fast_threshold: int = 7
     scale_factor: float = 1.2
     nlevels: int = 8

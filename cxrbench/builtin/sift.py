@@ -58,10 +58,12 @@ class SIFT(FeatureExtractor):
 
     image_size: int = 512
     nfeatures: int = 500
-    # Measured as for ORB on 640 NIH films (keypoints at the 5th percentile, in the median; AUROC):
-    #   0.04, OpenCV's own:  26, 113, 0.638      with CLAHE 229, 500, 0.583
-    #   0.02:               167, 500, 0.594      0.01:      500, 500, 0.603
-    # Weaker blobs are mostly noise of the film, and cost twice the time.
+    # 640 NIH films, python benchmarks/feature_baseline.py (keypoints at the 5th percentile and in
+    # the median; macro AUROC of a bag of words):
+    #   0.04, OpenCV's own:  26, 113, 0.599      with CLAHE 229, 500, 0.593
+    #   0.02:               167, 500, 0.588
+    # Other folds and seeds move a score by 0.02. More keypoints gain nothing and take 1.7 times
+    # as long to find.
     contrast_threshold: float = 0.04
     edge_threshold: float = 10.0
     sigma: float = 1.6

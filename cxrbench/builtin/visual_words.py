@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 _SAMPLE = 200_000
-"""Most vectors that a codebook is fitted on: more changed nothing and cost memory."""
+"""Most vectors that a codebook is fitted on: 102 MB of SIFT, 205 MB of ORB."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,8 +81,8 @@ class BagOfWords(Encoder):
     """How often each visual word is the nearest one: ``words`` numbers per image.
 
     Frequencies enter by their square root, so that two encodings compare by the Hellinger kernel;
-    their length is then 1 (AUROC on NIH films 0.624 with ORB, 0.638 with SIFT, against 0.619
-    and 0.631 for counts of length 1, and 0.620 and 0.632 for tf-idf).
+    their length is then 1. On NIH films, with the same folds and words: AUROC 0.624 with ORB and
+    0.638 with SIFT, against 0.619 and 0.631 for counts, and 0.620 and 0.632 for tf-idf.
 
     References
     ----------
@@ -108,8 +108,8 @@ class BagOfWords(Encoder):
 class VLAD(Encoder):
     """Sums of differences to the nearest word: ``words`` times d numbers per image.
 
-    16 words are the fewest that were published; more make the feature vector longer than small
-    cohorts bear (ORB has d = 256, SIFT 128).
+    16 words make 4096 numbers of ORB (d = 256) and 2048 of SIFT (d = 128). 32 words were no better
+    on NIH films: AUROC 0.624 against 0.629 with ORB, 0.612 against 0.630 with SIFT.
 
     References
     ----------
@@ -164,7 +164,8 @@ def _centres(vectors: np.ndarray, size: int, seed: int) -> np.ndarray:
     from sklearn.cluster import MiniBatchKMeans
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-    # One thread: the sums of several depend on how many there are.
+    # One thread: the inertia that ends the fit is a sum over threads, and its last bits depend on
+    # how many there are.
     with threadpool_limits(limits=1):
         kmeans = MiniBatchKMeans(n_clusters=size, batch_size=4096, n_init=1, random_state=seed).fit(
             vectors

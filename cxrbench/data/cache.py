@@ -7,8 +7,10 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +30,18 @@ def canonical(value: object) -> str:
 def key_of(about: Mapping[str, Any]) -> str:
     """The name of the folder for what ``about`` describes: 32 hex digits of its SHA-256."""
     return hashlib.sha256(canonical(about).encode()).hexdigest()[:32]
+
+
+def identity_of(part: Any) -> dict[str, Any]:
+    """What the results of a part depend on: its class, its module's code, its parameters."""
+    kind = type(part)
+    code = getattr(sys.modules[kind.__module__], "__file__", None)
+    return {
+        "class": f"{kind.__module__}.{kind.__qualname__}",
+        # So that an author who edits a part does not get yesterday's results.
+        "code": hashlib.sha256(Path(code).read_bytes()).hexdigest() if code else None,
+        "parameters": asdict(part),
+    }
 
 
 def append(descriptor: int, data: bytes | memoryview) -> None:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import sys
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cxrbench.data.cache import canonical
+from cxrbench.data.cache import canonical, identity_of
 from cxrbench.data.journal import ImageFacts
 from cxrbench.data.stores import FORMAT, StoreSpec
 from cxrbench.errors import PluginError, UnreadableImage
@@ -88,7 +86,7 @@ def consumers_of(dataset: Dataset, cohort: Cohort, wanted: Preparation) -> list[
         Consumer(
             StoreSpec(
                 "features",
-                {**about, "extractor": _identity(e)},
+                {**about, "extractor": {**identity_of(e), "image_size": e.image_size}},
                 rows,
                 ("descriptors.bin", "keypoints.bin"),
             ),
@@ -97,20 +95,6 @@ def consumers_of(dataset: Dataset, cohort: Cohort, wanted: Preparation) -> list[
         for e in dict.fromkeys(wanted.extractors)
     ]
     return pixels + features
-
-
-def _identity(extractor: FeatureExtractor) -> dict[str, Any]:
-    """What an extractor's results depend on: its class, its code, its parameters."""
-    home = sys.modules[type(extractor).__module__]
-    code = getattr(home, "__file__", None)
-    return {
-        "name": extractor.name,
-        "class": f"{home.__name__}.{type(extractor).__qualname__}",
-        # So that an author who edits ``extract`` does not get yesterday's features.
-        "code": hashlib.sha256(Path(code).read_bytes()).hexdigest() if code else None,
-        "image_size": extractor.image_size,
-        "parameters": asdict(extractor),  # type: ignore[call-overload]
-    }
 
 
 def _signatures(dataset: Dataset, cohort: Cohort) -> str:

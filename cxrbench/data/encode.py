@@ -3,27 +3,35 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
-import sys
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cxrbench.data.cache import key_of, locked, writing
-from cxrbench.errors import PluginError
+from cxrbench.data.cache import (
+    identity_of,
+    key_of,
+    locked,
+    require_room,
+    write_whole,
+    writing,
+)
+from cxrbench.errors import CacheError, PluginError
 
 if TYPE_CHECKING:
     import numpy as np
 
     from cxrbench.interfaces import Advance, Display, Encoder, FeatureExtractor, FittedEncoder
 
-ENCODING_VERSION = 1
+ENCODING_VERSION = 2
 """Part of every key; raised when the same inputs would give other vectors."""
 
+_DIGEST = "vectors_sha256"
 _FITTED = "fitted."  # before the names of the encoder's arrays in the file
 
 # What NumPy and zipfile raise for a file that was cut or changed.
@@ -41,7 +49,10 @@ _DAMAGE = (
 
 @dataclass(frozen=True, eq=False)
 class EncodedFeatures:
-    """``vectors`` (N, D) float32, one row per image in the caller's order, and what made them."""
+    """``vectors`` (N, D) float32, memory-mapped, one row per image in the caller's order.
+
+    ``fitted`` is what made them.
+    """
 
     vectors: np.ndarray
     fitted: FittedEncoder
@@ -84,10 +95,10 @@ def encode(  # noqa: PLR0913
         "rows": rows,
         "train": _digest(train_rows),
         "seed": seed,
-        "extractor": _identity(extractor),
-        "encoder": _identity(encoder),
+        "extractor": identity_of(extractor),
+        "encoder": identity_of(encoder),
     }
-    path = cache / "encodings" / f"{key_of(about)}.npz"
+    path = cache / "encodings" / f"{key_of(about)}.npy"
     job = _Job(descriptors_of, rows, extractor, encoder, train_rows, seed)
     with ExitStack() as held:
         with writing(path.parent, needed=0):
@@ -95,9 +106,14 @@ def encode(  # noqa: PLR0913
             held.enter_context(locked([path], display))
         encoded = _cached(path, job, display)
         if encoded is None:
-            encoded = _compute(job, display)
-            _save(path, encoded)
-        return encoded
+            _compute(path, job, display)
+            encoded = _cached(path, job, display)
+    if encoded is None:
+        raise CacheError(
+            f"the encoding in {path} cannot be read right after it was written",
+            fix="check the disk, or choose another folder with --cache",
+        )
+    return encoded
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +129,8 @@ class _Job:
         return self.extractor.vectors(self.descriptors_of(row))
 
 
-def _compute(job: _Job, display: Display) -> EncodedFeatures:
+def _compute(path: Path, job: _Job, display: Display) -> None:
+    """Write the vectors, and last the fitted arrays with the digest of the vectors."""
     import numpy as np
 
     name = f"{job.extractor.name} by {type(job.encoder).__name__}"
@@ -121,13 +138,23 @@ def _compute(job: _Job, display: Display) -> EncodedFeatures:
         fitted = job.encoder.fit(
             _train_vectors(job, advance), distance=job.extractor.distance, seed=job.seed
         )
-    with display.task(f"encode {name}", job.rows) as advance:
-        first = fitted.transform(job.vectors(0))
-        encoded = np.empty((job.rows, len(first)), np.float32)
-        for row in range(job.rows):
-            encoded[row] = _checked(fitted.transform(job.vectors(row)), first.shape, job)
-            advance()
-    return EncodedFeatures(encoded, fitted)
+    first = fitted.transform(job.vectors(0))
+    needed = 4 * len(first) * job.rows
+    require_room(path.parent, needed)
+    with writing(path.parent, needed), display.task(f"encode {name}", job.rows) as advance:
+        # Row by row into a file: VLAD vectors of a large cohort do not fit into memory.
+        partial = path.with_name(path.name + ".tmp")
+        with partial.open("wb") as file:
+            header = {"descr": "<f4", "fortran_order": False, "shape": (job.rows, len(first))}
+            np.lib.format.write_array_header_1_0(file, header)
+            for row in range(job.rows):
+                vector = _checked(fitted.transform(job.vectors(row)), first.shape, job)
+                file.write(vector.astype("<f4").tobytes())
+                advance()
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+        _save_fitted(path, fitted)
 
 
 def _train_vectors(job: _Job, advance: Advance) -> Iterator[np.ndarray]:
@@ -152,52 +179,43 @@ def _checked(vector: np.ndarray, shape: tuple[int, ...], job: _Job) -> np.ndarra
 def _cached(path: Path, job: _Job, display: Display) -> EncodedFeatures | None:
     import numpy as np
 
-    if not path.exists():
+    fitted_path = path.with_suffix(".npz")
+    if not fitted_path.exists():
         return None
     try:
-        with np.load(path, allow_pickle=False) as file:
-            vectors = file["vectors"]
+        with np.load(fitted_path, allow_pickle=False) as file:
+            digest = str(file[_DIGEST])
             names = [name for name in file.files if name.startswith(_FITTED)]
             arrays = {name.removeprefix(_FITTED): file[name] for name in names}
-        if len(vectors) != job.rows:
-            raise ValueError(f"{len(vectors)} rows instead of {job.rows}")
+        if digest != _file_digest(path):
+            raise ValueError("the vectors are not those that were written")
+        vectors = np.load(path, mmap_mode="r", allow_pickle=False)
         return EncodedFeatures(vectors, job.encoder.fitted.from_arrays(arrays))
     except _DAMAGE as error:
         display.say(f"the cached encoding {path} is damaged ({error}): computing it again")
         return None
 
 
-def _save(path: Path, encoded: EncodedFeatures) -> None:
+def _save_fitted(path: Path, fitted: FittedEncoder) -> None:
     import numpy as np
 
-    arrays: dict[str, Any] = {
-        _FITTED + name: array for name, array in encoded.fitted.arrays().items()
-    }
+    arrays: dict[str, Any] = {_FITTED + name: array for name, array in fitted.arrays().items()}
     for name, array in arrays.items():
         if array.dtype.hasobject:
             raise PluginError(
-                f"{type(encoded.fitted).__name__}.arrays() holds Python objects in {name!r}",
+                f"{type(fitted).__name__}.arrays() holds Python objects in {name!r}",
                 expected="plain numbers or text, which load without pickle",
             )
-    partial = path.with_name(path.name + ".tmp")
-    with writing(path.parent, needed=encoded.vectors.nbytes):
-        with partial.open("wb") as file:
-            np.savez(file, vectors=encoded.vectors, **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
+    contents = io.BytesIO()
+    arrays[_DIGEST] = np.array(_file_digest(path))
+    np.savez(contents, **arrays)
+    write_whole(path.with_suffix(".npz"), contents.getvalue())
+
+
+def _file_digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _digest(rows: np.ndarray) -> str:
     return hashlib.sha256(rows.astype("<i8").tobytes()).hexdigest()
-
-
-def _identity(part: FeatureExtractor | Encoder) -> dict[str, Any]:
-    kind = type(part)
-    code = getattr(sys.modules[kind.__module__], "__file__", None)
-    return {
-        "class": f"{kind.__module__}.{kind.__qualname__}",
-        # So that an author who edits ``fit`` or ``vectors`` does not get yesterday's encoding.
-        "code": hashlib.sha256(Path(code).read_bytes()).hexdigest() if code else None,
-        "parameters": asdict(part),  # type: ignore[call-overload]
-    }

@@ -36,6 +36,8 @@ def print_boards(
         print(json.dumps(as_json(boards, skipped, per_label=per_label), indent=2, allow_nan=False))
     elif output == "csv":
         _print_csv(boards, per_label=per_label)
+        for run in skipped:
+            print(f"left out: {run.reason}", file=sys.stderr)
     else:
         console = _console()
         for board in boards:

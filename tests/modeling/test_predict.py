@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from small_cnn import SmallCNN
+from small_cnn import SmallCNN, small_pictures
 
 from cxrbench.builtin.concat import Concat
 from cxrbench.modeling.assemble import build_top, build_trunk, feature_statistics
+from cxrbench.modeling.inputs import Inputs
 from cxrbench.modeling.predict import padded_batches, predict_logits, sigmoid
+
+
+@pytest.fixture(scope="module")
+def pictures() -> Inputs:
+    return small_pictures()
 
 
 @pytest.mark.parametrize(("count", "size"), [(7, 3), (6, 3), (2, 3), (1, 1), (0, 4)])

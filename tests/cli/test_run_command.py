@@ -1,0 +1,165 @@
+"""``cxrbench run`` and ``cxrbench leaderboard``: what they print, and how they end."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import signal
+import time
+
+import pytest
+from conftest import install, spawn
+
+from cxrbench.runs import is_complete
+
+RECIPES = ("tinynet", "tinynet+grid+rows:words=8", "grid")
+OPTIONS = ("--data", "drawn", "--protocol", "probe", "--epochs", 2, "--batch-size", 16)
+
+
+def command(grid, *more):
+    where = ("--runs", grid.runs, "--cache", grid.cache)
+    return ("run", *RECIPES, *OPTIONS, "--seeds", 2, *where, *more)
+
+
+def test_json_from_run_leaderboard_and_python_is_the_same(cli, grid):
+    first = cli(*command(grid, "--json", "--per-label"))
+    assert (first.code, json.loads(first.out)) == (0, grid.result)
+    assert "complete already, used as it is" in first.err
+    assert "data: drawn" in first.err
+    second = cli("leaderboard", "--runs", grid.runs, "--format", "json", "--per-label")
+    assert json.loads(second.out) == grid.result
+
+
+def test_the_table_names_every_recipe(cli, grid):
+    said = cli(*command(grid))
+    assert said.code == 0
+    for recipe in (*RECIPES, "prior"):
+        assert recipe in said.out
+    assert "data: drawn" in said.out
+    assert said.err == ""
+
+
+@pytest.mark.parametrize("more", [(), ("--per-label",)])
+def test_csv_has_the_keys_of_json(cli, grid, more):
+    said = cli("leaderboard", "--runs", grid.runs, "--format", "csv", *more)
+    rows = list(csv.DictReader(io.StringIO(said.out)))
+    plain = grid.result["boards"][0]["per_label" if more else "rows"]
+    assert [list(row) for row in rows] == [list(row) for row in plain]
+    assert [row["recipe"] for row in rows] == [row["recipe"] for row in plain]
+
+
+def test_a_skipped_run_is_told_in_every_format(cli, grid, tmp_path):
+    (tmp_path / "odd").mkdir()
+    (tmp_path / "odd" / "run.json").write_text("{}")
+    table = cli("leaderboard", "--runs", tmp_path)
+    assert table.code == 0
+    assert "no complete run yet" in table.out
+    assert "left out: the run 'odd'" in table.out
+    told = json.loads(cli("leaderboard", "--runs", tmp_path, "--json").out)
+    assert [run["run"] for run in told["skipped"]] == ["odd"]
+    csv_said = cli("leaderboard", "--runs", tmp_path, "--format", "csv")
+    assert "left out: the run 'odd'" in csv_said.err
+    assert csv_said.out.count("\n") == 1
+
+
+WRONG = {
+    "no recipe": (("run",), "Missing argument"),
+    "unknown command": (("runn", "orb"), "No such command"),
+    "unknown option": (("run", "orb", "--dta", "x"), "No such option"),
+    "no number": (("run", "orb", "--epochs", "many"), "Invalid value for '--epochs'"),
+    "no seeds": (("run", "orb", "--seeds", "0"), "Invalid value for '--seeds'"),
+    "format": (("run", "orb", "--format", "xml"), "'xml' is not one of"),
+    "recipe": (("run", "obr"), "Did you mean 'orb'?"),
+    "data": (("run", "orb", "--data", "/nothing/here"), "there is no such file"),
+    "fractions": (("run", "orb", "--fractions", "a,b"), "--fractions cannot be 'a,b'"),
+    "fractions sum": (("run", "orb", "--fractions", "1,1,1"), "--fractions cannot be"),
+    "protocol": (("run", "orb", "--protocol", "x"), "--protocol cannot be 'x'"),
+    "split": (("run", "orb", "--split", "x"), "--split cannot be 'x'"),
+    "device": (("run", "orb", "--device", "tpu"), "--device cannot be 'tpu'"),
+    "weights": (("run", "resnet", "--weights", "/no.h5"), "there is no such file"),
+    "no runs": (("leaderboard", "--runs", "/nothing/here"), "there are no runs"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_use_is_one_message_and_exit_code_2(cli, tmp_path, name):
+    arguments, told = WRONG[name]
+    more = ("--runs", tmp_path / "runs", "--cache", tmp_path / "cache")
+    said = cli(*arguments, *(more if arguments[0] == "run" else ()))
+    assert said.code == 2
+    assert said.out == ""
+    assert told in " ".join(said.err.replace("│", " ").split())
+    assert "Traceback" not in said.err
+    assert not list(tmp_path.iterdir())
+
+
+def run_directories(folder):
+    return [path for path in folder.glob("*") if path.is_dir()] if folder.exists() else []
+
+
+def wait_until(condition, process, seconds=120):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def slow_run(tmp_path):
+    """A run in its own process, long in training, or with ``pause`` in reading images."""
+    install(tmp_path / "site", "cxrbench-tiny", "tiny_parts")
+
+    def start(*more, epochs=2, pause=0.0):
+        data = f"drawn:pause={pause}" if pause else "drawn"
+        options = ("--data", data, "--epochs", epochs, "--patience", 10**6, "--json")
+        where = ("--runs", tmp_path / "runs", "--cache", tmp_path / "cache", "--threads", 1)
+        return spawn("run", "grid", *options, *where, *more, site=tmp_path / "site")
+
+    return start
+
+
+def test_a_run_killed_in_training_is_marked_and_done_again(slow_run, tmp_path, cli):
+    process = slow_run(epochs=10**5)
+    wait_until(lambda: run_directories(tmp_path / "runs"), process)
+    time.sleep(1.5)
+    process.kill()
+    process.communicate()
+    (path,) = run_directories(tmp_path / "runs")
+    assert not is_complete(path)
+    board = cli("leaderboard", "--runs", tmp_path / "runs")
+    assert "is incomplete" in board.out
+    assert "no complete run yet" in board.out
+    # In a process of its own again: what a user sees, TensorFlow's start included.
+    process = slow_run()
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    told = json.loads(out)
+    assert {row["recipe"] for row in told["boards"][0]["rows"]} == {"grid", "prior"}
+    assert "preparing" not in err, "the images were prepared before the kill"
+    assert "Traceback" not in err
+
+
+def test_ctrl_c_in_training_ends_with_130_and_without_a_traceback(slow_run, tmp_path):
+    process = slow_run(epochs=10**5)
+    wait_until(lambda: run_directories(tmp_path / "runs"), process)
+    time.sleep(1.5)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, "")
+    assert "Traceback" not in err
+    assert "interrupted" in err
+    assert not any(is_complete(path) for path in run_directories(tmp_path / "runs"))
+
+
+def test_ctrl_c_while_images_are_read(slow_run, tmp_path):
+    process = slow_run(pause=0.2)
+    stores = tmp_path / "cache"
+    wait_until(lambda: list(stores.glob("*/*/journal.jsonl")), process)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, "")
+    assert "Traceback" not in err
+    assert not list(stores.glob("*/*/complete.json"))
+    assert not run_directories(tmp_path / "runs")

@@ -1,0 +1,129 @@
+"""Backends and devices: what is not there is said, and start-up noise is not."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from cxrbench.errors import DeviceError
+from cxrbench.modeling import backend
+from cxrbench.modeling.backend import choose_device, device_scope, hardware, load_keras
+
+
+def python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    known = {key: value for key, value in os.environ.items() if key != "KERAS_BACKEND"}
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        env={**known, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_an_unknown_backend_is_an_error_with_advice(monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "nonsense")
+    with pytest.raises(DeviceError) as raised:
+        load_keras()
+    told = str(raised.value)
+    assert "tensorflow, jax, torch" in told
+    assert "found: KERAS_BACKEND=nonsense" in told
+    assert "unset" in told
+
+
+@pytest.mark.parametrize(
+    ("name", "module", "advice"),
+    [
+        ("tensorflow", "tensorflow", "pip install tensorflow"),
+        ("jax", "jax", "pip install 'cxrbench[jax]'"),
+        ("torch", "torch", "pip install 'cxrbench[torch]'"),
+    ],
+)
+def test_a_backend_that_is_not_installed_is_an_error_with_advice(name, module, advice, tmp_path):
+    (tmp_path / f"{module}.py").write_text(
+        f"raise ModuleNotFoundError(\"No module named '{module}'\", name='{module}')"
+    )
+    done = python(
+        """
+        from cxrbench.errors import DeviceError
+        from cxrbench.modeling.backend import load_keras
+        try:
+            load_keras()
+        except DeviceError as error:
+            print(error)
+        """,
+        KERAS_BACKEND=name,
+        PYTHONPATH=str(tmp_path),
+    )
+    assert f"expected: {name} installed" in done.stdout, done.stderr
+    assert f"No module named '{module}'" in done.stdout
+    assert advice in done.stdout
+
+
+def test_auto_takes_what_is_there_and_gpu_insists(monkeypatch):
+    monkeypatch.setattr(backend, "gpu_names", lambda: ())
+    assert choose_device("auto") == "cpu"
+    assert choose_device("cpu") == "cpu"
+    with pytest.raises(DeviceError, match=r"--device gpu(?s:.*)only the CPU(?s:.*)--device cpu"):
+        choose_device("gpu")
+    monkeypatch.setattr(backend, "gpu_names", lambda: ("Big GPU",))
+    assert choose_device("auto") == "gpu"
+    assert choose_device("gpu") == "gpu"
+    assert choose_device("cpu") == "cpu"
+    assert hardware("gpu")["device"] == "Big GPU"
+
+
+def test_the_hardware_is_told_in_plain_values():
+    told = json.loads(json.dumps(hardware("cpu")))
+    assert told["cpus"] == len(os.sched_getaffinity(0))
+    assert told["machine"] == platform.machine()
+    assert told["device"]
+
+
+def test_models_live_on_the_device():
+    keras = load_keras()
+    with device_scope("cpu"):
+        value = keras.ops.ones((2,)) + 1
+    assert keras.ops.convert_to_numpy(value).tolist() == [2, 2]
+
+
+NOISE = """
+    import os, sys
+    from cxrbench.modeling.backend import choose_device, device_scope, load_keras, release
+    os.write(2, b"before\\n")
+    keras = load_keras()
+    with device_scope(choose_device("auto")):
+        model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+        model.compile("adam", "mse")
+        model.train_on_batch(keras.ops.ones((4, 2)), keras.ops.ones((4, 1)))
+    release()
+    os.write(2, b"after\\n")
+    print(keras.backend.backend())
+"""
+
+
+def test_start_up_says_nothing_and_other_messages_are_kept():
+    done = python(NOISE)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "tensorflow\n"
+    assert done.stderr == "before\nafter\n"
+
+
+def test_a_failed_import_shows_what_was_held_back(tmp_path):
+    (tmp_path / "tensorflow.py").write_text(
+        "import os\nos.write(2, b'the library cannot be loaded\\n')\nraise ImportError('broken')\n"
+    )
+    done = python(
+        "from cxrbench.modeling.backend import load_keras\nload_keras()",
+        PYTHONPATH=str(tmp_path),
+        KERAS_BACKEND="tensorflow",
+    )
+    assert done.returncode == 1
+    assert "the library cannot be loaded" in done.stderr
+    assert "DeviceError" in done.stderr
