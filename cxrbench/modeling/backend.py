@@ -112,7 +112,9 @@ def choose_device(wanted: str) -> Literal["cpu", "gpu"]:
 
 def device_scope(device: Literal["cpu", "gpu"]) -> AbstractContextManager[Any]:
     """Models built and run in this context live on the device."""
-    scope: AbstractContextManager[Any] = load_keras().device(f"{device}:0")
+    # Not "cpu:0": PyTorch takes that for a device other than "cpu" and copies every parameter away.
+    name = "cpu" if device == "cpu" else "gpu:0"
+    scope: AbstractContextManager[Any] = load_keras().device(name)
     return scope
 
 

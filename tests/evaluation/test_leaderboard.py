@@ -105,7 +105,7 @@ def test_the_order_of_the_runs_makes_no_difference():
 
 def test_rows_have_the_promised_keys_and_plain_values():
     told = as_json(boards([stored("orb", None)]), (), per_label=True)
-    assert PROMISED <= set(told["boards"][0]["rows"][0])
+    assert set(told["boards"][0]["rows"][0]) >= PROMISED
     assert json.loads(json.dumps(told, allow_nan=False)) == told
     assert (
         "per_label" not in as_json(boards([stored("orb", 0.5)]), (), per_label=False)["boards"][0]
