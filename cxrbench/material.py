@@ -13,7 +13,7 @@ from cxrbench.data.cohort import board_key, fingerprint, validate
 from cxrbench.data.image_pass import Preparation
 from cxrbench.data.prepare import Prepared, prepare
 from cxrbench.data.splits import PARTS, Split, make_split
-from cxrbench.errors import DataError
+from cxrbench.errors import CxrbenchError, DataError, PluginError
 from cxrbench.evaluation.patients import counted_labels
 from cxrbench.interfaces import Cohort, Dataset, Display, FeatureExtractor
 from cxrbench.settings import Settings
@@ -57,8 +57,7 @@ def gather_material(
     display: Display,
 ) -> Material:
     """Load, split and prepare; one decode per image feeds all sizes and extractors."""
-    cohort = dataset.load()
-    validate(cohort)
+    cohort = _load(dataset)
     for note in cohort.notes:
         display.say(f"  {note}")
     split = make_split(cohort, dataset, settings.split, settings.fractions, settings.split_seed)
@@ -99,6 +98,21 @@ def gather_material(
         counted=counted_labels(cohort.labels[test], patients),
         images_key=hashlib.sha256("\n".join(prepared.digests).encode()).hexdigest(),
     )
+
+
+def _load(dataset: Dataset) -> Cohort:
+    try:
+        cohort = dataset.load()
+    except (CxrbenchError, OSError):
+        raise
+    except Exception as error:  # a plugin's own mistake, told as one
+        raise PluginError(
+            f"the dataset {dataset.name!r} failed to load",
+            found=f"{type(error).__name__}: {error}",
+            fix="report it to the plugin's author; load() in Python shows where it happens",
+        ) from error
+    validate(cohort)
+    return cohort
 
 
 def _check_parts(usable: Split, split: Split) -> None:

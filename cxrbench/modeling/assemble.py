@@ -10,7 +10,7 @@ import numpy as np
 
 from cxrbench.errors import PluginError, WeightsError
 from cxrbench.interfaces import Backbone, Fusion
-from cxrbench.modeling.backend import load_keras
+from cxrbench.modeling.backend import load_keras, set_seed
 
 HEAD_UNITS = 1024
 HEAD_DROPOUT = 0.5
@@ -81,8 +81,7 @@ def build_trunk(backbone: Backbone, image_size: int, weights: str | None, seed: 
     WeightsError : the weights cannot be had or do not fit.
     PluginError : the backbone's output is not a feature map.
     """
-    keras = load_keras()
-    keras.utils.set_random_seed(seed)
+    set_seed(seed)
     if weights is None:
         trunk = backbone.build(image_size, None)
     else:
@@ -131,7 +130,7 @@ def build_top(
     Each feature vector is standardised by its training statistics before it reaches the fusion.
     """
     keras = load_keras()
-    keras.utils.set_random_seed(seed)
+    set_seed(seed)
     pools = fusion.image_input == "embedding"
     inputs: dict[str, Any] = {}
     if trunk is not None:

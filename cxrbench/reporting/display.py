@@ -35,7 +35,7 @@ class RichDisplay:
 
     def say(self, text: str) -> None:
         """Print one line as it is."""
-        self._lines.print(text, markup=False, soft_wrap=True)
+        self._lines.print(text, markup=False, emoji=False, soft_wrap=True)
 
     @contextmanager
     def task(self, description: str, total: int) -> Iterator[Advance]:
