@@ -15,9 +15,9 @@ _BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, 
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """A sentence that proposes the closest of ``names``, or an empty text when none is close."""
+    """A question that proposes the closest of ``names``, or an empty text when none is close."""
     close = get_close_matches(name.lower(), list(names), n=1, cutoff=0.5)
-    return f"Did you mean {close[0]!r}? " if close else ""
+    return f"Did you mean {close[0]!r}?" if close else ""
 
 
 def field_types(part: type) -> dict[str, Any]:
@@ -143,7 +143,7 @@ def unknown_parameter(where: str, name: str, known: Iterable[str]) -> RecipeErro
         f"{where} has no parameter {name!r}",
         expected=", ".join(known) if known else "no parameters at all",
         found=repr(name),
-        fix=f"{nearest(name, known)}See `cxrbench plugins list`.",
+        fix=f"{nearest(name, known)} See `cxrbench plugins list`.".strip(),
     )
 
 

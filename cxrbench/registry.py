@@ -90,14 +90,21 @@ class Registry:
             f"there is no {' or '.join(kinds)} named {name!r}",
             expected="; ".join(f"{kind}: {', '.join(names)}" for kind, names in known.items()),
             found=repr(name),
-            fix=f"{nearest(name, (n for kind in kinds for n in self.parts[kind]))}"
-            "Install a plugin that provides it, or see `cxrbench plugins list`."
-            f"{self._told_broken()}",
+            fix=" ".join(
+                filter(
+                    None,
+                    (
+                        nearest(name, (n for kind in kinds for n in self.parts[kind])),
+                        "Install a plugin that provides it, or see `cxrbench plugins list`.",
+                        self._told_broken(),
+                    ),
+                )
+            ),
         )
 
     def _told_broken(self) -> str:
         broken = [plugin.name for plugin in self.plugins if plugin.error is not None]
-        return f" Installed and broken: {', '.join(broken)}." if broken else ""
+        return f"Installed and broken: {', '.join(broken)}." if broken else ""
 
     def names(self, kind: str) -> list[str]:
         """The names of all parts of one kind, without aliases."""
@@ -204,7 +211,9 @@ def _check_markers(module: Any, manager: pluggy.PluginManager) -> None:
         marked = manager.parse_hookimpl_opts(module, name) is not None
         if marked and name not in hooks:
             raise PluginError(
-                f"there is no hook {name!r}", expected=_hook_names(), fix=nearest(name, hooks)
+                f"there is no hook {name!r}",
+                expected=_hook_names(),
+                fix=nearest(name, hooks) or None,
             )
         if name in hooks and not marked and inspect.isfunction(function):
             raise PluginError(f"{name} is not marked as a hook", fix="put @hookimpl above it")

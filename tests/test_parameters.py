@@ -125,4 +125,4 @@ def test_a_part_has_to_be_a_frozen_dataclass_with_plain_defaulted_fields():
 
 def test_nearest_proposes_nothing_when_nothing_is_close():
     assert nearest("xylophone", ["orb", "sift"]) == ""
-    assert nearest("SFIT", ["orb", "sift"]) == "Did you mean 'sift'? "
+    assert nearest("SFIT", ["orb", "sift"]) == "Did you mean 'sift'?"

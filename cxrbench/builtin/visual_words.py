@@ -162,7 +162,7 @@ def _codebook(
 
 def _centres(vectors: np.ndarray, size: int, seed: int) -> np.ndarray:
     from sklearn.cluster import MiniBatchKMeans
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+    from threadpoolctl import threadpool_limits
 
     # One thread: the inertia that ends the fit is a sum over threads, and its last bits depend on
     # how many there are.

@@ -22,7 +22,7 @@ Data = Annotated[
     typer.Option(
         metavar="DATA",
         help="A folder, or a dataset's name with :option=value,… "
-        "[default: the current folder if it holds a cohort, else phantom]",
+        "\\[default: the current folder if it holds a cohort, else phantom]",
         show_default=False,
     ),
 ]
@@ -32,14 +32,14 @@ Cache = Annotated[
     typer.Option(
         metavar="DIR",
         envvar="CXRBENCH_CACHE",
-        help="Where decoded images and features are kept [default: the user's cache folder]",
+        help="Where decoded images and features are kept \\[default: the user's cache folder]",
         show_default=False,
     ),
 ]
 Threads = Annotated[
     int | None,
     typer.Option(
-        min=1, help="Threads that read images [default: one for each core]", show_default=False
+        min=1, help="Threads that read images \\[default: one for each core]", show_default=False
     ),
 ]
 OutputFormat = Annotated[Format, typer.Option("--format", help="What standard output carries.")]

@@ -35,52 +35,52 @@ def run(  # noqa: PLR0913 - each argument is an option of the command
     cache: Cache = None,
     threads: Threads = None,
     split: Annotated[
-        _Text, typer.Option(help="patient, official or official:DIR [default: patient]")
+        _Text, typer.Option(help="patient, official or official:DIR \\[default: patient]")
     ] = None,
     fractions: Annotated[
-        _Text, typer.Option(help="Shares of train,val,test [default: 0.7,0.1,0.2]")
+        _Text, typer.Option(help="Shares of train,val,test \\[default: 0.7,0.1,0.2]")
     ] = None,
     split_seed: Annotated[
-        int | None, typer.Option(help="The only thing that changes the split [default: 0]")
+        int | None, typer.Option(help="The only thing that changes the split \\[default: 0]")
     ] = None,
     protocol: Annotated[
         _Text,
-        typer.Option(help="finetune, or probe: the backbone is frozen [default: finetune]"),
+        typer.Option(help="finetune, or probe: the backbone is frozen \\[default: finetune]"),
     ] = None,
     weights: Annotated[
         list[str] | None,
         typer.Option(
             metavar="WEIGHTS",
-            help="imagenet, none, FILE or BACKBONE=FILE; repeatable [default: imagenet; "
+            help="imagenet, none, FILE or BACKBONE=FILE; repeatable \\[default: imagenet; "
             "phantom: none]",
         ),
     ] = None,
     image_size: Annotated[
-        int | None, typer.Option(help="Side in pixels for the backbone [default: its own]")
+        int | None, typer.Option(help="Side in pixels for the backbone \\[default: its own]")
     ] = None,
     fit: Annotated[
-        _Text, typer.Option(help="stretch or pad images that are not square [default: stretch]")
+        _Text, typer.Option(help="stretch or pad images that are not square \\[default: stretch]")
     ] = None,
     clahe: Annotated[
         bool | None, typer.Option("--clahe/--no-clahe", help="Apply CLAHE to all images.")
     ] = None,
     max_pixels: Annotated[
-        int | None, typer.Option(help="Exclude larger images [default: 100000000]")
+        int | None, typer.Option(help="Exclude larger images \\[default: 100000000]")
     ] = None,
     max_bad: Annotated[
         float | None,
-        typer.Option(help="Stop above this share of unreadable images [default: 0.01]"),
+        typer.Option(help="Stop above this share of unreadable images \\[default: 0.01]"),
     ] = None,
-    epochs: Annotated[int | None, typer.Option(help="At most [default: 20; probe: 100]")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="[default: 32]")] = None,
+    epochs: Annotated[int | None, typer.Option(help="At most \\[default: 20; probe: 100]")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="\\[default: 32]")] = None,
     learning_rate: Annotated[
-        float | None, typer.Option(help="Of Adam, at the start [default: 1e-4]")
+        float | None, typer.Option(help="Of Adam, at the start \\[default: 1e-4]")
     ] = None,
     patience: Annotated[
         int | None,
-        typer.Option(help="Epochs without a better validation score [default: 5; probe: 10]"),
+        typer.Option(help="Epochs without a better validation score \\[default: 5; probe: 10]"),
     ] = None,
-    device: Annotated[_Text, typer.Option(help="auto, cpu or gpu [default: auto]")] = None,
+    device: Annotated[_Text, typer.Option(help="auto, cpu or gpu \\[default: auto]")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Initialisation and order.")] = 0,
     seeds: Annotated[int, typer.Option(min=1, help="How many seeds, from --seed up.")] = 1,
     force: Annotated[bool, typer.Option("--force", help="Measure again what is complete.")] = False,

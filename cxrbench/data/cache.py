@@ -106,7 +106,7 @@ def _no_room(folder: Path, needed: int) -> CacheError:
         f"not enough room for the cache in {folder}",
         expected=f"about {_megabytes(needed)} free" if needed else None,
         found=f"{_megabytes(free)} free",
-        fix="make room (cxrbench cache clear), or choose another folder with --cache",
+        fix="make room, or choose another folder with --cache; all of the cache can be made again",
     )
 
 

@@ -132,6 +132,7 @@ class _Job:
 def _compute(path: Path, job: _Job, display: Display) -> None:
     """Write the vectors, and last the fitted arrays with the digest of the vectors."""
     import numpy as np
+    from threadpoolctl import threadpool_limits
 
     name = f"{job.extractor.name} by {type(job.encoder).__name__}"
     with display.task(f"fit {name}", len(job.train_rows)) as advance:
@@ -141,7 +142,13 @@ def _compute(path: Path, job: _Job, display: Display) -> None:
     first = fitted.transform(job.vectors(0))
     needed = 4 * len(first) * job.rows
     require_room(path.parent, needed)
-    with writing(path.parent, needed), display.task(f"encode {name}", job.rows) as advance:
+    with (
+        writing(path.parent, needed),
+        display.task(f"encode {name}", job.rows) as advance,
+        # One image is too small a product to share out: on a busy machine the threads of the
+        # linear algebra wait for each other seven times as long as they work.
+        threadpool_limits(1),
+    ):
         # Row by row into a file: VLAD vectors of a large cohort do not fit into memory.
         partial = path.with_name(path.name + ".tmp")
         with partial.open("wb") as file:

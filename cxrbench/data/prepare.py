@@ -197,7 +197,7 @@ def _require_same_images(stores: Sequence[CompleteStore], cohort: Cohort) -> Non
                 f"the cache saw two versions of image {cohort.image_ids[row]!r}",
                 expected="images that do not change while their size and time stay the same",
                 found=f"{first.folder} and {other.folder} differ",
-                fix="remove both folders (cxrbench cache clear) and run again",
+                fix="remove both folders and run the same command again",
             )
 
 

@@ -89,7 +89,9 @@ def _print_board(console: Console, board: Board, *, per_label: bool) -> None:
         console.print(table)
     console.print()
     if same := _shared_conditions(board.rows):
-        console.print("all rows: " + ", ".join(f"{name} {text}" for name, text in same.items()))
+        console.print(
+            "all rows but prior: " + ", ".join(f"{name} {text}" for name, text in same.items())
+        )
     left_out = [label for label in board.labels if label not in board.labels_counted]
     if left_out:
         console.print(
@@ -98,8 +100,8 @@ def _print_board(console: Console, board: Board, *, per_label: bool) -> None:
         )
     console.print(
         "[low, high]: 95 % over patients. sd: over seeds. findings: macro without No Finding. "
-        "Rank: 1 + the rows that are significantly better (paired, Holm); rows of one rank cannot "
-        "be told apart."
+        "Rank: 1 + the rows that are significantly better (paired, Holm), so no row is shown to be "
+        "better than those of rank 1."
     )
     if per_label:
         console.print("\n*: not counted in macro. cut: the threshold, chosen on val.")

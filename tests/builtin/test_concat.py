@@ -35,9 +35,7 @@ def test_the_embedding_stands_beside_each_feature_after_its_dense_layer():
         np.testing.assert_allclose(output[:, columns], expected, atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("embedding", "features", "width"), [(7, {}, 7), (None, {"orb": 10}, 256)]
-)
+@pytest.mark.parametrize(("embedding", "features", "width"), [(7, {}, 7), (None, {"orb": 10}, 256)])
 def test_one_part_alone_is_passed_on(embedding, features, width):
     model = fused_model(Concat(), embedding, features)
     assert model.output_shape == (None, width)

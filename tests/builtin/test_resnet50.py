@@ -23,9 +23,7 @@ def test_grey_images_become_a_map(trunk):
 
 def test_it_is_kerass_resnet50_on_its_own_preprocessing(trunk):
     keras = load_keras()
-    original = keras.applications.ResNet50(
-        include_top=False, weights=None, input_shape=(64, 64, 3)
-    )
+    original = keras.applications.ResNet50(include_top=False, weights=None, input_shape=(64, 64, 3))
     original.set_weights(trunk.get_weights())
     grey = np.random.default_rng(0).uniform(0, 255, (2, 64, 64, 1)).astype(np.float32)
     colour = keras.applications.resnet50.preprocess_input(grey.repeat(3, axis=-1))
@@ -37,9 +35,7 @@ def test_it_is_kerass_resnet50_on_its_own_preprocessing(trunk):
 
 def test_weights_of_kerass_resnet50_without_its_top_fit(trunk, tmp_path):
     keras = load_keras()
-    original = keras.applications.ResNet50(
-        include_top=False, weights=None, input_shape=(64, 64, 3)
-    )
+    original = keras.applications.ResNet50(include_top=False, weights=None, input_shape=(64, 64, 3))
     original.save_weights(tmp_path / "resnet50.weights.h5")
     loaded = build_trunk(ResNet50(), 64, str(tmp_path / "resnet50.weights.h5"), 0)
     for one, two in zip(loaded.get_weights(), original.get_weights(), strict=True):

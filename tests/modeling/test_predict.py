@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 import numpy as np
 import pytest
 from small_cnn import SmallCNN, small_pictures
@@ -23,7 +25,7 @@ def test_batches_have_one_size_and_count_each_row_once(count, size):
     batches = list(padded_batches(rows, size))
     assert {len(batch) for batch, _ in batches} <= {size}
     counted = [batch[:n].tolist() for batch, n in batches]
-    assert sum(counted, []) == rows.tolist()
+    assert list(chain.from_iterable(counted)) == rows.tolist()
     assert {row for batch, _ in batches for row in batch.tolist()} == set(rows.tolist())
 
 

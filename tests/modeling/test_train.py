@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import chain
 
 import numpy as np
 import pytest
@@ -138,7 +139,7 @@ def test_the_order_is_decided_by_seed_and_epoch_alone():
     np.random.seed(4)
     assert order(0, 0) == first
     assert [len(batch) for batch in first] == [16, 16, 16]
-    seen = sum(first, [])
+    seen = list(chain.from_iterable(first))
     assert len(set(seen)) == 48
     assert set(seen) <= set(rows.tolist())
     different = {str(order(seed, epoch)) for seed in range(3) for epoch in range(3)}
@@ -161,9 +162,7 @@ def test_a_small_network_learns_what_can_be_learnt(pictures):
 def test_the_history_tells_each_epoch(pictures):
     model = small_network(pictures).whole()
     training = trained(model, pictures, epochs=4, patience=2, learning_rate=1e-3)
-    assert [epoch.epoch for epoch in training.history] == list(
-        range(1, len(training.history) + 1)
-    )
+    assert [epoch.epoch for epoch in training.history] == list(range(1, len(training.history) + 1))
     assert training.history[0].learning_rate == pytest.approx(1e-3)
     assert training.seconds == pytest.approx(sum(e.seconds for e in training.history))
     for epoch in training.history:

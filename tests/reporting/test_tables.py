@@ -71,7 +71,7 @@ def test_tables_fit_and_cut_nothing(printed, width):
     assert "6 of 128" in out
     assert "Hernia *" in out
     flat = "".join(out.split())
-    assert "allrows:seeds2,protocolprobe,weightsnone,trainshead,ontensorflowcpu" in flat
+    assert "allrowsbutprior:seeds2,protocolprobe,weightsnone,trainshead,ontensorflowcpu" in flat
 
 
 def test_a_recipe_is_whole_where_there_is_room(printed):
@@ -84,7 +84,7 @@ def test_what_differs_between_rows_is_a_column(monkeypatch, capsys):
     tables.print_boards((board,), (), "table", per_label=False)
     out = capsys.readouterr().out
     assert "from conv5_block1_1_conv" in out
-    assert "all rows: seeds 2, weights none, on tensorflow cpu" in out
+    assert "all rows but prior: seeds 2, weights none, on tensorflow cpu" in out
 
 
 def test_ranks_and_what_is_unknown(printed):
