@@ -19,6 +19,7 @@ from cxrbench.evaluation.leaderboard import Board, as_json, boards
 from cxrbench.experiment import Outcome, fit_and_predict, predict_prior
 from cxrbench.interfaces import Dataset, Display
 from cxrbench.material import Material, gather_material
+from cxrbench.modeling.assemble import build_trunk
 from cxrbench.modeling.backend import choose_device, device_scope, release
 from cxrbench.recipe import PRIOR, Recipe, parse_recipe
 from cxrbench.record import record
@@ -140,6 +141,8 @@ def measure(request: Request, display: Display) -> tuple[Board, ...]:
     plans = make_plans(request.recipes, registry, request.options, dataset)
     display.say(describe(dataset, request.data))
     device = choose_device(plans[0].settings.device)
+    with device_scope(device):
+        _check_backbones(plans)
     material = gather_material(
         dataset,
         plans[0].settings,
@@ -155,6 +158,18 @@ def measure(request: Request, display: Display) -> tuple[Board, ...]:
             with device_scope(device):
                 paths.append(_run_one(plan, seed, material, request, device, display))
     return boards(read_run(path) for path in paths)
+
+
+def _check_backbones(plans: Sequence[Plan]) -> None:
+    """Build each backbone once: missing weights are no news for the end of a long preparation."""
+    checked = set()
+    for plan in plans:
+        backbone, image_size = plan.recipe.backbone, plan.image_size
+        if backbone is not None and image_size is not None and backbone not in checked:
+            build_trunk(backbone, image_size, plan.settings.weights_for(backbone.name), seed=0)
+            checked.add(backbone)
+    if checked:
+        release()
 
 
 def make_plans(

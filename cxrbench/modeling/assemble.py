@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from cxrbench.errors import PluginError, WeightsError
+from cxrbench.errors import CxrbenchError, PluginError, SettingsError, WeightsError
 from cxrbench.interfaces import Backbone, Fusion
 from cxrbench.modeling.backend import load_keras, set_seed
 
@@ -79,13 +81,18 @@ def build_trunk(backbone: Backbone, image_size: int, weights: str | None, seed: 
     Raises
     ------
     WeightsError : the weights cannot be had or do not fit.
+    SettingsError : the backbone cannot be built for this image size.
     PluginError : the backbone's output is not a feature map.
     """
     set_seed(seed)
-    if weights is None:
-        trunk = backbone.build(image_size, None)
-    else:
-        trunk = _with_weights(backbone, image_size, weights)
+    # Keras raises a bare Exception for a failed download and a ValueError for a misfit: whatever
+    # building raises is told to the user whole.
+    try:
+        # Keras shows a download on standard output, which may carry JSON.
+        with redirect_stdout(sys.stderr):
+            trunk = backbone.build(image_size, weights)
+    except Exception as error:
+        raise _told(backbone, image_size, weights, error) from error
     if len(trunk.output_shape) != 4:
         raise PluginError(
             f"the backbone {backbone.name!r} does not return a feature map",
@@ -95,26 +102,40 @@ def build_trunk(backbone: Backbone, image_size: int, weights: str | None, seed: 
     return trunk
 
 
-def _with_weights(backbone: Backbone, image_size: int, weights: str) -> Any:
-    # Keras raises a bare Exception for a failed download and a ValueError for a misfit: what a
-    # plugin raises while it loads weights is told to the user whole.
+def _told(
+    backbone: Backbone, image_size: int, weights: str | None, error: Exception
+) -> CxrbenchError:
+    """What the failure to build means: the weights' fault only if it can be built without them."""
+    found = " ".join(str(error).split())
+    if weights is None or not _builds(backbone, image_size):
+        return SettingsError(
+            f"the backbone {backbone.name!r} cannot be built for images of {image_size} pixels",
+            expected=f"a side that suits it; it was designed for {backbone.image_size}",
+            found=found,
+            fix="choose another --image-size",
+        )
+    own = f"--weights {backbone.name}=FILE"
+    if weights == "imagenet":
+        return WeightsError(
+            f"the ImageNet weights of {backbone.name} are neither cached nor downloadable",
+            found=found,
+            fix=f"connect once so that Keras can cache them, name a file with {own}, "
+            "or start from random weights with --weights none",
+        )
+    return WeightsError(
+        f"the weights file does not fit {backbone.name}",
+        expected=f"a weights file that Keras saved of {backbone.name} without its top",
+        found=f"{weights}: {found}",
+        fix=f"check the file given to {own}",
+    )
+
+
+def _builds(backbone: Backbone, image_size: int) -> bool:
     try:
-        return backbone.build(image_size, weights)
-    except Exception as error:
-        own = f"--weights {backbone.name}=FILE"
-        if weights == "imagenet":
-            raise WeightsError(
-                f"the ImageNet weights of {backbone.name} are neither cached nor downloadable",
-                found=" ".join(str(error).split()),
-                fix=f"connect once so that Keras can cache them, name a file with {own}, "
-                "or start from random weights with --weights none",
-            ) from error
-        raise WeightsError(
-            f"the weights file does not fit {backbone.name}",
-            expected=f"a .weights.h5 file of {backbone.name} without its top",
-            found=f"{weights}: {' '.join(str(error).split())}",
-            fix=f"check the file given to {own}",
-        ) from error
+        backbone.build(image_size, None)
+    except Exception:  # only asked whether it does; the first failure is the one that is told
+        return False
+    return True
 
 
 def build_top(

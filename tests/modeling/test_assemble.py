@@ -11,7 +11,7 @@ from small_cnn import SmallCNN, small_pictures
 
 from cxrbench import Fusion
 from cxrbench.builtin.concat import Concat
-from cxrbench.errors import PluginError, WeightsError
+from cxrbench.errors import PluginError, SettingsError, WeightsError
 from cxrbench.modeling.assemble import (
     build_top,
     build_trunk,
@@ -200,10 +200,33 @@ def test_a_file_that_does_not_fit_is_an_error_with_three_parts(kind, tmp_path):
 def test_imagenet_weights_that_cannot_be_had_are_an_error_with_advice():
     class Offline(SmallCNN):
         def build(self, image_size, weights):
+            if weights is None:
+                return super().build(image_size, None)
             raise Exception("URL fetch failure on https://example.org: no route")
 
     with pytest.raises(WeightsError, match=r"URL fetch failure(?s:.*)--weights none"):
         build_trunk(Offline(), 32, "imagenet", 0)
+
+
+@pytest.mark.parametrize("weights", [None, "imagenet"])
+def test_a_backbone_that_cannot_be_built_is_no_fault_of_the_weights(weights):
+    class Large(SmallCNN):
+        def build(self, image_size, weights):
+            raise ValueError("Negative dimension size caused by the last pooling")
+
+    with pytest.raises(SettingsError, match=r"(?s)images of 8 pixels.*Negative.*--image-size"):
+        build_trunk(Large(), 8, weights, 0)
+
+
+def test_what_building_prints_stays_off_standard_output(capsys):
+    class Chatty(SmallCNN):
+        def build(self, image_size, weights):
+            print("Downloading data")
+            return super().build(image_size, weights)
+
+    build_trunk(Chatty(), 32, None, 0)
+    told = capsys.readouterr()
+    assert (told.out, told.err) == ("", "Downloading data\n")
 
 
 def test_a_backbone_without_a_map_is_the_plugins_fault():
