@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -108,7 +109,15 @@ def spawn(*arguments: object, site: Path | None = None) -> subprocess.Popen[str]
     """Start the command line in a process of its own."""
     command = [sys.executable, "-c", _MAIN, *map(str, arguments)]
     pipe = subprocess.PIPE
-    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment(site))
+    return subprocess.Popen(
+        command,
+        stdout=pipe,
+        stderr=pipe,
+        text=True,
+        env=environment(site),
+        # A shell starts background jobs with Ctrl-C ignored, and the tests may be in one.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
 
 
 NIH_LABELS = ("Effusion", "Mass", "Nodule")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
@@ -31,11 +32,30 @@ _FILE = "embeddings.bin"
 
 def network_digest(model: Any) -> str:
     """SHA-256 over a model's layers and their settings, and over its weights and their shapes."""
-    digest = hashlib.sha256(model.to_json().encode())
-    for weight, value in zip(model.weights, model.get_weights(), strict=True):
-        digest.update(f"{weight.path}:{value.shape}:{value.dtype}".encode())
+    digest = hashlib.sha256(_without_names(model).encode())
+    for value in model.get_weights():
+        digest.update(f"{value.shape}:{value.dtype}".encode())
         digest.update(np.ascontiguousarray(value).data)
     return digest.hexdigest()
+
+
+def _without_names(model: Any) -> str:
+    # Keras numbers the layers that nobody named: the same network built later has other names.
+    text: str = model.to_json()
+    for number, name in enumerate(_names(json.loads(text))):
+        text = text.replace(json.dumps(name), f'"#{number}"')
+    return text
+
+
+def _names(config: Any) -> Iterator[str]:
+    """The names of all layers in a configuration, outer ones first."""
+    if isinstance(config, dict):
+        if "name" in config.get("config", {}) and config["class_name"] != "DTypePolicy":
+            yield config["config"]["name"]
+        config = list(config.values())
+    if isinstance(config, list):
+        for part in config:
+            yield from _names(part)
 
 
 def embed(

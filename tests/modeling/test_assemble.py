@@ -200,9 +200,9 @@ def test_a_file_that_does_not_fit_is_an_error_with_three_parts(kind, tmp_path):
 def test_imagenet_weights_that_cannot_be_had_are_an_error_with_advice():
     class Offline(SmallCNN):
         def build(self, image_size, weights):
-            if weights is None:
-                return super().build(image_size, None)
-            raise Exception("URL fetch failure on https://example.org: no route")
+            if weights is not None:
+                raise Exception("URL fetch failure on https://example.org: no route")
+            return super().build(image_size, None)
 
     with pytest.raises(WeightsError, match=r"URL fetch failure(?s:.*)--weights none"):
         build_trunk(Offline(), 32, "imagenet", 0)
@@ -227,6 +227,18 @@ def test_what_building_prints_stays_off_standard_output(capsys):
     build_trunk(Chatty(), 32, None, 0)
     told = capsys.readouterr()
     assert (told.out, told.err) == ("", "Downloading data\n")
+
+
+def test_an_image_size_that_does_not_suit_the_backbone_is_an_error_with_advice():
+    class AtLeast64(SmallCNN):
+        def build(self, image_size, weights):
+            if image_size < 64:
+                raise ValueError("Input size must be at least 64x64")
+            return super().build(image_size, weights)
+
+    for weights in (None, "imagenet"):
+        with pytest.raises(SettingsError, match=r"32 pixels(?s:.*)64x64(?s:.*)--image-size"):
+            build_trunk(AtLeast64(), 32, weights, 0)
 
 
 def test_a_backbone_without_a_map_is_the_plugins_fault():
