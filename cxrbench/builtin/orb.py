@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, ClassVar
 from cxrbench import (
     VLAD,
     BagOfWords,
-    CxrbenchError,
     Encoder,
     FeatureExtractor,
     LocalFeatures,
     Record,
     hookimpl,
 )
+from cxrbench.builtin._keypoints import check_ranges, strongest_first
 
 if TYPE_CHECKING:
     import cv2
@@ -71,15 +71,7 @@ class ORB(FeatureExtractor):
     clahe: bool = False
 
     def __post_init__(self) -> None:
-        for field, (low, high) in _RANGES.items():
-            value = getattr(self, field)
-            if not low <= value <= high:
-                raise CxrbenchError(
-                    f"{self.name}: {field} is out of range",
-                    expected=f"a value from {low:g} to {high:g}",
-                    found=str(value),
-                    fix=f"write for example {self.name}:{field}={getattr(type(self), field)}",
-                )
+        check_ranges(self, _RANGES)
 
     def extract(self, image: np.ndarray | None, record: Record) -> LocalFeatures:
         """Keypoints of one image, strongest first.
@@ -94,22 +86,16 @@ class ORB(FeatureExtractor):
         Descriptors (n, 32) uint8 and keypoints (n, 4) float32, n from 0 to ``nfeatures``.
         """
         import cv2
-        import numpy as np
 
         assert image is not None, "an extractor with an image_size is given an image"
         levels = self._levels(min(image.shape))
         found: Sequence[cv2.KeyPoint] = ()
+        descriptors = None
         if levels:
             if self.clahe:
                 image = cv2.createCLAHE(clipLimit=2.0, tileGridSize=(8, 8)).apply(image)
             found, descriptors = self._detector(levels).detectAndCompute(image, None)
-        if not found:
-            return LocalFeatures(np.zeros((0, 32), np.uint8), np.zeros((0, 4), np.float32))
-        table = np.array(
-            [(-k.response, k.pt[1], k.pt[0], k.size, k.angle) for k in found], np.float32
-        )
-        order = np.lexsort(table.T[::-1])[: self.nfeatures]
-        return LocalFeatures(descriptors[order], table[order][:, [2, 1, 3, 4]])
+        return strongest_first(found, descriptors, limit=self.nfeatures, width=32)
 
     def _levels(self, side: int) -> int:
         # OpenCV fails on a level of no pixels; one that is all border has no keypoints anyway.

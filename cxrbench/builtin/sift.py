@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, ClassVar
 from cxrbench import (
     VLAD,
     BagOfWords,
-    CxrbenchError,
     Encoder,
     FeatureExtractor,
     LocalFeatures,
     Record,
     hookimpl,
 )
+from cxrbench.builtin._keypoints import check_ranges, strongest_first
 
 if TYPE_CHECKING:
     import numpy as np
@@ -70,15 +70,7 @@ class SIFT(FeatureExtractor):
     clahe: bool = False
 
     def __post_init__(self) -> None:
-        for field, (low, high) in _RANGES.items():
-            value = getattr(self, field)
-            if not low <= value <= high:
-                raise CxrbenchError(
-                    f"{self.name}: {field} is out of range",
-                    expected=f"a value from {low:g} to {high:g}",
-                    found=str(value),
-                    fix=f"write for example {self.name}:{field}={getattr(type(self), field)}",
-                )
+        check_ranges(self, _RANGES)
 
     def extract(self, image: np.ndarray | None, record: Record) -> LocalFeatures:
         """Keypoints of one image, strongest first.
@@ -93,7 +85,6 @@ class SIFT(FeatureExtractor):
         Descriptors (n, 128) uint8 and keypoints (n, 4) float32, n from 0 to ``nfeatures``.
         """
         import cv2
-        import numpy as np
 
         assert image is not None, "an extractor with an image_size is given an image"
         if self.clahe:
@@ -108,14 +99,7 @@ class SIFT(FeatureExtractor):
             descriptorType=cv2.CV_8U,  # SIFT rounds to 0..255 anyway
         )
         found, descriptors = detector.detectAndCompute(image, None)
-        if not found:
-            return LocalFeatures(np.zeros((0, 128), np.uint8), np.zeros((0, 4), np.float32))
-        table = np.array(
-            [(-k.response, k.pt[1], k.pt[0], k.size, k.angle) for k in found], np.float32
-        )
-        # The cut is ours: among equal responses OpenCV keeps more than it was asked for.
-        order = np.lexsort(table.T[::-1])[: self.nfeatures]
-        return LocalFeatures(descriptors[order], table[order][:, [2, 1, 3, 4]])
+        return strongest_first(found, descriptors, limit=self.nfeatures, width=128)
 
     def vectors(self, descriptors: np.ndarray) -> np.ndarray:
         """RootSIFT: histograms of sum 1, square root of each entry; (n, 128) float32."""
