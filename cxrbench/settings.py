@@ -79,7 +79,7 @@ def split_weights(text: str) -> tuple[str | None, str]:
 
 
 def resolve_settings(given: Mapping[str, Any], dataset_defaults: Mapping[str, object]) -> Settings:
-    """What the user gave (None: nothing), else the dataset's defaults, else the protocol's own.
+    """What the user gave (None: nothing), else what ``probe`` needs, else the dataset's defaults.
 
     Raises
     ------
@@ -96,8 +96,9 @@ def resolve_settings(given: Mapping[str, Any], dataset_defaults: Mapping[str, ob
             )
     merged: dict[str, Any] = {**dataset_defaults, **chosen}
     if merged.get("protocol") == "probe":
-        # A head on fixed embeddings needs more passes than a network, and each costs little.
-        merged = {**_PROBE_DEFAULTS, **merged}
+        # A head on fixed embeddings needs more passes than the network that a dataset's defaults
+        # are made for, and each costs little.
+        merged = {**merged, **_PROBE_DEFAULTS, **chosen}
     return _validated(Settings(**_tuples(merged)))
 
 

@@ -10,11 +10,11 @@ from cxrbench.errors import SettingsError
 from cxrbench.settings import Settings, resolve_settings
 
 
-def test_given_goes_before_the_dataset_before_the_protocol_before_the_general():
+def test_given_goes_before_the_protocol_before_the_dataset_before_the_general():
     dataset = {"epochs": 12, "image_size": 64}
     assert resolve_settings({}, {}).epochs == 20
     assert resolve_settings({"protocol": "probe"}, {}).epochs == 100
-    assert resolve_settings({"protocol": "probe"}, dataset).epochs == 12
+    assert resolve_settings({"protocol": "probe"}, dataset).epochs == 100
     assert resolve_settings({"protocol": "probe", "epochs": 3}, dataset).epochs == 3
     assert resolve_settings({"protocol": "probe"}, dataset).patience == 10
     assert resolve_settings({"protocol": "finetune"}, dataset).patience == 5

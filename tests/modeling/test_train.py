@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from itertools import chain
 
@@ -287,3 +289,33 @@ def test_one_label_with_both_classes_is_enough(noise):
     y_true[VAL, 1:] = np.nan
     training = trained(linear_model(2, 4), replace(noise, labels=y_true), epochs=1)
     assert 0 <= training.history[0].val_macro_auroc <= 1
+
+
+STEP = """
+import hashlib
+import numpy as np
+from cxrbench.builtin.concat import Concat
+from cxrbench.builtin.resnet50 import ResNet50
+from cxrbench.modeling.assemble import build_top, build_trunk, freeze_below
+from cxrbench.modeling.backend import load_keras
+from cxrbench.modeling.train import masked_cross_entropy
+
+keras, rng = load_keras(), np.random.default_rng(0)
+trunk = build_trunk(ResNet50(), 64, None, 0)
+freeze_below(trunk, ResNet50.freeze_at)
+model = build_top(trunk, Concat(), {}, labels=15, seed=0).whole()
+model.compile(keras.optimizers.Adam(1e-3), masked_cross_entropy)
+images = rng.uniform(0, 255, (32, 64, 64, 1)).astype(np.float32)
+y_true = rng.integers(0, 2, (32, 15)).astype(np.float32)
+for _ in range(2):
+    model.train_on_batch({"image": images}, y_true)
+print(hashlib.sha256(b"".join(w.tobytes() for w in model.get_weights())).hexdigest())
+"""
+
+
+@pytest.mark.slow
+def test_processes_agree_to_the_last_bit_on_a_partly_frozen_resnet50():
+    command = [sys.executable, "-c", STEP]
+    digests = {subprocess.run(command, capture_output=True, check=True).stdout for _ in range(4)}
+    assert len(digests) == 1
+    assert len(digests.pop()) == 65
