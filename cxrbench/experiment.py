@@ -87,7 +87,9 @@ def fit_and_predict(
     clock.stop("encode")
     network = _network(recipe, settings, seed, material, encoders)
     model, image = _training_view(network, recipe, settings, material, cache, display)
-    clock.stop("embed" if settings.protocol == "probe" else "assemble")
+    clock.stop(
+        "embed" if network.trunk is not None and settings.protocol == "probe" else "assemble"
+    )
     inputs = Inputs(
         image, {name: told.vectors for name, told in encoders.items()}, material.cohort.labels
     )
