@@ -1,0 +1,234 @@
+"""Vary training images inside the training step: pose, exposure, noise, and which have CLAHE."""
+
+from __future__ import annotations
+
+from dataclasses import astuple, dataclass
+from typing import Any
+
+import numpy as np
+
+from cxrbench.modeling.backend import load_keras
+
+PARAMETERS = ("rotation", "right", "down", "zoom", "contrast", "brightness", "noise", "key")
+"""The columns of `Draws.parameters`; where all but the key is zero, nothing changes."""
+
+# Keeps these draws apart from the order of the images, which (seed, epoch) alone decides.
+_STREAM = 0xA06
+# Float32 holds every whole number up to here, so a key survives among the parameters.
+_KEYS = 2**24
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How far training images may vary; 0 turns a part off. Drawn uniformly, per image and epoch.
+
+    Parameters
+    ----------
+    rotation : largest angle in degrees, to either side.
+    translation : largest shift as a share of the side, along each axis, to either side.
+    zoom : the picture is scaled by 1 - zoom to 1 + zoom; below 1.
+    brightness : largest shift of the grey levels as a share of 255, up or down.
+    contrast : distances from the image's mean are scaled by 1 - contrast to 1 + contrast.
+    noise : largest standard deviation of Gaussian noise as a share of 255; each image draws its own
+        from 0 to this.
+    clahe : probability that the image is taken with its contrast equalised, see `images.clahe`.
+    """
+
+    rotation: float = 0.0
+    translation: float = 0.0
+    zoom: float = 0.0
+    brightness: float = 0.0
+    contrast: float = 0.0
+    noise: float = 0.0
+    clahe: float = 0.0
+
+    @property
+    def changes_images(self) -> bool:
+        """Whether a training image is ever another than the stored one."""
+        return any(astuple(self))
+
+    @property
+    def needs_parameters(self) -> bool:
+        """Whether the training step varies images: anything but CLAHE, which is stored."""
+        return any(astuple(self)[:-1])
+
+
+# No flip: it moves the heart to the right, which is a finding of its own (dextrocardia).
+MEDICAL = Augmentation(
+    rotation=15,
+    translation=0.1,
+    zoom=0.1,
+    brightness=0.1,
+    contrast=0.1,
+    noise=0.02,
+    clahe=0.25,
+)
+"""Variation within what positioning and exposure of real films differ by."""
+
+
+@dataclass(frozen=True, eq=False)
+class Draws:
+    """What was drawn for every row of a cohort.
+
+    ``parameters`` (N, P) float32 are what `augment` takes, with the columns `PARAMETERS`: degrees
+    counter-clockwise; shifts right and down as shares of the side; what zoom and contrast add to a
+    factor of 1; brightness and the noise's standard deviation as shares of 255; and a whole number
+    that the noise is made from. ``clahe`` (N,) bool tells which images are taken with CLAHE.
+    """
+
+    parameters: np.ndarray
+    clahe: np.ndarray
+
+
+def draw(augmentation: Augmentation, *, seed: int, epoch: int, images: int) -> Draws:
+    """Parameters for the rows 0 to ``images`` - 1 in one epoch.
+
+    A row's values follow from (seed, epoch, row) and its own option alone: neither the number of
+    rows nor another option changes them.
+    """
+    shift = augmentation.translation
+    largest = np.array(
+        [
+            *(augmentation.rotation, shift, shift, augmentation.zoom),
+            *(augmentation.contrast, augmentation.brightness),
+        ],
+        np.float32,
+    )
+    stream = np.random.SeedSequence((seed, epoch), spawn_key=(_STREAM,))
+    # Filled row by row, so a longer cohort begins with the same rows.
+    uniform = np.random.default_rng(stream).random((images, len(PARAMETERS) + 1), np.float32)
+    parameters = np.empty((images, len(PARAMETERS)), np.float32)
+    parameters[:, :6] = (2 * uniform[:, :6] - 1) * largest
+    parameters[:, 6] = uniform[:, 6] * np.float32(augmentation.noise)
+    parameters[:, 7] = np.floor(uniform[:, 7] * _KEYS)
+    return Draws(parameters, uniform[:, 8] < augmentation.clahe)
+
+
+def augment(images: Any, parameters: Any) -> Any:
+    """Images moved, then exposed, then made noisy, in the backend's own operations.
+
+    Parameters
+    ----------
+    images : (N, S, S, 1) float32 grey levels in [0, 255].
+    parameters : (N, P) float32, see `Draws`.
+
+    Returns
+    -------
+    (N, S, S, 1) float32, clipped to [0, 255]. Where all but the key is zero, the image comes back
+    bit for bit.
+    """
+    from keras import ops
+
+    amount = dict(zip(PARAMETERS, ops.split(parameters, len(PARAMETERS), axis=1), strict=True))
+    pixels = _warped(ops.squeeze(images, -1), amount)
+    mean = ops.mean(pixels, axis=(1, 2))[:, None]
+    offset = 255.0 * amount["brightness"] - mean * amount["contrast"]
+    exposed = pixels * (1.0 + amount["contrast"])[:, None] + offset[:, None]
+    noise = _gaussian(amount["key"], images.shape[1])
+    noisy = exposed + (255.0 * amount["noise"])[:, None] * noise
+    return ops.clip(noisy, 0.0, 255.0)[..., None]
+
+
+def _warped(pixels: Any, amount: dict[str, Any]) -> Any:
+    """(N, S, S) zoomed and rotated about the centre, then shifted: one bilinear interpolation.
+
+    As ``cv2.warpAffine`` with ``BORDER_CONSTANT``: what lies outside is black, and the edge is
+    blended with it. Keras' own `affine_transform` does not compile under TensorFlow's XLA.
+    """
+    from keras import ops
+
+    side = pixels.shape[1]
+    centre = (side - 1) / 2
+    place = ops.convert_to_tensor(np.arange(side, dtype=np.float32) - np.float32(centre))
+    across, down = place - amount["right"] * side, place - amount["down"] * side
+    angle, scale = amount["rotation"] * (np.pi / 180), 1.0 / (1.0 + amount["zoom"])
+    cos, sin = ops.cos(angle) * scale, ops.sin(angle) * scale
+    # Where each pixel of the result comes from, row and column being the sum of a part for each.
+    x = (cos * across + centre)[:, None, :] - (sin * down)[:, :, None]
+    y = (sin * across + centre)[:, None, :] + (cos * down)[:, :, None]
+    x, y = ops.clip(x, -1.0, side), ops.clip(y, -1.0, side)
+    left, top = ops.floor(x), ops.floor(y)
+    # Black around: one pixel before, and two after, for the neighbour of a place at ``side``.
+    width = side + 3
+    padded = ops.reshape(ops.pad(pixels, ((0, 0), (1, 2), (1, 2))), (-1, width * width))
+    first = (ops.cast(top, "int32") + 1) * width + ops.cast(left, "int32") + 1
+
+    def neighbour(offset: int) -> Any:
+        flat = ops.reshape(first + offset, (-1, side * side))
+        return ops.reshape(ops.take_along_axis(padded, flat, axis=1), (-1, side, side))
+
+    def between(a: Any, b: Any, share: Any) -> Any:
+        return a + (b - a) * share
+
+    upper = between(neighbour(0), neighbour(1), x - left)
+    lower = between(neighbour(width), neighbour(width + 1), x - left)
+    return between(upper, lower, y - top)
+
+
+def _gaussian(key: Any, side: int) -> Any:
+    """(N, side, side) standard normal values that (key, pixel) alone decides, on every backend.
+
+    ``key`` is (N, 1), whole numbers. Hashed numbers in (-1, 1) go through the normal distribution's
+    inverse: XLA has no fast cosine for Box and Muller's method on a CPU (24 ms of processor time
+    for 32 images of 224 x 224 instead of 7).
+    """
+    from keras import ops
+
+    pixel = ops.convert_to_tensor(np.arange(side * side, dtype=np.int32))
+    # Hashed by itself, else the fields of two keys could be one field with its pixels shuffled.
+    bits = _hashed(_hashed(pixel) + _hashed(ops.cast(key, "int32")))
+    uniform = (ops.cast(ops.right_shift(bits, np.int32(9)), "float32") + 0.5) / 2**22
+    return ops.reshape(ops.erfinv(uniform) * 2**0.5, (-1, side, side))
+
+
+def _hashed(bits: Any) -> Any:
+    """int32 to int32, one to one, every bit depending on every bit.
+
+    C. Wellons, "Prospecting for hash functions", 2018 (lowbias32). In int32, since PyTorch has no
+    arithmetic on uint32; the mask takes away the signs that its shifts bring in.
+    """
+    from keras import ops
+
+    def folded(bits: Any, shift: int) -> Any:
+        mask = np.int32(2 ** (32 - shift) - 1)
+        return ops.bitwise_xor(bits, ops.bitwise_and(ops.right_shift(bits, np.int32(shift)), mask))
+
+    bits = folded(bits, 16) * np.int32(0x7FEB352D)
+    bits = folded(bits, 15) * np.int32(0x846CA68B - 2**32)
+    return folded(bits, 16)
+
+
+def training_view(model: Any, *, image_size: int | None, augmented: bool) -> Any:
+    """The model as training feeds it: the same layers and variables, fed with stored pixels.
+
+    Parameters
+    ----------
+    model : Functional, ``{"image": (S, S, 1) float32, NAME: (D,)}`` to logits.
+    image_size : S, or None where what crosses as ``"image"`` is not pixels.
+    augmented : whether batches bring parameters.
+
+    Returns
+    -------
+    A model of ``{"image": (S, S) uint8, NAME: (D,)}`` and, if augmented, ``"augmentation"``: (P,)
+    float32, to the same logits. The model itself, where it takes no pixels.
+    """
+    names = [tensor.name for tensor in model.inputs]
+    if image_size is None or "image" not in names:
+        return model
+    keras = load_keras()
+    inputs = {
+        tensor.name: keras.Input(tensor.shape[1:], dtype=tensor.dtype, name=tensor.name)
+        for tensor in model.inputs
+    }
+    crossing = dict(inputs)
+    inputs["image"] = keras.Input((image_size, image_size), dtype="uint8", name="image")
+    taken = [inputs["image"]]
+    if augmented:
+        columns = len(PARAMETERS)
+        inputs["augmentation"] = keras.Input((columns,), dtype="float32", name="augmentation")
+        taken.append(inputs["augmentation"])
+    # Keras is imported where a layer is made, not where settings are read.
+    from cxrbench.modeling.pixels import Pixels
+
+    crossing["image"] = Pixels(dtype="float32", name="pixels")(*taken)
+    return keras.Model(inputs, model(crossing), name="training")
