@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from cxrbench import run
-from cxrbench.benchmark import Plan, make_plans
+from cxrbench.planning import Plan, make_plans
 from cxrbench.builtin.nih import NIH
 from cxrbench.experiment import encode_feature
 from cxrbench.material import Material, gather_material

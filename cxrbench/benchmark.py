@@ -12,36 +12,28 @@ from typing import Any
 
 from filelock import FileLock
 
-from cxrbench.conditions import run_conditions
+from cxrbench.conditions import checkpoint_key, run_conditions
+from cxrbench.config import CONFIG_FILE, write_config
 from cxrbench.datasets import describe, find_dataset
 from cxrbench.errors import SettingsError
 from cxrbench.evaluation.leaderboard import Board, as_json, boards
 from cxrbench.experiment import Outcome, fit_and_predict, predict_prior
-from cxrbench.interfaces import Dataset, Display
+from cxrbench.interfaces import Display
 from cxrbench.material import Material, gather_material
-from cxrbench.modeling.assemble import build_trunk
-from cxrbench.modeling.backend import choose_device, device_scope, release
-from cxrbench.recipe import PRIOR, Recipe, parse_recipe
+from cxrbench.modeling.checkpoint import FOLDER as CHECKPOINT
+from cxrbench.modeling.checkpoint import Checkpoints
+from cxrbench.planning import (
+    Plan,
+    computing,
+    make_plans,
+    with_batch_size,
+    with_devices,
+    with_engines,
+)
 from cxrbench.record import record
-from cxrbench.registry import Registry, load_registry
+from cxrbench.registry import load_registry
 from cxrbench.reporting.display import SilentDisplay
 from cxrbench.runs import begin, finish, is_complete, read_run, run_path, writing
-from cxrbench.settings import Settings, resolve_settings, split_weights
-
-
-@dataclass(frozen=True)
-class Plan:
-    """A recipe with the settings that it is measured under."""
-
-    recipe: Recipe
-    settings: Settings
-
-    @property
-    def image_size(self) -> int | None:
-        """The side in pixels of what the backbone sees; None without a backbone."""
-        if self.recipe.backbone is None:
-            return None
-        return self.settings.image_size or self.recipe.backbone.image_size
 
 
 @dataclass(frozen=True)
@@ -140,13 +132,14 @@ def measure(request: Request, display: Display) -> tuple[Board, ...]:
     dataset = find_dataset(request.data, registry, Path.cwd())
     plans = make_plans(request.recipes, registry, request.options, dataset)
     display.say(describe(dataset, request.data))
-    device = choose_device(plans[0].settings.device)
-    with device_scope(device):
-        _check_backbones(plans)
+    plans = with_devices(plans)
+    with computing(plans[0].settings):
+        plans = with_engines(plans, cache=request.cache, display=display)
     material = gather_material(
         dataset,
         plans[0].settings,
         image_sizes={plan.image_size for plan in plans if plan.image_size},
+        clahe_sizes={plan.image_size for plan in plans if plan.image_size and plan.wants_clahe},
         extractors={feature.extractor for plan in plans for feature in plan.recipe.features},
         cache=request.cache,
         threads=request.threads,
@@ -154,43 +147,12 @@ def measure(request: Request, display: Display) -> tuple[Board, ...]:
     )
     paths = []
     for plan in plans:
+        with computing(plan.settings):
+            settled = with_batch_size(plan, material, cache=request.cache, display=display)
         for seed in request.seeds[:1] if plan.recipe.is_prior else request.seeds:
-            with device_scope(device):
-                paths.append(_run_one(plan, seed, material, request, device, display))
+            with computing(settled.settings):
+                paths.append(_run_one(settled, seed, material, request, display))
     return boards(read_run(path) for path in paths)
-
-
-def _check_backbones(plans: Sequence[Plan]) -> None:
-    """Build each backbone once: missing weights are no news for the end of a long preparation."""
-    checked = set()
-    for plan in plans:
-        backbone, image_size = plan.recipe.backbone, plan.image_size
-        if backbone is not None and image_size is not None and backbone not in checked:
-            build_trunk(backbone, image_size, plan.settings.weights_for(backbone.name), seed=0)
-            checked.add(backbone)
-    if checked:
-        release()
-
-
-def make_plans(
-    recipes: Sequence[str], registry: Registry, options: Mapping[str, Any], dataset: Dataset
-) -> tuple[Plan, ...]:
-    """Each recipe once, ``prior`` last, with its settings; a wrong one stops all of them."""
-    if not recipes:
-        raise SettingsError("no recipe was given", expected="at least one, such as resnet+orb")
-    parsed = [parse_recipe(text, registry) for text in (*recipes, PRIOR)]
-    unique = {recipe.text: recipe for recipe in parsed if not recipe.is_prior}
-    unique[PRIOR] = parsed[-1]
-    named = _with_names(options, registry)
-    resolve_settings(named, dataset.defaults)  # also what no recipe of this call will use
-    plans = []
-    for recipe in unique.values():
-        # Without a backbone nothing but the head trains, whatever the protocol is called.
-        alone = {"protocol": "probe"} if recipe.backbone is None else {}
-        settings = resolve_settings({**named, **alone}, dataset.defaults)
-        plans.append(Plan(recipe, settings))
-    _check_weights(plans)
-    return tuple(plans)
 
 
 def cache_folder(given: str | Path | None) -> Path:
@@ -221,46 +183,14 @@ def _seeds(first: int, count: int) -> tuple[int, ...]:
     return tuple(range(first, first + count))
 
 
-def _with_names(options: Mapping[str, Any], registry: Registry) -> dict[str, Any]:
-    """``--weights resnet=FILE`` means the backbone that ``resnet`` is an alias of."""
-    given = options.get("weights")
-    if not isinstance(given, str | Path | list | tuple):
-        return dict(options)
-    weights = []
-    for text in map(str, (given,) if isinstance(given, str | Path) else given):
-        name, value = split_weights(text)
-        part = registry.parts["backbone"].get(name or "")
-        weights.append(text if part is None else f"{part.name}={value}")
-    return {**options, "weights": tuple(weights)}
-
-
-def _check_weights(plans: Sequence[Plan]) -> None:
-    named = {plan.recipe.backbone.name for plan in plans if plan.recipe.backbone is not None}
-    for text in plans[0].settings.weights:
-        backbone, value = split_weights(text)
-        if backbone is not None and backbone not in named:
-            raise SettingsError(
-                f"--weights {text} names a backbone that no recipe uses",
-                expected=" or ".join(sorted(named)) or "a recipe with a backbone",
-                found=repr(backbone),
-            )
-        if value not in ("imagenet", "none") and not Path(value).expanduser().is_file():
-            raise SettingsError(
-                f"--weights {text}: there is no such file",
-                expected="imagenet, none, FILE or BACKBONE=FILE",
-                found=repr(value),
-            )
-
-
 def _run_one(
     plan: Plan,
     seed: int,
     material: Material,
     request: Request,
-    device: str,
     display: Display,
 ) -> Path:
-    conditions = run_conditions(plan.recipe, plan.settings, seed, material, device)
+    conditions = run_conditions(plan.recipe, plan.settings, seed, material)
     path = run_path(
         request.runs,
         dataset=material.dataset.name,
@@ -279,21 +209,35 @@ def _run_one(
         display.say(f"{plan.recipe.text} (seed {seed}) in {path}")
         info = {**conditions, "started": _now()}
         with writing(path):
-            begin(path, info)
-        outcome = _outcome(plan, seed, material, request.cache, display)
+            begin(path, info, keep=None if request.force else CHECKPOINT)
+            write_config(path / CONFIG_FILE, plan, seed, material.dataset)
+        checkpoints = Checkpoints(path, checkpoint_key(conditions))
+        outcome = _outcome(plan, seed, material, request.cache, checkpoints, display)
         with writing(path):
             record(outcome, material, path)
-            finish(path, {**info, "finished": _now(), **_cost(outcome)})
-        if outcome.model is not None:
-            del outcome
-            release()
+            finish(path, {**info, "finished": _now(), **_cost(outcome)}, remove=CHECKPOINT)
     return path
 
 
-def _outcome(plan: Plan, seed: int, material: Material, cache: Path, display: Display) -> Outcome:
+def _outcome(
+    plan: Plan,
+    seed: int,
+    material: Material,
+    cache: Path,
+    checkpoints: Checkpoints,
+    display: Display,
+) -> Outcome:
     if plan.recipe.is_prior:
         return predict_prior(material)
-    return fit_and_predict(plan.recipe, plan.settings, seed, material, cache=cache, display=display)
+    return fit_and_predict(
+        plan.recipe,
+        plan.settings,
+        seed,
+        material,
+        cache=cache,
+        checkpoints=checkpoints,
+        display=display,
+    )
 
 
 def _cost(outcome: Outcome) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -14,13 +15,19 @@ from cxrbench.material import Material
 from cxrbench.modeling.backend import hardware, load_keras
 from cxrbench.recipe import Recipe
 from cxrbench.runs import digest_of, file_digest
-from cxrbench.settings import Settings
+from cxrbench.settings import AUGMENTATION_OPTIONS, Settings
 
 # Settings that say how training goes: the prior has none of them.
-_TRAINING = ("protocol", "epochs", "batch_size", "learning_rate", "patience")
+_TRAINING = (
+    *("protocol", "epochs", "batch_size", "learning_rate", "patience", "augment", "activations"),
+    *AUGMENTATION_OPTIONS,
+)
 # Settings that stand beside the others as what they came to: where a file or list lies, and what
 # was asked for another backbone of the grid, is no condition.
-_RESOLVED = ("device", "weights", "image_size", "split", "split_seed")
+_RESOLVED = (
+    *("device", "devices", "precision", "engine"),
+    *("weights", "image_size", "split", "split_seed"),
+)
 _LIBRARIES = (
     "keras",
     "numpy",
@@ -33,14 +40,14 @@ _BACKEND_LIBRARY = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}
 
 
 def run_conditions(
-    recipe: Recipe, settings: Settings, seed: int, material: Material, device: str
+    recipe: Recipe, settings: Settings, seed: int, material: Material
 ) -> dict[str, Any]:
     """The conditions of one run, with its ``run_key``, ``row_key`` and ``board_key``.
 
     Runs with one ``row_key`` differ in nothing but the seed; a run is found again by its
     ``run_key``.
     """
-    shaping = _shaping(recipe, settings, material, device)
+    shaping = _shaping(recipe, settings, material)
     return {
         "run_key": digest_of({**shaping, "seed": seed}),
         "row_key": digest_of(shaping),
@@ -59,11 +66,16 @@ def run_conditions(
         **{f"{part}_patients": len(set(material.patients(part))) for part in PARTS},
         "excluded": len(material.cohort.excluded) + len(material.prepared.excluded),
         "versions": _versions(),
-        "hardware": hardware("gpu" if device == "gpu" else "cpu"),
+        "hardware": hardware("gpu" if settings.device == "gpu" else "cpu"),
     }
 
 
-def _shaping(recipe: Recipe, settings: Settings, material: Material, device: str) -> dict[str, Any]:
+def checkpoint_key(conditions: Mapping[str, Any]) -> str:
+    """Stands for what a training has to be continued with to give the same result."""
+    return digest_of({name: conditions[name] for name in ("run_key", "versions", "hardware")})
+
+
+def _shaping(recipe: Recipe, settings: Settings, material: Material) -> dict[str, Any]:
     told = settings.as_dict()
     left_out = {*_RESOLVED, *(_TRAINING if recipe.is_prior else ())}
     return {
@@ -77,8 +89,10 @@ def _shaping(recipe: Recipe, settings: Settings, material: Material, device: str
         "split_seed": material.split.seed,
         "split_hash": material.split.hash,
         "backend": "none" if recipe.is_prior else load_keras().backend.backend(),
-        "device": "none" if recipe.is_prior else device,
-        "precision": "none" if recipe.is_prior else load_keras().config.dtype_policy().name,
+        "device": "none" if recipe.is_prior else settings.device,
+        "devices": 1 if recipe.is_prior else settings.devices,
+        "precision": "none" if recipe.is_prior else settings.precision,
+        "engine": "none" if recipe.is_prior else settings.engine,
         "version": __version__,
     }
 

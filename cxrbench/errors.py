@@ -60,5 +60,9 @@ class DeviceError(CxrbenchError):
     """The device or the Keras backend that was asked for is not there."""
 
 
+class OutOfMemory(CxrbenchError):
+    """The GPU's or the machine's memory does not hold what was asked for."""
+
+
 class RunError(CxrbenchError):
     """A run directory cannot be read or written."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from cxrbench.data.choices import kept_choice
 from cxrbench.data.encode import encode
 from cxrbench.data.stores import FORMAT
 from cxrbench.interfaces import Display, FittedEncoder
@@ -21,12 +22,15 @@ from cxrbench.modeling.assemble import (
     build_trunk,
     feature_statistics,
     freeze_below,
+    split_trunk,
 )
-from cxrbench.modeling.backend import choose_device, load_keras
-from cxrbench.modeling.embed import embed, network_digest
+from cxrbench.modeling.backend import hardware, load_keras, memory_advice
+from cxrbench.modeling.batch_size import find_batch_size
+from cxrbench.modeling.checkpoint import Checkpoints
+from cxrbench.modeling.embed import embed, embedding_predictor, network_digest
 from cxrbench.modeling.inputs import Inputs
-from cxrbench.modeling.predict import predict_logits, sigmoid
-from cxrbench.modeling.train import Training, TrainSettings, train
+from cxrbench.modeling.predict import keras_predictor, predict_logits, sigmoid
+from cxrbench.modeling.train import Training, TrainSettings, train, trial_step
 from cxrbench.recipe import Feature, Recipe
 from cxrbench.settings import Settings
 
@@ -77,6 +81,7 @@ def fit_and_predict(
     *,
     cache: Path,
     display: Display,
+    checkpoints: Checkpoints | None = None,
 ) -> Outcome:
     """Train the recipe on the training split and predict the validation and test splits."""
     clock = _Clock()
@@ -86,26 +91,26 @@ def fit_and_predict(
     }
     clock.stop("encode")
     network = _network(recipe, settings, seed, material, encoders)
-    model, image = _training_view(network, recipe, settings, material, cache, display)
-    clock.stop(
-        "embed" if network.trunk is not None and settings.protocol == "probe" else "assemble"
-    )
-    inputs = Inputs(
-        image, {name: told.vectors for name, told in encoders.items()}, material.cohort.labels
-    )
+    trained = _training_view(network, recipe, settings, material, encoders, cache, display)
+    clock.stop(trained.step)
+    train_settings = _train_settings(settings, seed)
     training = train(
-        model,
-        inputs,
+        trained.model,
+        trained.inputs,
         train_rows=material.rows("train"),
         val_rows=material.rows("val"),
-        settings=_train_settings(settings, seed),
+        settings=train_settings,
         display=display,
+        checkpoints=checkpoints,
     )
     clock.stop("train")
-    val, test = (
-        sigmoid(predict_logits(model, inputs, material.rows(part), settings.batch_size))
-        for part in ("val", "test")
-    )
+    predict = keras_predictor(trained.predicting, trained.predicted)
+    batch = train_settings.batch_size
+    with memory_advice(f"predicting in batches of {batch}"):
+        val, test = (
+            sigmoid(predict_logits(predict, trained.predicted, material.rows(part), batch))
+            for part in ("val", "test")
+        )
     clock.stop("predict")
     whole = network.whole(probabilities=True)
     return Outcome(
@@ -115,9 +120,42 @@ def fit_and_predict(
         training=training,
         encoders=encoders,
         parameters=whole.count_params(),
-        trainable_parameters=sum(int(np.prod(w.shape)) for w in model.trainable_weights),
+        trainable_parameters=sum(int(np.prod(w.shape)) for w in trained.model.trainable_weights),
         seconds=clock.laps,
     )
+
+
+def settle_batch_size(
+    recipe: Recipe, settings: Settings, material: Material, *, cache: Path, display: Display
+) -> int:
+    """The batch size that suits this recipe on this machine, found once and kept in the cache."""
+    seed = 0
+    encoders = {
+        feature.name: encode_feature(feature, seed, material, cache, display)
+        for feature in recipe.features
+    }
+    network = _network(recipe, settings, seed, material, encoders)
+    trained = _training_view(network, recipe, settings, material, encoders, cache, display)
+    rows = material.rows("train")
+
+    def find() -> int:
+        display.say(f"{recipe.text}: looking for the batch size")
+        step = trial_step(trained.model, trained.inputs, rows, _train_settings(settings, seed))
+        return find_batch_size(step, len(rows), display, multiple_of=settings.devices)
+
+    about = {
+        "recipe": recipe.text,
+        "network": network_digest(trained.model, weights=False),
+        "inputs": {n: list(v.shape[1:]) for n, v in trained.inputs.gather(rows[:1]).items()},
+        "images": len(rows),
+        "augmented": settings.augmentation.changes_images,
+        "devices": settings.devices,
+        "hardware": hardware("gpu" if settings.device == "gpu" else "cpu"),
+        **_computing_conditions(settings),
+    }
+    chosen = kept_choice("batch-sizes", about, find, cache=cache, display=display)
+    display.say(f"{recipe.text}: batch size {chosen}")
+    return chosen
 
 
 class _Clock:
@@ -177,35 +215,77 @@ def _network(
     )
 
 
+@dataclass(frozen=True, eq=False)
+class _Trained:
+    """What is trained on which inputs, and what predicts in the end; ``step`` names the work."""
+
+    model: Any
+    inputs: Inputs
+    predicting: Any
+    predicted: Inputs
+    step: str
+
+
 def _training_view(
     network: Network,
     recipe: Recipe,
     settings: Settings,
     material: Material,
+    encoders: Mapping[str, EncodedFeature],
     cache: Path,
     display: Display,
-) -> tuple[Any, np.ndarray | None]:
-    """The model to train and its image input: all of it on pixels, or the top on embeddings."""
+) -> _Trained:
+    """All of the model on pixels, or what trains of it on what the frozen part gives."""
+    labels = material.cohort.labels
+    vectors = {name: told.vectors for name, told in encoders.items()}
     if network.trunk is None or recipe.backbone is None:
-        return network.top, None
+        inputs = Inputs(None, vectors, labels)
+        return _Trained(network.top, inputs, network.top, inputs, "assemble")
     size = settings.image_size or recipe.backbone.image_size
     pixels = material.prepared.pixels[size]
-    if settings.protocol == "finetune":
-        return network.whole(), pixels
-    embedder = network.embedder()
-    embedded = embed(
-        embedder,
-        pixels,
-        about={
-            "images": material.images_key,
-            **_pixel_conditions(settings, size),
-            "network": network_digest(embedder),
-            **_computing_conditions(settings),
-        },
-        cache=cache,
-        display=display,
+    about = {
+        "images": material.images_key,
+        **_pixel_conditions(settings, size),
+        **_computing_conditions(settings),
+    }
+
+    def keep(frozen: Any, engine: str, dtype: type[np.floating[Any]]) -> np.ndarray:
+        return embed(
+            lambda: embedding_predictor(frozen, pixels, engine),
+            pixels,
+            output_shape=frozen.output_shape[1:],
+            about={**about, "network": network_digest(frozen), "engine": engine},
+            cache=cache,
+            display=display,
+            dtype=dtype,
+        )
+
+    if settings.protocol == "probe":
+        kept = keep(network.embedder(), settings.engine, np.float32)
+        inputs = Inputs(kept, vectors, labels)
+        return _Trained(network.top, inputs, network.top, inputs, "embed")
+    whole = network.whole()
+    on_pixels = Inputs(pixels, vectors, labels, material.prepared.clahe_pixels.get(size))
+    halves = None
+    if _keeps_activations(recipe, settings):
+        halves = split_trunk(network.trunk, recipe.backbone.freeze_at)
+    if halves is None:
+        return _Trained(whole, on_pixels, whole, on_pixels, "assemble")
+    below, above = halves
+    kept = keep(below, "keras", np.float16)
+    model = replace(network, trunk=above).whole()
+    # Half precision is good enough to train on, but the scores are those of the model that is kept.
+    return _Trained(model, Inputs(kept, vectors, labels), whole, on_pixels, "activations")
+
+
+def _keeps_activations(recipe: Recipe, settings: Settings) -> bool:
+    """Whether the same image gives the same activation in every epoch, and it is worth keeping."""
+    return (
+        recipe.backbone is not None
+        and settings.activations == "cache"
+        and settings.weights_for(recipe.backbone.name) is not None
+        and not settings.augmentation.changes_images
     )
-    return network.top, embedded
 
 
 def _pixel_conditions(settings: Settings, size: int) -> dict[str, Any]:
@@ -228,16 +308,18 @@ def _computing_conditions(settings: Settings) -> dict[str, Any]:
     return {
         "backend": keras.backend.backend(),
         "keras": keras.__version__,
-        "device": choose_device(settings.device),
-        "precision": keras.config.dtype_policy().name,
+        "device": settings.device,
+        "precision": settings.precision,
     }
 
 
 def _train_settings(settings: Settings, seed: int) -> TrainSettings:
     return TrainSettings(
         epochs=settings.epochs,
-        batch_size=settings.batch_size,
+        batch_size=0 if settings.batch_size == "auto" else settings.batch_size,
         learning_rate=settings.learning_rate,
         patience=settings.patience,
         seed=seed,
+        augmentation=settings.augmentation,
+        devices=settings.devices,
     )

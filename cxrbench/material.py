@@ -46,11 +46,12 @@ class Material:
         return tuple(self.cohort.patient_ids[row] for row in self.rows(part).tolist())
 
 
-def gather_material(
+def gather_material(  # noqa: PLR0913 - what is wanted of the images, and where it is kept
     dataset: Dataset,
     settings: Settings,
     *,
     image_sizes: Collection[int],
+    clahe_sizes: Collection[int] = (),
     extractors: Collection[FeatureExtractor],
     cache: Path,
     threads: int,
@@ -69,6 +70,7 @@ def gather_material(
         cohort,
         Preparation(
             image_sizes=tuple(sorted(image_sizes)),
+            clahe_sizes=tuple(sorted(clahe_sizes)),
             extractors=tuple(sorted(extractors, key=repr)),
             fit=settings.fit,
             clahe=settings.clahe,

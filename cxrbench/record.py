@@ -18,7 +18,7 @@ from cxrbench.experiment import EncodedFeature, Outcome
 from cxrbench.interfaces import Exclusion
 from cxrbench.material import Material
 from cxrbench.modeling.backend import load_keras
-from cxrbench.modeling.train import Epoch
+from cxrbench.modeling.history import Epoch
 from cxrbench.runs import BOOTSTRAP_FILE, METRICS_FILE, REPLICATES, require_room, write_json
 
 BOOTSTRAP_REPLICATES = 1000

@@ -20,7 +20,7 @@ import numpy as np
 
 from cxrbench.errors import RunError
 
-FORMAT = 1
+FORMAT = 2
 RUN_FILE = "run.json"
 METRICS_FILE = "metrics.json"
 BOOTSTRAP_FILE = "bootstrap.npz"
@@ -34,10 +34,21 @@ _INFO: Mapping[str, Any] = MappingProxyType(
             ("run_key", "row_key", "board_key", "recipe", "protocol", "weights", "trains"), str
         ),
         **dict.fromkeys(
-            ("backend", "device", "precision", "dataset", "fingerprint", "split", "version"), str
+            (
+                "backend",
+                "device",
+                "precision",
+                "engine",
+                "dataset",
+                "fingerprint",
+                "split",
+                "version",
+            ),
+            str,
         ),
         **dict.fromkeys(
-            ("seed", "split_seed", "parameters", "trainable_parameters", "train_images"), int
+            ("seed", "split_seed", "devices", "parameters", "trainable_parameters", "train_images"),
+            int,
         ),
         **dict.fromkeys(("train_seconds", "images_per_second"), _SCORE),
         **dict.fromkeys(("labels", "labels_counted"), list),
@@ -146,25 +157,29 @@ def require_room(path: Path, needed: int) -> None:
         )
 
 
-def begin(path: Path, info: Mapping[str, Any]) -> None:
-    """Empty the directory and mark it incomplete."""
+def begin(path: Path, info: Mapping[str, Any], *, keep: str | None = None) -> None:
+    """Empty the directory, but for the folder ``keep``, and mark it incomplete."""
     path.mkdir(parents=True, exist_ok=True)
     write_json(path / RUN_FILE, {**info, "format": FORMAT, "status": "incomplete"})
     for entry in path.iterdir():
-        if entry.is_dir():
+        if entry.is_dir() and entry.name != keep:
             shutil.rmtree(entry)
-        elif entry.name != RUN_FILE:
+        elif not entry.is_dir() and entry.name != RUN_FILE:
             entry.unlink()
 
 
-def finish(path: Path, info: Mapping[str, Any]) -> None:
-    """Mark the run complete, with the SHA-256 of every file; the last thing that a run does."""
+def finish(path: Path, info: Mapping[str, Any], *, remove: str) -> None:
+    """Mark the run complete, with the SHA-256 of every file; the last thing that a run does.
+
+    The folder ``remove`` was only of use until now.
+    """
     files = {
         str(file.relative_to(path)): file_digest(file)
         for file in sorted(path.rglob("*"))
-        if file.is_file() and file.name != RUN_FILE
+        if file.is_file() and file.name != RUN_FILE and path / remove not in file.parents
     }
     write_json(path / RUN_FILE, {**info, "format": FORMAT, "status": "complete", "files": files})
+    shutil.rmtree(path / remove, ignore_errors=True)
 
 
 def read_run(path: Path) -> StoredRun:

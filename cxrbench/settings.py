@@ -11,21 +11,45 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from cxrbench.errors import SettingsError
+from cxrbench.modeling.augment import MEDICAL, Augmentation
 from cxrbench.parameters import nearest
 
 Protocol = Literal["finetune", "probe"]
 Fit = Literal["stretch", "pad"]
 Device = Literal["auto", "cpu", "gpu"]
+Augment = Literal["medical", "none"]
+Precision = Literal["auto", "float32", "bfloat16"]
+Engine = Literal["auto", "keras", "openvino"]
+Activations = Literal["cache", "recompute"]
 
 _CHOICES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "protocol": ("finetune", "probe"),
         "fit": ("stretch", "pad"),
         "device": ("auto", "cpu", "gpu"),
+        "augment": ("medical", "none"),
+        "precision": ("auto", "float32", "bfloat16"),
+        "engine": ("auto", "keras", "openvino"),
+        "activations": ("cache", "recompute"),
     }
 )
-_AT_LEAST_ONE = ("image_size", "epochs", "batch_size", "patience", "max_pixels")
-_PROBE_DEFAULTS: Mapping[str, object] = MappingProxyType({"epochs": 100, "patience": 10})
+_AT_LEAST_ONE = ("image_size", "epochs", "batch_size", "patience", "max_pixels", "devices")
+_PROBE_DEFAULTS: Mapping[str, object] = MappingProxyType(
+    {"epochs": 100, "patience": 10, "augment": "none"}
+)
+# The largest value of each option of `Augmentation`, and what it is.
+_LARGEST: Mapping[str, tuple[float, str]] = MappingProxyType(
+    {
+        "rotation": (180.0, "degrees from 0 to 180"),
+        "translation": (0.5, "a share of the side from 0 to 0.5"),
+        "zoom": (0.5, "a share from 0 to 0.5"),
+        "brightness": (1.0, "a share of the grey range from 0 to 1"),
+        "contrast": (0.9, "a share from 0 to 0.9"),
+        "noise": (1.0, "a share of the grey range from 0 to 1"),
+        "clahe_share": (1.0, "a share of the images from 0 to 1"),
+    }
+)
+AUGMENTATION_OPTIONS = tuple(_LARGEST)
 
 
 @dataclass(frozen=True)
@@ -34,6 +58,8 @@ class Settings:
 
     ``weights`` are the texts given to ``--weights``. ``image_size`` None means the backbone's own.
     ``max_bad`` is a share of the images, ``fractions`` are of patients (train, val, test).
+    ``augment`` is where the options from ``rotation`` to ``clahe_share`` start from; they hold what
+    counts. ``batch_size`` is a number once the run begins.
     """
 
     protocol: Protocol = "finetune"
@@ -47,10 +73,35 @@ class Settings:
     fractions: tuple[float, float, float] = (0.7, 0.1, 0.2)
     split_seed: int = 0
     epochs: int = 20
-    batch_size: int = 32
+    batch_size: int | Literal["auto"] = 32
     learning_rate: float = 1e-4
     patience: int = 5
+    augment: Augment = "medical"
+    rotation: float = MEDICAL.rotation
+    translation: float = MEDICAL.translation
+    zoom: float = MEDICAL.zoom
+    brightness: float = MEDICAL.brightness
+    contrast: float = MEDICAL.contrast
+    noise: float = MEDICAL.noise
+    clahe_share: float = MEDICAL.clahe
+    activations: Activations = "cache"
     device: Device = "auto"
+    devices: int = 1
+    precision: Precision = "auto"
+    engine: Engine = "auto"
+
+    @property
+    def augmentation(self) -> Augmentation:
+        """What happens to training images under ``finetune``."""
+        return Augmentation(
+            rotation=self.rotation,
+            translation=self.translation,
+            zoom=self.zoom,
+            brightness=self.brightness,
+            contrast=self.contrast,
+            noise=self.noise,
+            clahe=self.clahe_share,
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -99,7 +150,16 @@ def resolve_settings(given: Mapping[str, Any], dataset_defaults: Mapping[str, ob
         # A head on fixed embeddings needs more passes than the network that a dataset's defaults
         # are made for, and each costs little.
         merged = {**merged, **_PROBE_DEFAULTS, **chosen}
-    return _validated(Settings(**_tuples(merged)))
+    return _validated(Settings(**_tuples(_with_augmentation(merged))))
+
+
+def _with_augmentation(merged: Mapping[str, Any]) -> dict[str, Any]:
+    """Every option of the augmentation, from what ``augment`` names unless it is given."""
+    start = Augmentation() if merged.get("augment") == "none" else MEDICAL
+    values = {name: getattr(start, name.removesuffix("_share")) for name in AUGMENTATION_OPTIONS}
+    if merged.get("clahe") is True:
+        values["clahe_share"] = 0.0  # every image has it already
+    return {**merged, **values, **{n: merged[n] for n in values if n in merged}}
 
 
 def _tuples(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -118,10 +178,11 @@ def _validated(settings: Settings) -> Settings:
             raise _wrong(name, " or ".join(choices), value)
     for name in _AT_LEAST_ONE:
         value = getattr(settings, name)
-        if value is None and name == "image_size":
+        if (name, value) in (("image_size", None), ("batch_size", "auto")):
             continue
         if not _whole(value) or value < 1:
-            raise _wrong(name, "a whole number from 1 up", value)
+            auto = ", or auto" if name == "batch_size" else ""
+            raise _wrong(name, f"a whole number from 1 up{auto}", value)
     if not isinstance(settings.clahe, bool):
         raise _wrong("clahe", "true or false", settings.clahe)
     if not (_number(settings.learning_rate) and settings.learning_rate > 0):
@@ -132,9 +193,36 @@ def _validated(settings: Settings) -> Settings:
         raise _wrong("split_seed", "a whole number from 0 up", settings.split_seed)
     _check_weights(settings.weights)
     _check_fractions(settings.fractions)
+    _check_augmentation(settings)
     if not re.fullmatch(r"patient|official|official:.+", str(settings.split)):
         raise _wrong("split", "patient, official or official:DIR", settings.split)
     return settings
+
+
+def _check_augmentation(settings: Settings) -> None:
+    for name, (largest, told) in _LARGEST.items():
+        value = getattr(settings, name)
+        if not _number(value) or not 0 <= value <= largest:
+            raise _wrong(name, told, value)
+    if settings.protocol == "probe" and settings.augmentation.changes_images:
+        raise SettingsError(
+            "images cannot be augmented under --protocol probe",
+            expected="--augment none, which is probe's default",
+            found=", ".join(
+                f"--{name.replace('_', '-')} {getattr(settings, name):g}"
+                for name in AUGMENTATION_OPTIONS
+                if getattr(settings, name)
+            ),
+            fix="use --protocol finetune: a frozen backbone sees each image once, and what it "
+            "gives is kept for all epochs, so there is no image left to change",
+        )
+    if settings.clahe and settings.clahe_share:
+        raise SettingsError(
+            "--clahe-share has nothing to choose from beside --clahe",
+            expected="CLAHE for all images (--clahe) or for a share of the training images",
+            found=f"--clahe --clahe-share {settings.clahe_share:g}",
+            fix="leave one of the two out",
+        )
 
 
 def _check_weights(weights: object) -> None:

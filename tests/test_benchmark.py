@@ -44,6 +44,7 @@ def test_every_promised_file_is_there(grid):
     files = {str(f.relative_to(path)) for f in path.rglob("*") if f.is_file()}
     assert files == {
         "run.json",
+        "settings.toml",
         "metrics.json",
         "bootstrap.npz",
         "predictions.parquet",

@@ -9,13 +9,18 @@ import pytest
 from conftest import Recorder
 from tiny_parts import Drawn, Grid, TinyNet
 
-from cxrbench.experiment import fit_and_predict, predict_prior
+from cxrbench.experiment import fit_and_predict, predict_prior, settle_batch_size
 from cxrbench.material import gather_material
 from cxrbench.modeling.assemble import build_trunk
+from cxrbench.modeling.augment import Augmentation, draw
+from cxrbench.modeling.inputs import Inputs
 from cxrbench.recipe import parse_recipe
 from cxrbench.settings import resolve_settings
 
-PROBE = {"protocol": "probe", "weights": "none", "epochs": 1, "image_size": 32, "batch_size": 16}
+PROBE = {
+    **{"protocol": "probe", "weights": "none", "epochs": 1, "image_size": 32, "batch_size": 16},
+    **{"device": "cpu", "precision": "float32", "engine": "keras"},
+}
 
 
 @pytest.fixture(scope="module")
@@ -120,3 +125,129 @@ def test_the_prior_is_each_labels_share_among_known_training_labels(cache):
         assert scores.shape == (len(material.rows(part)), 4)
         assert scores.dtype == np.float32
         np.testing.assert_allclose(scores, np.tile(expected, (len(scores), 1)), rtol=1e-6)
+
+
+# What is kept of a frozen part, and what is not
+
+
+@pytest.fixture(scope="module")
+def own_weights(tmp_path_factory):
+    path = tmp_path_factory.mktemp("weights") / "own.weights.h5"
+    build_trunk(TinyNet(), 32, None, 79).save_weights(path)
+    return str(path)
+
+
+def finetuned(registry, cache, text="tinynet+grid", **changed):
+    settings = resolve_settings(
+        {**PROBE, "protocol": "finetune", "epochs": 2, "learning_rate": 1e-2, **changed}, {}
+    )
+    display = Recorder()
+    material = material_for(settings, cache)
+    outcome = fit_and_predict(
+        parse_recipe(text, registry), settings, 0, material, cache=cache, display=display
+    )
+    return outcome, display, material
+
+
+def test_finetune_without_augmentation_computes_the_frozen_part_once(registry, cache, own_weights):
+    given = {"weights": own_weights, "augment": "none"}
+    outcome, display, material = finetuned(registry, cache, **given)
+    assert display.count("embedding") == 1
+    assert "  keeping 15 × 15 × 4 activations of each of 90 images: 0.2 MB in the cache" in (
+        display.lines
+    )
+    assert "activations" in outcome.seconds
+    _, display, _ = finetuned(registry, cache, **given)
+    assert display.count("embedding") == 0
+    # The scores are the model's own, not those of rounded activations.
+    rows = material.rows("test")
+    pixels = material.prepared.pixels[32][rows][..., None].astype(np.float32)
+    vectors = outcome.encoders["grid"].vectors[rows]
+    y_score = np.asarray(outcome.model({"image": pixels, "grid": vectors}, training=False))
+    np.testing.assert_allclose(y_score, outcome.test, atol=1e-6)
+
+
+def test_recomputing_activations_gives_the_same_but_for_rounding(registry, cache, own_weights):
+    given = {"weights": own_weights, "augment": "none"}
+    kept, _, _ = finetuned(registry, cache, **given)
+    whole, display, _ = finetuned(registry, cache, **given, activations="recompute")
+    assert display.count("embedding") == 0
+    np.testing.assert_allclose(kept.test, whole.test, atol=5e-3)
+    assert kept.trainable_parameters == whole.trainable_parameters
+    assert kept.parameters == whole.parameters
+    for one, two in zip(kept.training.history, whole.training.history, strict=True):
+        assert one.loss == pytest.approx(two.loss, abs=1e-3)
+
+
+@pytest.mark.parametrize("changed", [{"augment": "medical"}, {"weights": "none"}])
+def test_activations_that_change_are_not_kept(registry, cache, own_weights, changed):
+    given = {"weights": own_weights, "augment": "none", **changed}
+    _, display, _ = finetuned(registry, cache, **given)
+    assert display.count("embedding") == 0
+
+
+def test_feature_vectors_are_never_augmented(registry, cache, monkeypatch):
+    """Whatever happens to the images, the model is fed the stored vectors."""
+    from cxrbench.modeling import inputs
+
+    fed = []
+    gather = inputs.Inputs.gather
+
+    def seen(self, rows, draws=None):
+        batch = gather(self, rows, draws)
+        if draws is not None:
+            fed.append((rows, batch["grid"], self.features["grid"][rows]))
+            assert batch["image"].dtype == np.uint8
+        return batch
+
+    monkeypatch.setattr(inputs.Inputs, "gather", seen)
+    finetuned(registry, cache, weights="none", augment="medical", clahe_share=0)
+    assert fed
+    for _, given, stored in fed:
+        np.testing.assert_array_equal(given, stored)
+
+
+def test_clahe_is_chosen_image_by_image(registry, cache):
+    """Without a second decode: the stores of both planes are filled in one pass."""
+    import tiny_parts
+
+    settings = resolve_settings({**PROBE, "protocol": "finetune"}, {})
+    drawn = Drawn(seed=3)
+    before = tiny_parts.calls["read"]
+    material = gather_material(
+        drawn,
+        settings,
+        image_sizes={32},
+        clahe_sizes={32},
+        extractors=(),
+        cache=cache,
+        threads=1,
+        display=Recorder(),
+    )
+    assert tiny_parts.calls["read"] - before == len(material.cohort)
+    plain, equalised = material.prepared.pixels[32], material.prepared.clahe_pixels[32]
+    inputs = Inputs(plain, {}, material.cohort.labels, equalised)
+    rows = np.arange(40)
+    draws = draw(Augmentation(clahe=0.5), seed=0, epoch=0, images=len(plain))
+    batch = inputs.gather(rows, draws)["image"]
+    chosen = draws.clahe[rows]
+    assert 10 < chosen.sum() < 30
+    np.testing.assert_array_equal(batch[chosen], equalised[rows][chosen])
+    np.testing.assert_array_equal(batch[~chosen], plain[rows][~chosen])
+    assert not np.array_equal(plain, equalised)
+
+
+# The batch size
+
+
+def test_a_batch_size_is_found_once_and_kept(registry, tmp_path):
+    given = {**PROBE, "protocol": "finetune", "batch_size": "auto", "augment": "none"}
+    settings = resolve_settings(given, {})
+    material = material_for(settings, tmp_path)
+    recipe = parse_recipe("tinynet+grid", registry)
+    first, again = Recorder(), Recorder()
+    found = settle_batch_size(recipe, settings, material, cache=tmp_path, display=first)
+    assert found in (8, 16, 32, 64)
+    assert any("batch size 8:" in line for line in first.lines)
+    assert settle_batch_size(recipe, settings, material, cache=tmp_path, display=again) == found
+    assert again.lines == [f"tinynet+grid: batch size {found}"]

@@ -34,9 +34,9 @@ METRICS = {
 }
 TEXTS = (
     *("run_key", "row_key", "board_key", "recipe", "protocol", "weights", "trains"),
-    *("backend", "device", "precision", "dataset", "fingerprint", "split", "version"),
+    *("backend", "device", "precision", "engine", "dataset", "fingerprint", "split", "version"),
 )
-NUMBERS = ("seed", "split_seed", "parameters", "trainable_parameters", "train_images")
+NUMBERS = ("seed", "split_seed", "devices", "parameters", "trainable_parameters", "train_images")
 INFO = {
     **dict.fromkeys(TEXTS, "x"),
     **dict.fromkeys(NUMBERS, 0),
@@ -53,7 +53,7 @@ def write_run(path, **info):
     np.savez_compressed(path / "bootstrap.npz", **{name: np.zeros(3) for name in REPLICATES})
     (path / "encoders").mkdir()
     (path / "encoders" / "orb.npz").write_bytes(b"123")
-    finish(path, {**INFO, "run_key": path.name, **info})
+    finish(path, {**INFO, "run_key": path.name, **info}, remove="checkpoint")
     return path
 
 
@@ -75,6 +75,19 @@ def test_beginning_again_leaves_nothing_of_the_run_before(tmp_path):
         read_run(path)
 
 
+def test_one_folder_outlives_a_kill_and_no_complete_run(tmp_path):
+    path = tmp_path / "one"
+    begin(path, INFO)
+    (path / "checkpoint").mkdir()
+    (path / "checkpoint" / "state.npz").write_bytes(b"123")
+    (path / "history.csv").touch()
+    begin(path, INFO, keep="checkpoint")
+    assert sorted(entry.name for entry in path.iterdir()) == ["checkpoint", "run.json"]
+    finish(path, INFO, remove="checkpoint")
+    assert [entry.name for entry in path.iterdir()] == ["run.json"]
+    assert json.loads((path / "run.json").read_text())["files"] == {}
+
+
 def replace_text(path, old, new):
     text = path.read_text()
     assert old in text
@@ -87,7 +100,7 @@ DAMAGE = {
         "is incom",
     ),
     "another format": (
-        lambda p: replace_text(p / "run.json", '"format": 1', '"format": 9'),
+        lambda p: replace_text(p / "run.json", '"format": 2', '"format": 9'),
         "other",
     ),
     "truncated": (lambda p: (p / "run.json").write_text("{"), "is damaged"),
@@ -121,12 +134,12 @@ def test_a_run_that_is_not_as_it_was_written_is_skipped_with_a_reason(tmp_path, 
 def test_scores_with_a_matching_digest_are_checked_too(tmp_path):
     path = write_run(tmp_path / "odd")
     (path / "metrics.json").write_text("{}")
-    finish(path, INFO)
+    finish(path, INFO, remove="checkpoint")
     with pytest.raises(RunError, match=r"metrics\.json is damaged: 'images'"):
         read_run(path)
     (path / "metrics.json").write_text(json.dumps(METRICS))
     (path / "bootstrap.npz").write_bytes(b"PK\x03\x04 no zip")
-    finish(path, INFO)
+    finish(path, INFO, remove="checkpoint")
     with pytest.raises(RunError, match="replicates"):
         read_run(path).replicates()
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from cxrbench.errors import SettingsError
+from cxrbench.modeling.augment import MEDICAL, Augmentation
 from cxrbench.settings import Settings, resolve_settings
 
 
@@ -42,6 +43,25 @@ def test_the_documented_defaults():
         ("batch_size", -1),
         ("patience", 0),
         ("max_pixels", 0),
+        ("batch_size", "large"),
+        ("batch_size", 0),
+        ("devices", 0),
+        ("devices", "auto"),
+        ("augment", "strong"),
+        ("augment", True),
+        ("rotation", -1),
+        ("rotation", 181),
+        ("translation", 0.6),
+        ("zoom", 0.6),
+        ("brightness", 1.1),
+        ("contrast", 1),
+        ("noise", float("nan")),
+        ("noise", "much"),
+        ("clahe_share", 1.5),
+        ("activations", "keep"),
+        ("precision", "float16"),
+        ("precision", "mixed_bfloat16"),
+        ("engine", "onnx"),
         ("clahe", "yes"),
         ("learning_rate", 0),
         ("learning_rate", float("nan")),
@@ -99,3 +119,41 @@ def test_an_unknown_setting_is_refused_whoever_gives_it():
 )
 def test_weights_for_a_backbone(weights, expected):
     assert resolve_settings({"weights": weights}, {}).weights_for("resnet50") == expected
+
+
+# Augmentation
+
+
+def test_finetune_is_augmented_and_probe_is_not():
+    assert resolve_settings({}, {}).augmentation == MEDICAL
+    assert not resolve_settings({"protocol": "probe"}, {}).augmentation.changes_images
+    assert not resolve_settings({}, {"augment": "none"}).augmentation.changes_images
+    assert resolve_settings({"augment": "medical"}, {"augment": "none"}).augmentation == MEDICAL
+
+
+def test_single_options_go_before_what_augment_names():
+    told = resolve_settings({"rotation": 5.0, "noise": 0}, {})
+    assert (told.rotation, told.noise, told.zoom) == (5.0, 0, MEDICAL.zoom)
+    alone = resolve_settings({"augment": "none", "zoom": 0.2}, {})
+    assert alone.augmentation == Augmentation(zoom=0.2)
+    assert resolve_settings({"noise": 0.05}, {"augment": "none"}).augmentation == Augmentation(
+        noise=0.05
+    )
+
+
+@pytest.mark.parametrize(
+    "given", [{"augment": "medical"}, {"rotation": 3}, {"augment": "none", "clahe_share": 0.5}]
+)
+def test_a_probe_cannot_be_augmented_and_is_told_why(given):
+    with pytest.raises(SettingsError, match=r"probe(?s:.*)sees each image once"):
+        resolve_settings({"protocol": "probe", **given}, {})
+
+
+def test_clahe_for_all_leaves_nothing_to_choose():
+    assert resolve_settings({"clahe": True}, {}).clahe_share == 0
+    with pytest.raises(SettingsError, match="--clahe --clahe-share 0.5"):
+        resolve_settings({"clahe": True, "clahe_share": 0.5}, {})
+
+
+def test_a_batch_size_can_be_left_to_the_machine():
+    assert resolve_settings({"batch_size": "auto"}, {}).batch_size == "auto"

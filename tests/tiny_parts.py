@@ -37,6 +37,7 @@ class TinyNet(Backbone):
     freeze_at = "second"
 
     channels: int = 8
+    normalise: bool = False
     pause: float = 0.0
 
     def build(self, image_size, weights):
@@ -48,6 +49,8 @@ class TinyNet(Backbone):
         scaled = keras.layers.Rescaling(1 / 255)(grey)
         first = keras.layers.Conv2D(4, 3, 2, activation="relu", name="first")(scaled)
         second = keras.layers.Conv2D(self.channels, 3, 2, activation="relu", name="second")(first)
+        if self.normalise:
+            second = keras.layers.BatchNormalization(name="second_bn")(second)
         model = keras.Model(grey, second, name=self.name)
         if weights == "imagenet":
             path = keras.utils.get_file("tinynet.weights.h5", "http://127.0.0.1:9/none.h5")

@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from cxrbench.cli import run_options as of
 from cxrbench.cli.options import (
     Cache,
     Data,
@@ -16,74 +17,76 @@ from cxrbench.cli.options import (
     Json,
     OutputFormat,
     PerLabel,
-    Runs,
     Threads,
     chosen_format,
 )
 
-# None stands for "not given": the dataset's defaults come before the general ones.
-_Text = str | None
+_OWN = ("config", "output", "as_json", "per_label")
 
 
 def run(  # noqa: PLR0913 - each argument is an option of the command
+    context: typer.Context,
     recipes: Annotated[
-        list[str],
-        typer.Argument(metavar="RECIPE…", help="Such as resnet, resnet+orb or orb:words=512+sift."),
-    ],
-    data: Data = None,
-    runs: Runs = Path("runs"),
-    cache: Cache = None,
-    threads: Threads = None,
-    split: Annotated[
-        _Text, typer.Option(help="patient, official or official:DIR \\[default: patient]")
-    ] = None,
-    fractions: Annotated[
-        _Text, typer.Option(help="Shares of train,val,test \\[default: 0.7,0.1,0.2]")
-    ] = None,
-    split_seed: Annotated[
-        int | None, typer.Option(help="The only thing that changes the split \\[default: 0]")
-    ] = None,
-    protocol: Annotated[
-        _Text,
-        typer.Option(help="finetune, or probe: the backbone is frozen \\[default: finetune]"),
-    ] = None,
-    weights: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="WEIGHTS",
-            help="imagenet, none, FILE or BACKBONE=FILE; repeatable \\[default: imagenet; "
-            "phantom: none]",
+        typer.Argument(
+            metavar="RECIPE…",
+            help="Such as resnet, resnet+orb or orb:words=512+sift.",
+            show_default=False,
         ),
     ] = None,
-    image_size: Annotated[
-        int | None, typer.Option(help="Side in pixels for the backbone \\[default: its own]")
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Recipes and options in TOML, such as a run's settings.toml; what is given here "
+            "goes before it.",
+        ),
     ] = None,
-    fit: Annotated[
-        _Text, typer.Option(help="stretch or pad images that are not square \\[default: stretch]")
+    data: Data = None,
+    runs: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Where run directories are \\[default: runs]", show_default=False
+        ),
     ] = None,
-    clahe: Annotated[
-        bool | None, typer.Option("--clahe/--no-clahe", help="Apply CLAHE to all images.")
+    cache: Cache = None,
+    threads: Threads = None,
+    split: of.Split = None,
+    fractions: of.Fractions = None,
+    split_seed: of.SplitSeed = None,
+    image_size: of.ImageSize = None,
+    fit: of.Fit = None,
+    clahe: of.Clahe = None,
+    max_pixels: of.MaxPixels = None,
+    max_bad: of.MaxBad = None,
+    protocol: of.Protocol = None,
+    weights: of.Weights = None,
+    epochs: of.Epochs = None,
+    batch_size: of.BatchSize = None,
+    learning_rate: of.LearningRate = None,
+    patience: of.Patience = None,
+    activations: of.Activations = None,
+    augment: of.Augment = None,
+    rotation: of.Rotation = None,
+    translation: of.Translation = None,
+    zoom: of.Zoom = None,
+    brightness: of.Brightness = None,
+    contrast: of.Contrast = None,
+    noise: of.Noise = None,
+    clahe_share: of.ClaheShare = None,
+    device: of.Device = None,
+    devices: of.Devices = None,
+    precision: of.Precision = None,
+    engine: of.Engine = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Initialisation, order, augmentation \\[default: 0]")
     ] = None,
-    max_pixels: Annotated[
-        int | None, typer.Option(help="Exclude larger images \\[default: 100000000]")
+    seeds: Annotated[
+        int | None, typer.Option(min=1, help="How many seeds, from --seed up \\[default: 1]")
     ] = None,
-    max_bad: Annotated[
-        float | None,
-        typer.Option(help="Stop above this share of unreadable images \\[default: 0.01]"),
+    force: Annotated[
+        bool | None, typer.Option("--force", help="Measure again what is complete.")
     ] = None,
-    epochs: Annotated[int | None, typer.Option(help="At most \\[default: 20; probe: 100]")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="\\[default: 32]")] = None,
-    learning_rate: Annotated[
-        float | None, typer.Option(help="Of Adam, at the start \\[default: 1e-4]")
-    ] = None,
-    patience: Annotated[
-        int | None,
-        typer.Option(help="Epochs without a better validation score \\[default: 5; probe: 10]"),
-    ] = None,
-    device: Annotated[_Text, typer.Option(help="auto, cpu or gpu \\[default: auto]")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Initialisation and order.")] = 0,
-    seeds: Annotated[int, typer.Option(min=1, help="How many seeds, from --seed up.")] = 1,
-    force: Annotated[bool, typer.Option("--force", help="Measure again what is complete.")] = False,
     output: OutputFormat = Format.table,
     as_json: Json = False,
     per_label: PerLabel = False,
@@ -98,42 +101,39 @@ def run(  # noqa: PLR0913 - each argument is an option of the command
     from cxrbench.reporting.tables import print_boards
 
     chosen = chosen_format(output, as_json)
-    asked = request(
-        recipes,
-        data=data,
-        runs=runs,
-        cache=cache,
-        threads=threads,
-        seed=seed,
-        seeds=seeds,
-        force=force,
-        split=split,
-        fractions=_numbers(fractions),
-        split_seed=split_seed,
-        protocol=protocol,
-        weights=weights,
-        image_size=image_size,
-        fit=fit,
-        clahe=clahe,
-        max_pixels=max_pixels,
-        max_bad=max_bad,
-        epochs=epochs,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        patience=patience,
-        device=device,
-    )
+    asked = request(**_options(context.params, config))
     # Keras and plugins print at times; where standard output carries data, they must not.
     with nullcontext() if chosen is Format.table else redirect_stdout(sys.stderr):
         boards = measure(asked, RichDisplay(lines_on_stdout=chosen is Format.table))
     print_boards(boards, (), chosen.value, per_label=per_label)
 
 
-def _numbers(text: str | None) -> tuple[float, ...] | None:
+def _options(parameters: dict[str, Any], config: Path | None) -> dict[str, Any]:
+    """What is given on the command line, else in the file."""
+    given = {
+        name: value
+        for name, value in parameters.items()
+        if name not in _OWN and value is not None and value != ()
+    }
+    if "fractions" in given:
+        given["fractions"] = _numbers(given["fractions"])
+    if "batch_size" in given:
+        given["batch_size"] = _number_or_auto(given["batch_size"])
+    if config is None:
+        return {"recipes": (), **given}
+    from cxrbench.config import read_config
+
+    return {"recipes": (), **read_config(config), **given}
+
+
+def _number_or_auto(text: str) -> int | str:
+    # Settings say what is wrong with anything else.
+    return int(text) if text.removeprefix("-").isdecimal() else text
+
+
+def _numbers(text: str) -> tuple[float, ...]:
     from cxrbench.errors import SettingsError
 
-    if text is None:
-        return None
     try:
         return tuple(float(number) for number in text.split(","))
     except ValueError as error:

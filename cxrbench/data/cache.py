@@ -94,19 +94,23 @@ def writing(folder: Path, needed: int | Callable[[], int]) -> Iterator[None]:
         ) from error
 
 
-def require_room(folder: Path, needed: int) -> None:
-    """Raise `CacheError` unless ``needed`` bytes are free where ``folder`` is or will be."""
+def require_room(folder: Path, needed: int, *, otherwise: str | None = None) -> None:
+    """Raise `CacheError` unless ``needed`` bytes are free where ``folder`` is or will be.
+
+    ``otherwise`` is what else could be done than to make room.
+    """
     if needed > shutil.disk_usage(_existing(folder)).free:
-        raise _no_room(folder, needed)
+        raise _no_room(folder, needed, otherwise)
 
 
-def _no_room(folder: Path, needed: int) -> CacheError:
+def _no_room(folder: Path, needed: int, otherwise: str | None = None) -> CacheError:
     free = shutil.disk_usage(_existing(folder)).free
     return CacheError(
         f"not enough room for the cache in {folder}",
         expected=f"about {_megabytes(needed)} free" if needed else None,
         found=f"{_megabytes(free)} free",
-        fix="make room, or choose another folder with --cache; all of the cache can be made again",
+        fix="make room, or choose another folder with --cache; all of the cache can be made again"
+        + (f"; or use {otherwise}" if otherwise else ""),
     )
 
 

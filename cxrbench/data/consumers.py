@@ -21,10 +21,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Consumer:
-    """One store and what it takes of an image: pixels of a size, or an extractor's features."""
+    """One store and what it takes of an image: pixels of a size, or an extractor's features.
+
+    ``clahe`` says that the pixels are those with CLAHE beside the others.
+    """
 
     spec: StoreSpec
     size: int | None = None
+    clahe: bool = False
     extractor: FeatureExtractor | None = None
 
     def add(self, image: PreparedImage, writer: StoreWriter) -> None:
@@ -32,7 +36,8 @@ class Consumer:
         facts = ImageFacts(image.digest, *image.shape, image.reason)
         if self.size is not None:
             empty = np.zeros((self.size, self.size), np.uint8)
-            writer.append(facts, (image.pixels.get(self.size, empty),), {})
+            pixels = image.clahe_pixels if self.clahe else image.pixels
+            writer.append(facts, (pixels.get(self.size, empty),), {})
         elif self.extractor is not None:
             self._add_features(facts, image, writer)
         else:
@@ -76,11 +81,20 @@ def consumers_of(dataset: Dataset, cohort: Cohort, wanted: Preparation) -> list[
         # Which images can be used is a question of its own: the image-blind prior asks it.
         return [Consumer(StoreSpec("images", about, rows, ()))]
     about |= {"fit": wanted.fit, "clahe": wanted.clahe, "opencv": cv2.__version__}
+
+    def pixels_at(size: int, *, clahe: bool) -> StoreSpec:
+        told = {**about, "clahe": clahe, "image_size": size}
+        return StoreSpec("pixels", told, rows, ("pixels.bin",), size * size)
+
     pixels = [
-        Consumer(
-            StoreSpec("pixels", {**about, "image_size": s}, rows, ("pixels.bin",), s * s), size=s
-        )
-        for s in dict.fromkeys(wanted.image_sizes)
+        *(
+            Consumer(pixels_at(size, clahe=wanted.clahe), size)
+            for size in dict.fromkeys(wanted.image_sizes)
+        ),
+        *(
+            Consumer(pixels_at(size, clahe=True), size, clahe=True)
+            for size in dict.fromkeys(wanted.clahe_sizes)
+        ),
     ]
     features = [
         Consumer(

@@ -18,7 +18,7 @@ from cxrbench.errors import PluginError, UnreadableImage
 from cxrbench.interfaces import LocalFeatures
 
 if TYPE_CHECKING:
-    from cxrbench.interfaces import Cohort, Dataset, FeatureExtractor
+    from cxrbench.interfaces import Cohort, Dataset, FeatureExtractor, Record
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -31,11 +31,13 @@ _AHEAD_PER_THREAD = 4
 class Preparation:
     """What is wanted of each image, and what shapes its pixels on the way.
 
-    ``image_sizes`` are the sides in pixels that backbones want. CLAHE, if asked for, is applied to
-    the whole image before it is fitted. More than ``max_pixels`` in an image excludes it.
+    ``image_sizes`` are the sides in pixels that backbones want, ``clahe_sizes`` those at which they
+    want the image with CLAHE beside it. CLAHE is applied to the whole image before it is fitted;
+    ``clahe`` asks for it everywhere. More than ``max_pixels`` in an image excludes it.
     """
 
     image_sizes: tuple[int, ...] = ()
+    clahe_sizes: tuple[int, ...] = ()
     extractors: tuple[FeatureExtractor, ...] = ()
     fit: Fit = "stretch"
     clahe: bool = False
@@ -54,6 +56,7 @@ class PreparedImage:
     shape: tuple[int, int] = (0, 0)
     reason: str | None = None
     pixels: Mapping[int, np.ndarray] = field(default_factory=dict)
+    clahe_pixels: Mapping[int, np.ndarray] = field(default_factory=dict)
     features: Mapping[FeatureExtractor, LocalFeatures] = field(default_factory=dict)
 
 
@@ -65,10 +68,27 @@ def prepare_image(dataset: Dataset, cohort: Cohort, row: int, wanted: Preparatio
     PluginError
         The dataset or an extractor failed, or returned what its interface does not allow.
     """
-    image_id = cohort.image_ids[row]
+    image_id, source = cohort.image_ids[row], cohort.sources[row]
+    return prepare_source(
+        lambda: _read(dataset, source, image_id, wanted.max_pixels), cohort.record(row), wanted
+    )
+
+
+def prepare_source(
+    read: Callable[[], bytes | np.ndarray], record: Record, wanted: Preparation
+) -> PreparedImage:
+    """Decode what ``read`` gives, an encoded file or grey pixels, and make what is wanted of it.
+
+    An `UnreadableImage` or `OSError` of ``read`` is the reason why the image is left out.
+
+    Raises
+    ------
+    PluginError
+        An extractor failed, or returned what its interface does not allow.
+    """
     digest = ""
     try:
-        source = _read(dataset, cohort.sources[row], image_id, wanted.max_pixels)
+        source = read()
         digest = _digest(source)
         grey = _grey(source, wanted.max_pixels)
     except UnreadableImage as error:
@@ -76,37 +96,46 @@ def prepare_image(dataset: Dataset, cohort: Cohort, row: int, wanted: Preparatio
     except OSError as error:
         # Without the path, so that images with the same trouble share a reason.
         return PreparedImage(digest, reason=f"cannot be read: {error.strerror or error}")
-    enhanced = clahe(grey) if wanted.clahe else grey
+    equalised = clahe(grey) if wanted.clahe or wanted.clahe_sizes else grey
+    enhanced = equalised if wanted.clahe else grey
     sizes = {e.image_size for e in wanted.extractors if e.image_size is not None}
     fitted = {s: fit_image(enhanced, s, wanted.fit) for s in {*wanted.image_sizes, *sizes}}
     features = {
         extractor: _extract(
             extractor,
             None if extractor.image_size is None else fitted[extractor.image_size],
-            cohort,
-            row,
+            record,
         )
         for extractor in wanted.extractors
     }
-    pixels = {size: fitted[size] for size in wanted.image_sizes}
-    return PreparedImage(digest, grey.shape, pixels=pixels, features=features)
+    return PreparedImage(
+        digest,
+        grey.shape,
+        pixels={size: fitted[size] for size in wanted.image_sizes},
+        clahe_pixels={s: fit_image(equalised, s, wanted.fit) for s in wanted.clahe_sizes},
+        features=features,
+    )
 
 
 def in_order(
-    work: Callable[[Item], Result], items: Iterable[Item], threads: int
+    work: Callable[[Item], Result],
+    items: Iterable[Item],
+    threads: int,
+    *,
+    ahead: int = _AHEAD_PER_THREAD,
 ) -> Generator[Result, None, None]:
-    """Results of ``work`` in the order of the items, a bounded number of them ahead."""
-    ahead: deque[Future[Result]] = deque()
+    """Results of ``work`` in the order of the items, ``ahead`` of them for each thread at most."""
+    waiting: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(threads) as pool:
         try:
             for item in items:
-                ahead.append(pool.submit(work, item))
-                if len(ahead) > threads * _AHEAD_PER_THREAD:
-                    yield ahead.popleft().result()
-            while ahead:
-                yield ahead.popleft().result()
+                waiting.append(pool.submit(work, item))
+                if len(waiting) > threads * ahead:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
         finally:
-            for future in ahead:
+            for future in waiting:
                 future.cancel()
 
 
@@ -164,20 +193,20 @@ def _grey(source: bytes | np.ndarray, max_pixels: int) -> np.ndarray:
 
 
 def _extract(
-    extractor: FeatureExtractor, image: np.ndarray | None, cohort: Cohort, row: int
+    extractor: FeatureExtractor, image: np.ndarray | None, record: Record
 ) -> LocalFeatures:
-    image_id = cohort.image_ids[row]
     try:
-        found = extractor.extract(image, cohort.record(row))
+        found = extractor.extract(image, record)
     except Exception as error:
         raise PluginError(
-            f"feature extractor {extractor.name!r} failed on image {image_id!r}",
+            f"feature extractor {extractor.name!r} failed on image {record.image_id!r}",
             found=f"{type(error).__name__}: {error}",
         ) from error
     wrong = _wrong_features(found)
     if wrong is not None:
         raise PluginError(
-            f"feature extractor {extractor.name!r} returned unusable features for {image_id!r}",
+            f"feature extractor {extractor.name!r} returned unusable features for "
+            f"{record.image_id!r}",
             expected="LocalFeatures: descriptors (n, d) uint8 or float32, finite; "
             "keypoints (n, 4) float32, or None",
             found=wrong,

@@ -39,7 +39,8 @@ class Prepared:
     ``usable`` (N,) bool: False for the images in ``excluded``. ``digests``: SHA-256 of each image's
     source, ``""`` where it could not be read. ``shapes`` (N, 2) int64: original height and width, 0
     for excluded images. ``pixels``: for each image size (N, S, S) uint8, read-only, zeros for
-    excluded images. ``features``: for each extractor its local features.
+    excluded images; ``clahe_pixels`` the same after CLAHE. ``features``: for each extractor its
+    local features.
     """
 
     usable: np.ndarray
@@ -47,6 +48,7 @@ class Prepared:
     digests: tuple[str, ...]
     shapes: np.ndarray
     pixels: Mapping[int, np.ndarray]
+    clahe_pixels: Mapping[int, np.ndarray]
     features: Mapping[FeatureExtractor, FeatureStore]
 
 
@@ -182,7 +184,8 @@ def _run_pass(writers: Mapping[Consumer, StoreWriter], job: _Job, display: Displ
 def _narrowed(preparation: Preparation, consumers: Sequence[Consumer]) -> Preparation:
     return replace(
         preparation,
-        image_sizes=tuple(c.size for c in consumers if c.size is not None),
+        image_sizes=tuple(c.size for c in consumers if c.size is not None and not c.clahe),
+        clahe_sizes=tuple(c.size for c in consumers if c.size is not None and c.clahe),
         extractors=tuple(c.extractor for c in consumers if c.extractor is not None),
     )
 
@@ -210,19 +213,24 @@ def _prepared(stores: Mapping[Consumer, CompleteStore], cohort: Cohort) -> Prepa
         excluded=tuple(Exclusion(cohort.image_ids[r], why) for r, why in images.reasons.items()),
         digests=tuple(digest.decode() for digest in images.digests),
         shapes=images.shapes,
-        pixels={
-            c.size: map_array(
-                store.folder / "pixels.bin", (len(images), c.size, c.size), np.dtype(np.uint8)
-            )
-            for c, store in stores.items()
-            if c.size is not None
-        },
+        pixels=_pixels(stores, clahe=False),
+        clahe_pixels=_pixels(stores, clahe=True),
         features={
             c.extractor: feature_store(store)
             for c, store in stores.items()
             if c.extractor is not None
         },
     )
+
+
+def _pixels(stores: Mapping[Consumer, CompleteStore], *, clahe: bool) -> dict[int, np.ndarray]:
+    return {
+        c.size: map_array(
+            store.folder / "pixels.bin", (len(store.images), c.size, c.size), np.dtype(np.uint8)
+        )
+        for c, store in stores.items()
+        if c.size is not None and c.clahe == clahe
+    }
 
 
 def _report(prepared: Prepared, cohort: Cohort, max_bad: float, display: Display) -> None:

@@ -52,7 +52,9 @@ class Row:
     image_size: int | None
     backend: str
     device: str
+    devices: int
     precision: str
+    engine: str
     dataset: str
     fingerprint: str
     split: str

@@ -63,7 +63,7 @@ class Network:
             crossing["image"] = embedder(inputs["image"])
         output = self.top(crossing)
         if probabilities:
-            output = keras.layers.Activation("sigmoid", name="probability")(output)
+            output = keras.layers.Activation("sigmoid", name="probability", dtype="float32")(output)
         return keras.Model(inputs, output, name="cxrbench")
 
 
@@ -161,13 +161,17 @@ def build_top(
     for name, known in statistics.items():
         inputs[name] = keras.Input(known.mean.shape, name=name)
         standardise = keras.layers.Normalization(
-            mean=known.mean.tolist(), variance=known.variance.tolist(), name=f"{name}_standardised"
+            mean=known.mean.tolist(),
+            variance=known.variance.tolist(),
+            name=f"{name}_standardised",
+            dtype="float32",
         )
         standardised[name] = standardise(inputs[name])
     fused = fusion.fuse(inputs.get("image"), standardised)
     hidden = keras.layers.Dense(HEAD_UNITS, activation="relu", name="head")(fused)
     dropped = keras.layers.Dropout(HEAD_DROPOUT, name="head_dropout")(hidden)
-    logits = keras.layers.Dense(labels, name="logits")(dropped)
+    # In float32 under any precision: a sigmoid of bfloat16 knows some 300 probabilities.
+    logits = keras.layers.Dense(labels, name="logits", dtype="float32")(dropped)
     return Network(trunk, keras.Model(inputs, logits, name="top"), pools)
 
 
@@ -182,6 +186,33 @@ def freeze_below(trunk: Any, freeze_at: str) -> None:
 
     Keras runs a frozen batch normalisation in inference mode, so its statistics stay as they are.
     """
+    for layer in trunk.layers[: _position(trunk, freeze_at)]:
+        layer.trainable = False
+
+
+def split_trunk(trunk: Any, freeze_at: str) -> tuple[Any, Any] | None:
+    """The trunk below and from ``freeze_at`` on, as two models that share its layers.
+
+    None where more than one tensor passes from below to above, or nothing is computed below: then
+    there is no single activation to keep.
+    """
+    keras = load_keras()
+    position = _position(trunk, freeze_at)
+    below = {id(layer) for layer in trunk.layers[:position]}
+    passing = {
+        id(tensor): tensor
+        for layer in trunk.layers[position:]
+        for node in layer._inbound_nodes  # Keras has no public way to ask for a layer's inputs
+        for tensor in node.input_tensors
+        if id(tensor._keras_history.operation) in below
+    }
+    if len(passing) != 1 or trunk.input is next(iter(passing.values())):
+        return None
+    (activation,) = passing.values()
+    return keras.Model(trunk.input, activation), keras.Model(activation, trunk.output)
+
+
+def _position(trunk: Any, freeze_at: str) -> int:
     names = [layer.name for layer in trunk.layers]
     if freeze_at not in names:
         raise PluginError(
@@ -189,5 +220,4 @@ def freeze_below(trunk: Any, freeze_at: str) -> None:
             expected="freeze_at to be the name of one of its layers",
             found=f"{len(names)} layers, the last ones {', '.join(names[-5:])}",
         )
-    for layer in trunk.layers[: names.index(freeze_at)]:
-        layer.trainable = False
+    return names.index(freeze_at)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from tempfile import TemporaryFile
 from typing import Any, Literal
 
-from cxrbench.errors import DeviceError
+import numpy as np
+
+from cxrbench.errors import CxrbenchError, DeviceError, OutOfMemory
 
 BACKENDS = ("tensorflow", "jax", "torch")
 
@@ -75,6 +77,31 @@ def set_seed(seed: int) -> None:
     # Keras imports TensorFlow to seed it too, whatever the backend is.
     with _without_tensorflows_announcements():
         keras.utils.set_random_seed(seed)
+
+
+def random_state() -> list[np.ndarray]:
+    """What is drawn from besides the generators that are variables of a model.
+
+    PyTorch draws dropout from generators of its own where a layer has no seed; TensorFlow and JAX
+    have no such state.
+    """
+    if load_keras().backend.backend() != "torch":
+        return []
+    import torch
+
+    states = [torch.get_rng_state(), *torch.cuda.get_rng_state_all()]
+    return [state.numpy() for state in states]
+
+
+def set_random_state(states: Sequence[np.ndarray]) -> None:
+    """Go on drawing where `random_state` was taken."""
+    if load_keras().backend.backend() != "torch":
+        return
+    import torch
+
+    first, *gpus = [torch.from_numpy(state) for state in states]
+    torch.set_rng_state(first)
+    torch.cuda.set_rng_state_all(gpus)
 
 
 @contextmanager
@@ -155,6 +182,86 @@ def device_scope(device: Literal["cpu", "gpu"]) -> AbstractContextManager[Any]:
     name = "cpu" if device == "cpu" else "gpu:0"
     scope: AbstractContextManager[Any] = load_keras().device(name)
     return scope
+
+
+def choose_precision(wanted: str, device: Literal["cpu", "gpu"]) -> Literal["float32", "bfloat16"]:
+    """``auto`` is bfloat16 on a GPU that computes with it, and float32 everywhere else."""
+    if wanted == "bfloat16":
+        return "bfloat16"
+    return "bfloat16" if wanted == "auto" and device == "gpu" and _has_bfloat16() else "float32"
+
+
+def _has_bfloat16() -> bool:
+    """Whether the first GPU has bfloat16 units (NVIDIA from compute capability 8.0 on)."""
+    backend = load_keras().backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        gpu = tf.config.list_physical_devices("GPU")[0]
+        found = tf.config.experimental.get_device_details(gpu).get("compute_capability", (0, 0))
+        return bool(found >= (8, 0))
+    if backend == "jax":
+        import jax
+
+        gpu = next(device for device in jax.devices() if device.platform == "gpu")
+        return float(getattr(gpu, "compute_capability", 0)) >= 8.0
+    import torch
+
+    return bool(torch.cuda.get_device_capability(0) >= (8, 0))
+
+
+@contextmanager
+def precision_scope(precision: Literal["float32", "bfloat16"]) -> Iterator[None]:
+    """Models built in this context compute in this precision; their weights are float32 in both."""
+    config = load_keras().config
+    before = config.dtype_policy()
+    config.set_dtype_policy("mixed_bfloat16" if precision == "bfloat16" else "float32")
+    try:
+        yield
+    finally:
+        config.set_dtype_policy(before)
+
+
+@contextmanager
+def memory_advice(doing: str) -> Iterator[None]:
+    """Turn a backend's way of saying that memory ran out into `OutOfMemory` with advice."""
+    try:
+        yield
+    except CxrbenchError:
+        raise
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        raise OutOfMemory(
+            f"memory ran out while {doing}",
+            found=" ".join(str(error).split())[:200] or type(error).__name__,
+            fix="use a smaller --batch-size (auto finds the largest that fits) or --image-size; "
+            "--protocol probe needs the least. Each is a condition of the result, so none is "
+            "changed by itself",
+        ) from error
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether this is how NumPy or the current backend says that memory ran out."""
+    if isinstance(error, MemoryError):
+        return True
+    backend = load_keras().backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        return isinstance(error, tf.errors.ResourceExhaustedError)
+    if backend == "jax":
+        import jax
+
+        return isinstance(error, jax.errors.JaxRuntimeError) and (
+            "RESOURCE_EXHAUSTED" in str(error) or "Out of memory" in str(error)
+        )
+    import torch
+
+    # On a CPU PyTorch raises a bare RuntimeError.
+    return isinstance(error, torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    )
 
 
 def hardware(device: Literal["cpu", "gpu"]) -> dict[str, str | int]:

@@ -1,11 +1,11 @@
-"""What crosses the cut of a frozen backbone, computed once and shared by every probe recipe."""
+"""What a frozen network gives, computed once: embeddings for probes, activations for finetune."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,12 @@ from cxrbench.data.cache import locked, require_room, writing
 from cxrbench.data.journal import DamagedStore, ImageFacts
 from cxrbench.data.store_writer import StoreWriter, remove_store
 from cxrbench.data.stores import StoreSpec, map_array, open_store
+from cxrbench.errors import RunError
 from cxrbench.interfaces import Display
-from cxrbench.modeling.backend import jit_compile
-from cxrbench.modeling.predict import padded_batches
+from cxrbench.modeling.backend import load_keras, memory_advice
+from cxrbench.modeling.engine import predictor
+from cxrbench.modeling.inputs import Inputs, feed
+from cxrbench.modeling.predict import Predict, keras_predictor, padded_batches
 
 EMBEDDING_VERSION = 1
 """Part of every key; raised when the same pixels and weights would give other embeddings."""
@@ -30,10 +33,10 @@ BATCH = 32
 _FILE = "embeddings.bin"
 
 
-def network_digest(model: Any) -> str:
+def network_digest(model: Any, *, weights: bool = True) -> str:
     """SHA-256 over a model's layers and their settings, and over its weights and their shapes."""
     digest = hashlib.sha256(_without_names(model).encode())
-    for value in model.get_weights():
+    for value in model.get_weights() if weights else ():
         digest.update(f"{value.shape}:{value.dtype}".encode())
         digest.update(np.ascontiguousarray(value).data)
     return digest.hexdigest()
@@ -58,29 +61,56 @@ def _names(config: Any) -> Iterator[str]:
             yield from _names(part)
 
 
+def embedding_predictor(embedder: Any, pixels: np.ndarray, engine: str) -> Predict:
+    """What computes a batch of stored pixels, ``{"image": (BATCH, S, S) uint8}``, by the engine.
+
+    Raises
+    ------
+    DeviceError : the engine cannot have this network, or does not agree with Keras on it.
+    """
+    if engine == "openvino":
+        example = _floats(pixels[np.resize(np.arange(len(pixels)), BATCH)])
+        fast = predictor(embedder, engine, example)
+        return lambda batch: fast(_floats(batch["image"]))
+    image = load_keras().Input(embedder.input_shape[1:], name="image")
+    model = load_keras().Model({"image": image}, embedder(image))
+    return keras_predictor(model, _inputs(pixels))
+
+
+def _floats(pixels: np.ndarray) -> np.ndarray:
+    return pixels[..., None].astype(np.float32)
+
+
+def _inputs(pixels: np.ndarray) -> Inputs:
+    return Inputs(pixels, {}, np.zeros((len(pixels), 0), np.float32))
+
+
 def embed(
-    embedder: Any,
+    make_predictor: Callable[[], Predict],
     pixels: np.ndarray,
     *,
+    output_shape: tuple[int, ...],
     about: Mapping[str, Any],
     cache: Path,
     display: Display,
+    dtype: type[np.floating[Any]] = np.float32,
 ) -> np.ndarray:
-    """The embedder's output for ``pixels`` (N, S, S) uint8: (N, ...) float32, memory-mapped.
+    """What a network gives for ``pixels`` (N, S, S) uint8: (N, *output_shape), memory-mapped.
 
-    ``about`` (plain values) has to tell everything that shaped pixels and network apart: a second
+    The predictor is only made if something is left to compute; it is called with `BATCH` images.
+    ``about`` (plain values) has to tell everything apart that shaped pixels and network: a second
     call with the same one reads the store in ``embeddings/`` of the cache. A call that was killed
     is continued by the next one, two at once take turns, a damaged store is built again.
 
     Raises
     ------
     CacheError : the store cannot be written.
+    OutOfMemory : a batch does not fit.
+    RunError : a value is too large for half precision.
     """
-    shape = (len(pixels), *embedder.output_shape[1:])
-    row_bytes = 4 * math.prod(shape[1:])
-    spec = StoreSpec(
-        "embeddings", {"version": EMBEDDING_VERSION, **about}, len(pixels), (_FILE,), row_bytes
-    )
+    row_bytes = np.dtype(dtype).itemsize * math.prod(output_shape)
+    told = {"version": EMBEDDING_VERSION, "dtype": np.dtype(dtype).name, **about}
+    spec = StoreSpec("embeddings", told, len(pixels), (_FILE,), row_bytes)
     folder = spec.folder(cache)
     with ExitStack() as held:
         with writing(folder, 0):
@@ -88,8 +118,23 @@ def embed(
             held.enter_context(locked([folder], display))
         writer = _unfinished(spec, cache, display)
         if writer is not None:
-            _compute(embedder, pixels, held.enter_context(closing(writer)), folder, display)
-    return map_array(folder / _FILE, shape, np.dtype(np.float32))
+            held.callback(writer.close)
+            if dtype == np.float16:
+                display.say(
+                    f"  keeping {' × '.join(map(str, output_shape))} activations of each of "
+                    f"{len(pixels):,} images: {row_bytes * len(pixels) / 1e6:,.1f} MB in the cache"
+                )
+            _require_room(folder, writer.bytes_left(), dtype)
+            with writing(folder, writer.bytes_left):
+                _compute(make_predictor(), pixels, writer, dtype, display)
+    return map_array(folder / _FILE, (len(pixels), *output_shape), np.dtype(dtype))
+
+
+def _require_room(folder: Path, needed: int, dtype: type[np.floating[Any]]) -> None:
+    if dtype == np.float16:
+        require_room(folder, needed, otherwise="--activations recompute, which keeps nothing")
+    else:
+        require_room(folder, needed)
 
 
 def _unfinished(spec: StoreSpec, cache: Path, display: Display) -> StoreWriter | None:
@@ -107,19 +152,34 @@ def _unfinished(spec: StoreSpec, cache: Path, display: Display) -> StoreWriter |
 
 
 def _compute(
-    embedder: Any, pixels: np.ndarray, writer: StoreWriter, folder: Path, display: Display
+    predict: Predict,
+    pixels: np.ndarray,
+    writer: StoreWriter,
+    dtype: type[np.floating[Any]],
+    display: Display,
 ) -> None:
-    embedder.jit_compile = jit_compile()
-    require_room(folder, writer.bytes_left())
+    batches = list(padded_batches(np.arange(writer.rows, len(pixels)), BATCH))
     with (
-        writing(folder, writer.bytes_left),
+        memory_advice(f"embedding in batches of {BATCH}"),
         display.task("embedding", len(pixels)) as advance,
+        closing(feed(_inputs(pixels), (rows for rows, _ in batches))) as ready,
     ):
         advance(writer.rows)
-        for rows, count in padded_batches(np.arange(writer.rows, len(pixels)), BATCH):
-            images = pixels[rows][..., None].astype(np.float32)
-            embedded = np.asarray(embedder.predict_on_batch(images), dtype=np.float32)
-            for row in embedded[:count]:
+        for (gathered, _), (_, count) in zip(ready, batches, strict=True):
+            for row in _in(dtype, np.asarray(predict(gathered))[:count]):
                 writer.append(ImageFacts(""), (row,), {})
             advance(count)
         writer.finish()
+
+
+def _in(dtype: type[np.floating[Any]], values: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        kept = values.astype(dtype)
+    if np.isinf(kept).any() and not np.isinf(values).any():
+        raise RunError(
+            "what the frozen part of the backbone gives is too large for half precision",
+            expected=f"values up to {np.finfo(dtype).max:,.0f}",
+            found=f"{np.abs(values).max():,.0f}",
+            fix="use --activations recompute",
+        )
+    return kept

@@ -2,31 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
+
+from cxrbench.data.image_pass import in_order
+from cxrbench.modeling.augment import Draws
+
+# One thread gathers faster than any model here computes; the second hides a slow disk.
+_THREADS = 2
+_AHEAD = 2
 
 
 @dataclass(frozen=True, eq=False)
 class Inputs:
     """Arrays over all rows of a cohort.
 
-    ``image`` is (N, S, S) uint8 pixels or (N, ...) float32 embeddings, often memory-mapped, and
+    ``image`` is (N, S, S) uint8 pixels or (N, ...) float embeddings, often memory-mapped, and
     None in a recipe without a backbone; ``features`` are (N, D) float32; ``labels`` (N, L) float32
-    with NaN where unknown.
+    with NaN where unknown. ``clahe`` (N, S, S) uint8 are the pixels after CLAHE, where the
+    augmentation wants them.
     """
 
     image: np.ndarray | None
     features: Mapping[str, np.ndarray]
     labels: np.ndarray
+    clahe: np.ndarray | None = None
 
-    def gather(self, rows: np.ndarray) -> dict[str, np.ndarray]:
-        """The model's inputs for these rows, float32."""
-        batch = {name: vectors[rows] for name, vectors in self.features.items()}
+    @property
+    def image_size(self) -> int | None:
+        """The side of the pixels; None for embeddings, or without an image."""
+        if self.image is None or self.image.dtype != np.uint8:
+            return None
+        return int(self.image.shape[1])
+
+    def gather(self, rows: np.ndarray, draws: Draws | None = None) -> dict[str, np.ndarray]:
+        """The inputs for these rows, as they are stored; with ``draws``, those for augmentation."""
+        # Not indexing: np.take lets other threads run while it copies.
+        batch = {name: np.take(vectors, rows, axis=0) for name, vectors in self.features.items()}
         if self.image is not None:
-            image = self.image[rows]
-            if image.dtype == np.uint8:
-                image = image[..., None].astype(np.float32)
-            batch["image"] = image
+            batch["image"] = np.take(self.image, rows, axis=0)
+        if draws is not None:
+            batch["augmentation"] = draws.parameters[rows]
+            if self.clahe is not None:
+                chosen = np.flatnonzero(draws.clahe[rows])
+                batch["image"][chosen] = np.take(self.clahe, rows[chosen], axis=0)
         return batch
+
+
+def feed(
+    inputs: Inputs, batches: Iterable[np.ndarray], draws: Draws | None = None
+) -> Generator[tuple[dict[str, np.ndarray], np.ndarray], None, None]:
+    """Inputs and labels (n, L) of each batch of rows, in order, gathered by background threads."""
+
+    def gathered(rows: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        return inputs.gather(rows, draws), inputs.labels[rows]
+
+    with closing(in_order(gathered, batches, _THREADS, ahead=_AHEAD)) as ready:
+        yield from ready

@@ -1,13 +1,18 @@
-"""Probabilities for rows of the inputs, in batches of one fixed size."""
+"""Predictions for rows of the inputs, in batches of one fixed size."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from typing import Any
 
 import numpy as np
 
-from cxrbench.modeling.inputs import Inputs
+from cxrbench.modeling.augment import training_view
+from cxrbench.modeling.inputs import Inputs, feed
+from cxrbench.modeling.parallel import predict_batch
+
+Predict = Callable[[Mapping[str, np.ndarray]], np.ndarray]
 
 
 def padded_batches(rows: np.ndarray, batch_size: int) -> Iterator[tuple[np.ndarray, int]]:
@@ -21,12 +26,25 @@ def padded_batches(rows: np.ndarray, batch_size: int) -> Iterator[tuple[np.ndarr
         yield np.concatenate([batch, padding]), len(batch)
 
 
-def predict_logits(model: Any, inputs: Inputs, rows: np.ndarray, batch_size: int) -> np.ndarray:
+def keras_predictor(model: Any, inputs: Inputs) -> Predict:
+    """What predicts a gathered batch with a model of float pixels, embeddings or vectors."""
+    view = training_view(model, image_size=inputs.image_size, augmented=False)
+
+    def predict(batch: Mapping[str, np.ndarray]) -> np.ndarray:
+        return predict_batch(view, dict(batch))
+
+    return predict
+
+
+def predict_logits(
+    predict: Predict, inputs: Inputs, rows: np.ndarray, batch_size: int
+) -> np.ndarray:
     """Logits (len(rows), L) float32."""
     parts = []
-    for batch, count in padded_batches(rows, batch_size):
-        logits = np.asarray(model.predict_on_batch(inputs.gather(batch)), dtype=np.float32)
-        parts.append(logits[:count])
+    batches = list(padded_batches(rows, batch_size))
+    with closing(feed(inputs, (batch for batch, _ in batches))) as ready:
+        for (gathered, _), (_, count) in zip(ready, batches, strict=True):
+            parts.append(np.asarray(predict(gathered), dtype=np.float32)[:count])
     return np.concatenate(parts)
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,27 +13,22 @@ import numpy as np
 from cxrbench.errors import DataError, RunError
 from cxrbench.evaluation.validation import validation_scores
 from cxrbench.interfaces import Advance, Display
-from cxrbench.modeling.backend import jit_compile, load_keras
-from cxrbench.modeling.inputs import Inputs
-from cxrbench.modeling.predict import predict_logits, sigmoid
+from cxrbench.modeling.augment import Augmentation, Draws, draw, training_view
+from cxrbench.modeling.backend import (
+    jit_compile,
+    load_keras,
+    memory_advice,
+    random_state,
+    set_random_state,
+)
+from cxrbench.modeling.checkpoint import Checkpoint, Checkpoints
+from cxrbench.modeling.history import Epoch, Position
+from cxrbench.modeling.inputs import Inputs, feed
+from cxrbench.modeling.parallel import check_batch_size, train_batch
+from cxrbench.modeling.predict import keras_predictor, predict_logits, sigmoid
 from cxrbench.modeling.schedule import Schedule
 
-
-@dataclass(frozen=True)
-class Epoch:
-    """One row of ``history.csv``; the validation scores are over the whole validation split."""
-
-    epoch: int
-    learning_rate: float
-    loss: float
-    val_loss: float
-    val_macro_auroc: float
-    val_auc: float
-    val_accuracy: float
-    val_precision: float
-    val_recall: float
-    seconds: float
-    images_per_second: float
+NO_AUGMENTATION = Augmentation()
 
 
 @dataclass(frozen=True)
@@ -44,6 +40,8 @@ class TrainSettings:
     learning_rate: float
     patience: int
     seed: int
+    augmentation: Augmentation = NO_AUGMENTATION
+    devices: int = 1
 
 
 @dataclass(frozen=True)
@@ -78,83 +76,185 @@ def train(
     val_rows: np.ndarray,
     settings: TrainSettings,
     display: Display,
+    checkpoints: Checkpoints | None = None,
 ) -> Training:
     """Train ``model`` (inputs to logits) in place and leave it with its best weights.
+
+    A training that was killed goes on from its last checkpoint, and ends as it would have.
 
     Raises
     ------
     DataError : the validation split has no label with both classes, so nothing can be monitored.
-    RunError : the loss or a prediction is no longer a finite number.
+    RunError : the loss or a prediction is no longer a finite number, or a checkpoint cannot be
+        written.
+    OutOfMemory : a batch does not fit.
     """
     y_val = inputs.labels[val_rows]
     _check_validation(y_val)
-    keras = load_keras()
-    model.compile(
-        optimizer=keras.optimizers.Adam(settings.learning_rate),
-        loss=masked_cross_entropy,
-        jit_compile=jit_compile(),
-    )
-    # Else TensorFlow traces the first step twice, the first time to make these variables: 17 s
-    # instead of 8 for all of ResNet50.
-    model.optimizer.build(model.trainable_variables)
-    schedule = Schedule(settings.learning_rate, settings.patience)
-    batch_size = min(settings.batch_size, len(train_rows))
-    history: list[Epoch] = []
-    best: list[np.ndarray] = []
-    total = settings.epochs * (len(train_rows) // batch_size)
-    with display.task("training", total) as advance:
+    most = len(train_rows) // settings.devices * settings.devices
+    batch_size = min(settings.batch_size, most)
+    check_batch_size(batch_size, settings.devices)
+    trainee = _Trainee(model, inputs, settings, checkpoints)
+    predict = keras_predictor(model, inputs)
+    schedule, position = trainee.resume(display)
+    steps = len(train_rows) // batch_size
+    done = steps * schedule.epoch + len(position.losses)
+    with (
+        memory_advice(f"training in batches of {batch_size}"),
+        display.task("training", settings.epochs * steps) as advance,
+    ):
+        advance(done)
         while schedule.epoch < settings.epochs and not schedule.exhausted:
-            model.optimizer.learning_rate = schedule.learning_rate
+            trainee.model.optimizer.learning_rate = schedule.learning_rate
             order = shuffled_batches(train_rows, batch_size, settings.seed, schedule.epoch)
-            fitted = _fit_epoch(model, inputs, order, advance)
-            logits = predict_logits(model, inputs, val_rows, batch_size)
-            _check_finite(fitted.loss, logits, schedule.epoch + 1, settings)
-            epoch = _scored_epoch(fitted, y_val, logits, schedule)
+            position = trainee.finish_epoch(list(order), position, schedule, advance)
+            logits = predict_logits(predict, inputs, val_rows, batch_size)
+            _check_finite(position.losses, logits, schedule.epoch + 1, settings)
+            epoch = _scored_epoch(position, batch_size, y_val, logits, schedule)
+            position = Position(history=(*position.history, epoch))
             schedule = schedule.after(epoch.val_macro_auroc)
-            if schedule.improved:
-                best = model.get_weights()
-            history.append(epoch)
+            trainee.keep(position, schedule)
             advance(0, _told(epoch))
-    model.set_weights(best)
-    seconds = sum(epoch.seconds for epoch in history)
-    images = sum(epoch.seconds * epoch.images_per_second for epoch in history)
-    return Training(tuple(history), schedule.best_epoch, seconds, images / seconds)
+    model.set_weights(trainee.best)
+    seconds = sum(epoch.seconds for epoch in position.history)
+    images = sum(epoch.seconds * epoch.images_per_second for epoch in position.history)
+    return Training(position.history, schedule.best_epoch, seconds, images / seconds)
 
 
-@dataclass(frozen=True)
-class _Fitted:
-    loss: float
-    images: int
-    seconds: float
+def trial_step(
+    model: Any, inputs: Inputs, rows: np.ndarray, settings: TrainSettings
+) -> Callable[[int], None]:
+    """One training step on a batch of a size, to see what it takes; it changes the model."""
+    trainee = _Trainee(model, inputs, settings, None)
+    draws = trainee.draws(epoch=0)
+
+    def step(size: int) -> None:
+        chosen = rows[:size]
+        train_batch(trainee.model, inputs.gather(chosen, draws), inputs.labels[chosen])
+
+    return step
 
 
-def _fit_epoch(
-    model: Any, inputs: Inputs, batches: Iterator[np.ndarray], advance: Advance
-) -> _Fitted:
-    started, losses, images = time.perf_counter(), [], 0
-    for rows in batches:
-        losses.append(float(model.train_on_batch(inputs.gather(rows), inputs.labels[rows])))
-        images += len(rows)
-        advance(1)
-    return _Fitted(float(np.mean(losses)), images, time.perf_counter() - started)
+class _Trainee:
+    """The model that is trained, with its best weights so far and its checkpoints."""
+
+    def __init__(
+        self,
+        model: Any,
+        inputs: Inputs,
+        settings: TrainSettings,
+        checkpoints: Checkpoints | None,
+    ) -> None:
+        self.best: Sequence[np.ndarray] = ()
+        self._plain = model
+        self._inputs = inputs
+        self._settings = settings
+        self._checkpoints = checkpoints
+        self.model = training_view(
+            model,
+            image_size=inputs.image_size,
+            augmented=settings.augmentation.changes_images,
+        )
+        self.model.compile(
+            optimizer=load_keras().optimizers.Adam(settings.learning_rate),
+            loss=masked_cross_entropy,
+            jit_compile=jit_compile(),
+        )
+        # Else TensorFlow traces the first step twice, the first time to make these variables: 17 s
+        # instead of 8 for all of ResNet50.
+        self.model.optimizer.build(self.model.trainable_variables)
+        self._bytes = sum(4 * int(np.prod(variable.shape)) for variable in self._variables())
+
+    def resume(self, display: Display) -> tuple[Schedule, Position]:
+        """Where to begin; the schedule follows from the scores of the epochs that there were."""
+        schedule = Schedule(self._settings.learning_rate, self._settings.patience)
+        saved = None if self._checkpoints is None else self._checkpoints.load(display)
+        if saved is None:
+            return schedule, Position()
+        variables = self._variables()
+        for variable, value in zip(variables, saved.state[: len(variables)], strict=True):
+            variable.assign(value)
+        set_random_state(saved.state[len(variables) :])
+        self.best = saved.best
+        for epoch in saved.position.history:
+            schedule = schedule.after(epoch.val_macro_auroc)
+        display.say(
+            f"  going on in epoch {schedule.epoch + 1}, after {len(saved.position.losses)} steps"
+        )
+        return schedule, saved.position
+
+    def finish_epoch(
+        self,
+        batches: Sequence[np.ndarray],
+        position: Position,
+        schedule: Schedule,
+        advance: Advance,
+    ) -> Position:
+        """Train on the batches that ``position`` has not seen yet."""
+        before, started = position.seconds, time.perf_counter()
+        left = batches[len(position.losses) :]
+        with closing(feed(self._inputs, left, self.draws(schedule.epoch))) as ready:
+            for inputs, labels in ready:
+                loss = train_batch(self.model, inputs, labels)
+                position = replace(
+                    position,
+                    losses=(*position.losses, loss),
+                    seconds=before + time.perf_counter() - started,
+                )
+                advance(1)
+                if len(position.losses) < len(batches):
+                    saved_at = time.perf_counter()
+                    self._save(position, schedule)
+                    started += time.perf_counter() - saved_at
+        return position
+
+    def draws(self, epoch: int) -> Draws | None:
+        """What happens to each image in this epoch; None where nothing does."""
+        settings = self._settings
+        if not settings.augmentation.changes_images:
+            return None
+        return draw(
+            settings.augmentation,
+            seed=settings.seed,
+            epoch=epoch,
+            images=len(self._inputs.labels),
+        )
+
+    def keep(self, position: Position, schedule: Schedule) -> None:
+        """Remember the weights of a best epoch, and save where training stands."""
+        if schedule.improved:
+            self.best = self._plain.get_weights()
+        self._save(position, schedule)
+
+    def _save(self, position: Position, schedule: Schedule) -> None:
+        if self._checkpoints is None or not self._checkpoints.due(self._bytes):
+            return
+        ops = load_keras().ops
+        values = [ops.convert_to_numpy(variable.value) for variable in self._variables()]
+        state = (*values, *random_state())
+        self._checkpoints.save(Checkpoint(position, state, tuple(self.best)), schedule.best_epoch)
+
+    def _variables(self) -> list[Any]:
+        """All that training changes: weights, dropout's random states, Adam's moments and step."""
+        return [*self.model.variables, *self.model.optimizer.variables]
 
 
 def _scored_epoch(
-    fitted: _Fitted, y_true: np.ndarray, logits: np.ndarray, schedule: Schedule
+    position: Position, batch_size: int, y_true: np.ndarray, logits: np.ndarray, schedule: Schedule
 ) -> Epoch:
     scores = validation_scores(y_true, sigmoid(logits))
     return Epoch(
         epoch=schedule.epoch + 1,
         learning_rate=schedule.learning_rate,
-        loss=fitted.loss,
+        loss=float(np.mean(position.losses)),
         val_loss=cross_entropy(y_true, logits),
         val_macro_auroc=scores.macro_auroc,
         val_auc=scores.micro_auroc,
         val_accuracy=scores.accuracy,
         val_precision=scores.precision,
         val_recall=scores.recall,
-        seconds=fitted.seconds,
-        images_per_second=fitted.images / fitted.seconds,
+        seconds=position.seconds,
+        images_per_second=batch_size * len(position.losses) / position.seconds,
     )
 
 
@@ -188,7 +288,10 @@ def _check_validation(y_true: np.ndarray) -> None:
         )
 
 
-def _check_finite(loss: float, logits: np.ndarray, epoch: int, settings: TrainSettings) -> None:
+def _check_finite(
+    losses: Sequence[float], logits: np.ndarray, epoch: int, settings: TrainSettings
+) -> None:
+    loss = float(np.mean(losses))
     wrong = np.count_nonzero(~np.isfinite(logits))
     if not np.isfinite(loss) or wrong:
         raise RunError(

@@ -64,7 +64,7 @@ def test_a_skipped_run_is_told_in_every_format(cli, grid, tmp_path):
 
 
 WRONG = {
-    "no recipe": (("run",), "Missing argument"),
+    "no recipe": (("run",), "no recipe was given"),
     "unknown command": (("runn", "orb"), "No such command"),
     "unknown option": (("run", "orb", "--dta", "x"), "No such option"),
     "no number": (("run", "orb", "--epochs", "many"), "Invalid value for '--epochs'"),

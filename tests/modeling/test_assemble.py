@@ -17,10 +17,11 @@ from cxrbench.modeling.assemble import (
     build_trunk,
     feature_statistics,
     freeze_below,
+    split_trunk,
 )
 from cxrbench.modeling.backend import load_keras
 from cxrbench.modeling.inputs import Inputs
-from cxrbench.modeling.predict import predict_logits, sigmoid
+from cxrbench.modeling.predict import keras_predictor, predict_logits, sigmoid
 
 ROWS = np.arange(96)
 
@@ -48,6 +49,10 @@ def network_for(inputs: Inputs, fusion=None, *, backbone=True, seed=0):
     return build_top(trunk, fusion or Concat(units=4), statistics, labels=3, seed=seed)
 
 
+def logits_of(model, inputs: Inputs) -> np.ndarray:
+    return predict_logits(keras_predictor(model, inputs), inputs, ROWS, 32)
+
+
 def on_embeddings(network, inputs: Inputs) -> Inputs:
     images = inputs.image[..., None].astype(np.float32)
     return replace(inputs, image=network.embedder().predict(images, verbose=0))
@@ -60,22 +65,20 @@ def test_the_top_on_what_crosses_the_cut_is_the_whole_network(pictures, fusion):
     network = network_for(pictures, fusion)
     crossing = on_embeddings(network, pictures)
     assert crossing.image.shape == ((96, 16) if network.pools else (96, 8, 8, 16))
-    whole = predict_logits(network.whole(), pictures, ROWS, 32)
-    top = predict_logits(network.top, crossing, ROWS, 32)
+    whole = logits_of(network.whole(), pictures)
+    top = logits_of(network.top, crossing)
     assert np.ptp(whole, axis=0).min() > 1e-3
     np.testing.assert_allclose(top, whole, atol=1e-5)
 
 
 def test_what_the_top_learns_the_whole_network_knows(pictures):
     network = network_for(pictures)
-    before = predict_logits(network.whole(), pictures, ROWS, 32)
+    before = logits_of(network.whole(), pictures)
     network.top.set_weights([weight + 0.1 for weight in network.top.get_weights()])
-    after = predict_logits(network.whole(), pictures, ROWS, 32)
+    after = logits_of(network.whole(), pictures)
     assert np.abs(after - before).max() > 0.1
     crossing = on_embeddings(network, pictures)
-    np.testing.assert_allclose(
-        predict_logits(network.top, crossing, ROWS, 32), after, rtol=1e-4, atol=1e-4
-    )
+    np.testing.assert_allclose(logits_of(network.top, crossing), after, rtol=1e-4, atol=1e-4)
 
 
 def test_without_a_backbone_there_is_no_trunk_and_no_image(pictures):
@@ -84,7 +87,7 @@ def test_without_a_backbone_there_is_no_trunk_and_no_image(pictures):
     assert network.embedder() is None
     assert set(network.whole().input) == {"age"}
     alone = replace(pictures, image=None)
-    assert predict_logits(network.whole(), alone, ROWS, 32).shape == (96, 3)
+    assert logits_of(network.whole(), alone).shape == (96, 3)
 
 
 def test_the_head_is_dense_dropout_dense(pictures):
@@ -263,7 +266,7 @@ def test_a_saved_model_opens_without_cxrbench_and_predicts_the_same(pictures, tm
     opened = keras.models.load_model(tmp_path / "model.keras")
     inputs = {"image": pictures.image[..., None].astype(np.float32), **pictures.features}
     y_score = np.asarray(opened.predict(inputs, verbose=0))
-    logits = predict_logits(network.whole(), pictures, ROWS, 32)
+    logits = logits_of(network.whole(), pictures)
     np.testing.assert_allclose(y_score, sigmoid(logits), atol=1e-6)
     assert np.ptp(y_score, axis=0).min() > 1e-4
 
@@ -272,7 +275,65 @@ def test_a_weights_file_in_a_network_built_anew_gives_the_same_predictions(pictu
     model = network_for(pictures, seed=1).whole(probabilities=True)
     model.save_weights(tmp_path / "model.weights.h5")
     rebuilt = network_for(pictures, seed=2).whole(probabilities=True)
-    expected = predict_logits(model, pictures, ROWS, 32)
-    assert not np.allclose(predict_logits(rebuilt, pictures, ROWS, 32), expected, atol=1e-4)
+    expected = logits_of(model, pictures)
+    assert not np.allclose(logits_of(rebuilt, pictures), expected, atol=1e-4)
     rebuilt.load_weights(tmp_path / "model.weights.h5")
-    np.testing.assert_array_equal(predict_logits(rebuilt, pictures, ROWS, 32), expected)
+    np.testing.assert_array_equal(logits_of(rebuilt, pictures), expected)
+
+
+# The cut at the first layer that trains
+
+
+def test_the_two_halves_of_a_trunk_are_the_trunk(pictures):
+    trunk = build_trunk(SmallCNN(), 32, None, 0)
+    below, above = split_trunk(trunk, SmallCNN.freeze_at)
+    images = pictures.image[..., None].astype(np.float32)
+    kept = below.predict(images, verbose=0)
+    np.testing.assert_allclose(
+        above.predict(kept, verbose=0), trunk.predict(images, verbose=0), atol=1e-6
+    )
+    assert {id(v) for v in (*below.variables, *above.variables)} == {id(v) for v in trunk.variables}
+    assert not {id(v) for v in below.variables} & {id(v) for v in above.variables}
+
+
+def test_training_the_upper_half_trains_the_trunk(pictures):
+    network = network_for(pictures)
+    freeze_below(network.trunk, SmallCNN.freeze_at)
+    below, above = split_trunk(network.trunk, SmallCNN.freeze_at)
+    upper = replace(network, trunk=above).whole()
+    images = pictures.image[..., None].astype(np.float32)
+    kept = replace(pictures, image=below.predict(images, verbose=0))
+    np.testing.assert_allclose(
+        logits_of(upper, kept), logits_of(network.whole(), pictures), atol=1e-5
+    )
+    upper.compile("sgd", "mse")
+    before = logits_of(network.whole(), pictures)
+    upper.train_on_batch(kept.gather(ROWS[:16]), np.nan_to_num(pictures.labels[:16]))
+    after = logits_of(network.whole(), pictures)
+    assert np.abs(after - before).max() > 1e-4
+    np.testing.assert_allclose(logits_of(upper, kept), after, atol=1e-5)
+
+
+def test_resnet50_is_cut_between_its_stages():
+    from cxrbench.builtin.resnet50 import ResNet50
+
+    trunk = build_trunk(ResNet50(), 64, None, 0)
+    below, above = split_trunk(trunk, ResNet50.freeze_at)
+    assert below.output_shape == (None, 4, 4, 1024)
+    assert above.output_shape == trunk.output_shape
+
+
+def test_a_trunk_with_two_ways_up_is_not_cut():
+    keras = load_keras()
+    grey = keras.Input((8, 8, 1))
+    one = keras.layers.Conv2D(2, 3, padding="same", name="one")(grey)
+    two = keras.layers.Conv2D(2, 3, padding="same", name="two")(grey)
+    top = keras.layers.Add(name="top")([one, two])
+    assert split_trunk(keras.Model(grey, top), "top") is None
+
+
+def test_a_trunk_that_trains_from_its_first_layer_is_not_cut():
+    keras = load_keras()
+    grey = keras.Input((8, 8, 1))
+    trunk = keras.Model(grey, keras.layers.Conv2D(2, 3, name="one")(grey))
+    assert split_trunk(trunk, "one") is None

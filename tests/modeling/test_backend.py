@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import platform
@@ -11,9 +12,17 @@ import textwrap
 
 import pytest
 
-from cxrbench.errors import DeviceError
+from cxrbench.errors import DeviceError, OutOfMemory
 from cxrbench.modeling import backend
-from cxrbench.modeling.backend import choose_device, device_scope, hardware, load_keras
+from cxrbench.modeling.backend import (
+    choose_device,
+    choose_precision,
+    device_scope,
+    hardware,
+    load_keras,
+    memory_advice,
+    precision_scope,
+)
 
 
 def python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -51,7 +60,7 @@ def test_a_backend_that_is_not_installed_is_an_error_with_advice(name, module, a
     )
     done = python(
         """
-        from cxrbench.errors import DeviceError
+        from cxrbench.errors import DeviceError, OutOfMemory
         from cxrbench.modeling.backend import load_keras
         try:
             load_keras()
@@ -127,3 +136,91 @@ def test_a_failed_import_shows_what_was_held_back(tmp_path):
     assert done.returncode == 1
     assert "the library cannot be loaded" in done.stderr
     assert "DeviceError" in done.stderr
+
+
+# Precision
+
+
+def test_precision_holds_in_its_context_only():
+    keras = load_keras()
+    with precision_scope("bfloat16"):
+        layer = keras.layers.Dense(2)
+        layer.build((None, 3))
+        assert layer.compute_dtype == "bfloat16"
+        assert layer.variable_dtype == "float32"
+    assert keras.layers.Dense(2).compute_dtype == "float32"
+    with pytest.raises(KeyError), precision_scope("bfloat16"):
+        raise KeyError
+    assert keras.config.dtype_policy().name == "float32"
+
+
+def test_auto_is_float32_on_a_cpu(monkeypatch):
+    assert choose_precision("auto", "cpu") == "float32"
+    assert choose_precision("bfloat16", "cpu") == "bfloat16"
+    monkeypatch.setattr(backend, "_has_bfloat16", lambda: True)
+    assert choose_precision("auto", "gpu") == "bfloat16"
+    assert choose_precision("float32", "gpu") == "float32"
+    monkeypatch.setattr(backend, "_has_bfloat16", lambda: False)
+    assert choose_precision("auto", "gpu") == "float32"
+
+
+# Memory
+
+# A network that runs, and then a batch for which the process may take too little more.
+HUNGRY = """
+    import resource
+    import numpy as np
+    from cxrbench.errors import OutOfMemory
+    from cxrbench.modeling.backend import load_keras, memory_advice
+
+    keras = load_keras()
+    image = keras.Input((64, 64, 1))
+    maps = keras.layers.Conv2D(64, 3, padding="same")(image)
+    model = keras.Model(image, keras.layers.Conv2D(64, 3, padding="same")(maps))
+    model.predict_on_batch(np.zeros((1, 64, 64, 1), "float32"))
+    batch = np.zeros((4096, 64, 64, 1), "float32")
+    with open("/proc/self/statm") as file:
+        used = int(file.read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + 700_000_000,) * 2)
+    try:
+        with memory_advice("predicting in batches of 4096"):
+            model.predict_on_batch(batch)
+    except OutOfMemory as error:
+        print(error)
+"""
+
+
+@pytest.mark.parametrize(
+    "name", ["tensorflow", pytest.param("torch", marks=pytest.mark.torch)]
+)
+def test_memory_that_runs_out_is_told_with_advice(name):
+    if importlib.util.find_spec(name) is None:
+        pytest.skip(f"{name} is not installed")
+    done = python(HUNGRY, KERAS_BACKEND=name)
+    assert "memory ran out while predicting in batches of 4096" in done.stdout, done.stderr
+    assert "use a smaller --batch-size" in done.stdout
+
+
+def test_jaxs_way_of_saying_that_memory_ran_out_is_known():
+    # Not provoked: with too little memory JAX 0.10 at times ends the process by itself.
+    done = python(
+        """
+        import jax
+        from cxrbench.modeling.backend import is_out_of_memory
+
+        for said in ("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes.", "INTERNAL: other"):
+            print(is_out_of_memory(jax.errors.JaxRuntimeError(said)))
+        """,
+        KERAS_BACKEND="jax",
+    )
+    assert done.stdout.split() == ["True", "False"], done.stderr
+
+
+def test_other_errors_are_not_taken_for_memory():
+    with pytest.raises(ValueError, match="own"), memory_advice("training"):
+        raise ValueError("own")
+    with pytest.raises(DeviceError), memory_advice("training"):
+        raise DeviceError("no device")
+    told = pytest.raises(OutOfMemory, match=r"while training\n  found: MemoryError")
+    with told, memory_advice("training"):
+        raise MemoryError

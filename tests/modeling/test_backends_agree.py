@@ -25,7 +25,8 @@ from small_cnn import SmallCNN, small_pictures
 from cxrbench.builtin.concat import Concat
 from cxrbench.modeling.assemble import build_top, build_trunk, feature_statistics
 from cxrbench.modeling.backend import load_keras
-from cxrbench.modeling.predict import predict_logits
+from cxrbench.modeling.augment import training_view
+from cxrbench.modeling.predict import keras_predictor, predict_logits
 from cxrbench.modeling.train import masked_cross_entropy
 
 keras, folder = load_keras(), Path(sys.argv[1])
@@ -39,11 +40,12 @@ if weights.exists():
     model.load_weights(weights)
 else:
     model.save_weights(weights)
-found = {"before": predict_logits(model, pictures, rows, 32)}
+found = {"before": predict_logits(keras_predictor(model, pictures), pictures, rows, 32)}
 network.top.get_layer("head_dropout").rate = 0
-model.compile(keras.optimizers.SGD(0.3), masked_cross_entropy)
-found["loss"] = float(model.train_on_batch(pictures.gather(rows), pictures.labels))
-found["after"] = predict_logits(model, pictures, rows, 32)
+view = training_view(model, image_size=32, augmented=False)
+view.compile(keras.optimizers.SGD(0.3), masked_cross_entropy)
+found["loss"] = float(view.train_on_batch(pictures.gather(rows), pictures.labels))
+found["after"] = predict_logits(keras_predictor(model, pictures), pictures, rows, 32)
 np.savez(folder / f"{keras.backend.backend()}.npz", **found)
 """
 

@@ -16,9 +16,9 @@ import pytest
 from small_cnn import SmallCNN
 
 import cxrbench.data.store_writer as store_writer
-from cxrbench.errors import CacheError
+from cxrbench.errors import CacheError, RunError
 from cxrbench.modeling.assemble import build_trunk
-from cxrbench.modeling.embed import BATCH, embed, network_digest
+from cxrbench.modeling.embed import BATCH, embed, embedding_predictor, network_digest
 from cxrbench.reporting.display import SilentDisplay
 
 COUNT = 700
@@ -26,20 +26,19 @@ ABOUT = {"images": "abc", "network": "def"}
 
 
 class Means:
-    """Stands for an embedder: three numbers of each picture, and a line for each batch."""
-
-    output_shape = (None, 3)
+    """Stands for a predictor: three numbers of each picture, and a line for each batch."""
 
     def __init__(self, log: Path, delay: float = 0.0):
         self.log, self.delay = log, delay
 
-    def predict_on_batch(self, images):
-        assert images.shape == (BATCH, 8, 8, 1)
-        assert images.dtype == np.float32
+    def __call__(self, batch):
+        assert batch["image"].shape == (BATCH, 8, 8)
+        assert batch["image"].dtype == np.uint8
+        images = batch["image"].astype(np.float32)
         time.sleep(self.delay)
         with self.log.open("a") as file:
             file.write("batch\n")
-        return np.stack([images.mean((1, 2, 3)), images.std((1, 2, 3)), images[:, 0, 0, 0]], 1)
+        return np.stack([images.mean((1, 2)), images.std((1, 2)), images[:, 0, 0]], 1)
 
 
 class ListDisplay(SilentDisplay):
@@ -65,8 +64,9 @@ def pictures(count: int = COUNT) -> np.ndarray:
 
 def embedded(folder: Path, about=ABOUT, pixels=None, display=None, delay=0.0) -> np.ndarray:
     return embed(
-        Means(folder / "log", delay),
+        lambda: Means(folder / "log", delay),
         pictures() if pixels is None else pixels,
+        output_shape=(3,),
         about=about,
         cache=folder / "cache",
         display=display or SilentDisplay(),
@@ -122,21 +122,62 @@ def test_another_condition_is_another_store(tmp_path):
 
 def test_feature_maps_keep_their_shape(tmp_path):
     class Maps(Means):
-        output_shape = (None, 2, 2, 3)
-
-        def predict_on_batch(self, images):
-            return np.tile(super().predict_on_batch(images)[:, None, None], (1, 2, 2, 1))
+        def __call__(self, batch):
+            return np.tile(super().__call__(batch)[:, None, None], (1, 2, 2, 1))
 
     pixels = pictures(40)
     maps = embed(
-        Maps(tmp_path / "log"),
+        lambda: Maps(tmp_path / "log"),
         pixels,
+        output_shape=(2, 2, 3),
         about=ABOUT,
         cache=tmp_path / "cache",
         display=SilentDisplay(),
     )
     assert maps.shape == (40, 2, 2, 3)
     np.testing.assert_allclose(maps[:, 1, 0], expected(pixels), rtol=1e-5)
+
+
+def test_half_precision_is_announced_rounded_and_takes_half_the_room(tmp_path):
+    display = ListDisplay()
+    made = {"cache": tmp_path / "cache", "about": ABOUT, "output_shape": (3,)}
+    half = embed(
+        lambda: Means(tmp_path / "log"), pictures(), dtype=np.float16, display=display, **made
+    )
+    assert half.dtype == np.float16
+    np.testing.assert_array_equal(half, expected(pictures()).astype(np.float16))
+    assert display.said == ["  keeping 3 activations of each of 700 images: 0.0 MB in the cache"]
+    assert (stores(tmp_path)[0] / "embeddings.bin").stat().st_size == COUNT * 3 * 2
+    embedded(tmp_path)
+    assert len(stores(tmp_path)) == 2
+
+
+def test_what_half_precision_cannot_hold_is_an_error_with_advice(tmp_path):
+    with pytest.raises(RunError, match=r"65,504(?s:.*)found: 70,000(?s:.*)--activations recompute"):
+        embed(
+            lambda: lambda batch: np.full((BATCH, 2), 7e4, np.float32),
+            pictures(40),
+            output_shape=(2,),
+            about=ABOUT,
+            cache=tmp_path,
+            display=SilentDisplay(),
+            dtype=np.float16,
+        )
+
+
+def test_a_full_disk_has_another_way_for_activations(tmp_path, monkeypatch):
+    usage = type("Usage", (), {"free": 100})
+    monkeypatch.setattr("shutil.disk_usage", lambda place: usage)
+    with pytest.raises(CacheError, match=r"not enough room(?s:.*)--activations recompute"):
+        embed(
+            lambda: Means(tmp_path / "log"),
+            pictures(),
+            output_shape=(3,),
+            about=ABOUT,
+            cache=tmp_path / "cache",
+            display=SilentDisplay(),
+            dtype=np.float16,
+        )
 
 
 # Interruptions
@@ -283,6 +324,13 @@ def test_the_digest_changes_with_a_weight_a_layer_or_a_setting():
 def test_what_a_real_network_gives_is_what_is_stored(tmp_path):
     trunk = build_trunk(SmallCNN(), 8, None, 0)
     pixels = pictures(50)
-    maps = embed(trunk, pixels, about=ABOUT, cache=tmp_path, display=SilentDisplay())
+    maps = embed(
+        lambda: embedding_predictor(trunk, pixels, "keras"),
+        pixels,
+        output_shape=trunk.output_shape[1:],
+        about=ABOUT,
+        cache=tmp_path,
+        display=SilentDisplay(),
+    )
     direct = np.asarray(trunk(pixels[..., None].astype(np.float32), training=False))
     np.testing.assert_allclose(maps, direct, atol=1e-5)

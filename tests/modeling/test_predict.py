@@ -11,7 +11,7 @@ from small_cnn import SmallCNN, small_pictures
 from cxrbench.builtin.concat import Concat
 from cxrbench.modeling.assemble import build_top, build_trunk, feature_statistics
 from cxrbench.modeling.inputs import Inputs
-from cxrbench.modeling.predict import padded_batches, predict_logits, sigmoid
+from cxrbench.modeling.predict import keras_predictor, padded_batches, predict_logits, sigmoid
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def test_logits_are_the_networks_in_the_order_of_the_rows(pictures):
         training=False,
     )
     for batch_size in (1, 2, 5, 64):
-        logits = predict_logits(model, pictures, rows, batch_size)
+        logits = predict_logits(keras_predictor(model, pictures), pictures, rows, batch_size)
         assert logits.dtype == np.float32
         np.testing.assert_allclose(logits, np.asarray(direct), rtol=1e-4, atol=1e-5)
 

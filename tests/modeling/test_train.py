@@ -17,7 +17,7 @@ from cxrbench.evaluation.validation import validation_scores
 from cxrbench.modeling.assemble import build_top, build_trunk, feature_statistics, freeze_below
 from cxrbench.modeling.backend import load_keras
 from cxrbench.modeling.inputs import Inputs
-from cxrbench.modeling.predict import predict_logits, sigmoid
+from cxrbench.modeling.predict import keras_predictor, predict_logits, sigmoid
 from cxrbench.modeling.train import (
     TrainSettings,
     cross_entropy,
@@ -55,6 +55,10 @@ def small_network(inputs: Inputs, *, seed: int = 0, frozen: bool = False):
     statistics = {name: feature_statistics(v, TRAIN) for name, v in inputs.features.items()}
     labels = inputs.labels.shape[1]
     return build_top(trunk, Concat(units=4), statistics, labels=labels, seed=seed)
+
+
+def logits_of(model, inputs: Inputs) -> np.ndarray:
+    return predict_logits(keras_predictor(model, inputs), inputs, VAL, 16)
 
 
 def linear_model(features: int, labels: int):
@@ -155,7 +159,7 @@ def test_the_order_is_decided_by_seed_and_epoch_alone():
 def test_a_small_network_learns_what_can_be_learnt(pictures):
     model = small_network(pictures).whole()
     training = trained(model, pictures, epochs=6, learning_rate=3e-3)
-    y_score = sigmoid(predict_logits(model, pictures, VAL, 16))
+    y_score = sigmoid(logits_of(model, pictures))
     scores = validation_scores(pictures.labels[VAL, :1], y_score[:, :1])
     assert scores.macro_auroc > 0.95
     assert training.history[-1].loss < training.history[0].loss
@@ -170,7 +174,7 @@ def test_the_history_tells_each_epoch(pictures):
     for epoch in training.history:
         assert epoch.images_per_second == pytest.approx(64 / epoch.seconds)
     best = training.history[training.best_epoch - 1]
-    logits = predict_logits(model, pictures, VAL, 16)
+    logits = logits_of(model, pictures)
     y_true = pictures.labels[VAL]
     scores = validation_scores(y_true, sigmoid(logits))
     assert best.val_loss == pytest.approx(cross_entropy(y_true, logits))
@@ -185,7 +189,7 @@ def test_the_best_epochs_weights_are_restored(noise):
     scores = [epoch.val_macro_auroc for epoch in training.history]
     assert training.best_epoch == int(np.argmax(scores)) + 1
     assert training.best_epoch == len(scores) - 4  # so the last weights are not the best
-    y_score = sigmoid(predict_logits(model, noise, VAL, 16))
+    y_score = sigmoid(logits_of(model, noise))
     assert validation_scores(noise.labels[VAL], y_score).macro_auroc == max(scores)
     rates = [epoch.learning_rate for epoch in training.history]
     assert rates[-1] < rates[0]
@@ -218,7 +222,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(pictures):
         model = small_network(pictures, seed=seed).whole()
         training = trained(model, pictures, seed=seed, epochs=2)
         scores = [(e.loss, e.val_loss, e.val_macro_auroc) for e in training.history]
-        results.append((model.get_weights(), scores, predict_logits(model, pictures, VAL, 16)))
+        results.append((model.get_weights(), scores, logits_of(model, pictures)))
     for one, two in zip(results[0][0], results[1][0], strict=True):
         np.testing.assert_array_equal(one, two)
     assert results[0][1] == results[1][1]

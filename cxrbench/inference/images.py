@@ -1,0 +1,190 @@
+"""The images to predict, in the order in which files, folders and tables name them."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from cxrbench.errors import DataError, SettingsError, UnreadableImage
+from cxrbench.interfaces import Record
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".jp2", ".j2k", ".webp")
+TABLE_SUFFIXES = (".csv", ".tsv")
+
+# An uncompressed pixel of 16-bit RGBA: no image that `decode` would take needs more.
+_BYTES_PER_PIXEL = 8
+_BYTES_BESIDE_PIXELS = 2**24
+
+
+@dataclass(frozen=True)
+class NewImage:
+    """One image file, None where a table has an empty cell, and what is known of it.
+
+    ``record.image_id`` is the name that the result carries: the path, or a table's own text.
+    """
+
+    path: Path | None
+    record: Record
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a user names to predict: files, folders, and tables with a column of paths.
+
+    Paths in a table are relative to the folder ``images``, or to the table's own where it is None.
+    ``image_column`` is the heading of the column that holds them, if it has none of the usual ones.
+    """
+
+    inputs: tuple[Path, ...]
+    image_column: str | None = None
+    images: Path | None = None
+
+    def __iter__(self) -> Iterator[NewImage]:
+        """Every image, in order; nothing is held but the names in the folders on the way.
+
+        Raises
+        ------
+        DataError : an input is missing, a folder has no images, or a table cannot be used.
+        SettingsError : an option for tables was given, and there is none.
+        """
+        _require_tables(self)
+        for path in self.inputs:
+            if os.path.isdir(path):  # Path.is_dir raises where a folder above is locked
+                yield from _images_below(path)
+            elif is_table(path):
+                from cxrbench.inference.table import images_of_table
+
+                yield from images_of_table(path, column=self.image_column, images=self.images)
+            elif os.path.lexists(path):
+                yield _image_file(path)
+            else:
+                raise DataError(
+                    f"there is no {path}",
+                    expected="an image file, a folder of images, or a table (.csv, .tsv)",
+                    found="nothing there",
+                    fix="check the path",
+                )
+
+
+@dataclass(frozen=True)
+class Survey:
+    """How many images there are, and of how many neither age nor sex nor view is known."""
+
+    images: int
+    without_record: int
+
+
+def survey(source: Source) -> Survey:
+    """Go through all inputs once without reading an image; raises whatever `Source` raises."""
+    images = without_record = 0
+    for image in source:
+        images += 1
+        known = (image.record.age, image.record.sex, image.record.view)
+        without_record += known == (None, None, None)
+    return Survey(images, without_record)
+
+
+def is_table(path: Path) -> bool:
+    """Whether an input is read as a table of paths."""
+    return path.suffix.lower() in TABLE_SUFFIXES and os.path.isfile(path)
+
+
+def read_file(path: Path | None, max_pixels: int) -> bytes:
+    """The bytes of an image file.
+
+    Raises
+    ------
+    UnreadableImage : there is no file, or one that no image of ``max_pixels`` can fill.
+    OSError : it cannot be opened or read.
+    """
+    if path is None:
+        raise UnreadableImage("the table names no image")
+    try:
+        found = path.stat()
+    except ValueError as error:  # a path that no file can have
+        raise UnreadableImage(f"cannot be read: {error}") from error
+    if not stat.S_ISREG(found.st_mode):  # a pipe would be waited for, a device never ends
+        raise UnreadableImage("cannot be read: not a file")
+    if found.st_size > max_pixels * _BYTES_PER_PIXEL + _BYTES_BESIDE_PIXELS:
+        raise UnreadableImage(
+            f"a file of {found.st_size} bytes: more than {max_pixels} pixels need"
+        )
+    return path.read_bytes()
+
+
+def printable(text: str) -> str:
+    """The text, with what is no Unicode (bytes of a file's name) written as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _require_tables(source: Source) -> None:
+    for option, value in (("--image-column", source.image_column), ("--images", source.images)):
+        suffixes = [path.suffix.lower() for path in source.inputs]
+        if value is not None and not any(suffix in TABLE_SUFFIXES for suffix in suffixes):
+            raise SettingsError(
+                f"{option} is for tables, and there is none among the inputs",
+                expected="a table (.csv, .tsv) as an input",
+                found=", ".join(map(str, source.inputs[:3])) or "no input",
+                fix=f"leave {option} out, or name the table",
+            )
+
+
+def _image_file(path: Path) -> NewImage:
+    return NewImage(path, Record(printable(str(path))))
+
+
+def _images_below(folder: Path) -> Iterator[NewImage]:
+    found = False
+    for path in _walk(folder):
+        found = True
+        yield _image_file(path)
+    if not found:
+        raise DataError(
+            f"the folder {folder} has no images",
+            expected=f"files that end in {', '.join(SUFFIXES)}, at any depth",
+            found="no such file",
+            fix="check the folder; a file of another name can be given by itself",
+        )
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """Image files at any depth, sorted by name in each folder, which is entered in its place."""
+    waiting: list[tuple[Path, bool]] = [(folder, True)]
+    entered: set[tuple[int, int]] = set()
+    while waiting:
+        path, is_folder = waiting.pop()
+        if not is_folder:
+            yield path
+            continue
+        entries = _entries(path, entered)
+        waiting.extend((path / name, inner) for name, inner in reversed(entries))
+
+
+def _entries(folder: Path, entered: set[tuple[int, int]]) -> list[tuple[str, bool]]:
+    """Names of folders (True) and image files below; none of a folder that was entered before."""
+    try:
+        known = folder.stat()
+        # Links may lead back up, or again and again to one folder.
+        if (known.st_dev, known.st_ino) in entered:
+            return []
+        entered.add((known.st_dev, known.st_ino))
+        with os.scandir(folder) as entries:
+            visible = [entry for entry in entries if not entry.name.startswith(".")]
+    except OSError as error:
+        raise DataError(
+            f"{folder} cannot be listed",
+            expected="a folder that this user may read",
+            found=error.strerror or str(error),
+            fix="check its permissions (chmod u+rx)",
+        ) from error
+    told = [(entry.name, _is_folder(entry)) for entry in visible]
+    return sorted((n, inner) for n, inner in told if inner or n.lower().endswith(SUFFIXES))
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    if entry.is_symlink():
+        return os.path.isdir(entry.path)  # False, not an error, for a link to itself
+    return entry.is_dir(follow_symlinks=False)

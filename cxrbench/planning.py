@@ -1,0 +1,184 @@
+"""Plans: each recipe with the settings that it is measured under, down to the last one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, cast
+
+import numpy as np
+
+from cxrbench.errors import SettingsError
+from cxrbench.experiment import settle_batch_size
+from cxrbench.interfaces import Dataset, Display
+from cxrbench.material import Material
+from cxrbench.modeling.assemble import build_trunk
+from cxrbench.modeling.backend import choose_device, choose_precision, precision_scope, release
+from cxrbench.modeling.embed import BATCH
+from cxrbench.modeling.engine import choose_engine
+from cxrbench.modeling.parallel import check_batch_size, distributed
+from cxrbench.recipe import PRIOR, Recipe, parse_recipe
+from cxrbench.registry import Registry
+from cxrbench.settings import (
+    AUGMENTATION_OPTIONS,
+    Engine,
+    Settings,
+    resolve_settings,
+    split_weights,
+)
+
+# What a recipe without a backbone does not take from the options of a grid.
+_ALONE: Mapping[str, Any] = MappingProxyType(
+    {"protocol": "probe", "augment": "none", **dict.fromkeys(AUGMENTATION_OPTIONS)}
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A recipe with the settings that it is measured under."""
+
+    recipe: Recipe
+    settings: Settings
+
+    @property
+    def image_size(self) -> int | None:
+        """The side in pixels of what the backbone sees; None without a backbone."""
+        if self.recipe.backbone is None:
+            return None
+        return self.settings.image_size or self.recipe.backbone.image_size
+
+    @property
+    def wants_clahe(self) -> bool:
+        """Whether some training images are taken with CLAHE."""
+        return self.settings.protocol == "finetune" and self.settings.clahe_share > 0
+
+
+def make_plans(
+    recipes: Sequence[str], registry: Registry, options: Mapping[str, Any], dataset: Dataset
+) -> tuple[Plan, ...]:
+    """Each recipe once, ``prior`` last, with its settings; a wrong one stops all of them."""
+    if not recipes:
+        raise SettingsError("no recipe was given", expected="at least one, such as resnet+orb")
+    parsed = [parse_recipe(text, registry) for text in (*recipes, PRIOR)]
+    unique = {recipe.text: recipe for recipe in parsed if not recipe.is_prior}
+    unique[PRIOR] = parsed[-1]
+    named = _with_names(options, registry)
+    resolve_settings(named, dataset.defaults)  # also what no recipe of this call will use
+    plans = []
+    for recipe in unique.values():
+        # Without a backbone nothing but the head trains, whatever the protocol is called.
+        own = {**named, **_ALONE} if recipe.backbone is None else named
+        plans.append(Plan(recipe, resolve_settings(own, dataset.defaults)))
+    _check_weights(plans)
+    return tuple(plans)
+
+
+def with_devices(plans: Sequence[Plan]) -> tuple[Plan, ...]:
+    """The plans with the device and the precision that ``auto`` comes to on this machine."""
+    settings = plans[0].settings
+    if settings.batch_size != "auto":
+        check_batch_size(settings.batch_size, settings.devices)
+    device = choose_device(settings.device)
+    precision = choose_precision(settings.precision, device)
+    return tuple(
+        replace(plan, settings=replace(plan.settings, device=device, precision=precision))
+        for plan in plans
+    )
+
+
+@contextmanager
+def computing(settings: Settings) -> Iterator[None]:
+    """Models that are built in this context live where, and compute as, the settings say.
+
+    They are let go of at its end.
+    """
+    assert settings.device != "auto"
+    assert settings.precision != "auto"
+    try:
+        with ExitStack() as scopes:
+            scopes.enter_context(distributed(settings.device, settings.devices))
+            scopes.enter_context(precision_scope(settings.precision))
+            yield
+    finally:
+        release()
+
+
+def with_engines(plans: Sequence[Plan], *, cache: Path, display: Display) -> tuple[Plan, ...]:
+    """The plans with the engine that computes what is frozen.
+
+    Each backbone is built once for that, before any image is decoded: missing weights are no news
+    for the end of a long preparation.
+    """
+    engines: dict[Any, str] = {}
+    settled = []
+    for plan in plans:
+        engine, backbone = "keras", plan.recipe.backbone
+        if backbone is not None:
+            if backbone not in engines:
+                engines[backbone] = _engine(plan, cache, display)
+            engine = engines[backbone]
+        settled.append(
+            replace(plan, settings=replace(plan.settings, engine=cast("Engine", engine)))
+        )
+    return tuple(settled)
+
+
+def _engine(plan: Plan, cache: Path, display: Display) -> str:
+    settings, backbone, size = plan.settings, plan.recipe.backbone, plan.image_size
+    assert backbone is not None
+    assert size is not None
+    trunk = build_trunk(backbone, size, settings.weights_for(backbone.name), seed=0)
+    if settings.protocol != "probe":
+        return "keras"  # what trains is Keras', whatever the engine is
+    noise = np.random.default_rng(0).integers(0, 256, (BATCH, size, size, 1))
+    return choose_engine(
+        settings.engine,
+        trunk,
+        noise.astype(np.float32),
+        device=settings.device,
+        precision=settings.precision,
+        cache=cache,
+        display=display,
+    )
+
+
+def with_batch_size(plan: Plan, material: Material, *, cache: Path, display: Display) -> Plan:
+    """The plan with the batch size that ``auto`` comes to on this machine."""
+    if plan.settings.batch_size != "auto":
+        return plan
+    size = settle_batch_size(plan.recipe, plan.settings, material, cache=cache, display=display)
+    return replace(plan, settings=replace(plan.settings, batch_size=size))
+
+
+def _with_names(options: Mapping[str, Any], registry: Registry) -> dict[str, Any]:
+    """``--weights resnet=FILE`` means the backbone that ``resnet`` is an alias of."""
+    given = options.get("weights")
+    if not isinstance(given, str | Path | list | tuple):
+        return dict(options)
+    weights = []
+    for text in map(str, (given,) if isinstance(given, str | Path) else given):
+        name, value = split_weights(text)
+        part = registry.parts["backbone"].get(name or "")
+        weights.append(text if part is None else f"{part.name}={value}")
+    return {**options, "weights": tuple(weights)}
+
+
+def _check_weights(plans: Sequence[Plan]) -> None:
+    named = {plan.recipe.backbone.name for plan in plans if plan.recipe.backbone is not None}
+    for text in plans[0].settings.weights:
+        backbone, value = split_weights(text)
+        if backbone is not None and backbone not in named:
+            raise SettingsError(
+                f"--weights {text} names a backbone that no recipe uses",
+                expected=" or ".join(sorted(named)) or "a recipe with a backbone",
+                found=repr(backbone),
+            )
+        if value not in ("imagenet", "none") and not Path(value).expanduser().is_file():
+            raise SettingsError(
+                f"--weights {text}: there is no such file",
+                expected="imagenet, none, FILE or BACKBONE=FILE",
+                found=repr(value),
+            )

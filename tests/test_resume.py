@@ -1,0 +1,154 @@
+"""A run that is killed at any instant ends as one that never was: weights, history and scores."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import json
+import random
+import signal
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import install, spawn
+
+from cxrbench.runs import is_complete
+
+RECIPE = "tinynet:normalise=true+grid"
+# Everything that has a state: dropout, batch normalisation, Adam, the schedule of the learning
+# rate, early stopping, the order of the images, every kind of augmentation.
+OPTIONS = (
+    *("--data", "drawn", "--protocol", "finetune", "--weights", "none", "--augment", "medical"),
+    *("--learning-rate", "3e-4", "--batch-size", "8"),
+)
+
+
+def run_in(folder: Path, *options: object):
+    return spawn(
+        *("run", RECIPE, *OPTIONS, *options),
+        *("--runs", folder / "runs", "--cache", folder / "cache"),
+        site=folder,
+    )
+
+
+def finished(folder: Path, *options: object) -> str:
+    process = run_in(folder, *options)
+    out, err = process.communicate(timeout=600)
+    assert process.returncode == 0, err
+    return out
+
+
+def run_of(folder: Path) -> Path:
+    (path,) = (p for p in (folder / "runs").iterdir() if p.is_dir() and "tinynet" in p.name)
+    return path
+
+
+def weights(path: Path) -> dict[str, np.ndarray]:
+    found: dict[str, np.ndarray] = {}
+    with h5py.File(path / "model.weights.h5") as file:
+        file.visititems(
+            lambda name, item: (
+                found.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None
+            )
+        )
+    return found
+
+
+def history(path: Path) -> list[list[str]]:
+    """Every epoch, without the two columns that tell the time."""
+    with (path / "history.csv").open() as file:
+        return [row[:-2] for row in csv.reader(file)]
+
+
+def assert_same_result(one: Path, other: Path) -> None:
+    assert history(one) == history(other)
+    left, right = weights(one), weights(other)
+    assert left.keys() == right.keys()
+    for name, values in left.items():
+        np.testing.assert_array_equal(values, right[name], err_msg=name)
+    pd.testing.assert_frame_equal(
+        pd.read_parquet(one / "predictions.parquet"),
+        pd.read_parquet(other / "predictions.parquet"),
+        check_exact=True,
+    )
+    assert (one / "metrics.json").read_bytes() == (other / "metrics.json").read_bytes()
+    infos = [json.loads((path / "run.json").read_text()) for path in (one, other)]
+    assert infos[0]["best_epoch"] == infos[1]["best_epoch"]
+
+
+def on_backend(name: str, monkeypatch) -> None:
+    if importlib.util.find_spec(name) is None:
+        pytest.skip(f"{name} is not installed")
+    monkeypatch.setenv("KERAS_BACKEND", name)
+
+
+def place(folder: Path) -> Path:
+    folder.mkdir()
+    install(folder, "tiny-parts", "tiny_parts")
+    return folder
+
+
+def wait_for(path: Path, process, seconds: float = 120) -> None:
+    """Until the training of a run has left a checkpoint at this path."""
+    until = time.monotonic() + seconds
+    while not path.exists():
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < until, f"no {path} after {seconds} s"
+        time.sleep(0.01)
+
+
+def kill(process) -> None:
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+
+
+def test_a_killed_run_goes_on_and_ends_as_one_that_never_was(tmp_path):
+    options = ("--epochs", 40, "--patience", 40)
+    whole, killed = place(tmp_path / "whole"), place(tmp_path / "killed")
+    finished(whole, *options)
+    process = run_in(killed, *options)
+    path = Path(next(line for line in process.stdout if "in /" in line).split(" in ")[1].strip())
+    wait_for(path / "checkpoint" / "checkpoint.json", process)
+    kill(process)
+    assert not is_complete(path)
+    out = finished(killed, *options)
+    assert "going on in epoch" in out
+    assert_same_result(run_of(whole), run_of(killed))
+    assert not (path / "checkpoint").exists()
+
+
+KILLS = 20
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "backend", ["tensorflow", "jax", pytest.param("torch", marks=pytest.mark.torch)]
+)
+def test_twenty_kills_at_random_instants_change_nothing(tmp_path, backend, monkeypatch):
+    on_backend(backend, monkeypatch)
+    # Early stopping ends it: somewhere before the last epoch, with a learning rate halved often.
+    options = ("--epochs", 1500, "--patience", 400)
+    whole, killed = place(tmp_path / "whole"), place(tmp_path / "killed")
+    finished(whole, *options)
+    random_number = random.Random(20)
+    resumed = 0
+    for _ in range(KILLS):
+        process = run_in(killed, *options)
+        for line in process.stdout:
+            if "going on in epoch" in line:
+                resumed += 1
+                break
+            if RECIPE.partition(":")[0] in line and " in /" in line and not resumed:
+                break
+        time.sleep(random_number.uniform(0, 4))
+        assert process.poll() is None, "it ended before it could be killed"
+        kill(process)
+    out = finished(killed, *options)
+    assert "going on in epoch" in out
+    assert resumed > KILLS / 2
+    assert_same_result(run_of(whole), run_of(killed))
