@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 
 from cxrbench import run
-from cxrbench.planning import Plan, make_plans
 from cxrbench.builtin.nih import NIH
 from cxrbench.experiment import encode_feature
 from cxrbench.material import Material, gather_material
+from cxrbench.planning import Plan, make_plans
 from cxrbench.registry import load_registry
 from cxrbench.reporting.display import SilentDisplay
 

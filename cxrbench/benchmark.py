@@ -24,6 +24,7 @@ from cxrbench.modeling.checkpoint import FOLDER as CHECKPOINT
 from cxrbench.modeling.checkpoint import Checkpoints
 from cxrbench.planning import (
     Plan,
+    check_backbones,
     computing,
     make_plans,
     with_batch_size,
@@ -134,7 +135,7 @@ def measure(request: Request, display: Display) -> tuple[Board, ...]:
     display.say(describe(dataset, request.data))
     plans = with_devices(plans)
     with computing(plans[0].settings):
-        plans = with_engines(plans, cache=request.cache, display=display)
+        check_backbones(plans)
     material = gather_material(
         dataset,
         plans[0].settings,
@@ -145,6 +146,9 @@ def measure(request: Request, display: Display) -> tuple[Board, ...]:
         threads=request.threads,
         display=display,
     )
+    images = len(material.cohort)
+    with computing(plans[0].settings):
+        plans = with_engines(plans, images, cache=request.cache, display=display)
     paths = []
     for plan in plans:
         with computing(plan.settings):

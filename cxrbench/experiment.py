@@ -267,18 +267,18 @@ def _training_view(
     whole = network.whole()
     on_pixels = Inputs(pixels, vectors, labels, material.prepared.clahe_pixels.get(size))
     halves = None
-    if _keeps_activations(recipe, settings):
+    if keeps_activations(recipe, settings):
         halves = split_trunk(network.trunk, recipe.backbone.freeze_at)
     if halves is None:
         return _Trained(whole, on_pixels, whole, on_pixels, "assemble")
     below, above = halves
-    kept = keep(below, "keras", np.float16)
+    kept = keep(below, settings.engine, np.float16)
     model = replace(network, trunk=above).whole()
     # Half precision is good enough to train on, but the scores are those of the model that is kept.
     return _Trained(model, Inputs(kept, vectors, labels), whole, on_pixels, "activations")
 
 
-def _keeps_activations(recipe: Recipe, settings: Settings) -> bool:
+def keeps_activations(recipe: Recipe, settings: Settings) -> bool:
     """Whether the same image gives the same activation in every epoch, and it is worth keeping."""
     return (
         recipe.backbone is not None

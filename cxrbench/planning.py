@@ -12,7 +12,7 @@ from typing import Any, cast
 import numpy as np
 
 from cxrbench.errors import SettingsError
-from cxrbench.experiment import settle_batch_size
+from cxrbench.experiment import keeps_activations, settle_batch_size
 from cxrbench.interfaces import Dataset, Display
 from cxrbench.material import Material
 from cxrbench.modeling.assemble import build_trunk
@@ -106,43 +106,60 @@ def computing(settings: Settings) -> Iterator[None]:
         release()
 
 
-def with_engines(plans: Sequence[Plan], *, cache: Path, display: Display) -> tuple[Plan, ...]:
-    """The plans with the engine that computes what is frozen.
+def check_backbones(plans: Sequence[Plan]) -> None:
+    """Build each backbone once: missing weights are no news for the end of a long preparation."""
+    for backbone, plan in {p.recipe.backbone: p for p in plans if p.recipe.backbone}.items():
+        if plan.image_size is not None:
+            weights = plan.settings.weights_for(backbone.name)
+            build_trunk(backbone, plan.image_size, weights, seed=0)
 
-    Each backbone is built once for that, before any image is decoded: missing weights are no news
-    for the end of a long preparation.
+
+def with_engines(
+    plans: Sequence[Plan], images: int, *, cache: Path, display: Display
+) -> tuple[Plan, ...]:
+    """The plans with the engine that computes what is frozen of each, for so many images.
+
+    Raises
+    ------
+    SettingsError : OpenVINO was asked for where nothing is frozen.
+    DeviceError : it was asked for and cannot be had.
     """
-    engines: dict[Any, str] = {}
-    settled = []
-    for plan in plans:
-        engine, backbone = "keras", plan.recipe.backbone
-        if backbone is not None:
-            if backbone not in engines:
-                engines[backbone] = _engine(plan, cache, display)
-            engine = engines[backbone]
-        settled.append(
-            replace(plan, settings=replace(plan.settings, engine=cast("Engine", engine)))
-        )
-    return tuple(settled)
+    return tuple(
+        replace(plan, settings=replace(plan.settings, engine=_engine(plan, images, cache, display)))
+        for plan in plans
+    )
 
 
-def _engine(plan: Plan, cache: Path, display: Display) -> str:
+def _engine(plan: Plan, images: int, cache: Path, display: Display) -> Engine:
     settings, backbone, size = plan.settings, plan.recipe.backbone, plan.image_size
-    assert backbone is not None
-    assert size is not None
-    trunk = build_trunk(backbone, size, settings.weights_for(backbone.name), seed=0)
-    if settings.protocol != "probe":
-        return "keras"  # what trains is Keras', whatever the engine is
-    noise = np.random.default_rng(0).integers(0, 256, (BATCH, size, size, 1))
-    return choose_engine(
+    if backbone is None or size is None:
+        return "keras"
+    if settings.protocol == "finetune" and not keeps_activations(plan.recipe, settings):
+        if settings.engine != "openvino":
+            return "keras"
+        raise SettingsError(
+            f"--engine openvino has nothing to compute for {plan.recipe.text}",
+            expected="a backbone that is frozen: --protocol probe, or pretrained --weights with "
+            "--augment none",
+            found="a backbone that is trained, or sees other images in every epoch",
+            fix="leave --engine out, or change one of these",
+        )
+
+    def network() -> tuple[Any, np.ndarray]:
+        trunk = build_trunk(backbone, size, settings.weights_for(backbone.name), seed=0)
+        noise = np.random.default_rng(0).integers(0, 256, (BATCH, size, size, 1))
+        return trunk, noise.astype(np.float32)
+
+    chosen = choose_engine(
         settings.engine,
-        trunk,
-        noise.astype(np.float32),
+        network,
         device=settings.device,
         precision=settings.precision,
+        images=images,
         cache=cache,
         display=display,
     )
+    return cast("Engine", chosen)
 
 
 def with_batch_size(plan: Plan, material: Material, *, cache: Path, display: Display) -> Plan:

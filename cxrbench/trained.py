@@ -96,6 +96,29 @@ def load_trained(path: Path, registry: Registry) -> TrainedRun:
     )
 
 
+def example_inputs(trained: TrainedRun, count: int) -> dict[str, np.ndarray]:
+    """Inputs of the model that span what it may meet, by their names: (count, ...) float32.
+
+    Images are black, white, a gradient, then noise; feature vectors are drawn around the training
+    images' mean with their deviation.
+    """
+    rng = np.random.default_rng(0)
+    given: dict[str, np.ndarray] = {}
+    for tensor in trained.model.inputs:
+        shape = (count, *tensor.shape[1:])
+        if tensor.name == "image":
+            images = rng.uniform(0, 255, shape).astype(np.float32)
+            plain = [np.zeros(shape[1]), np.full(shape[1], 255.0), np.linspace(0, 255, shape[1])]
+            for image, row in zip(images, plain, strict=False):
+                image[...] = row[:, None]
+            given["image"] = images
+        else:
+            with np.load(trained.path / "encoders" / f"{tensor.name}.npz") as arrays:
+                mean, variance = arrays["standardised_mean"], arrays["standardised_variance"]
+            given[tensor.name] = rng.normal(mean, np.sqrt(variance), shape).astype(np.float32)
+    return given
+
+
 def _recipe(run: StoredRun, registry: Registry) -> Recipe:
     text = run.info["recipe"]
     try:

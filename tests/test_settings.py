@@ -151,7 +151,7 @@ def test_a_probe_cannot_be_augmented_and_is_told_why(given):
 
 def test_clahe_for_all_leaves_nothing_to_choose():
     assert resolve_settings({"clahe": True}, {}).clahe_share == 0
-    with pytest.raises(SettingsError, match="--clahe --clahe-share 0.5"):
+    with pytest.raises(SettingsError, match=r"--clahe --clahe-share 0\.5"):
         resolve_settings({"clahe": True, "clahe_share": 0.5}, {})
 
 

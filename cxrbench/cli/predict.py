@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cxrbench.cli.options import Json, Threads
+from cxrbench.cli.options import Cache, Json, Threads
 
 if TYPE_CHECKING:
     from cxrbench.inference.images import Source, Survey
@@ -76,21 +76,31 @@ def predict(  # noqa: PLR0913 - each argument is an option of the command
         str | None,
         typer.Option(help="auto, cpu or gpu \\[default: auto]", show_default=False),
     ] = None,
+    engine: Annotated[
+        str | None,
+        typer.Option(
+            help="auto, keras or openvino \\[default: auto: the faster one for many images]",
+            show_default=False,
+        ),
+    ] = None,
+    cache: Cache = None,
 ) -> None:
     """Predict new images with the model of a complete run, in the order in which they are named."""
+    from cxrbench.benchmark import cache_folder
     from cxrbench.inference.files import WRITERS, Columns, whole_file
     from cxrbench.inference.images import Source, survey
     from cxrbench.inference.predictions import Tally, predict_images
     from cxrbench.modeling.backend import choose_device, device_scope
+    from cxrbench.modeling.engine import choose_engine, predictor
     from cxrbench.registry import load_registry
     from cxrbench.reporting.display import RichDisplay, SilentDisplay
     from cxrbench.settings import resolve_settings
-    from cxrbench.trained import load_trained
+    from cxrbench.trained import example_inputs, load_trained
 
     chosen = _format(output, Format.json if as_json else output_format)
     source = Source(tuple(inputs), image_column, images)
     _keep_inputs(output, source)
-    wanted = resolve_settings({"device": device}, {}).device
+    wanted = resolve_settings({"device": device, "engine": engine}, {})
     stdout, display, tally = sys.stdout, RichDisplay(), Tally()
     # On a terminal the rows themselves show progress, and a bar between them would be noise.
     bars = SilentDisplay() if output is None and stdout.isatty() else display
@@ -98,8 +108,19 @@ def predict(  # noqa: PLR0913 - each argument is an option of the command
     with redirect_stdout(sys.stderr):
         found = survey(source)
         with ExitStack() as stack:
-            stack.enter_context(device_scope(choose_device(wanted)))
+            used = choose_device(wanted.device)
+            stack.enter_context(device_scope(used))
             trained = load_trained(run, load_registry())
+            computed_by = choose_engine(
+                wanted.engine,
+                lambda: (trained.model, example_inputs(trained, batch_size)),
+                device=used,
+                precision="float32",
+                images=found.images,
+                cache=cache_folder(cache),
+                display=display,
+            )
+            compute = predictor(trained.model, computed_by, example_inputs(trained, batch_size))
             _tell_unknown_records(trained, found, display)
             out = (
                 stdout
@@ -108,7 +129,7 @@ def predict(  # noqa: PLR0913 - each argument is an option of the command
             )
             advance = stack.enter_context(bars.task("predicting", found.images))
             batches = predict_images(
-                trained, source, batch_size=batch_size, threads=threads or _cores()
+                trained, source, batch_size=batch_size, threads=threads or _cores(), predict=compute
             )
             cuts = trained.thresholds if threshold else None
             columns = Columns(trained.name, trained.label_names, cuts)

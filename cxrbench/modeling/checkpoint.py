@@ -8,6 +8,7 @@ therefore leaves the checkpoint before or the one after, and better weights are 
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 import zipfile
@@ -104,7 +105,7 @@ class Checkpoints:
                     "key": self._key,
                     "number": self._number,
                     "best_epoch": best_epoch,
-                    "position": asdict(checkpoint.position),
+                    "position": _plain(checkpoint.position),
                     "files": {name: (self._folder / name).stat().st_size for name in names},
                 },
             )
@@ -122,7 +123,7 @@ class Checkpoints:
                 raise ValueError(f"{name} is not what was written")
             arrays[name.partition("-")[0]] = _arrays(path)
         told = about["position"]
-        history = tuple(Epoch(**epoch) for epoch in told["history"])
+        history = tuple(_epoch(values) for values in told["history"])
         position = Position(history, tuple(told["losses"]), told["seconds"])
         return Checkpoint(position, arrays["state"], arrays["best"])
 
@@ -130,6 +131,21 @@ class Checkpoints:
         for path in self._folder.iterdir():
             if path.name not in (*names, "checkpoint.json"):
                 path.unlink()
+
+
+def _plain(position: Position) -> dict[str, Any]:
+    """For JSON, which has no NaN: a score that is undefined, such as a precision, is null."""
+    told = asdict(position)
+    told["history"] = [
+        {name: None if value != value else value for name, value in epoch.items()}
+        for epoch in told["history"]
+    ]
+    return told
+
+
+def _epoch(values: Mapping[str, Any]) -> Epoch:
+    told: dict[str, Any] = {n: math.nan if v is None else v for n, v in values.items()}
+    return Epoch(**told)
 
 
 def _write(path: Path, arrays: Sequence[np.ndarray]) -> None:

@@ -190,9 +190,7 @@ HUNGRY = """
 """
 
 
-@pytest.mark.parametrize(
-    "name", ["tensorflow", pytest.param("torch", marks=pytest.mark.torch)]
-)
+@pytest.mark.parametrize("name", ["tensorflow", pytest.param("torch", marks=pytest.mark.torch)])
 def test_memory_that_runs_out_is_told_with_advice(name):
     if importlib.util.find_spec(name) is None:
         pytest.skip(f"{name} is not installed")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -74,6 +76,18 @@ def test_before_the_first_epoch_ends_there_are_no_best_weights(tmp_path, recorde
     assert found is not None
     assert found.best == ()
     assert found.position == Position(losses=(0.5,))
+
+
+def test_scores_that_are_undefined_are_kept_as_such(tmp_path, recorder):
+    epoch = replace(EPOCH, val_precision=math.nan, val_auc=math.nan)
+    run = Checkpoints(tmp_path, "key")
+    run.save(Checkpoint(Position(history=(epoch,)), state(1.0), state(1.0)), 1)
+    found = Checkpoints(tmp_path, "key").load(recorder)
+    assert found is not None
+    (read,) = found.position.history
+    assert math.isnan(read.val_precision)
+    assert math.isnan(read.val_auc)
+    assert replace(read, val_precision=0, val_auc=0) == replace(epoch, val_precision=0, val_auc=0)
 
 
 @pytest.mark.parametrize("at", range(12))

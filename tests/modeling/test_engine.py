@@ -48,9 +48,12 @@ def batch(count: int = 6) -> dict[str, np.ndarray]:
 
 
 def choose(cache: Path, display, wanted="auto", model=None, **changed) -> str:
-    told = {"device": "cpu", "precision": "float32", **changed}
-    model = small_model() if model is None else model
-    return choose_engine(wanted, model, batch(), **told, cache=cache, display=display)
+    told = {"device": "cpu", "precision": "float32", "images": 10_000, **changed}
+
+    def network():
+        return small_model() if model is None else model, batch()
+
+    return choose_engine(wanted, network, **told, cache=cache, display=display)
 
 
 @pytest.fixture
