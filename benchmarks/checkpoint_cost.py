@@ -43,9 +43,9 @@ class Timed(Checkpoints):
             raise TimeoutError
         return super().due(size)
 
-    def save(self, checkpoint: Checkpoint, best_epoch: int) -> None:
-        started = time.perf_counter()
-        super().save(checkpoint, best_epoch)
+    def save(self, checkpoint: Checkpoint, best_epoch: int, *, began: float | None = None) -> None:
+        started = time.perf_counter() if began is None else began
+        super().save(checkpoint, best_epoch, began=began)
         self.saves.append(time.perf_counter() - started)
         self.bytes = sum(array.nbytes for array in checkpoint.state)
 

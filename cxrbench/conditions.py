@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from cxrbench import __version__
+from cxrbench.data.cache import identity_of
 from cxrbench.data.splits import PARTS
 from cxrbench.material import Material
 from cxrbench.modeling.backend import hardware, load_keras
@@ -65,6 +66,7 @@ def run_conditions(
         **{f"{part}_images": len(material.rows(part)) for part in PARTS},
         **{f"{part}_patients": len(set(material.patients(part))) for part in PARTS},
         "excluded": len(material.cohort.excluded) + len(material.prepared.excluded),
+        "parts": [identity_of(part) for part in _parts(recipe)],
         "versions": _versions(),
         "hardware": hardware("gpu" if settings.device == "gpu" else "cpu"),
     }
@@ -72,7 +74,19 @@ def run_conditions(
 
 def checkpoint_key(conditions: Mapping[str, Any]) -> str:
     """Stands for what a training has to be continued with to give the same result."""
-    return digest_of({name: conditions[name] for name in ("run_key", "versions", "hardware")})
+    names = ("run_key", "parts", "versions", "hardware")
+    return digest_of({name: conditions[name] for name in names})
+
+
+def _parts(recipe: Recipe) -> Iterator[Any]:
+    """Backbone, extractors and encoders, fusion: everything whose code makes the model."""
+    if recipe.backbone is not None:
+        yield recipe.backbone
+    for feature in recipe.features:
+        yield feature.extractor
+        yield feature.encoder
+    if recipe.fusion is not None:
+        yield recipe.fusion
 
 
 def _shaping(recipe: Recipe, settings: Settings, material: Material) -> dict[str, Any]:

@@ -52,18 +52,13 @@ class TimedCheckpoints(Checkpoints):
 
     saves = 0
     seconds = 0.0
-    _due_at = 0.0
 
-    def due(self, size: int) -> bool:
-        """As it is."""
-        self._due_at = time.perf_counter()
-        return super().due(size)
-
-    def save(self, checkpoint: Checkpoint, best_epoch: int) -> None:
-        """As it is, timed from when it was found due."""
-        super().save(checkpoint, best_epoch)
+    def save(self, checkpoint: Checkpoint, best_epoch: int, *, began: float | None = None) -> None:
+        """As it is, timed from when its taking began."""
+        started = time.perf_counter() if began is None else began
+        super().save(checkpoint, best_epoch, began=began)
         self.saves += 1
-        self.seconds += time.perf_counter() - self._due_at
+        self.seconds += time.perf_counter() - started
 
 
 class Clock:

@@ -86,9 +86,12 @@ class Checkpoints:
         cost = size / _BYTES_PER_SECOND if self._cost is None else self._cost
         return time.perf_counter() - self._since >= cost / SHARE
 
-    def save(self, checkpoint: Checkpoint, best_epoch: int) -> None:
-        """Replace the last checkpoint; the best weights are written only when they are new."""
-        started = time.perf_counter()
+    def save(self, checkpoint: Checkpoint, best_epoch: int, *, began: float | None = None) -> None:
+        """Replace the last checkpoint; the best weights are written only when they are new.
+
+        ``began`` is when its taking began, if that took time too (`time.perf_counter`).
+        """
+        started = time.perf_counter() if began is None else began
         with writing(self._folder.parent):
             self._folder.mkdir(exist_ok=True)
             best = f"best-{best_epoch}.npz"

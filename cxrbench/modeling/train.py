@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
@@ -94,16 +95,15 @@ def train(
     most = len(train_rows) // settings.devices * settings.devices
     batch_size = min(settings.batch_size, most)
     check_batch_size(batch_size, settings.devices)
-    trainee = _Trainee(model, inputs, settings, checkpoints)
-    predict = keras_predictor(model, inputs)
-    schedule, position = trainee.resume(display)
     steps = len(train_rows) // batch_size
-    done = steps * schedule.epoch + len(position.losses)
     with (
         memory_advice(f"training in batches of {batch_size}"),
         display.task("training", settings.epochs * steps) as advance,
     ):
-        advance(done)
+        trainee = _Trainee(model, inputs, settings, checkpoints)
+        predict = keras_predictor(model, inputs)
+        schedule, position = trainee.resume(display)
+        advance(steps * schedule.epoch + len(position.losses))
         while schedule.epoch < settings.epochs and not schedule.exhausted:
             trainee.model.optimizer.learning_rate = schedule.learning_rate
             order = shuffled_batches(train_rows, batch_size, settings.seed, schedule.epoch)
@@ -202,6 +202,8 @@ class _Trainee:
                     seconds=before + time.perf_counter() - started,
                 )
                 advance(1)
+                if not math.isfinite(loss):
+                    break  # nothing good comes after it, and it must not be kept
                 if len(position.losses) < len(batches):
                     saved_at = time.perf_counter()
                     self._save(position, schedule)
@@ -229,10 +231,11 @@ class _Trainee:
     def _save(self, position: Position, schedule: Schedule) -> None:
         if self._checkpoints is None or not self._checkpoints.due(self._bytes):
             return
-        ops = load_keras().ops
+        began, ops = time.perf_counter(), load_keras().ops
         values = [ops.convert_to_numpy(variable.value) for variable in self._variables()]
         state = (*values, *random_state())
-        self._checkpoints.save(Checkpoint(position, state, tuple(self.best)), schedule.best_epoch)
+        taken = Checkpoint(position, state, tuple(self.best))
+        self._checkpoints.save(taken, schedule.best_epoch, began=began)
 
     def _variables(self) -> list[Any]:
         """All that training changes: weights, dropout's random states, Adam's moments and step."""
