@@ -266,7 +266,7 @@ def test_the_readme_marks_its_test_command():
     assert readme.count("<!-- test command -->") == 1
     block = re.search(r"^<!-- test command -->\n```bash\n([^\n]+)\n```$", readme, re.MULTILINE)
     assert block
-    assert block[1].endswith('pip install -e ".[test]" && pytest')
+    assert block[1].endswith('pip install -e ".[test]" && pytest -n auto')
 
 
 def test_the_complete_example_of_a_plugin_is_one(tmp_path):

@@ -30,8 +30,8 @@ FOLDER = "checkpoint"
 SHARE = 0.02
 """What checkpoints may cost of the time that training takes."""
 
-# Only until the first save has been timed: what a slow disk takes of a state.
-_BYTES_PER_SECOND = 200e6
+# What a disk is expected to take of a state until saves have been timed.
+_BYTES_PER_SECOND = 150e6
 
 _DAMAGE = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error)
 
@@ -57,8 +57,9 @@ class Checkpoints:
         self._key = key
         self._best_epoch = 0
         self._number = 0
-        self._cost: float | None = None
-        self._since = time.perf_counter()
+        self._dearest = 0.0
+        self._spent = 0.0
+        self._began = time.perf_counter()
 
     def load(self, display: Display) -> Checkpoint | None:
         """What was saved last; None, and said, where it cannot be continued from exactly."""
@@ -78,13 +79,13 @@ class Checkpoints:
             display.say(f"  its checkpoint is damaged ({error}): training starts anew")
             return None
         self._number, self._best_epoch = about["number"], about["best_epoch"]
-        self._since = time.perf_counter()
+        self._began = time.perf_counter()
         return saved
 
     def due(self, size: int) -> bool:
-        """Whether a save of ``size`` bytes would stay within `SHARE` of the time since the last."""
-        cost = size / _BYTES_PER_SECOND if self._cost is None else self._cost
-        return time.perf_counter() - self._since >= cost / SHARE
+        """Whether all saves, with one of ``size`` bytes now, stay within `SHARE` of the time."""
+        expected = self._dearest or size / _BYTES_PER_SECOND
+        return self._spent + expected <= SHARE * (time.perf_counter() - self._began)
 
     def save(self, checkpoint: Checkpoint, best_epoch: int, *, began: float | None = None) -> None:
         """Replace the last checkpoint; the best weights are written only when they are new.
@@ -114,8 +115,8 @@ class Checkpoints:
             )
             self._remove_all_but(names)
         self._best_epoch = best_epoch
-        self._since = time.perf_counter()
-        self._cost = self._since - started
+        taken = time.perf_counter() - started
+        self._dearest, self._spent = max(self._dearest, taken), self._spent + taken
 
     def _read(self, about: Mapping[str, Any]) -> Checkpoint:
         arrays: dict[str, tuple[np.ndarray, ...]] = {"state": (), "best": ()}
