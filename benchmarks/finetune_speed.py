@@ -38,11 +38,12 @@ from cxrbench.modeling.assemble import (
     freeze_below,
     split_trunk,
 )
-from cxrbench.modeling.augment import MEDICAL, draw, training_view
+from cxrbench.modeling.augment import MEDICAL, draw
 from cxrbench.modeling.backend import jit_compile, load_keras
 from cxrbench.modeling.inputs import Inputs, feed
 from cxrbench.modeling.parallel import train_batch
 from cxrbench.modeling.train import masked_cross_entropy, shuffled_batches
+from cxrbench.modeling.view import training_view
 
 LABELS = 15
 

@@ -18,7 +18,8 @@ from tiny_parts import Drawn
 
 from cxrbench import FeatureExtractor, Identity, LocalFeatures
 from cxrbench.errors import DataError, RunError, SettingsError
-from cxrbench.inference.images import NewImage, Source, survey
+from cxrbench.inference.images import Source, survey
+from cxrbench.inference.new_image import NewImage
 from cxrbench.inference.predictions import predict_images
 from cxrbench.interfaces import Record
 from cxrbench.recipe import Feature, parse_recipe

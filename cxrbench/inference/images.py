@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cxrbench.errors import DataError, SettingsError, UnreadableImage
+from cxrbench.inference.new_image import NewImage, printable
+from cxrbench.inference.table import images_of_table
 from cxrbench.interfaces import Record
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".jp2", ".j2k", ".webp")
@@ -17,17 +19,6 @@ TABLE_SUFFIXES = (".csv", ".tsv")
 # An uncompressed pixel of 16-bit RGBA: no image that `decode` would take needs more.
 _BYTES_PER_PIXEL = 8
 _BYTES_BESIDE_PIXELS = 2**24
-
-
-@dataclass(frozen=True)
-class NewImage:
-    """One image file, None where a table has an empty cell, and what is known of it.
-
-    ``record.image_id`` is the name that the result carries: the path, or a table's own text.
-    """
-
-    path: Path | None
-    record: Record
 
 
 @dataclass(frozen=True)
@@ -55,8 +46,6 @@ class Source:
             if os.path.isdir(path):  # Path.is_dir raises where a folder above is locked
                 yield from _images_below(path)
             elif is_table(path):
-                from cxrbench.inference.table import images_of_table
-
                 yield from images_of_table(path, column=self.image_column, images=self.images)
             elif os.path.lexists(path):
                 yield _image_file(path)
@@ -113,11 +102,6 @@ def read_file(path: Path | None, max_pixels: int) -> bytes:
             f"a file of {found.st_size} bytes: more than {max_pixels} pixels need"
         )
     return path.read_bytes()
-
-
-def printable(text: str) -> str:
-    """The text, with what is no Unicode (bytes of a file's name) written as escapes."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _require_tables(source: Source) -> None:

@@ -18,7 +18,8 @@ from cxrbench.data.image_pass import (
     quiet_single_threaded_libraries,
 )
 from cxrbench.errors import RunError
-from cxrbench.inference.images import NewImage, read_file
+from cxrbench.inference.images import read_file
+from cxrbench.inference.new_image import NewImage
 from cxrbench.interfaces import Advance
 from cxrbench.modeling.predict import padded_batches
 from cxrbench.recipe import Feature

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from cxrbench.errors import DataError
-from cxrbench.inference.images import NewImage, printable
+from cxrbench.inference.new_image import NewImage, printable
 from cxrbench.interfaces import Record
 
 HEADINGS: Mapping[str, tuple[str, ...]] = MappingProxyType(

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from cxrbench.modeling.augment import training_view
 from cxrbench.modeling.inputs import Inputs, feed
 from cxrbench.modeling.parallel import predict_batch
+from cxrbench.modeling.view import training_view
 
 Predict = Callable[[Mapping[str, np.ndarray]], np.ndarray]
 

@@ -14,7 +14,7 @@ import numpy as np
 from cxrbench.errors import DataError, RunError
 from cxrbench.evaluation.validation import validation_scores
 from cxrbench.interfaces import Advance, Display
-from cxrbench.modeling.augment import Augmentation, Draws, draw, training_view
+from cxrbench.modeling.augment import Augmentation, Draws, draw
 from cxrbench.modeling.backend import (
     jit_compile,
     load_keras,
@@ -28,6 +28,7 @@ from cxrbench.modeling.inputs import Inputs, feed
 from cxrbench.modeling.parallel import check_batch_size, train_batch
 from cxrbench.modeling.predict import keras_predictor, predict_logits, sigmoid
 from cxrbench.modeling.schedule import Schedule
+from cxrbench.modeling.view import training_view
 
 NO_AUGMENTATION = Augmentation()
 
