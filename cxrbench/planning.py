@@ -164,7 +164,7 @@ def _engine(plan: Plan, images: int, cache: Path, display: Display) -> Engine:
 
 def with_batch_size(plan: Plan, material: Material, *, cache: Path, display: Display) -> Plan:
     """The plan with the batch size that ``auto`` comes to on this machine."""
-    if plan.settings.batch_size != "auto":
+    if plan.settings.batch_size != "auto" or plan.recipe.is_prior:
         return plan
     size = settle_batch_size(plan.recipe, plan.settings, material, cache=cache, display=display)
     return replace(plan, settings=replace(plan.settings, batch_size=size))

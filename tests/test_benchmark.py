@@ -39,6 +39,17 @@ def again(grid, recipes=("tinynet", FUSED, "grid"), **changes):
     return cxrbench.run(list(recipes), display=display, **settings), display
 
 
+def test_a_batch_size_that_was_found_is_a_number_in_the_run(grid, tmp_path):
+    given = {"batch_size": "auto", "runs": tmp_path, "seeds": 1, "epochs": 1}
+    for expected in ("looking for", "complete already"):
+        _, display = again(grid, ["grid"], **given)
+        assert any(expected in line for line in display.lines)
+    (path,) = (p for p in tmp_path.iterdir() if "grid" in p.name and p.is_dir())
+    found = info_of(path)["settings"]["batch_size"]
+    assert found in (8, 16, 32, 64)
+    assert f"batch_size = {found}\n" in (path / "settings.toml").read_text()
+
+
 def test_every_promised_file_is_there(grid):
     path = grid.run_of(FUSED)
     files = {str(f.relative_to(path)) for f in path.rglob("*") if f.is_file()}
