@@ -141,7 +141,8 @@ def settle_batch_size(
     def find() -> int:
         display.say(f"{recipe.text}: looking for the batch size")
         step = trial_step(trained.model, trained.inputs, rows, _train_settings(settings, seed))
-        return find_batch_size(step, len(rows), display, multiple_of=settings.devices)
+        with memory_advice("looking for the batch size"):
+            return find_batch_size(step, len(rows), display, multiple_of=settings.devices)
 
     about = {
         "recipe": recipe.text,

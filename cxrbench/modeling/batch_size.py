@@ -16,7 +16,9 @@ GAIN = 1.05
 
 # What the host may use of the memory that is there: the pages of mapped files want the rest.
 _SHARE_OF_HOST = 0.8
+# A size is timed so often, or for so long: a step of many seconds tells enough at once.
 _REPEATS = 3
+_SECONDS = 5.0
 
 
 def find_batch_size(
@@ -57,8 +59,8 @@ def find_batch_size(
 
 def _timed(step: Callable[[int], None], size: int) -> float:
     step(size)  # compiles
-    times = []
-    for _ in range(_REPEATS):
+    times: list[float] = []
+    while len(times) < _REPEATS and sum(times) < _SECONDS:
         started = time.perf_counter()
         step(size)
         times.append(time.perf_counter() - started)

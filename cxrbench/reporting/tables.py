@@ -163,7 +163,15 @@ def _shared_conditions(rows: Sequence[Row]) -> dict[str, str]:
 def _condition(row: Row, name: str) -> str:
     if row.protocol == "none" and name != "seeds":
         return "–"
-    return f"{row.backend} {row.device}" if name == "on" else str(getattr(row, name))
+    return _computed_on(row) if name == "on" else str(getattr(row, name))
+
+
+def _computed_on(row: Row) -> str:
+    """Backend and device, and what else is not as usual."""
+    told = [row.backend, row.device if row.devices == 1 else f"{row.devices} {row.device}s"]
+    told += [row.precision] if row.precision != "float32" else []
+    told += [row.engine] if row.engine != "keras" else []
+    return " ".join(told)
 
 
 def _interval(value: float | None, low: float | None, high: float | None) -> str:

@@ -20,6 +20,7 @@ _TEXT = {"weights": "none", "trains": "head", "backend": "tensorflow", "device":
 def row(recipe: str, rank: int | None = 1, **changes) -> Row:
     values = dict.fromkeys((field.name for field in fields(Row)), 0.5)
     values |= _TEXT | {"protocol": "probe", "precision": "float32", "dataset": "nih"}
+    values |= {"devices": 1, "engine": "keras"}
     values |= {"rank": rank, "recipe": recipe, "seeds": 2, "labels_counted": 2, "split_seed": 0}
     values |= {"parameters": 23_600_000, "images_per_second": 31.0, "train_seconds": 750.0}
     values |= {"board": "k", "runs": (f"{recipe}-0", f"{recipe}-1"), "macro_auroc_sd": 0.012}
@@ -124,3 +125,16 @@ def test_plugins_are_listed_with_the_whole_error(capsys):
     out = capsys.readouterr().out
     assert "bad is broken: there is no hook 'x[red]'\n  expected: y" in out
     assert max(map(len, out.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({}, "tensorflow cpu"),
+        ({"engine": "openvino"}, "tensorflow cpu openvino"),
+        ({"backend": "jax", "device": "gpu", "precision": "bfloat16"}, "jax gpu bfloat16"),
+        ({"backend": "jax", "device": "gpu", "devices": 4}, "jax 4 gpus"),
+    ],
+)
+def test_what_a_row_was_computed_on_names_what_is_not_as_usual(changed, told):
+    assert tables._condition(row("orb", **changed), "on") == told
