@@ -1,25 +1,25 @@
-"""Images per second of Keras and of OpenVINO in float32, in turns, on this machine's CPU.
+"""Images per second of the engines in float32, in turns, on this machine's CPU.
 
-    KERAS_BACKEND=jax python benchmarks/engines.py [--rounds 7] [--batch 32] [NETWORK ...]
+    python benchmarks/engines.py [--rounds 7] [--batch 32] [--engines NAME ...] [NETWORK ...]
 
-Each network is printed with the medians of both, the median of the rounds' ratios (OpenVINO over
-Keras) and their range, the seconds that converting takes, and the largest difference between the
-outputs as a share of the largest output. Only ratios of one call are worth comparing: other work
-on the machine slows both.
+A row for each network and each engine that is installed: the median of its speed, the median of
+the rounds' ratios to Keras on the current backend and their range, the seconds that it takes to
+make it ready, and the largest difference between the outputs as a share of the largest output. Only
+ratios of one call are worth comparing: other work on the machine slows all of them.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 from cxrbench.builtin.resnet50 import ResNet50
 from cxrbench.modeling.backend import load_keras
-from cxrbench.modeling.engine import predictor
+from cxrbench.modeling.engines.engine import ENGINES, is_installed, predictor
 
 SIDE = 224
 
@@ -62,44 +62,49 @@ def _embedder(trunk: Any) -> Any:
     return keras.Model(trunk.input, keras.layers.GlobalAveragePooling2D()(trunk.output))
 
 
-def measure(model: Any, batch: int, rounds: int) -> str:
-    """A row of the table."""
+def measure(model: Any, engines: list[str], batch: int, rounds: int) -> Iterator[str]:
+    """A row of the table for each engine."""
     images = np.random.default_rng(0).uniform(0, 255, (batch, SIDE, SIDE, 1)).astype(np.float32)
-    on_keras = predictor(model, "keras", images)
-    wanted = on_keras(images)
-    start = time.perf_counter()
-    on_openvino = predictor(model, "openvino", images)
-    converting = time.perf_counter() - start
-    difference = np.abs(on_openvino(images) - wanted).max() / np.abs(wanted).max()
-    took = np.empty((rounds, 2))
+    ready, making = [], []
+    for name in engines:
+        start = time.perf_counter()
+        ready.append(predictor(model, name, images))
+        making.append(time.perf_counter() - start)
+    outputs = [predict(images) for predict in ready]
+    took = np.empty((rounds, len(engines)))
     for each in took:
-        for column, predict in enumerate((on_keras, on_openvino)):
+        for column, predict in enumerate(ready):
             start = time.perf_counter()
             predict(images)
             each[column] = time.perf_counter() - start
-    ratios = took[:, 0] / took[:, 1]
-    keras_rate, openvino_rate = batch / np.median(took, axis=0)
-    return (
-        f"{keras_rate:9.1f} {openvino_rate:9.1f} {np.median(ratios):7.2f} "
-        f"({ratios.min():.2f} to {ratios.max():.2f}) {converting:11.1f} {difference:11.1e}"
-    )
+    for column, name in enumerate(engines):
+        ratios = took[:, 0] / took[:, column]
+        difference = np.abs(outputs[column] - outputs[0]).max() / np.abs(outputs[0]).max()
+        yield (
+            f"{name:17} {batch / np.median(took[:, column]):9.1f} {np.median(ratios):7.2f} "
+            f"({ratios.min():.2f} to {ratios.max():.2f}) {making[column]:9.1f} {difference:11.1e}"
+        )
 
 
 def main() -> None:
-    """Print a row per network."""
+    """Print the table."""
+    current = load_keras().backend.backend()
+    others = [e for e in ENGINES if e != f"keras-{current}" and is_installed(e)]
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("networks", nargs="*", default=["resnet50", "mobilenet"], metavar="NETWORK")
+    parser.add_argument("--engines", nargs="+", default=others, choices=ENGINES)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=7)
     given = parser.parse_args()
     for name in given.networks:
         if name not in NETWORKS:
             parser.error(f"there is no network {name!r}, only {', '.join(NETWORKS)}")
-    backend = load_keras().backend.backend()
-    titles = f"{'Keras':>9} {'OpenVINO':>9} {'ratio':>7} (range)"
-    print(f"{'images/s, ' + backend:20} {titles:>42} {'converting':>11} {'difference':>11}")
+    engines = ["keras", *(name for name in given.engines if name != "keras")]
+    titles = f"{'images/s':>9} {'ratio':>7} {'(range)':14} {'ready in s':>9} {'difference':>11}"
+    print(f"{'Keras on ' + current:33} {titles}")
     for name in given.networks:
-        print(f"{name:20} {measure(NETWORKS[name](), given.batch, given.rounds)}", flush=True)
+        for row in measure(NETWORKS[name](), engines, given.batch, given.rounds):
+            print(f"{name:15} {row}", flush=True)
 
 
 if __name__ == "__main__":

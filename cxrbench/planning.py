@@ -18,7 +18,7 @@ from cxrbench.material import Material
 from cxrbench.modeling.assemble import build_trunk
 from cxrbench.modeling.backend import choose_device, choose_precision, precision_scope, release
 from cxrbench.modeling.embed import BATCH
-from cxrbench.modeling.engine import choose_engine
+from cxrbench.modeling.engines.choose import choose_engine
 from cxrbench.modeling.parallel import check_batch_size, distributed
 from cxrbench.recipe import PRIOR, Recipe, parse_recipe
 from cxrbench.registry import Registry
@@ -121,7 +121,7 @@ def with_engines(
 
     Raises
     ------
-    SettingsError : OpenVINO was asked for where nothing is frozen.
+    SettingsError : an engine besides Keras was asked for where nothing is frozen.
     DeviceError : it was asked for and cannot be had.
     """
     return tuple(
@@ -135,10 +135,10 @@ def _engine(plan: Plan, images: int, cache: Path, display: Display) -> Engine:
     if backbone is None or size is None:
         return "keras"
     if settings.protocol == "finetune" and not keeps_activations(plan.recipe, settings):
-        if settings.engine != "openvino":
+        if settings.engine in ("auto", "keras"):
             return "keras"
         raise SettingsError(
-            f"--engine openvino has nothing to compute for {plan.recipe.text}",
+            f"--engine {settings.engine} has nothing to compute for {plan.recipe.text}",
             expected="a backbone that is frozen: --protocol probe, or pretrained --weights with "
             "--augment none",
             found="a backbone that is trained, or sees other images in every epoch",

@@ -7,8 +7,6 @@ import json
 import os
 import re
 import shutil
-import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from cxrbench.data.arrays import DamagedArrays, read_arrays
 from cxrbench.errors import RunError
 
 FORMAT = 2
@@ -77,9 +76,9 @@ class StoredRun:
     def replicates(self) -> dict[str, np.ndarray]:
         """The bootstrap replicates, each (B,) float64, by the names in `REPLICATES`."""
         try:
-            with np.load(self.path / BOOTSTRAP_FILE, allow_pickle=False) as arrays:
-                return {name: arrays[name] for name in REPLICATES}
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            arrays = read_arrays(self.path / BOOTSTRAP_FILE)
+            return {name: arrays[name] for name in REPLICATES}
+        except (DamagedArrays, KeyError) as error:
             raise RunError(
                 f"the bootstrap replicates of the run {self.path.name!r} cannot be read",
                 found=str(error),

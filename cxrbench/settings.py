@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from cxrbench.errors import SettingsError
 from cxrbench.modeling.augment import MEDICAL, Augmentation
@@ -19,7 +19,7 @@ Fit = Literal["stretch", "pad"]
 Device = Literal["auto", "cpu", "gpu"]
 Augment = Literal["medical", "none"]
 Precision = Literal["auto", "float32", "bfloat16"]
-Engine = Literal["auto", "keras", "openvino"]
+Engine = Literal["auto", "keras", "openvino", "keras-tensorflow", "keras-jax", "keras-torch"]
 Activations = Literal["cache", "recompute"]
 
 _CHOICES: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -29,7 +29,7 @@ _CHOICES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "device": ("auto", "cpu", "gpu"),
         "augment": ("medical", "none"),
         "precision": ("auto", "float32", "bfloat16"),
-        "engine": ("auto", "keras", "openvino"),
+        "engine": get_args(Engine),
         "activations": ("cache", "recompute"),
     }
 )

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import warnings
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from cxrbench.data.arrays import DamagedArrays, read_arrays
 from cxrbench.errors import PluginError, RecipeError, RunError
 from cxrbench.interfaces import FittedEncoder
 from cxrbench.modeling.assemble import Network, Statistics, build_top, build_trunk
@@ -20,18 +19,6 @@ from cxrbench.registry import Registry
 from cxrbench.runs import StoredRun, file_digest, read_run
 
 WEIGHTS_FILE = "model.weights.h5"
-
-# What NumPy and zipfile raise for a file that is no ``.npz`` or has other arrays.
-_DAMAGE = (
-    OSError,
-    ValueError,
-    KeyError,
-    EOFError,
-    NotImplementedError,
-    RuntimeError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,8 +100,8 @@ def example_inputs(trained: TrainedRun, count: int) -> dict[str, np.ndarray]:
                 image[...] = row[:, None]
             given["image"] = images
         else:
-            with np.load(trained.path / "encoders" / f"{tensor.name}.npz") as arrays:
-                mean, variance = arrays["standardised_mean"], arrays["standardised_variance"]
+            arrays = read_arrays(trained.path / "encoders" / f"{tensor.name}.npz")
+            mean, variance = arrays["standardised_mean"], arrays["standardised_variance"]
             given[tensor.name] = rng.normal(mean, np.sqrt(variance), shape).astype(np.float32)
     return given
 
@@ -170,12 +157,11 @@ def _encoder(run: StoredRun, feature: Feature) -> tuple[FittedEncoder, Statistic
     name = f"encoders/{feature.name}.npz"
     path = _verified(run, name)
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {key: file[key] for key in file.files}
+        arrays = read_arrays(path)
         mean, variance = arrays.pop("standardised_mean"), arrays.pop("standardised_variance")
         if mean.ndim != 1 or mean.shape != variance.shape:
             raise ValueError(f"statistics of shapes {mean.shape} and {variance.shape}")
-    except _DAMAGE as error:
+    except (DamagedArrays, KeyError, ValueError) as error:
         raise _damaged(run, name, "plain arrays, with mean and variance", error) from error
     try:
         fitted = type(feature.encoder).fitted.from_arrays(arrays)

@@ -8,8 +8,8 @@ from tiny_parts import Drawn, TinyNet
 
 import cxrbench
 from cxrbench.errors import DeviceError, SettingsError, WeightsError
-from cxrbench.modeling import engine
 from cxrbench.modeling.augment import MEDICAL
+from cxrbench.modeling.engines import choose
 from cxrbench.planning import check_backbones, computing, make_plans, with_devices, with_engines
 
 
@@ -67,13 +67,13 @@ def chosen(plans, tmp_path, monkeypatch):
     """The engine of each plan, were OpenVINO installed and twice as fast as Keras."""
     measured = []
 
-    def faster(model, example):
+    def faster(model, example, others):
         measured.append(example.shape)
-        return engine._Speeds(10.0, 20.0)
+        return choose._Speeds({"keras": 10.0, "openvino": 20.0}, {})
 
-    monkeypatch.setattr(engine, "_measure", faster)
-    monkeypatch.setattr(engine, "_openvino_is_installed", lambda: True)
-    monkeypatch.setattr(engine, "_conditions", lambda model, example: {"shape": example.shape})
+    monkeypatch.setattr(choose, "_measure", faster)
+    monkeypatch.setattr(choose, "_others", lambda: ("openvino",))
+    monkeypatch.setattr(choose, "_conditions", lambda model, example, _: {"shape": example.shape})
 
     def of(*recipes, images=10_000, **options):
         settled = with_engines(

@@ -79,7 +79,8 @@ def predict(  # noqa: PLR0913 - each argument is an option of the command
     engine: Annotated[
         str | None,
         typer.Option(
-            help="auto, keras or openvino \\[default: auto: the faster one for many images]",
+            help="auto, keras, openvino or keras-BACKEND \\[default: auto: the fastest for many "
+            "images]",
             show_default=False,
         ),
     ] = None,
@@ -91,7 +92,8 @@ def predict(  # noqa: PLR0913 - each argument is an option of the command
     from cxrbench.inference.images import Source, survey
     from cxrbench.inference.predictions import Tally, predict_images
     from cxrbench.modeling.backend import choose_device, device_scope
-    from cxrbench.modeling.engine import choose_engine, predictor
+    from cxrbench.modeling.engines.choose import choose_engine
+    from cxrbench.modeling.engines.engine import predictor
     from cxrbench.registry import load_registry
     from cxrbench.reporting.display import RichDisplay, SilentDisplay
     from cxrbench.settings import resolve_settings

@@ -159,7 +159,8 @@ Precision = Annotated[
 Engine = Annotated[
     str | None,
     typer.Option(
-        help="Of a frozen backbone: auto, keras or openvino \\[default: auto: the faster]",
+        help="Of a frozen backbone: auto, keras, openvino or keras-BACKEND \\[default: auto: the "
+        "fastest]",
         rich_help_panel=_COMPUTING,
     ),
 ]

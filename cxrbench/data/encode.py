@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cxrbench.data.arrays import DamagedArrays, read_arrays
 from cxrbench.data.cache import (
     identity_of,
     key_of,
@@ -33,18 +32,6 @@ ENCODING_VERSION = 2
 
 _DIGEST = "vectors_sha256"
 _FITTED = "fitted."  # before the names of the encoder's arrays in the file
-
-# What NumPy and zipfile raise for a file that was cut or changed.
-_DAMAGE = (
-    OSError,
-    ValueError,
-    KeyError,
-    EOFError,
-    NotImplementedError,
-    RuntimeError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,15 +177,15 @@ def _cached(path: Path, job: _Job, display: Display) -> EncodedFeatures | None:
     if not fitted_path.exists():
         return None
     try:
-        with np.load(fitted_path, allow_pickle=False) as file:
-            digest = str(file[_DIGEST])
-            names = [name for name in file.files if name.startswith(_FITTED)]
-            arrays = {name.removeprefix(_FITTED): file[name] for name in names}
+        file = read_arrays(fitted_path)
+        digest = str(file[_DIGEST])
+        names = [name for name in file if name.startswith(_FITTED)]
+        arrays = {name.removeprefix(_FITTED): file[name] for name in names}
         if digest != _file_digest(path):
             raise ValueError("the vectors are not those that were written")
         vectors = np.load(path, mmap_mode="r", allow_pickle=False)
         return EncodedFeatures(vectors, job.encoder.fitted.from_arrays(arrays))
-    except _DAMAGE as error:
+    except (DamagedArrays, OSError, ValueError, KeyError) as error:
         display.say(f"the cached encoding {path} is damaged ({error}): computing it again")
         return None
 

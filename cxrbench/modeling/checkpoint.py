@@ -11,8 +11,6 @@ import json
 import math
 import os
 import time
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from cxrbench.data.arrays import DamagedArrays, read_arrays
 from cxrbench.interfaces import Display
 from cxrbench.modeling.history import Epoch, Position
 from cxrbench.runs import write_json, writing
@@ -33,7 +32,7 @@ SHARE = 0.02
 # What a disk is expected to take of a state until saves have been timed.
 _BYTES_PER_SECOND = 150e6
 
-_DAMAGE = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error)
+_DAMAGE = (DamagedArrays, OSError, ValueError, KeyError, TypeError)
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,5 +160,5 @@ def _write(path: Path, arrays: Sequence[np.ndarray]) -> None:
 
 
 def _arrays(path: Path) -> tuple[np.ndarray, ...]:
-    with np.load(path, allow_pickle=False) as file:
-        return tuple(file[str(number)] for number in range(len(file.files)))
+    named = read_arrays(path)
+    return tuple(named[str(number)] for number in range(len(named)))

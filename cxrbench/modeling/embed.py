@@ -19,7 +19,7 @@ from cxrbench.data.stores import StoreSpec, map_array, open_store
 from cxrbench.errors import RunError
 from cxrbench.interfaces import Display
 from cxrbench.modeling.backend import load_keras, memory_advice
-from cxrbench.modeling.engine import predictor
+from cxrbench.modeling.engines.engine import predictor
 from cxrbench.modeling.inputs import Inputs, feed
 from cxrbench.modeling.predict import Predict, keras_predictor, padded_batches
 
@@ -68,7 +68,7 @@ def embedding_predictor(embedder: Any, pixels: np.ndarray, engine: str) -> Predi
     ------
     DeviceError : the engine cannot have this network, or does not agree with Keras on it.
     """
-    if engine == "openvino":
+    if engine != "keras":
         example = _floats(pixels[np.resize(np.arange(len(pixels)), BATCH)])
         fast = predictor(embedder, engine, example)
         return lambda batch: fast(_floats(batch["image"]))

@@ -1,0 +1,166 @@
+"""A Keras network in OpenVINO, computed on the CPU in float32."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cxrbench.errors import DeviceError
+from cxrbench.modeling.backend import load_keras
+from cxrbench.modeling.engines.batch import Batch, Predict, Unable, by_name, last_line
+
+# OpenVINO takes bfloat16 by itself where the CPU has it: 0.08 off on random weights.
+_FLOAT32 = {"INFERENCE_PRECISION_HINT": "f32"}
+
+
+@contextmanager
+def _without_telemetry() -> Iterator[None]:
+    """While OpenVINO is imported: it reports every import to its makers unless this is missing."""
+    name = "openvino_telemetry"
+    before = sys.modules.get(name)
+    sys.modules[name] = None  # type: ignore[assignment]  # how Python spells "cannot be imported"
+    try:
+        yield
+    finally:
+        if before is None:
+            del sys.modules[name]
+        else:
+            sys.modules[name] = before
+
+
+def load_openvino() -> Any:
+    """OpenVINO, which tells its makers nothing.
+
+    Raises
+    ------
+    DeviceError : it is not installed, or does not work.
+    """
+    try:
+        with _without_telemetry():
+            import openvino
+    except ImportError as error:
+        raise DeviceError(
+            "OpenVINO cannot be imported",
+            expected="a working package openvino",
+            found=str(error),
+            fix="install it again (pip install 'cxrbench[openvino]'), or use --engine keras",
+        ) from error
+    return openvino
+
+
+def openvino_predictor(model: Any, example: Batch) -> Predict:
+    """What predicts batches of the shape of ``example``.
+
+    Raises
+    ------
+    Unable : OpenVINO cannot have this network.
+    DeviceError : OpenVINO cannot be imported.
+    """
+    openvino = load_openvino()
+    names = tuple(by_name(example))
+    shapes = {name: value.shape for name, value in by_name(example).items()}
+    compiled = openvino.Core().compile_model(_converted(model, shapes), "CPU", _FLOAT32)
+    request = compiled.create_infer_request()
+    # An input that nothing depends on may be gone.
+    used = {name for port in compiled.inputs for name in port.get_names()}
+
+    def predict(batch: Batch) -> np.ndarray:
+        given = by_name(batch)
+        found = {name: value.shape for name, value in given.items()}
+        if found != shapes:
+            raise ValueError(f"expected inputs of the shapes {shapes}, found {found}")
+        feed = {
+            _port(number): np.ascontiguousarray(given[name], dtype=np.float32)
+            for number, name in enumerate(names)
+            if _port(number) in used
+        }
+        # The result lies in memory that the next request uses again.
+        return np.array(request.infer(feed, share_inputs=True)[0], dtype=np.float32)
+
+    return predict
+
+
+def _port(number: int) -> str:
+    """OpenVINO's name of an input; a feature's own may have characters that TensorFlow refuses."""
+    return f"input_{number}"
+
+
+def _converted(model: Any, shapes: Mapping[str, tuple[int, ...]]) -> Any:
+    """The network in OpenVINO, for these shapes only; its inputs are named as in `_port`.
+
+    TensorFlow's graph is the one that OpenVINO reads well, and TensorFlow is always installed. The
+    other ways were tried with OpenVINO 2026.4: its reader of JAX' programs fails on every network
+    (`jax.numpy.float32` is no NumPy type to it), and so does the detour of `keras.Model.export`
+    over jax2tf (XlaCallModule); PyTorch's traces fail on `aten::divide` of a normalisation, and
+    programs of `torch.export` take three times as long to convert.
+    """
+    if any(layer.compute_dtype != "float32" for layer in model._flatten_layers()):
+        raise Unable("a network with layers that compute in another precision")
+    backend = load_keras().backend.backend()
+    if backend == "tensorflow":
+        return _from_tensorflow(model, shapes)
+    # jax and torch: a model file is the same for all, and another process reads it on TensorFlow.
+    return _by_tensorflow(model, shapes)
+
+
+def _from_tensorflow(model: Any, shapes: Mapping[str, tuple[int, ...]]) -> Any:
+    import tensorflow as tf
+
+    names = tuple(shapes)
+
+    def call(*tensors: Any) -> Any:
+        alone = names == ("",)
+        given = tensors[0] if alone else dict(zip(names, tensors, strict=True))
+        return model(given, training=False)
+
+    specs = [
+        tf.TensorSpec(shape, tf.float32, name=_port(number))
+        for number, shape in enumerate(shapes.values())
+    ]
+    try:
+        graph = tf.function(call, autograph=False).get_concrete_function(*specs)
+        return load_openvino().convert_model(graph)
+    except Exception as error:  # each layer and operation has its own way to fail
+        raise Unable(last_line(str(error))) from error
+
+
+def _by_tensorflow(model: Any, shapes: Mapping[str, tuple[int, ...]]) -> Any:
+    with tempfile.TemporaryDirectory(prefix="cxrbench-") as folder:
+        written, converted = Path(folder, "model.keras"), Path(folder, "model.xml")
+        model.save(written)
+        done = subprocess.run(
+            [sys.executable, "-c", _CONVERT, written, converted, json.dumps(shapes)],
+            env={**os.environ, "KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": ""},
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode:
+            raise Unable(last_line(done.stderr))
+        # Read whole: the folder goes, and the weights are mapped from their file otherwise.
+        openvino = load_openvino()
+        return openvino.Core().read_model(
+            converted.read_bytes(), converted.with_suffix(".bin").read_bytes()
+        )
+
+
+_CONVERT = """
+import json, sys
+from cxrbench.modeling.engines.with_openvino import convert_file
+convert_file(sys.argv[1], sys.argv[2], json.loads(sys.argv[3]))
+"""
+
+
+def convert_file(written: str, converted: str, shapes: Mapping[str, list[int]]) -> None:
+    """A ``.keras`` file to OpenVINO's ``.xml`` and ``.bin``; the work of a process of its own."""
+    model = load_keras().models.load_model(written, compile=False, safe_mode=True)
+    static = {name: tuple(shape) for name, shape in shapes.items()}
+    load_openvino().save_model(_from_tensorflow(model, static), converted, compress_to_fp16=False)
