@@ -120,7 +120,7 @@ def slow_run(tmp_path):
     return start
 
 
-def test_a_run_killed_in_training_is_marked_and_done_again(slow_run, tmp_path, cli):
+def test_a_run_killed_in_training_is_marked(slow_run, tmp_path, cli):
     process = slow_run(epochs=10**5)
     wait_until(lambda: run_directories(tmp_path / "runs"), process)
     time.sleep(1.5)
@@ -131,14 +131,6 @@ def test_a_run_killed_in_training_is_marked_and_done_again(slow_run, tmp_path, c
     board = cli("leaderboard", "--runs", tmp_path / "runs")
     assert "is incomplete" in board.out
     assert "no complete run yet" in board.out
-    # In a process of its own again: what a user sees, TensorFlow's start included.
-    process = slow_run()
-    out, err = process.communicate(timeout=120)
-    assert process.returncode == 0, err
-    told = json.loads(out)
-    assert {row["recipe"] for row in told["boards"][0]["rows"]} == {"grid", "prior"}
-    assert "preparing" not in err, "the images were prepared before the kill"
-    assert "Traceback" not in err
 
 
 def test_ctrl_c_in_training_ends_with_130_and_without_a_traceback(slow_run, tmp_path):
