@@ -15,7 +15,12 @@ ROUNDING = 1e-12
 
 
 def paired_p_value(
-    replicates_a: np.ndarray, estimate_a: float, replicates_b: np.ndarray, estimate_b: float
+    replicates_a: np.ndarray,
+    estimate_a: float,
+    replicates_b: np.ndarray,
+    estimate_b: float,
+    *,
+    seeds: float = 0.0,
 ) -> float:
     """Two-sided p of a difference between two rows of a board, by the paired bootstrap.
 
@@ -27,19 +32,29 @@ def paired_p_value(
     ----------
     replicates_a, replicates_b : (B,) macro AUROC of the rows; replicate b of the same patients.
     estimate_a, estimate_b : macro AUROC on the whole test split.
+    seeds : variance of the difference that comes from the rows' seeds, see `seed_variance`.
 
     Returns
     -------
     float in [0, 1]: 1 for equal estimates, 0 for a difference without any spread, NaN when an
     estimate or a replicate is NaN or there are fewer than two replicates.
     """
-    difference = estimate_a - estimate_b
     spread = replicates_a - replicates_b
-    if math.isnan(difference) or np.isnan(spread).any() or len(spread) < 2:
+    if len(spread) < 2:
+        return float("nan")
+    error = math.sqrt(float(np.var(spread, ddof=1)) + seeds)
+    return two_sided_p_value(estimate_a - estimate_b, error)
+
+
+def two_sided_p_value(difference: float, error: float) -> float:
+    """Two-sided p of a difference with this standard error, from a normal distribution.
+
+    1 for no difference, 0 for one without any error, NaN where either is NaN.
+    """
+    if math.isnan(difference) or math.isnan(error):
         return float("nan")
     if abs(difference) < ROUNDING:
         return 1.0
-    error = float(np.std(spread, ddof=1))
     if error < ROUNDING:
         return 0.0
     return math.erfc(abs(difference) / error / math.sqrt(2))

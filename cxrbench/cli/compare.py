@@ -1,0 +1,34 @@
+"""``cxrbench compare``: one paired comparison, in words and numbers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cxrbench.cli.options import Json, Runs
+
+Row = Annotated[
+    str, typer.Argument(metavar="RUN", help="A run directory, or a recipe: then all its seeds.")
+]
+
+
+def compare(a: Row, b: Row, runs: Runs = Path("runs"), as_json: Json = False) -> None:
+    """Compare two rows of a board on the same test images: difference, interval, p, per label."""
+    from cxrbench.evaluation.comparison import compare as compared
+    from cxrbench.evaluation.scored import find_row, read_row, require_one_board
+    from cxrbench.reporting.comparison import print_comparison
+
+    row_a, row_b = find_row(a, runs), find_row(b, runs)
+    require_one_board(row_a, row_b)
+    (scored_a, split), (scored_b, _) = read_row(row_a), read_row(row_b)
+    found = compared(
+        scored_a,
+        scored_b,
+        split.y_true,
+        split.patients,
+        label_names=split.label_names,
+        counted=split.counted,
+    )
+    print_comparison(found, as_json=as_json)

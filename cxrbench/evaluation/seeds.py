@@ -1,0 +1,29 @@
+"""What seeds add to an interval over patients: the uncertainty of a mean over a few of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import NormalDist
+
+import numpy as np
+
+
+def seed_variance(values: Sequence[float]) -> float:
+    """Variance of the mean over seeds, s²/S, of S scores; 0 for one seed, which tells none."""
+    return float(np.var(values, ddof=1)) / len(values) if len(values) > 1 else 0.0
+
+
+def widened(
+    estimate: float, interval: tuple[float, float], variance: float, *, level: float = 0.95
+) -> tuple[float, float]:
+    """An interval over patients joined with another, independent source of variance.
+
+    Each side's distance from the estimate grows as standard errors add, so that an interval which
+    is longer on one side stays so.
+    """
+    other = NormalDist().inv_cdf((1 + level) / 2) * math.sqrt(variance)
+    low, high = interval
+    return estimate - math.hypot(estimate - low, other), estimate + math.hypot(
+        high - estimate, other
+    )

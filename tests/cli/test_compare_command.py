@@ -1,0 +1,95 @@
+"""``cxrbench compare``: what is said of two rows, and which runs cannot be compared."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+
+
+def directory(grid, recipe, seed=0):
+    (path,) = (
+        p for p in grid.runs.iterdir() if p.name.startswith(f"drawn-{recipe}-probe-seed{seed}")
+    )
+    return path
+
+
+def test_two_recipes_with_all_their_seeds(cli, grid):
+    said = cli("compare", "tinynet", "prior", "--runs", grid.runs)
+    assert said.code == 0, said.err
+    assert "A  tinynet (2 seeds: drawn-tinynet-probe-seed0-" in said.out
+    assert "B  prior (1 seed" in said.out
+    assert "the smallest that this test would find 8 times in 10 is about" in " ".join(
+        said.out.split()
+    )
+    assert "A row of one seed" not in said.out, "prior has no other seed"
+
+
+def test_json_has_the_scores_of_the_board(cli, grid):
+    said = cli("compare", "grid", "tinynet", "--runs", grid.runs, "--json")
+    told = json.loads(said.out)
+    rows = {row["recipe"]: row for row in grid.result["boards"][0]["rows"]}
+    for side, recipe in (("a", "grid"), ("b", "tinynet")):
+        assert told["macro_auroc"][side] == pytest.approx(rows[recipe]["macro_auroc"])
+        assert told["micro_auroc"][side] == pytest.approx(rows[recipe]["micro_auroc"])
+        assert told[f"runs_{side}"] == rows[recipe]["runs"]
+    labels = {(row["recipe"], row["label"]): row for row in grid.result["boards"][0]["per_label"]}
+    for row in told["labels"]:
+        assert row["a"] == pytest.approx(labels["grid", row["label"]]["auroc"])
+        assert row["counted"] == labels["grid", row["label"]]["counted"]
+
+
+def test_a_run_directory_stands_for_itself(cli, grid):
+    one, other = directory(grid, "grid", 0), directory(grid, "grid", 1)
+    by_path = cli("compare", one, other, "--json")
+    by_name = cli("compare", one.name, other.name, "--runs", grid.runs, "--json")
+    assert by_path.out == by_name.out
+    assert json.loads(by_path.out)["runs_a"] == [one.name]
+    assert "A row of one seed" in cli("compare", one, other).out
+
+
+def test_an_unknown_name_lists_the_known(cli, grid):
+    said = cli("compare", "tinynet", "resnot", "--runs", grid.runs)
+    assert said.code == 2
+    assert "no run and no recipe 'resnot'" in said.err
+    assert "grid, prior, tinynet" in " ".join(said.err.split())
+
+
+@pytest.fixture
+def changed(grid, tmp_path):
+    """A copy of a run whose ``run.json`` says something else."""
+
+    def change(recipe, **info):
+        path = tmp_path / "runs" / f"copy-of-{recipe}"
+        shutil.copytree(directory(grid, recipe), path)
+        told = json.loads((path / "run.json").read_text())
+        (path / "run.json").write_text(json.dumps({**told, **info}))
+        return path
+
+    return change
+
+
+def test_runs_of_other_boards_are_refused(cli, grid, changed):
+    said = cli("compare", directory(grid, "tinynet"), changed("grid", board_key="another"))
+    assert said.code == 2
+    assert "not scored on the same test images" in said.err
+    assert "split patient, seed 0" in said.err
+
+
+def test_a_recipe_of_two_rows_is_refused(cli, grid, changed):
+    runs = changed("grid", row_key="another", run_key="another").parent
+    shutil.copytree(directory(grid, "grid", 1), runs / "second")
+    said = cli("compare", "grid", "second", "--runs", runs)
+    assert said.code == 2
+    assert "2 rows have the recipe 'grid'" in said.err
+    assert "name a run directory" in said.err
+
+
+def test_predictions_that_were_changed_are_refused(cli, grid, changed):
+    path = changed("grid")
+    with (path / "predictions.parquet").open("ab") as file:
+        file.write(b"x")
+    said = cli("compare", directory(grid, "tinynet"), path)
+    assert said.code == 2
+    assert "predictions.parquet of the run 'copy-of-grid' is missing or was changed" in said.err
