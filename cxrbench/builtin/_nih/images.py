@@ -8,8 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cxrbench import DataError, Exclusion
-from cxrbench.builtin._nih.table import EXTENSIONS, image_stem
+from cxrbench import DataError, Exclusion, choose_image, list_images
 
 _ARCHIVE = re.compile(r"images_[0-9]+")
 
@@ -41,9 +40,8 @@ def find_images(root: Path) -> Files:
     for folders in _layouts(root):
         files: dict[str, tuple[str, ...]] = {}
         for folder in folders:
-            for name in _image_names(folder):
-                stem = image_stem(name)
-                files[stem] = (*files.get(stem, ()), f"{folder}{os.sep}{name}")
+            for stem, paths in list_images(folder).items():
+                files[stem] = (*files.get(stem, ()), *paths)
         if files:
             return files
     raise DataError(
@@ -68,7 +66,7 @@ def match_images(file_names: Sequence[str], image_ids: Sequence[str], files: Fil
     rows, paths, excluded = [], [], []
     for row, (name, image_id) in enumerate(zip(file_names, image_ids, strict=True)):
         candidates = files.get(image_id, ())
-        path = candidates[0] if len(candidates) == 1 else _named(name, candidates)
+        path = choose_image(name, candidates)
         if path is not None:
             rows.append(row)
             paths.append(path)
@@ -94,34 +92,9 @@ def _layouts(root: Path) -> Iterator[list[Path]]:
     yield [root]
 
 
-def _image_names(folder: Path) -> list[str]:
-    if not folder.is_dir():
-        return []
-    try:
-        with os.scandir(folder) as entries:
-            return sorted(
-                entry.name
-                for entry in entries
-                if entry.name.lower().endswith(EXTENSIONS)
-                and not entry.name.startswith(".")
-                and entry.is_file()
-            )
-    except OSError as error:
-        raise _cannot_list(folder, error) from error
-
-
 def _folder_names(root: Path) -> list[str]:
-    try:
-        with os.scandir(root) as entries:
-            return sorted(entry.name for entry in entries if entry.is_dir())
-    except OSError as error:
-        raise _cannot_list(root, error) from error
-
-
-def _named(name: str, candidates: Sequence[str]) -> str | None:
-    base = name.replace("\\", "/").rpartition("/")[2]
-    exact = [path for path in candidates if os.path.basename(path) == base]
-    return exact[0] if len(exact) == 1 else None
+    with os.scandir(root) as entries:
+        return sorted(entry.name for entry in entries if entry.is_dir())
 
 
 def _ambiguous(candidates: Sequence[str]) -> str:
@@ -143,13 +116,4 @@ def _nothing_matches(file_names: Sequence[str], files: Files) -> DataError:
         expected=f"files named like {', '.join(sorted(file_names)[:3])} (or .jpg)",
         found=f"{len(files):,} images, such as {', '.join(sorted(files)[:3])}",
         fix="use the table that belongs to these images, or rename the images as the table does",
-    )
-
-
-def _cannot_list(folder: Path, error: OSError) -> DataError:
-    return DataError(
-        f"{folder} cannot be listed.",
-        expected="a folder that this user may read",
-        found=f"{type(error).__name__}: {error}",
-        fix="check its permissions (chmod u+rx)",
     )
