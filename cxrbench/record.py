@@ -12,6 +12,7 @@ import numpy as np
 
 from cxrbench.data.metadata import write_metadata
 from cxrbench.evaluation.bootstrap import Bootstrap, bootstrap, percentile_interval
+from cxrbench.evaluation.clustered_auroc import clustered_aurocs
 from cxrbench.evaluation.metrics import Scores, score
 from cxrbench.evaluation.thresholds import choose_thresholds
 from cxrbench.experiment import EncodedFeature, Outcome
@@ -19,7 +20,15 @@ from cxrbench.interfaces import Exclusion
 from cxrbench.material import Material
 from cxrbench.modeling.backend import load_keras
 from cxrbench.modeling.history import Epoch
-from cxrbench.runs import BOOTSTRAP_FILE, METRICS_FILE, REPLICATES, require_room, write_json
+from cxrbench.runs import (
+    BOOTSTRAP_FILE,
+    LABEL_BOOTSTRAP_FILE,
+    LABEL_REPLICATES,
+    METRICS_FILE,
+    REPLICATES,
+    require_room,
+    write_json,
+)
 
 BOOTSTRAP_REPLICATES = 1000
 
@@ -104,23 +113,46 @@ def _write_scores(outcome: Outcome, material: Material, folder: Path) -> None:
         replicates=BOOTSTRAP_REPLICATES,
         no_finding_index=names.index(cohort.no_finding) if cohort.no_finding else None,
     )
-    told = _told(scores, resampled)
+    told = _told(scores, resampled, _standard_errors(outcome, material))
     if not cohort.patients_known:
         told["patients"] = None
     write_json(folder / METRICS_FILE, told)
     replicates: dict[str, Any] = {name: getattr(resampled, name) for name in REPLICATES}
     np.savez_compressed(folder / BOOTSTRAP_FILE, **replicates)
+    of_labels: dict[str, Any] = {
+        name: getattr(resampled, f"label_{name}").astype(np.float32) for name in LABEL_REPLICATES
+    }
+    np.savez_compressed(folder / LABEL_BOOTSTRAP_FILE, **of_labels)
 
 
-def _told(scores: Scores, resampled: Bootstrap) -> dict[str, Any]:
+def _standard_errors(outcome: Outcome, material: Material) -> np.ndarray:
+    """Of each label's AUROC in closed form, a check of the bootstrap: (L,), NaN where undefined."""
+    test = material.rows("test")
+    patients = np.asarray(material.patients("test"), dtype=str)
+    columns = zip(material.cohort.labels[test].T, outcome.test.T, strict=True)
+    found = [clustered_aurocs(truth, score[None], patients) for truth, score in columns]
+    # Rounding can take the variance of constant scores below zero.
+    return np.sqrt([max(one.covariance[0, 0], 0.0) for one in found])
+
+
+def _told(scores: Scores, resampled: Bootstrap, errors: np.ndarray) -> dict[str, Any]:
     told = scores.to_json()
     for name in REPLICATES:
-        low, high = percentile_interval(getattr(resampled, name))
-        told[f"{name}_interval"] = None if np.isnan(low) else [low, high]
+        told[f"{name}_interval"] = _interval(getattr(resampled, name))
+    for index, label in enumerate(told["labels"]):
+        for name in LABEL_REPLICATES:
+            label[f"{name}_interval"] = _interval(getattr(resampled, f"label_{name}")[index])
+        error = float(errors[index])
+        label["auroc_standard_error"] = None if np.isnan(error) else error
     return {
         **told,
         "bootstrap": {"replicates": BOOTSTRAP_REPLICATES, "redrawn": resampled.redrawn},
     }
+
+
+def _interval(replicates: np.ndarray) -> list[float] | None:
+    low, high = percentile_interval(replicates)
+    return None if np.isnan(low) else [low, high]
 
 
 def _write_encoder(path: Path, encoded: EncodedFeature) -> None:

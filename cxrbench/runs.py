@@ -7,7 +7,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,11 +19,16 @@ import numpy as np
 from cxrbench.data.arrays import DamagedArrays, read_arrays
 from cxrbench.errors import RunError
 
-FORMAT = 2
+FORMAT = 3
 RUN_FILE = "run.json"
 METRICS_FILE = "metrics.json"
 BOOTSTRAP_FILE = "bootstrap.npz"
-REPLICATES = ("macro_auroc", "macro_auroc_findings", "micro_auroc")
+LABEL_BOOTSTRAP_FILE = "label_bootstrap.npz"
+REPLICATES = (
+    *("macro_auroc", "macro_auroc_findings", "micro_auroc"),
+    *("macro_average_precision", "micro_average_precision"),
+)
+LABEL_REPLICATES = ("auroc", "average_precision")
 
 # What a board is made of; the files of a run may come from anywhere.
 _SCORE = (float, int, NoneType)
@@ -58,9 +63,7 @@ _METRICS: Mapping[str, Any] = MappingProxyType(
     {
         "images": int,
         "patients": (int, NoneType),
-        **dict.fromkeys(
-            (*REPLICATES, "macro_average_precision", "micro_average_precision"), _SCORE
-        ),
+        **dict.fromkeys(REPLICATES, _SCORE),
         "labels": list,
     }
 )
@@ -81,10 +84,17 @@ class StoredRun:
 
     def replicates(self) -> dict[str, np.ndarray]:
         """The bootstrap replicates, each (B,) float64, by the names in `REPLICATES`."""
+        return self._read(BOOTSTRAP_FILE, REPLICATES)
+
+    def label_replicates(self) -> dict[str, np.ndarray]:
+        """Those of each label, each (L, B) float32, by the names in `LABEL_REPLICATES`."""
+        require_unchanged(self, LABEL_BOOTSTRAP_FILE)
+        return self._read(LABEL_BOOTSTRAP_FILE, LABEL_REPLICATES)
+
+    def _read(self, name: str, arrays: Sequence[str]) -> dict[str, np.ndarray]:
         try:
-            arrays = read_arrays(self.path / BOOTSTRAP_FILE)
-            return {name: arrays[name] for name in REPLICATES}
-        except (DamagedArrays, KeyError) as error:
+            return read_arrays(self.path / name, arrays)
+        except DamagedArrays as error:
             raise RunError(
                 f"the bootstrap replicates of the run {self.path.name!r} cannot be read",
                 found=str(error),
@@ -212,14 +222,23 @@ def read_run(path: Path) -> StoredRun:
         )
     _require(info, _INFO, f"{path.name}/{RUN_FILE}")
     for name in (METRICS_FILE, BOOTSTRAP_FILE):
-        if not (path / name).is_file() or file_digest(path / name) != info["files"].get(name):
-            raise RunError(
-                f"{name} of the run {path.name!r} is missing or was changed after the run",
-                fix="run the same command with --force",
-            )
+        _require_unchanged(path, info, name)
     metrics = _read_json(path / METRICS_FILE)
     _require(metrics, _METRICS, f"{path.name}/{METRICS_FILE}")
     return StoredRun(path, info, metrics)
+
+
+def require_unchanged(run: StoredRun, name: str) -> None:
+    """Raise `RunError` unless this file of the run is there, and is what the run wrote."""
+    _require_unchanged(run.path, run.info, name)
+
+
+def _require_unchanged(path: Path, info: Mapping[str, Any], name: str) -> None:
+    if not (path / name).is_file() or file_digest(path / name) != info["files"].get(name):
+        raise RunError(
+            f"{name} of the run {path.name!r} is missing or was changed after the run",
+            fix="run the same command with --force",
+        )
 
 
 def _require(values: Mapping[str, Any], kinds: Mapping[str, Any], name: str) -> None:

@@ -12,8 +12,13 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
+
+# How long an example takes says more of what else the machine does.
+hypothesis.settings.register_profile("cxrbench", deadline=None)
+hypothesis.settings.load_profile("cxrbench")
 
 TESTS = Path(__file__).parent
 TINY = EntryPoint("tiny_parts", "tiny_parts", "cxrbench")

@@ -58,6 +58,7 @@ def test_every_promised_file_is_there(grid):
         "settings.toml",
         "metrics.json",
         "bootstrap.npz",
+        "label_bootstrap.npz",
         "predictions.parquet",
         "history.csv",
         "excluded.csv",

@@ -36,6 +36,7 @@ RUN_FILES = (
     "run.json",
     "metrics.json",
     "bootstrap.npz",
+    "label_bootstrap.npz",
     "predictions.parquet",
     "history.csv",
     "train_metadata.csv",

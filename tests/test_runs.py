@@ -100,7 +100,7 @@ DAMAGE = {
         "is incom",
     ),
     "another format": (
-        lambda p: replace_text(p / "run.json", '"format": 2', '"format": 9'),
+        lambda p: replace_text(p / "run.json", '"format": 3', '"format": 9'),
         "other",
     ),
     "truncated": (lambda p: (p / "run.json").write_text("{"), "is damaged"),

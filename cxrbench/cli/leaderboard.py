@@ -20,4 +20,5 @@ def leaderboard(
 
     complete, skipped = read_runs(runs)
     chosen = chosen_format(output, as_json)
-    print_boards(boards(complete), skipped, chosen.value, per_label=per_label)
+    made = boards(complete, per_label=per_label)
+    print_boards(made, skipped, chosen.value, per_label=per_label)

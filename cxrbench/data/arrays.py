@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,15 +26,15 @@ class DamagedArrays(Exception):
     """Why the arrays of a file cannot be had."""
 
 
-def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """All arrays of an ``.npz`` file, by name.
+def read_arrays(path: Path, names: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+    """Arrays of an ``.npz`` file by name: all of them, or those that are named and no others.
 
     Raises
     ------
-    DamagedArrays : the file cannot be read, is damaged, or holds Python objects.
+    DamagedArrays : the file cannot be read, is damaged, lacks a name, or holds Python objects.
     """
     try:
         with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
+            return {name: file[name] for name in (file.files if names is None else names)}
     except _WAYS as error:
         raise DamagedArrays(" ".join(str(error).split()) or type(error).__name__) from error

@@ -1,4 +1,4 @@
-"""Patient bootstrap of macro and micro AUROC: intervals, and replicates that pair row by row."""
+"""Patient bootstrap of AUROC and average precision: intervals, and replicates that pair by row."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from cxrbench.evaluation.auroc import check_scores
 from cxrbench.evaluation.patients import patient_table
 from cxrbench.evaluation.resampling import board_resampler
 
-CHUNK_BYTES = 16 * 2**20
+CHUNK_BYTES = 8 * 2**20
 """Size of the largest temporary array: it sets how many replicates are scored at a time."""
 
 
 @dataclass(frozen=True, eq=False)
 class Bootstrap:
-    """AUROCs of B resamples of the test patients, each (B,) float64.
+    """Scores of B resamples of the test patients; macro and micro (B,), labels (L, B), float64.
 
     Replicate b holds the same patients for every row of a board. ``redrawn`` draws were thrown away
     because a class was lost in them. Values are NaN where the measure is undefined.
@@ -27,36 +27,51 @@ class Bootstrap:
     macro_auroc: np.ndarray
     macro_auroc_findings: np.ndarray
     micro_auroc: np.ndarray
+    macro_average_precision: np.ndarray
+    micro_average_precision: np.ndarray
+    label_auroc: np.ndarray
+    label_average_precision: np.ndarray
     redrawn: int
 
 
 @dataclass(frozen=True, eq=False)
 class _Ranking:
-    """One label's images in the order of their scores, as two sparse matrices (rows, P).
+    """One label's images in the order of their scores, as three sparse matrices (rows, P).
 
     Row k stands for the k-th distinct score among the positives. ``positives`` counts each
-    patient's positive images with that score. ``steps`` counts what the row adds to (negatives
-    below the score) + (negatives up to it), so that its cumulative sum is twice the rank that
-    Mann and Whitney give, ties at a half. One last row takes the negatives above all positives.
+    patient's positive images with that score; ``up_to`` the negatives that the row adds to those
+    with this score or a lower one, ``below`` those that it adds to the ones with a lower score. One
+    last row takes the negatives above all positives.
     """
 
     positives: Any
-    steps: Any
+    below: Any
+    up_to: Any
 
     @property
     def rows(self) -> int:
-        return int(self.steps.shape[0])
+        return int(self.below.shape[0])
 
-    def auroc(self, weights: np.ndarray) -> np.ndarray:
-        """AUROC (B,) with the images of each patient weighted by ``weights`` (P, B)."""
+    def scores(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """AUROC and average precision (B,), the images of each patient counted by (P, B)."""
         positives = self.positives @ weights
-        twice_rank = np.cumsum(self.steps @ weights, axis=0)
-        pairs = positives.sum(axis=0) * twice_rank[-1]
-        # Sums of integers far below 2**53: exact, so the order of the images cannot matter.
-        won = np.einsum("kb,kb->b", positives, twice_rank[:-1])
-        share = np.full(len(pairs), np.nan)
-        np.divide(won, pairs, out=share, where=pairs > 0)
-        return share
+        below = np.cumsum(self.below @ weights, axis=0)
+        up_to = np.cumsum(self.up_to @ weights, axis=0)
+        count, negatives = positives.sum(axis=0), below[-1]
+        # Mann and Whitney's ranks, doubled: a tie is a half. Sums of integers far below 2**53 are
+        # exact, so the order of the images cannot matter.
+        won = np.einsum("kb,kb->b", positives, below[:-1] + up_to[:-1])
+        hits = np.cumsum(positives[::-1], axis=0)[::-1]
+        called = hits + negatives - below[:-1]
+        # Where nothing is called positive nothing is gained either.
+        gained = np.einsum("kb,kb->b", positives, hits / np.maximum(called, 1.0))
+        return _share(won, 2 * count * negatives), _share(gained, count)
+
+
+def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    share = np.full(len(whole), np.nan)
+    np.divide(part, whole, out=share, where=whole > 0)
+    return share
 
 
 def _ranking(
@@ -64,16 +79,17 @@ def _ranking(
 ) -> _Ranking:
     positive, negative = y_true == 1, y_true == 0
     cuts, row = np.unique(y_score[positive], return_inverse=True)
-    below = y_score[negative]
-    left, right = (
+    other = y_score[negative]
+    up_to, below = (
         _count_matrix(
-            np.searchsorted(cuts, below, side), patient[negative], len(cuts) + 1, patients
+            np.searchsorted(cuts, other, side), patient[negative], len(cuts) + 1, patients
         )
         for side in ("left", "right")
     )
     return _Ranking(
         positives=_count_matrix(row, patient[positive], len(cuts), patients),
-        steps=left + right,
+        below=below,
+        up_to=up_to,
     )
 
 
@@ -96,8 +112,8 @@ def bootstrap(
 ) -> Bootstrap:
     """Score resamples of the test patients, all images of a patient together.
 
-    Each label is sorted once; a replicate is then two sparse products with its patients' counts
-    and a cumulative sum over the positives.
+    Each label is sorted once; a replicate is then three sparse products with its patients' counts
+    and cumulative sums over the positives.
 
     Parameters
     ----------
@@ -106,7 +122,7 @@ def bootstrap(
     patient_ids : (N,) str.
     counted : (L,) bool of `counted_labels`: the labels in macro. No others are needed in a
         replicate; one that loses a class of theirs is drawn again, 100 times at most, and if it
-        still lacks one its macro is NaN.
+        still lacks one its macro is NaN. Other labels are NaN in replicates that lose a class.
     board_key : what the rows of a board have in common; the only source of randomness.
     replicates : B.
     no_finding_index : the column left out of ``macro_auroc_findings``, None when all are findings.
@@ -122,27 +138,31 @@ def bootstrap(
     check_scores(y_true, y_score)
     table = patient_table(y_true, patient_ids)
     resampler = board_resampler(board_key, table, counted)
-    columns = np.flatnonzero(counted)
     rankings = [
-        _ranking(y_true[:, column], y_score[:, column], table.index, len(table))
-        for column in columns
+        _ranking(truth, score, table.index, len(table))
+        for truth, score in zip(y_true.T, y_score.T, strict=True)
     ]
     owners = np.repeat(table.index, y_true.shape[1])
     rankings.append(_ranking(y_true.ravel(), y_score.ravel(), owners, len(table)))
 
-    aurocs = np.empty((len(rankings), replicates))
+    found = np.empty((len(rankings), 2, replicates))
     redrawn = 0
     largest = max(len(table), *(ranking.rows for ranking in rankings))
     chunk = max(1, CHUNK_BYTES // (8 * largest))
     for start in range(0, replicates, chunk):
         stop = min(start + chunk, replicates)
         weights, thrown_away = resampler.draw(start, stop)
-        aurocs[:, start:stop] = [ranking.auroc(weights) for ranking in rankings]
+        found[:, :, start:stop] = [ranking.scores(weights) for ranking in rankings]
         redrawn += thrown_away
+    labels, findings = found[:-1], counted & (np.arange(len(counted)) != no_finding_index)
     return Bootstrap(
-        macro_auroc=_mean_of_rows(aurocs[:-1]),
-        macro_auroc_findings=_mean_of_rows(aurocs[:-1][columns != no_finding_index]),
-        micro_auroc=aurocs[-1],
+        macro_auroc=_mean_of_rows(labels[counted, 0]),
+        macro_auroc_findings=_mean_of_rows(labels[findings, 0]),
+        micro_auroc=found[-1, 0],
+        macro_average_precision=_mean_of_rows(labels[counted, 1]),
+        micro_average_precision=found[-1, 1],
+        label_auroc=labels[:, 0],
+        label_average_precision=labels[:, 1],
         redrawn=redrawn,
     )
 

@@ -13,6 +13,7 @@ import numpy as np
 from cxrbench.evaluation.bootstrap import mean_over_seeds, percentile_interval
 from cxrbench.evaluation.patients import UNKNOWN_PATIENTS
 from cxrbench.evaluation.ranking import ranks
+from cxrbench.evaluation.seeds import seed_variance, widened
 from cxrbench.runs import SkippedRun, StoredRun
 
 
@@ -22,10 +23,11 @@ class Row:
 
     The names of the fields are the columns of the CSV and the keys of the JSON. AUROCs are shares;
     ``_low`` and ``_high`` bound the 95 % interval over patients (``intervals_over`` says where it
-    is over images); ``macro_auroc_sd`` is the standard
-    deviation over seeds, None for one seed. ``trains`` says which layers do. ``train_seconds`` and
-    ``images_per_second`` are of the training steps alone: without preparing, embedding or
-    validating. ``board`` is the key of the board, and ``runs`` are the names of run directories.
+    is over images), joined with the variance over seeds where there are several;
+    ``macro_auroc_sd`` is the standard deviation over seeds, None for one seed. ``trains`` says
+    which layers do. ``train_seconds`` and ``images_per_second`` are of the training steps alone:
+    without preparing, embedding or validating. ``board`` is the key of the board, and ``runs`` are
+    the names of run directories.
     """
 
     rank: int | None
@@ -41,7 +43,11 @@ class Row:
     micro_auroc_low: float | None
     micro_auroc_high: float | None
     mean_ap: float | None
+    mean_ap_low: float | None
+    mean_ap_high: float | None
     micro_ap: float | None
+    micro_ap_low: float | None
+    micro_ap_high: float | None
     intervals_over: str
     labels_counted: int
     parameters: int
@@ -78,7 +84,11 @@ class LabelRow:
     positives: int
     known: int
     auroc: float | None
+    auroc_low: float | None
+    auroc_high: float | None
     average_precision: float | None
+    average_precision_low: float | None
+    average_precision_high: float | None
     threshold: float | None
     accuracy: float | None
     precision: float | None
@@ -115,12 +125,15 @@ class Board:
         return () if self.patients_known else (UNKNOWN_PATIENTS,)
 
 
-def boards(runs: Iterable[StoredRun]) -> tuple[Board, ...]:
-    """Sort runs into boards; those with the most rows come first."""
+def boards(runs: Iterable[StoredRun], *, per_label: bool = True) -> tuple[Board, ...]:
+    """Sort runs into boards; those with the most rows come first.
+
+    Without ``per_label`` their `Board.per_label` is empty, and less is read.
+    """
     by_board: dict[str, list[StoredRun]] = defaultdict(list)
     for run in runs:
         by_board[run.info["board_key"]].append(run)
-    made = [_board(key, members) for key, members in by_board.items()]
+    made = [_board(key, members, per_label) for key, members in by_board.items()]
     return tuple(sorted(made, key=lambda board: (-len(board.rows), board.key)))
 
 
@@ -154,7 +167,7 @@ def _plain_row(row: Row | LabelRow) -> dict[str, Any]:
     return {**asdict(row), "runs": list(row.runs)}
 
 
-def _board(key: str, runs: Sequence[StoredRun]) -> Board:
+def _board(key: str, runs: Sequence[StoredRun], per_label: bool) -> Board:
     by_row: dict[str, list[StoredRun]] = defaultdict(list)
     for run in runs:
         by_row[run.info["row_key"]].append(run)
@@ -164,6 +177,7 @@ def _board(key: str, runs: Sequence[StoredRun]) -> Board:
     places = ranks(
         [math.nan if value is None else value for value in estimates],
         [arrays["macro_auroc"] for arrays in replicates],
+        [seed_variance(_values(group, "macro_auroc")) for group in groups],
     )
     order = sorted(
         range(len(groups)),
@@ -177,33 +191,33 @@ def _board(key: str, runs: Sequence[StoredRun]) -> Board:
         test_images=runs[0].metrics["images"],
         test_patients=runs[0].metrics["patients"] if runs[0].patients_known else None,
         rows=tuple(_row(groups[i], replicates[i], places[i]) for i in order),
-        per_label=tuple(row for i in order for row in _label_rows(groups[i])),
+        per_label=tuple(row for i in order for row in _label_rows(groups[i])) if per_label else (),
     )
 
 
 def _replicates(group: Sequence[StoredRun]) -> dict[str, np.ndarray]:
-    seeds = [run.replicates() for run in group]
+    return _mean_arrays([run.replicates() for run in group])
+
+
+def _mean_arrays(seeds: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     return {name: mean_over_seeds([arrays[name] for arrays in seeds]) for name in seeds[0]}
+
+
+# What a row calls the scores whose names in a run are longer.
+_SHORT = {"macro_average_precision": "mean_ap", "micro_average_precision": "micro_ap"}
 
 
 def _row(group: Sequence[StoredRun], replicates: dict[str, np.ndarray], rank: int | None) -> Row:
     info = group[0].info
     values: dict[str, Any] = {field.name: info.get(field.name) for field in fields(Row)}
     for name, arrays in replicates.items():
-        low, high = percentile_interval(arrays)
-        values |= {
-            name: _mean(group, name),
-            f"{name}_low": _plain(low),
-            f"{name}_high": _plain(high),
-        }
+        values |= _with_interval(_SHORT.get(name, name), _values(group, name), arrays)
     return Row(
         **values
         | {
             "rank": rank,
             "board": info["board_key"],
             "macro_auroc_sd": _deviation([run.metrics["macro_auroc"] for run in group]),
-            "mean_ap": _mean(group, "macro_average_precision"),
-            "micro_ap": _mean(group, "micro_average_precision"),
             "intervals_over": "patients" if group[0].patients_known else "images",
             "labels_counted": len(info["labels_counted"]),
             "train_seconds": _mean_of([run.info["train_seconds"] for run in group]),
@@ -214,19 +228,41 @@ def _row(group: Sequence[StoredRun], replicates: dict[str, np.ndarray], rank: in
     )
 
 
+def _with_interval(
+    name: str, values: Sequence[float], replicates: np.ndarray
+) -> dict[str, float | None]:
+    """The mean over seeds and its interval, by the names of a row's fields."""
+    mean = float(np.mean(values))
+    low, high = widened(mean, percentile_interval(replicates), seed_variance(values))
+    return {name: _plain(mean), f"{name}_low": _plain(low), f"{name}_high": _plain(high)}
+
+
+_SAME_IN_ALL_SEEDS = ("label", "counted", "positives", "known")
+_MEANS = ("threshold", "accuracy", "precision", "recall", "specificity", "f1")
+
+
 def _label_rows(group: Sequence[StoredRun]) -> Iterable[LabelRow]:
     tables = [run.metrics["labels"] for run in group]
-    for rows in zip(*tables, strict=True):
-        same = {name: rows[0][name] for name in ("label", "counted", "positives", "known")}
-        means: dict[str, Any] = {
-            name: _mean_of([row[name] for row in rows]) for name in rows[0] if name not in same
-        }
-        info, names = group[0].info, tuple(run.path.name for run in group)
-        yield LabelRow(recipe=info["recipe"], board=info["board_key"], runs=names, **same, **means)
+    replicates = _mean_arrays([run.label_replicates() for run in group])
+    info, names = group[0].info, tuple(run.path.name for run in group)
+    for index, rows in enumerate(zip(*tables, strict=True)):
+        values: dict[str, Any] = {name: rows[0][name] for name in _SAME_IN_ALL_SEEDS}
+        values |= {name: _mean_of([row[name] for row in rows]) for name in _MEANS}
+        for name, arrays in replicates.items():
+            values |= _with_interval(name, [_number(row[name]) for row in rows], arrays[index])
+        yield LabelRow(recipe=info["recipe"], board=info["board_key"], runs=names, **values)
 
 
 def _mean(group: Sequence[StoredRun], name: str) -> float | None:
     return _mean_of([run.metrics[name] for run in group])
+
+
+def _values(group: Sequence[StoredRun], name: str) -> list[float]:
+    return [_number(run.metrics[name]) for run in group]
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value
 
 
 def _mean_of(values: Sequence[float | None]) -> float | None:

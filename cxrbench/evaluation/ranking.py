@@ -77,7 +77,11 @@ def holm(p_values: Sequence[float]) -> tuple[float, ...]:
     return tuple(adjusted.tolist())
 
 
-def ranks(estimates: Sequence[float], replicates: Sequence[np.ndarray]) -> tuple[int | None, ...]:
+def ranks(
+    estimates: Sequence[float],
+    replicates: Sequence[np.ndarray],
+    seed_variances: Sequence[float],
+) -> tuple[int | None, ...]:
     """The rank of each row: 1 + the number of rows that are significantly better.
 
     Better means a higher estimate with p < 0.05 after Holm's correction over all pairs of the
@@ -87,6 +91,7 @@ def ranks(estimates: Sequence[float], replicates: Sequence[np.ndarray]) -> tuple
     ----------
     estimates : R macro AUROCs.
     replicates : R arrays (B,), paired by replicate.
+    seed_variances : R variances of the rows' means over seeds, 0 for a row of one seed.
 
     Returns
     -------
@@ -94,7 +99,16 @@ def ranks(estimates: Sequence[float], replicates: Sequence[np.ndarray]) -> tuple
     """
     pairs = list(combinations(range(len(estimates)), 2))
     adjusted = holm(
-        [paired_p_value(replicates[a], estimates[a], replicates[b], estimates[b]) for a, b in pairs]
+        [
+            paired_p_value(
+                replicates[a],
+                estimates[a],
+                replicates[b],
+                estimates[b],
+                seeds=seed_variances[a] + seed_variances[b],
+            )
+            for a, b in pairs
+        ]
     )
     better = [0] * len(estimates)
     for (a, b), p in zip(pairs, adjusted, strict=True):

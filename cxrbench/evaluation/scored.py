@@ -10,7 +10,7 @@ import numpy as np
 
 from cxrbench.errors import RunError
 from cxrbench.evaluation.comparison import Scored
-from cxrbench.runs import StoredRun, file_digest, read_run, read_runs
+from cxrbench.runs import StoredRun, read_run, read_runs, require_unchanged
 
 PREDICTIONS_FILE = "predictions.parquet"
 
@@ -109,14 +109,8 @@ def _predictions(run: StoredRun) -> tuple[TestSplit, np.ndarray]:
     """The test images in the order of their ids, and (N, L) what the run scored."""
     import pandas as pd
 
-    path = run.path / PREDICTIONS_FILE
-    if not path.is_file() or file_digest(path) != run.info["files"].get(PREDICTIONS_FILE):
-        raise RunError(
-            f"{PREDICTIONS_FILE} of the run {run.path.name!r} is missing or was changed after the "
-            "run",
-            fix="run the same command with --force",
-        )
-    table = pd.read_parquet(path)
+    require_unchanged(run, PREDICTIONS_FILE)
+    table = pd.read_parquet(run.path / PREDICTIONS_FILE)
     table = table[table["split"] == "test"].sort_values("image", kind="stable")
     labels = tuple(run.info["labels"])
     split = TestSplit(

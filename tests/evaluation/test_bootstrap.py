@@ -6,7 +6,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import average_precision_score, roc_auc_score
 
 from cxrbench.errors import DataError
 from cxrbench.evaluation import bootstrap as module
@@ -36,12 +36,16 @@ def cohort(seed: int = 0, patients: int = 120) -> tuple[np.ndarray, np.ndarray, 
 
 
 def by_sklearn(
-    y_true: np.ndarray, y_score: np.ndarray, columns: list[int], weights: np.ndarray
+    y_true: np.ndarray,
+    y_score: np.ndarray,
+    columns: list[int],
+    weights: np.ndarray,
+    measure=roc_auc_score,
 ) -> tuple[float, float]:
     """Macro over the columns and micro over all, with each image's weight."""
     known = ~np.isnan(y_true)
     macro = [
-        roc_auc_score(
+        measure(
             y_true[known[:, label], label],
             y_score[known[:, label], label],
             sample_weight=weights[known[:, label]],
@@ -49,7 +53,7 @@ def by_sklearn(
         for label in columns
     ]
     pooled = np.broadcast_to(weights[:, None], y_true.shape)[known]
-    micro = roc_auc_score(y_true[known], y_score[known], sample_weight=pooled)
+    micro = measure(y_true[known], y_score[known], sample_weight=pooled)
     return float(np.mean(macro)), float(micro)
 
 
@@ -76,6 +80,15 @@ def test_agrees_with_sklearn_on_the_same_resamples(dtype, decimals):
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-9)
     findings = [by_sklearn(y_true, y_score, [0, 1], weights)[0] for weights in images]
     np.testing.assert_allclose(result.macro_auroc_findings, findings, rtol=0, atol=1e-9)
+    precision = [
+        by_sklearn(y_true, y_score, [0, 1, 3], weights, average_precision_score)
+        for weights in images
+    ]
+    found = np.column_stack([result.macro_average_precision, result.micro_average_precision])
+    np.testing.assert_allclose(found, precision, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(result.label_auroc[[0, 1, 3]].mean(axis=0), result.macro_auroc)
+    alone = [by_sklearn(y_true, y_score, [1], weights)[0] for weights in images]
+    np.testing.assert_allclose(result.label_auroc[1], alone, rtol=0, atol=1e-9)
 
 
 def run(y_true, y_score, patient_ids, **options) -> Bootstrap:
@@ -86,8 +99,12 @@ def run(y_true, y_score, patient_ids, **options) -> Bootstrap:
 
 
 def assert_same(first: Bootstrap, second: Bootstrap) -> None:
-    for name in ("macro_auroc", "macro_auroc_findings", "micro_auroc"):
+    for name in ("macro_auroc", "macro_auroc_findings", "micro_auroc", "label_auroc"):
         np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
+    # Precisions are fractions, whose sum depends on its order in the last bits.
+    for name in ("macro", "micro", "label"):
+        one, other = (getattr(found, f"{name}_average_precision") for found in (first, second))
+        np.testing.assert_allclose(one, other, rtol=1e-12)
     assert first.redrawn == second.redrawn
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from cxrbench.evaluation.leaderboard import LabelRow, Row, as_json, boards
-from cxrbench.runs import REPLICATES, StoredRun, read_runs
+from cxrbench.runs import LABEL_REPLICATES, REPLICATES, StoredRun, read_runs
 
 PROMISED = {
     *("rank", "recipe", "macro_auroc", "macro_auroc_low", "macro_auroc_high", "macro_auroc_sd"),
@@ -39,15 +39,19 @@ def stored(
     info |= {"labels": ["A", "B"], "labels_counted": ["A"], "train_seconds": 1.0 + seed}
     info |= {"images_per_second": None}
     label = dict.fromkeys((field.name for field in fields(LabelRow)), score)
-    for name in ("recipe", "board", "runs"):
-        del label[name]
+    for name in list(label):
+        if name in ("recipe", "board", "runs") or name.endswith(("_low", "_high")):
+            del label[name]
     label |= {"label": "A", "counted": True, "positives": 3, "known": 9}
-    metrics = dict.fromkeys((*REPLICATES, "macro_average_precision"), score)
-    metrics |= {"micro_average_precision": score, "images": 9, "patients": 5, "labels": [label]}
+    metrics = dict.fromkeys(REPLICATES, score)
+    metrics |= {"images": 9, "patients": 5, "labels": [label]}
 
     class Run(StoredRun):
         def replicates(self):
             return replicates
+
+        def label_replicates(self):
+            return dict.fromkeys(LABEL_REPLICATES, replicates["macro_auroc"][None])
 
     return Run(Path(f"{recipe}-{seed}"), info, metrics)
 
@@ -60,10 +64,12 @@ def test_a_row_is_the_mean_over_seeds_with_their_spread():
     assert (row.seeds, row.runs) == (3, ("orb-0", "orb-1", "orb-2"))
     assert row.train_seconds == pytest.approx(2.0)
     assert row.images_per_second is None
-    # The seeds' replicates hold the same patients, so that their mean is as wide as each.
-    low, high = np.percentile(0.7 + 0.01 * np.random.default_rng(0).normal(size=200), [2.5, 97.5])
-    assert row.macro_auroc_low == pytest.approx(low, abs=1e-9)
-    assert row.macro_auroc_high == pytest.approx(high, abs=1e-9)
+    # The seeds' replicates hold the same patients, so that their mean is as wide as each; the
+    # variance of a mean over three seeds is added.
+    spread = np.percentile(0.01 * np.random.default_rng(0).normal(size=200), [2.5, 97.5])
+    low, high = np.hypot(spread, 1.959964 * 0.1 / np.sqrt(3))
+    assert row.macro_auroc_low == pytest.approx(0.7 - low, abs=1e-6)
+    assert row.macro_auroc_high == pytest.approx(0.7 + high, abs=1e-6)
 
 
 def test_one_seed_has_no_spread_and_one_undefined_seed_leaves_no_mean():

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from cxrbench.evaluation.ranking import holm, paired_p_value, ranks
+from cxrbench.evaluation.ranking import holm, paired_p_value
+from cxrbench.evaluation.ranking import ranks as ranks_of_rows
 
 NAN = float("nan")
 
@@ -19,6 +20,11 @@ def row(estimate: float, seed: int, spread: float = 0.001) -> np.ndarray:
     """Replicates around the estimate, with noise that all rows share and some of its own."""
     shared = np.random.default_rng(0).normal(scale=0.02, size=1000)
     return estimate + shared + np.random.default_rng(seed).normal(scale=spread, size=1000)
+
+
+def ranks(estimates, replicates):
+    """The ranks of rows of one seed each."""
+    return ranks_of_rows(estimates, replicates, [0.0] * len(estimates))
 
 
 def test_p_is_normal_in_the_paired_standard_error():
@@ -110,3 +116,10 @@ def test_a_row_without_an_estimate_has_no_rank_and_no_say():
     assert ranks([NAN], [np.full(10, NAN)]) == (None,)
     assert ranks([0.7], [row(0.7, 1)]) == (1,)
     assert ranks([], []) == ()
+
+
+def test_rows_whose_seeds_scatter_are_harder_to_tell_apart():
+    estimates = [0.80, 0.7964]
+    replicates = [row(value, seed) for seed, value in enumerate(estimates, start=1)]
+    assert ranks_of_rows(estimates, replicates, [0.0, 1e-9]) == (1, 2)
+    assert ranks_of_rows(estimates, replicates, [0.0, 1e-4]) == (1, 1)
