@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import filecmp
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,7 +34,7 @@ def find_images(root: Path) -> Files:
 
     The layouts are, in this order, ``xray_images/``, ``images/``, ``images_001/images/`` to
     ``images_012/images/`` (or without the inner folder) together, and the folder itself. Links
-    that lead nowhere and hidden files are no images.
+    that lead nowhere or in a circle and hidden files are no images.
 
     Raises
     ------
@@ -59,7 +61,8 @@ def match_images(file_names: Sequence[str], image_ids: Sequence[str], files: Fil
     """Give each row of the table its image file, by the name without extension.
 
     Where several files share that name, the one that the table names exactly is used and the
-    others are excluded; if it names none or more than one, the row is excluded.
+    others are excluded. If it names several, which is possible in several folders, the first is used
+    where all have the same content. Otherwise the row is excluded.
 
     Raises
     ------
@@ -68,7 +71,7 @@ def match_images(file_names: Sequence[str], image_ids: Sequence[str], files: Fil
     rows, paths, excluded = [], [], []
     for row, (name, image_id) in enumerate(zip(file_names, image_ids, strict=True)):
         candidates = files.get(image_id, ())
-        path = candidates[0] if len(candidates) == 1 else _named(name, candidates)
+        path = _chosen(name, candidates)
         if path is not None:
             rows.append(row)
             paths.append(path)
@@ -79,23 +82,40 @@ def match_images(file_names: Sequence[str], image_ids: Sequence[str], files: Fil
         else:
             excluded.append(Exclusion(image_id, "the table has a row, but there is no image file"))
     strangers = sorted(files.keys() - set(image_ids))
-    excluded += [Exclusion(name, "there is an image file, but no row") for name in strangers]
+    excluded += [
+        Exclusion(_readable(name), "there is an image file, but no row") for name in strangers
+    ]
     if not rows:
         raise _nothing_matches(file_names, files)
     notes = _notes(len(image_ids) - len(rows), len(image_ids), len(strangers))
     return Match(tuple(rows), tuple(paths), tuple(excluded), notes)
 
 
+def places_beside(root: Path, paths: Sequence[str]) -> tuple[str, ...]:
+    """A note on folders of other layouts than that of ``paths``, if there are any; else none."""
+    used = {Path(path).parent for path in paths}
+    others = [
+        str(folder.relative_to(root))
+        for folders in _layouts(root)
+        for folder in folders
+        if root not in folders and not used.intersection(folders) and os.path.isdir(folder)
+    ]
+    if not others:
+        return ()
+    where = ", ".join(sorted(str(folder.relative_to(root)) for folder in used))
+    return (f"images were taken from {where} alone; {', '.join(others)} is there too",)
+
+
 def _layouts(root: Path) -> Iterator[list[Path]]:
     yield [root / "xray_images"]
     yield [root / "images"]
     archives = [root / name for name in _folder_names(root) if _ARCHIVE.fullmatch(name)]
-    yield [inner if (inner := folder / "images").is_dir() else folder for folder in archives]
+    yield [inner if os.path.isdir(inner := folder / "images") else folder for folder in archives]
     yield [root]
 
 
 def _image_names(folder: Path) -> list[str]:
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # Path.is_dir raises where the folder above is locked
         return []
     try:
         with os.scandir(folder) as entries:
@@ -104,7 +124,7 @@ def _image_names(folder: Path) -> list[str]:
                 for entry in entries
                 if entry.name.lower().endswith(EXTENSIONS)
                 and not entry.name.startswith(".")
-                and entry.is_file()
+                and _is(entry.is_file)
             )
     except OSError as error:
         raise _cannot_list(folder, error) from error
@@ -113,15 +133,37 @@ def _image_names(folder: Path) -> list[str]:
 def _folder_names(root: Path) -> list[str]:
     try:
         with os.scandir(root) as entries:
-            return sorted(entry.name for entry in entries if entry.is_dir())
+            return sorted(entry.name for entry in entries if _is(entry.is_dir))
     except OSError as error:
         raise _cannot_list(root, error) from error
 
 
-def _named(name: str, candidates: Sequence[str]) -> str | None:
+def _is(kind: Callable[[], bool]) -> bool:
+    """Whether an entry is of a kind; what is locked counts, so that opening it tells why."""
+    try:
+        return kind()
+    except OSError as error:  # links in a circle, among others
+        return error.errno == errno.EACCES
+
+
+def _chosen(name: str, candidates: Sequence[str]) -> str | None:
+    if len(candidates) == 1:
+        return candidates[0]
     base = name.replace("\\", "/").rpartition("/")[2]
-    exact = [path for path in candidates if os.path.basename(path) == base]
-    return exact[0] if len(exact) == 1 else None
+    named = [path for path in candidates if os.path.basename(path) == base]
+    return named[0] if named and all(_same(named[0], path) for path in named[1:]) else None
+
+
+def _readable(name: str) -> str:
+    """A file's name may be bytes that are no text, which could not be written to a report."""
+    return os.fsencode(name).decode("utf-8", errors="backslashreplace")
+
+
+def _same(one: str, other: str) -> bool:
+    try:
+        return os.path.samefile(one, other) or filecmp.cmp(one, other, shallow=False)
+    except OSError:  # nobody can tell, so the row is excluded as ambiguous
+        return False
 
 
 def _ambiguous(candidates: Sequence[str]) -> str:
