@@ -61,8 +61,8 @@ def match_images(file_names: Sequence[str], image_ids: Sequence[str], files: Fil
     """Give each row of the table its image file, by the name without extension.
 
     Where several files share that name, the one that the table names exactly is used and the
-    others are excluded. If it names several, which is possible in several folders, the first is used
-    where all have the same content. Otherwise the row is excluded.
+    others are excluded. If it names several (in several folders), the first of them is used where
+    all have the same content. Otherwise the row is excluded.
 
     Raises
     ------
