@@ -38,7 +38,8 @@ class Listing:
     @property
     def next_command(self) -> str:
         """What to type to use it."""
-        return f"cxrbench run resnet+orb --data {shlex.quote(str(self.folder))}"
+        # With a slash it is a folder to every reader, and not the dataset of that name.
+        return f"cxrbench run resnet+orb --data {shlex.quote(f'{self.folder}/')}"
 
 
 def print_listing(listing: Listing, as_json: bool) -> None:

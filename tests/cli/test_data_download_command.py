@@ -38,7 +38,7 @@ def test_a_cohort_is_fetched_and_the_next_command_told(download, mirror, tmp_pat
     said = download()
     assert said.code == 0, said.err
     assert "4 files verified, 8 images" in said.out
-    assert f"next: cxrbench run resnet+orb --data '{tmp_path / 'my cohort'}'" in said.out
+    assert f"next: cxrbench run resnet+orb --data '{tmp_path / 'my cohort'}/'" in said.out
 
     again = download()
     assert "complete already; nothing was fetched" in again.out
@@ -148,7 +148,7 @@ def finish(mirror, folder: Path) -> None:
 
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
 def test_killed_in_the_middle_it_goes_on_from_there(mirror, tmp_path, end):
-    mirror.usual = Answer(trickle=0.05)
+    mirror.usual = Answer(trickle=0.03)
     process = start(mirror, tmp_path)
     wait_for(lambda: part_of(tmp_path, "images_002.tar.gz") > 0)
     process.send_signal(end)
@@ -180,7 +180,7 @@ def test_killed_twenty_times_it_still_ends_whole(mirror, tmp_path):
 
 
 def test_two_at_once_take_turns(mirror, tmp_path):
-    mirror.usual = Answer(trickle=0.03)
+    mirror.usual = Answer(trickle=0.01)
     first, second = start(mirror, tmp_path), start(mirror, tmp_path)
     said = [process.communicate(timeout=60) for process in (first, second)]
     assert [first.returncode, second.returncode] == [0, 0], said

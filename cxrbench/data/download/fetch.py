@@ -8,7 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cxrbench.data.download.transfer import Request, discard, transfer
+from cxrbench.data.download.part import discard
+from cxrbench.data.download.transfer import Request, transfer
 from cxrbench.errors import DownloadError
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ def fetch(
     # Pooch tells every step on its own logger; the display already does.
     pooch.get_logger().setLevel(logging.WARNING)
     part = folder / f"{file.name}.part"
+    for stray in folder.glob("tmp????????"):  # of a command that was killed while pooch checked
+        stray.unlink()
 
     def resume(url: str, output: str, _: Any) -> None:
         transfer(Request(file.name, url, file.size), part, display=display, pause=pause)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from cxrbench.data.cache import write_whole
+from cxrbench.data.cache import append
+from cxrbench.data.download.part import Version, begin, discard, length, version_of
 from cxrbench.data.download.responses import Interrupted, check_answer, said_of_itself
 from cxrbench.errors import DownloadError
 
@@ -39,16 +39,6 @@ class Request:
     size: int | None
 
 
-@dataclass(frozen=True)
-class Version:
-    """What a server says of a file; two parts are joined only if it is the same for both."""
-
-    url: str
-    size: int | None
-    etag: str | None
-    last_modified: str | None
-
-
 def transfer(
     request: Request, part: Path, *, display: Display, pause: Callable[[float], None]
 ) -> None:
@@ -67,7 +57,7 @@ def transfer(
             _attempt(request, part, display)
             return
         except Interrupted as interruption:
-            have = _length(part)
+            have = length(part)
             failures = 0 if have > best else failures + 1
             best = max(best, have)
             if failures >= TRIES:
@@ -77,23 +67,12 @@ def transfer(
             pause(wait)
 
 
-def version_file(part: Path) -> Path:
-    """Where it says which version a part is of."""
-    return part.with_name(f"{part.name}.json")
-
-
-def discard(part: Path) -> None:
-    """Remove a part and what is known of it."""
-    part.unlink(missing_ok=True)
-    version_file(part).unlink(missing_ok=True)
-
-
 def _attempt(request: Request, part: Path, display: Display) -> None:
     import requests
     import urllib3
 
-    version = _stored_version(part, request.url)
-    have = _length(part) if version else 0
+    version = version_of(part, request.url)
+    have = length(part) if version else 0
     if version and have and have == (request.size or version.size):
         return
     try:
@@ -131,11 +110,10 @@ def _receive(
     _check_size(request, response, size)
     now = Version(request.url, size, *said_of_itself(response))
     if start == 0:
-        if version and _length(part):
+        if version and length(part):
             display.say(f"{request.name}: the server does not go on from a part; from the start")
-        discard(part)
-        write_whole(version_file(part), json.dumps(asdict(now)).encode())
-    elif not _is_same(now, version) or start != _length(part):
+        begin(part, now)
+    elif not now.is_of(version) or start != length(part):
         discard(part)
         raise Interrupted(_CHANGED)
     _require_room(part, request.name, (size or 0) - start)
@@ -147,11 +125,6 @@ def _receive(
     _check_end(request, part, size)
 
 
-def _is_same(now: Version, before: Version | None) -> bool:
-    """A size that was not announced before may be now; all else has to agree."""
-    return before is not None and now == replace(before, size=before.size or now.size)
-
-
 def _copy(
     response: Response, file: BinaryIO, start: int, limit: int | None, advance: Advance
 ) -> None:
@@ -159,7 +132,7 @@ def _copy(
     have = start
     advance(have)
     for chunk in response.raw.stream(_CHUNK, decode_content=False):
-        file.write(chunk)
+        append(file.fileno(), chunk)
         have += len(chunk)
         advance(len(chunk))
         if limit is not None and have > limit:
@@ -183,7 +156,7 @@ def _bar(display: Display, request: Request, size: int) -> Iterator[Advance]:
 
 
 def _check_end(request: Request, part: Path, size: int | None) -> None:
-    have, wanted = _length(part), request.size or size
+    have, wanted = length(part), request.size or size
     if wanted is not None and have < wanted:
         raise Interrupted(f"the connection was lost at {have:,} of {wanted:,} bytes")
     if wanted is not None and have > wanted:
@@ -196,8 +169,8 @@ def _extent(response: Response) -> tuple[int, int | None]:
     if response.status_code == HTTPStatus.PARTIAL_CONTENT:
         match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
         return (int(match[1]), int(match[2])) if match else (-1, None)
-    length = response.headers.get("Content-Length", "")
-    return 0, int(length) if length.isdecimal() else None
+    told = response.headers.get("Content-Length", "")
+    return 0, int(told) if told.isdecimal() else None
 
 
 def _check_size(request: Request, response: Response, size: int | None) -> None:
@@ -242,18 +215,6 @@ def _headers(have: int) -> dict[str, str]:
 
     headers = {"User-Agent": f"cxrbench/{__version__}", "Accept-Encoding": "identity"}
     return headers | ({"Range": f"bytes={have}-"} if have else {})
-
-
-def _stored_version(part: Path, url: str) -> Version | None:
-    try:
-        version = Version(**json.loads(version_file(part).read_bytes()))
-    except (FileNotFoundError, ValueError, TypeError):
-        return None
-    return version if version.url == url else None
-
-
-def _length(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
 
 
 def _plain(error: Exception) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import platform
 import shutil
 import tarfile
 import zlib
@@ -39,6 +40,13 @@ def unpack(archive: Path, folder: Path, *, files: int, display: Display) -> Cont
     DownloadError : the archive is damaged, holds anything but plain files and folders below itself,
         the same file twice, another number of files, or far more bytes than its own.
     """
+    if not hasattr(tarfile, "data_filter"):
+        raise DownloadError(
+            f"{archive} cannot be unpacked safely by this Python",
+            expected="Python 3.11.4 or newer, whose tarfile refuses what leads out of a folder",
+            found=platform.python_version(),
+            fix="use a newer Python; what is fetched is kept",
+        )
     if folder.exists():
         shutil.rmtree(folder)
     folder.mkdir(parents=True)

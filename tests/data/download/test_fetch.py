@@ -83,6 +83,12 @@ def test_a_kill_while_the_checksum_is_computed_loses_nothing(bring, tmp_path, mo
     assert len(bring.server.seen) == 1
 
 
+def test_what_a_kill_within_pooch_left_is_removed(bring, tmp_path):
+    (tmp_path / "tmpab12_xyz").write_bytes(BODY)
+    bring()
+    assert names(tmp_path) == ["a.npz"]
+
+
 def test_a_file_system_without_hard_links_will_do(bring, tmp_path, monkeypatch):
     def no_links(*_: object) -> None:
         raise PermissionError

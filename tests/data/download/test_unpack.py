@@ -55,6 +55,13 @@ def test_what_a_kill_left_is_removed_first(archive, tmp_path, recorder):
     assert unpack(pack(archive, *GOOD), tmp_path / "out", files=2, display=recorder).files == 2
 
 
+def test_a_python_without_safe_unpacking_is_refused(archive, tmp_path, recorder, monkeypatch):
+    monkeypatch.delattr(tarfile, "data_filter")
+    with pytest.raises(DownloadError, match=r"3\.11\.4 or newer"):
+        unpack(pack(archive, *GOOD), tmp_path / "out", files=2, display=recorder)
+    assert not (tmp_path / "out").exists()
+
+
 HOSTILE = {
     "parent": (member("../evil.png", size=1), "leads out"),
     "parent inside": (member("images/../../evil.png", size=1), "leads out"),
