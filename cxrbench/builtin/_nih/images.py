@@ -6,7 +6,7 @@ import errno
 import filecmp
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -124,7 +124,7 @@ def _image_names(folder: Path) -> list[str]:
                 for entry in entries
                 if entry.name.lower().endswith(EXTENSIONS)
                 and not entry.name.startswith(".")
-                and _is(entry.is_file)
+                and _is_file(entry)
             )
     except OSError as error:
         raise _cannot_list(folder, error) from error
@@ -133,16 +133,20 @@ def _image_names(folder: Path) -> list[str]:
 def _folder_names(root: Path) -> list[str]:
     try:
         with os.scandir(root) as entries:
-            return sorted(entry.name for entry in entries if _is(entry.is_dir))
+            return sorted(entry.name for entry in entries if _is_folder(entry))
     except OSError as error:
         raise _cannot_list(root, error) from error
 
 
-def _is(kind: Callable[[], bool]) -> bool:
-    """Whether an entry is of a kind; what is locked counts, so that opening it tells why."""
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Links in circles are none; `os.DirEntry.is_dir` raises for them."""
+    return entry.is_dir(follow_symlinks=False) or (entry.is_symlink() and os.path.isdir(entry))
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
     try:
-        return kind()
-    except OSError as error:  # links in a circle, among others
+        return entry.is_file()
+    except OSError as error:  # a link: in a circle, or to where only an attempt to read tells more
         return error.errno == errno.EACCES
 
 
