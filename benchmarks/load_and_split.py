@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from cxrbench.builtin._nih.table import find_table, read_table
+from cxrbench.builtin._nih.table import find_table, read_labels
 from cxrbench.builtin.nih import NIH
 from cxrbench.data.cohort import validate
 from cxrbench.data.splits import split_by_patient
@@ -27,7 +27,7 @@ def imitate(folder: Path, target: Path) -> None:
     (target / table.name).symlink_to(table.absolute())
     images = target / "images"
     images.mkdir()
-    for name in read_table(table).file_names:
+    for name in read_labels(table).file_names:
         (images / name).touch()
 
 

@@ -13,6 +13,14 @@ if TYPE_CHECKING:
     from cxrbench.builtin.visual_words import VLAD as VLAD
     from cxrbench.builtin.visual_words import BagOfWords as BagOfWords
     from cxrbench.builtin.whole_image import Identity as Identity
+    from cxrbench.data.image_files import choose_image as choose_image
+    from cxrbench.data.image_files import image_stem as image_stem
+    from cxrbench.data.image_files import list_images as list_images
+    from cxrbench.data.tables import Columns as Columns
+    from cxrbench.data.tables import Table as Table
+    from cxrbench.data.tables import read_table as read_table
+    from cxrbench.data.text_files import find_file as find_file
+    from cxrbench.data.text_files import read_text as read_text
     from cxrbench.errors import CxrbenchError as CxrbenchError
     from cxrbench.errors import DataError as DataError
     from cxrbench.errors import UnreadableImage as UnreadableImage
@@ -36,6 +44,14 @@ _HOMES = {
     "BagOfWords": "builtin.visual_words",
     "VLAD": "builtin.visual_words",
     "Identity": "builtin.whole_image",
+    "choose_image": "data.image_files",
+    "image_stem": "data.image_files",
+    "list_images": "data.image_files",
+    "Columns": "data.tables",
+    "read_table": "data.tables",
+    "Table": "data.tables",
+    "find_file": "data.text_files",
+    "read_text": "data.text_files",
     "CxrbenchError": "errors",
     "DataError": "errors",
     "UnreadableImage": "errors",

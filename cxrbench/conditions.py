@@ -64,7 +64,8 @@ def run_conditions(
             if counts
         ],
         **{f"{part}_images": len(material.rows(part)) for part in PARTS},
-        **{f"{part}_patients": len(set(material.patients(part))) for part in PARTS},
+        "patients_known": material.cohort.patients_known,
+        **{f"{part}_patients": _patients(material, part) for part in PARTS},
         "excluded": len(material.cohort.excluded) + len(material.prepared.excluded),
         "parts": [identity_of(part) for part in _parts(recipe)],
         "versions": _versions(),
@@ -76,6 +77,10 @@ def checkpoint_key(conditions: Mapping[str, Any]) -> str:
     """Stands for what a training has to be continued with to give the same result."""
     names = ("run_key", "parts", "versions", "hardware")
     return digest_of({name: conditions[name] for name in names})
+
+
+def _patients(material: Material, part: str) -> int | None:
+    return len(set(material.patients(part))) if material.cohort.patients_known else None
 
 
 def _parts(recipe: Recipe) -> Iterator[Any]:

@@ -95,6 +95,10 @@ class Cohort:
     ``read`` where each image is (a path, usually). ``patient_ids`` are what splits and intervals
     are built on. ``no_finding`` names the label that is not a finding, if there is one.
     ``excluded`` lists rows without an image, images without a row, and the like.
+
+    ``patients_known`` is False where nobody can say whose images are whose. Each image then stands
+    for a patient of its own (``patient_ids`` are the ``image_ids``), no split by patient can be
+    made, and every board says that its intervals are over images.
     """
 
     name: str
@@ -110,6 +114,7 @@ class Cohort:
     boxes: tuple[Box, ...] = ()
     excluded: tuple[Exclusion, ...] = ()
     notes: tuple[str, ...] = ()
+    patients_known: bool = True
 
     def __len__(self) -> int:
         return len(self.image_ids)

@@ -14,7 +14,7 @@ from cxrbench.data.image_pass import Preparation
 from cxrbench.data.prepare import Prepared, prepare
 from cxrbench.data.splits import PARTS, Split, make_split
 from cxrbench.errors import CxrbenchError, DataError, PluginError
-from cxrbench.evaluation.patients import counted_labels
+from cxrbench.evaluation.patients import UNKNOWN_PATIENTS, counted_labels
 from cxrbench.interfaces import Cohort, Dataset, Display, FeatureExtractor
 from cxrbench.settings import Settings
 
@@ -61,6 +61,8 @@ def gather_material(  # noqa: PLR0913 - what is wanted of the images, and where 
     cohort = _load(dataset)
     for note in cohort.notes:
         display.say(f"  {note}")
+    if not cohort.patients_known:
+        display.say(f"  {UNKNOWN_PATIENTS}")
     split = make_split(cohort, dataset, settings.split, settings.fractions, settings.split_seed)
     outside = int((split.parts == "").sum())
     if outside:
@@ -96,6 +98,7 @@ def gather_material(  # noqa: PLR0913 - what is wanted of the images, and where 
             [cohort.image_ids[row] for row in test.tolist()],
             patients,
             cohort.labels[test],
+            patients_known=cohort.patients_known,
         ),
         counted=counted_labels(cohort.labels[test], patients),
         images_key=hashlib.sha256("\n".join(prepared.digests).encode()).hexdigest(),

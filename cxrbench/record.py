@@ -70,7 +70,7 @@ def _write_predictions(outcome: Outcome, material: Material, folder: Path) -> No
     y_score = np.concatenate([outcome.val, outcome.test])
     columns: dict[str, Any] = {
         "image": [cohort.image_ids[row] for row in rows],
-        "patient": [cohort.patient_ids[row] for row in rows],
+        "patient": [cohort.patient_ids[row] if cohort.patients_known else None for row in rows],
         "split": material.split.parts[rows],
         "age": cohort.ages[rows],
         "sex": [cohort.sexes[row] or None for row in rows],
@@ -104,7 +104,10 @@ def _write_scores(outcome: Outcome, material: Material, folder: Path) -> None:
         replicates=BOOTSTRAP_REPLICATES,
         no_finding_index=names.index(cohort.no_finding) if cohort.no_finding else None,
     )
-    write_json(folder / METRICS_FILE, _told(scores, resampled))
+    told = _told(scores, resampled)
+    if not cohort.patients_known:
+        told["patients"] = None
+    write_json(folder / METRICS_FILE, told)
     replicates: dict[str, Any] = {name: getattr(resampled, name) for name in REPLICATES}
     np.savez_compressed(folder / BOOTSTRAP_FILE, **replicates)
 

@@ -57,7 +57,8 @@ _INFO: Mapping[str, Any] = MappingProxyType(
 )
 _METRICS: Mapping[str, Any] = MappingProxyType(
     {
-        **dict.fromkeys(("images", "patients"), int),
+        "images": int,
+        "patients": (int, NoneType),
         **dict.fromkeys(
             (*REPLICATES, "macro_average_precision", "micro_average_precision"), _SCORE
         ),
@@ -73,6 +74,11 @@ class StoredRun:
     path: Path
     info: Mapping[str, Any]
     metrics: Mapping[str, Any]
+
+    @property
+    def patients_known(self) -> bool:
+        """Whether the run's dataset says whose images are whose."""
+        return self.info.get("patients_known") is not False  # older runs' datasets all did
 
     def replicates(self) -> dict[str, np.ndarray]:
         """The bootstrap replicates, each (B,) float64, by the names in `REPLICATES`."""

@@ -349,7 +349,7 @@ def test_the_column_of_images(tmp_path):
 @pytest.mark.parametrize(
     ("written", "told"),
     [
-        (b"", "has no column of image paths"),
+        (b"", "is empty"),
         (b"name,age\na.png,3\n", "has no column of image paths"),
         (b"image,age\n", "names no images"),
         (b"image,age\na.png\n", "line 2 of"),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 from cxrbench import Cohort, DataError, Dataset, hookimpl
 
 if TYPE_CHECKING:
-    from cxrbench.builtin._nih.table import Table
+    from cxrbench.builtin._nih.table import LabelTable
 
 CXRBENCH_API = 1
 
@@ -52,11 +52,11 @@ class NIH(Dataset):
         """
         from cxrbench.builtin._nih.images import find_images, match_images, places_beside
         from cxrbench.builtin._nih.lists import read_boxes
-        from cxrbench.builtin._nih.table import LABEL_NAMES, NO_FINDING, read_table
+        from cxrbench.builtin._nih.table import LABEL_NAMES, NO_FINDING, read_labels
 
         root = self._root()
         table_path = _table_path(root)
-        table = read_table(table_path)
+        table = read_labels(table_path)
         match = match_images(table.file_names, table.image_ids, find_images(root))
         rows = match.rows
         image_ids = tuple(table.image_ids[row] for row in rows)
@@ -133,7 +133,7 @@ def _table_path(root: Path) -> Path:
     return path
 
 
-def _notes(root: Path, used: Path, table: Table) -> tuple[str, ...]:
+def _notes(root: Path, used: Path, table: LabelTable) -> tuple[str, ...]:
     from cxrbench.builtin._nih.table import TABLE_NAMES
 
     others = [name for name in TABLE_NAMES if name != used.name and (root / name).exists()]

@@ -31,6 +31,7 @@ def validate(cohort: Cohort) -> None:
             fix="return Cohort(...) from load()",
         )
     _check_texts(cohort)
+    _check_patients(cohort)
     _check_array(cohort, "labels", (len(cohort), len(cohort.label_names)))
     _check_array(cohort, "ages", (len(cohort),))
     _check_values(cohort)
@@ -59,7 +60,10 @@ def fingerprint(cohort: Cohort, digests: Sequence[str]) -> str:
     ages = cohort.ages[order].astype("<f4")
     ages[np.isnan(ages)] = np.float32(np.nan)  # NaN has many bit patterns; hash one
     return _sha256(
-        ["cohort", cohort.name, cohort.label_names, cohort.no_finding, table],
+        [
+            *("cohort", cohort.name, cohort.label_names, cohort.no_finding, table),
+            *_told_if_unknown(cohort.patients_known),
+        ],
         _label_codes(cohort.labels[order]),
         ages,
     )
@@ -70,6 +74,8 @@ def board_key(
     image_ids: Sequence[str],
     patient_ids: Sequence[str],
     y_true: np.ndarray,
+    *,
+    patients_known: bool = True,
 ) -> str:
     """SHA-256 (hex) of a test set: what two rows must share to stand on one board.
 
@@ -94,7 +100,10 @@ def board_key(
         )
     order = _canonical(image_ids)
     table = [[column[row] for row in order] for column in (image_ids, patient_ids)]
-    return _sha256(["board", list(label_names), table], _label_codes(y_true[order]))
+    return _sha256(
+        ["board", list(label_names), table, *_told_if_unknown(patients_known)],
+        _label_codes(y_true[order]),
+    )
 
 
 def take(cohort: Cohort, rows: np.ndarray) -> Cohort:
@@ -142,6 +151,19 @@ def _check_texts(cohort: Cohort) -> None:
         if len(getattr(cohort, field)) != len(cohort):
             found = f"{len(getattr(cohort, field)):,}"
             raise _broken(cohort, field, f"one for each of {len(cohort):,} image_ids", found)
+
+
+def _check_patients(cohort: Cohort) -> None:
+    if not isinstance(cohort.patients_known, bool):
+        found = repr(cohort.patients_known)
+        raise _broken(cohort, "patients_known", "True or False", found)
+    if not cohort.patients_known and cohort.patient_ids != cohort.image_ids:
+        raise _broken(
+            cohort,
+            "patient_ids",
+            "the image_ids, since patients_known is False",
+            f"{cohort.patient_ids[0]!r} for the image {cohort.image_ids[0]!r}, and so on",
+        )
 
 
 def _check_array(cohort: Cohort, field: str, shape: tuple[int, ...]) -> None:
@@ -236,6 +258,10 @@ def _label_codes(labels: np.ndarray) -> np.ndarray:
             fix="correct the table that the labels come from",
         )
     return codes.astype(np.uint8)
+
+
+def _told_if_unknown(patients_known: bool) -> list[str]:
+    return [] if patients_known else ["patients unknown"]
 
 
 def _sha256(texts: object, *arrays: np.ndarray) -> str:

@@ -18,7 +18,8 @@ def write_metadata(cohort: Cohort, split: Split, folder: Path) -> tuple[Path, ..
     """Write one table per part and return the three paths.
 
     A row is one image, in the cohort's order: `COLUMNS`, then a column per label with 1, 0, or
-    nothing where unknown. Each file appears whole or not at all.
+    nothing where unknown. So is the patient where patients are unknown.
+    Each file appears whole or not at all.
     """
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
@@ -37,7 +38,7 @@ def write_metadata(cohort: Cohort, split: Split, folder: Path) -> tuple[Path, ..
 def _row(cohort: Cohort, row: int) -> list[str]:
     return [
         cohort.image_ids[row],
-        cohort.patient_ids[row],
+        cohort.patient_ids[row] if cohort.patients_known else "",
         _number(cohort.ages[row]),
         cohort.sexes[row],
         cohort.views[row],

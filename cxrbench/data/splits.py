@@ -92,7 +92,7 @@ def split_by_patient(
     Raises
     ------
     SettingsError : fractions or a seed that cannot work.
-    DataError : too few patients for each part to have one.
+    DataError : patients are unknown, or too few for each part to have one.
     """
     _check_settings(fractions, seed)
     chosen = _stratified(cohort, np.arange(len(cohort)), fractions, seed)
@@ -137,6 +137,8 @@ def split_official(
 def check_disjoint(cohort: Cohort, parts: np.ndarray) -> None:
     """Make sure that no patient is in two parts; images in none (``""``) do not count.
 
+    Says nothing of a cohort whose patients are unknown.
+
     Raises
     ------
     DataError : names a few patients that are, and how many there are.
@@ -166,6 +168,14 @@ def _stratified(
     cohort: Cohort, rows: np.ndarray, fractions: Sequence[float], seed: int
 ) -> np.ndarray:
     """Each of these rows' part as a number, by stratifying their patients."""
+    if not cohort.patients_known:
+        raise DataError(
+            f"The patients of {cohort.name!r} are unknown: no split by patient can be made.",
+            expected="patient ids, or a published split into train, val and test",
+            found="a cohort that does not say whose images are whose",
+            fix="use --split official, if the dataset has published parts; images of one patient "
+            "in two parts would make every score too high",
+        )
     ids = np.array([cohort.patient_ids[row] for row in rows.tolist()])
     patients, patient_of = np.unique(ids, return_inverse=True)
     by_name = np.argsort(np.array(cohort.label_names), kind="stable")

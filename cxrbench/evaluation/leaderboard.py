@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from cxrbench.evaluation.bootstrap import mean_over_seeds, percentile_interval
+from cxrbench.evaluation.patients import UNKNOWN_PATIENTS
 from cxrbench.evaluation.ranking import ranks
 from cxrbench.runs import SkippedRun, StoredRun
 
@@ -20,7 +21,8 @@ class Row:
     """A recipe with its settings, over its seeds; every score is the mean of the seeds' scores.
 
     The names of the fields are the columns of the CSV and the keys of the JSON. AUROCs are shares;
-    ``_low`` and ``_high`` bound the 95 % interval over patients; ``macro_auroc_sd`` is the standard
+    ``_low`` and ``_high`` bound the 95 % interval over patients (``intervals_over`` says where it
+    is over images); ``macro_auroc_sd`` is the standard
     deviation over seeds, None for one seed. ``trains`` says which layers do. ``train_seconds`` and
     ``images_per_second`` are of the training steps alone: without preparing, embedding or
     validating. ``board`` is the key of the board, and ``runs`` are the names of run directories.
@@ -40,6 +42,7 @@ class Row:
     micro_auroc_high: float | None
     mean_ap: float | None
     micro_ap: float | None
+    intervals_over: str
     labels_counted: int
     parameters: int
     trainable_parameters: int
@@ -88,15 +91,28 @@ class LabelRow:
 
 @dataclass(frozen=True)
 class Board:
-    """Rows that share labels, test images, patients and their truth, best macro AUROC first."""
+    """Rows that share labels, test images, patients and their truth, best macro AUROC first.
+
+    ``test_patients`` is None where patients are unknown. ``notes`` say what that means.
+    """
 
     key: str
     labels: tuple[str, ...]
     labels_counted: tuple[str, ...]
     test_images: int
-    test_patients: int
+    test_patients: int | None
     rows: tuple[Row, ...]
     per_label: tuple[LabelRow, ...]
+
+    @property
+    def patients_known(self) -> bool:
+        """Whether it is known whose images are whose."""
+        return self.test_patients is not None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What has to be said with every score of this board."""
+        return () if self.patients_known else (UNKNOWN_PATIENTS,)
 
 
 def boards(runs: Iterable[StoredRun]) -> tuple[Board, ...]:
@@ -124,7 +140,9 @@ def _plain_board(board: Board, per_label: bool) -> dict[str, Any]:
             "labels_counted": list(board.labels_counted),
             "test_images": board.test_images,
             "test_patients": board.test_patients,
+            "patients_known": board.patients_known,
         },
+        "notes": list(board.notes),
         "rows": [_plain_row(row) for row in board.rows],
     }
     return (
@@ -157,7 +175,7 @@ def _board(key: str, runs: Sequence[StoredRun]) -> Board:
         labels=tuple(info["labels"]),
         labels_counted=tuple(info["labels_counted"]),
         test_images=runs[0].metrics["images"],
-        test_patients=runs[0].metrics["patients"],
+        test_patients=runs[0].metrics["patients"] if runs[0].patients_known else None,
         rows=tuple(_row(groups[i], replicates[i], places[i]) for i in order),
         per_label=tuple(row for i in order for row in _label_rows(groups[i])),
     )
@@ -186,6 +204,7 @@ def _row(group: Sequence[StoredRun], replicates: dict[str, np.ndarray], rank: in
             "macro_auroc_sd": _deviation([run.metrics["macro_auroc"] for run in group]),
             "mean_ap": _mean(group, "macro_average_precision"),
             "micro_ap": _mean(group, "micro_average_precision"),
+            "intervals_over": "patients" if group[0].patients_known else "images",
             "labels_counted": len(info["labels_counted"]),
             "train_seconds": _mean_of([run.info["train_seconds"] for run in group]),
             "images_per_second": _mean_of([run.info["images_per_second"] for run in group]),

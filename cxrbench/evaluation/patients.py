@@ -15,6 +15,11 @@ MIN_PATIENTS = 5
 With fewer, most bootstrap replicates of a small test split lose one of the classes.
 """
 
+UNKNOWN_PATIENTS = (
+    "patients are unknown: whether one has images in several parts of the split cannot be checked, "
+    "and intervals are over images, too narrow where a patient has several"
+)
+
 
 @dataclass(frozen=True, eq=False)
 class PatientTable:

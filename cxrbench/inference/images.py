@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from cxrbench.data.image_files import SUFFIXES
 from cxrbench.errors import DataError, SettingsError, UnreadableImage
 from cxrbench.inference.new_image import NewImage, printable
 from cxrbench.inference.table import images_of_table
 from cxrbench.interfaces import Record
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".jp2", ".j2k", ".webp")
 TABLE_SUFFIXES = (".csv", ".tsv")
 
 # An uncompressed pixel of 16-bit RGBA: no image that `decode` would take needs more.

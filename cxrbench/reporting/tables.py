@@ -80,8 +80,10 @@ def _print_csv(boards: Sequence[Board], *, per_label: bool) -> None:
 
 
 def _print_board(console: Console, board: Board, *, per_label: bool) -> None:
+    unit = "patients" if board.patients_known else "images"
+    patients = "unknown" if board.test_patients is None else f"{board.test_patients:,}"
     console.print(
-        f"{board.test_images:,} test images of {board.test_patients:,} patients · "
+        f"{board.test_images:,} test images of {patients} patients · "
         f"{len(board.labels_counted)} of {len(board.labels)} labels counted"
     )
     for table in (_score_table(board), _cost_table(board)):
@@ -95,11 +97,13 @@ def _print_board(console: Console, board: Board, *, per_label: bool) -> None:
     left_out = [label for label in board.labels if label not in board.labels_counted]
     if left_out:
         console.print(
-            "not counted in macro (fewer than 5 test patients with or without): "
+            f"not counted in macro (fewer than 5 test {unit} with or without): "
             f"{', '.join(left_out)}"
         )
+    for note in board.notes:
+        console.print(note)
     console.print(
-        "[low, high]: 95 % over patients. sd: over seeds. findings: macro without No Finding. "
+        f"[low, high]: 95 % over {unit}. sd: over seeds. findings: macro without No Finding. "
         "Rank: 1 + the rows that are significantly better (paired, Holm), so no row is shown to be "
         "better than those of rank 1."
     )

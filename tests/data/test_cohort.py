@@ -43,7 +43,19 @@ def test_a_good_cohort_passes():
     validate(cohort(label_names=("Mass", "Edema"), no_finding=None))
 
 
+def test_a_cohort_may_say_that_its_patients_are_unknown():
+    unknown = cohort(patients_known=False, patient_ids=("b", "a", "c"))
+    validate(unknown)
+    alone = cohort(patient_ids=("b", "a", "c"))
+    assert fingerprint(unknown, "xyz") != fingerprint(alone, "xyz")
+    told = (unknown.label_names, unknown.image_ids, unknown.patient_ids, unknown.labels)
+    assert board_key(*told, patients_known=False) != board_key(*told)
+    with pytest.raises(PluginError, match="patient_ids"):
+        validate(cohort(patients_known=False))
+
+
 BAD = {
+    "patients_known": [None, "no"],
     "name": [""],
     "label_names": [["Mass", "No Finding"], (), ("Mass", "Mass"), ("Mass", "")],
     "image_ids": [("a", "a", "b"), (), ("a", "", "b"), (1, 2, 3), np.array(["a", "b", "c"])],

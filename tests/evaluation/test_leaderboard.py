@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +85,21 @@ def test_rows_that_cannot_be_told_apart_share_a_rank():
     (board,) = boards(runs)
     ranks = [(row.recipe, row.rank) for row in board.rows]
     assert ranks == [("as_good", 1), ("good", 1), ("worse", 3), ("worst", 4)]
+
+
+def test_a_board_whose_patients_are_unknown_says_so():
+    run = stored("orb", 0.7)
+    told = as_json(boards([replace(run, info={**run.info, "patients_known": False})]), (),
+                   per_label=False)["boards"][0]  # fmt: skip
+    assert told["conditions"]["patients_known"] is False
+    assert told["conditions"]["test_patients"] is None
+    assert told["rows"][0]["intervals_over"] == "images"
+    assert "cannot be checked" in told["notes"][0]
+    assert "intervals are over images" in told["notes"][0]
+    usual = as_json(boards([run]), (), per_label=False)["boards"][0]
+    assert (usual["conditions"]["test_patients"], usual["notes"]) == (5, [])
+    assert usual["conditions"]["patients_known"] is True
+    assert usual["rows"][0]["intervals_over"] == "patients"
 
 
 def test_other_test_sets_are_other_boards_and_the_fullest_comes_first():

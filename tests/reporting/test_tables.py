@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pytest
 
@@ -46,6 +46,15 @@ LABELS = ("Pleural_Thickening", "Hernia", "No Finding")
 BOARD = Board("k", LABELS, LABELS[::2], 1280, 300, ROWS,
               tuple(label_row(r.recipe, name) for r in ROWS for name in LABELS))  # fmt: skip
 SKIPPED = (SkippedRun(path=tables.__file__, reason="the run 'x[bold]' is :x: incomplete"),)
+
+
+def test_unknown_patients_are_told(capsys):
+    tables.print_boards((replace(BOARD, test_patients=None),), (), "table", per_label=False)
+    told = " ".join(capsys.readouterr().out.split())
+    assert "1,280 test images of unknown patients" in told
+    assert "patients are unknown: whether one has images in several parts" in told
+    assert "95 % over images" in told
+    assert "fewer than 5 test images with or without" in told
 
 
 @pytest.fixture

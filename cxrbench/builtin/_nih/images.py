@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import errno
-import filecmp
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cxrbench import DataError, Exclusion
-from cxrbench.builtin._nih.table import EXTENSIONS, image_stem
+from cxrbench import DataError, Exclusion, choose_image, list_images
 
 _ARCHIVE = re.compile(r"images_[0-9]+")
 
@@ -43,9 +40,8 @@ def find_images(root: Path) -> Files:
     for folders in _layouts(root):
         files: dict[str, tuple[str, ...]] = {}
         for folder in folders:
-            for name in _image_names(folder):
-                stem = image_stem(name)
-                files[stem] = (*files.get(stem, ()), f"{folder}{os.sep}{name}")
+            for stem, paths in list_images(folder).items():
+                files[stem] = (*files.get(stem, ()), *paths)
         if files:
             return files
     raise DataError(
@@ -71,7 +67,7 @@ def match_images(file_names: Sequence[str], image_ids: Sequence[str], files: Fil
     rows, paths, excluded = [], [], []
     for row, (name, image_id) in enumerate(zip(file_names, image_ids, strict=True)):
         candidates = files.get(image_id, ())
-        path = _chosen(name, candidates)
+        path = choose_image(name, candidates)
         if path is not None:
             rows.append(row)
             paths.append(path)
@@ -114,28 +110,9 @@ def _layouts(root: Path) -> Iterator[list[Path]]:
     yield [root]
 
 
-def _image_names(folder: Path) -> list[str]:
-    if not os.path.isdir(folder):  # Path.is_dir raises where the folder above is locked
-        return []
-    try:
-        with os.scandir(folder) as entries:
-            return sorted(
-                entry.name
-                for entry in entries
-                if entry.name.lower().endswith(EXTENSIONS)
-                and not entry.name.startswith(".")
-                and _is_file(entry)
-            )
-    except OSError as error:
-        raise _cannot_list(folder, error) from error
-
-
 def _folder_names(root: Path) -> list[str]:
-    try:
-        with os.scandir(root) as entries:
-            return sorted(entry.name for entry in entries if _is_folder(entry))
-    except OSError as error:
-        raise _cannot_list(root, error) from error
+    with os.scandir(root) as entries:
+        return sorted(entry.name for entry in entries if _is_folder(entry))
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -143,31 +120,9 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
     return entry.is_dir(follow_symlinks=False) or (entry.is_symlink() and os.path.isdir(entry))
 
 
-def _is_file(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_file()
-    except OSError as error:  # a link: in a circle, or to where only an attempt to read tells more
-        return error.errno == errno.EACCES
-
-
-def _chosen(name: str, candidates: Sequence[str]) -> str | None:
-    if len(candidates) == 1:
-        return candidates[0]
-    base = name.replace("\\", "/").rpartition("/")[2]
-    named = [path for path in candidates if os.path.basename(path) == base]
-    return named[0] if named and all(_same(named[0], path) for path in named[1:]) else None
-
-
 def _readable(name: str) -> str:
     """A file's name may be bytes that are no text, which could not be written to a report."""
     return os.fsencode(name).decode("utf-8", errors="backslashreplace")
-
-
-def _same(one: str, other: str) -> bool:
-    try:
-        return os.path.samefile(one, other) or filecmp.cmp(one, other, shallow=False)
-    except OSError:  # nobody can tell, so the row is excluded as ambiguous
-        return False
 
 
 def _ambiguous(candidates: Sequence[str]) -> str:
@@ -189,13 +144,4 @@ def _nothing_matches(file_names: Sequence[str], files: Files) -> DataError:
         expected=f"files named like {', '.join(sorted(file_names)[:3])} (or .jpg)",
         found=f"{len(files):,} images, such as {', '.join(sorted(files)[:3])}",
         fix="use the table that belongs to these images, or rename the images as the table does",
-    )
-
-
-def _cannot_list(folder: Path, error: OSError) -> DataError:
-    return DataError(
-        f"{folder} cannot be listed.",
-        expected="a folder that this user may read",
-        found=f"{type(error).__name__}: {error}",
-        fix="check its permissions (chmod u+rx)",
     )

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
-from itertools import islice
 from pathlib import Path
 
-from cxrbench import Box, DataError
-from cxrbench.builtin._nih.files import find_file, parse_csv, read_text
-from cxrbench.builtin._nih.table import LABEL_NAMES, image_stem
+from cxrbench import Box, DataError, find_file, image_stem, read_table, read_text
+from cxrbench.builtin._nih.table import LABEL_NAMES
 
 TRAIN_VAL_LIST = "train_val_list.txt"
 TEST_LIST = "test_list.txt"
@@ -60,8 +58,7 @@ def read_boxes(folder: Path, image_ids: Collection[str]) -> tuple[Box, ...]:
     path = find_file(folder, (BOX_LIST,))
     if path is None:
         return ()
-    text, _ = read_text(path)
-    boxes = (_box(row, line, path) for line, row in islice(parse_csv(text, path), 1, None))
+    boxes = (_box(row, line, path) for line, row in read_table(path, fit=False).rows)
     return tuple(box for box in boxes if box.image_id in image_ids)
 
 

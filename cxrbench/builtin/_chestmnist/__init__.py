@@ -1,0 +1,1 @@
+"""Reading MedMNIST's .npz files without unpacking them."""

@@ -1,0 +1,113 @@
+"""Careful reading of text files: plain or gzip, any usual encoding, with a limit on size."""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import os
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cxrbench.errors import DataError
+
+MAX_BYTES = 256 * 2**20
+"""A text file larger than this (unpacked) is refused; NIH's whole table has 8 MB."""
+
+_WIDE = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_CONTROL = bytes(set(range(32)) - set(b"\t\n\f\r\x1a"))
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A file's bytes, the encoding that they are text in, and notes on how they were read."""
+
+    data: bytes
+    encoding: str
+    notes: tuple[str, ...]
+
+
+def find_file(folder: Path, names: Sequence[str]) -> Path | None:
+    """The first of ``names`` that is in the folder, as it is or with ``.gz``."""
+    for name in names:
+        for candidate in (folder / name, folder / f"{name}.gz"):
+            if os.path.exists(candidate):  # Path.exists raises where the folder is locked
+                return candidate
+    return None
+
+
+def read_text(path: Path) -> tuple[str, tuple[str, ...]]:
+    """A text file's content and notes on how it was read.
+
+    A name that ends in ``.gz`` is unpacked. UTF-8 (with or without a byte order mark) and UTF-16
+    with one are read as such; other bytes are taken as Windows-1252, a superset of Latin-1, and
+    noted.
+
+    Raises
+    ------
+    DataError : the file cannot be opened, is too large, or holds no text.
+    """
+    found = read_encoded(path)
+    return found.data.decode(found.encoding, errors="replace"), found.notes
+
+
+def read_encoded(path: Path) -> Encoded:
+    """As `read_text`, before the bytes are decoded; UTF-16 comes as UTF-8."""
+    data = _read_bytes(path)
+    if data.startswith(_WIDE):
+        try:
+            data = data.decode("utf-16").encode()
+        except UnicodeDecodeError as error:
+            raise _not_text(path, data, str(error)) from error
+    control = _first_control(data)
+    if control is not None:
+        raise _not_text(path, data, f"byte {control} is {data[control]:#04x}")
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError:
+        note = f"{path.name} is not UTF-8; it was read as Windows-1252 (Latin-1)"
+        return Encoded(data, "cp1252", (note,))
+    return Encoded(data, "utf-8-sig", ())
+
+
+def _read_bytes(path: Path) -> bytes:
+    packed = path.suffix.lower() == ".gz"
+    opener = gzip.open if packed else open
+    try:
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise OSError("not a file")  # a pipe would be waited for, a device never ends
+        with opener(path, "rb") as file:
+            data: bytes = file.read(MAX_BYTES + 1)
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raise DataError(
+            f"{path} cannot be read.",
+            expected="a file that this user may read" + (", packed by gzip" * packed),
+            found=f"{type(error).__name__}: {error}",
+            fix="check the path and its permissions (chmod u+r), or download it again if it is "
+            "damaged",
+        ) from error
+    if len(data) > MAX_BYTES:
+        raise DataError(
+            f"{path} is too large.",
+            expected=f"at most {MAX_BYTES // 2**20} MiB of text",
+            found="more than that" + (" once unpacked" * packed),
+            fix="check that this is the right file; NIH's whole table has 8 MB",
+        )
+    return data
+
+
+def _first_control(data: bytes) -> int | None:
+    """The place of the first byte that no text has."""
+    if len(data.translate(None, _CONTROL)) == len(data):
+        return None
+    return min(place for byte in _CONTROL if (place := data.find(byte)) >= 0)
+
+
+def _not_text(path: Path, data: bytes, why: str) -> DataError:
+    return DataError(
+        f"{path} is not a text file.",
+        expected="text, one row per line",
+        found=f"binary data that begins with {data[:8]!r}; {why}",
+        fix="export the table as CSV (a spreadsheet saved as .xlsx and renamed is not one)",
+    )
