@@ -64,5 +64,9 @@ class OutOfMemory(CxrbenchError):
     """The GPU's or the machine's memory does not hold what was asked for."""
 
 
+class DownloadError(CxrbenchError):
+    """A file cannot be fetched, is not the one that was published, or cannot be unpacked."""
+
+
 class RunError(CxrbenchError):
     """A run directory cannot be read or written."""

@@ -50,7 +50,7 @@ class NIH(Dataset):
         ------
         DataError : the folder, the table or the images are missing or cannot be used.
         """
-        from cxrbench.builtin._nih.images import find_images, match_images
+        from cxrbench.builtin._nih.images import find_images, match_images, places_beside
         from cxrbench.builtin._nih.lists import read_boxes
         from cxrbench.builtin._nih.table import LABEL_NAMES, NO_FINDING, read_labels
 
@@ -60,6 +60,8 @@ class NIH(Dataset):
         match = match_images(table.file_names, table.image_ids, find_images(root))
         rows = match.rows
         image_ids = tuple(table.image_ids[row] for row in rows)
+        incomplete = len(rows) < len(table.image_ids)
+        beside = places_beside(root, match.paths) if incomplete else ()
         return Cohort(
             name=self.name,
             label_names=LABEL_NAMES,
@@ -73,7 +75,7 @@ class NIH(Dataset):
             no_finding=NO_FINDING,
             boxes=read_boxes(root, frozenset(image_ids)),
             excluded=match.excluded,
-            notes=_notes(root, table_path, table) + match.notes,
+            notes=_notes(root, table_path, table) + match.notes + beside,
         )
 
     def official_parts(self, cohort: Cohort, folder: Path | None) -> tuple[str, ...]:

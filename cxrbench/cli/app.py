@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from cxrbench.cli import compare, export, leaderboard, plugins, predict, run
+from cxrbench.cli import compare, data, export, leaderboard, plugins, predict, run
 
 
 class Commands(TyperGroup):
@@ -34,6 +34,7 @@ app.command("leaderboard")(leaderboard.leaderboard)
 app.command("compare")(compare.compare)
 app.command("predict")(predict.predict)
 app.command("export")(export.export)
+app.add_typer(data.app, name="data")
 app.add_typer(plugins.app, name="plugins")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import filecmp
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,7 +28,8 @@ def image_stem(name: str) -> str:
 def list_images(folder: Path) -> Mapping[str, Sequence[str]]:
     """Paths of the image files in a folder, sorted, by their names without extension.
 
-    Empty where there is no such folder. Links that lead nowhere and hidden files are no images.
+    Empty where there is no such folder. Links that lead nowhere or in a circle and hidden files are
+    no images.
 
     Raises
     ------
@@ -42,17 +45,25 @@ def list_images(folder: Path) -> Mapping[str, Sequence[str]]:
 def choose_image(name: str, candidates: Sequence[str]) -> str | None:
     """The one path among those of one stem that a table means by ``name``.
 
-    It is the only one, or the only one that has exactly this name; else None.
+    It is the only one, or the only one that has exactly this name, or the first of several in
+    several folders that have this name and the same content; else None.
     """
     if len(candidates) == 1:
         return candidates[0]
     base = name.replace("\\", "/").rpartition("/")[2]
-    exact = [path for path in candidates if os.path.basename(path) == base]
-    return exact[0] if len(exact) == 1 else None
+    named = [path for path in candidates if os.path.basename(path) == base]
+    return named[0] if named and all(_same(named[0], path) for path in named[1:]) else None
+
+
+def _same(one: str, other: str) -> bool:
+    try:
+        return os.path.samefile(one, other) or filecmp.cmp(one, other, shallow=False)
+    except OSError:  # nobody can tell, so no choice is made
+        return False
 
 
 def _image_names(folder: Path) -> list[str]:
-    if not os.path.isdir(folder):
+    if not os.path.isdir(folder):  # Path.is_dir raises where the folder above is locked
         return []
     try:
         with os.scandir(folder) as entries:
@@ -61,7 +72,7 @@ def _image_names(folder: Path) -> list[str]:
                 for entry in entries
                 if entry.name.lower().endswith(SUFFIXES)
                 and not entry.name.startswith(".")
-                and entry.is_file()
+                and _is_file(entry)
             )
     except OSError as error:
         raise DataError(
@@ -70,3 +81,10 @@ def _image_names(folder: Path) -> list[str]:
             found=f"{type(error).__name__}: {error}",
             fix="check its permissions (chmod u+rx)",
         ) from error
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError as error:  # a link: in a circle, or to where only an attempt to read tells more
+        return error.errno == errno.EACCES

@@ -31,7 +31,7 @@ def find_images(root: Path) -> Files:
 
     The layouts are, in this order, ``xray_images/``, ``images/``, ``images_001/images/`` to
     ``images_012/images/`` (or without the inner folder) together, and the folder itself. Links
-    that lead nowhere and hidden files are no images.
+    that lead nowhere or in a circle and hidden files are no images.
 
     Raises
     ------
@@ -57,7 +57,8 @@ def match_images(file_names: Sequence[str], image_ids: Sequence[str], files: Fil
     """Give each row of the table its image file, by the name without extension.
 
     Where several files share that name, the one that the table names exactly is used and the
-    others are excluded; if it names none or more than one, the row is excluded.
+    others are excluded. If it names several (in several folders), the first of them is used where
+    all have the same content. Otherwise the row is excluded.
 
     Raises
     ------
@@ -77,24 +78,51 @@ def match_images(file_names: Sequence[str], image_ids: Sequence[str], files: Fil
         else:
             excluded.append(Exclusion(image_id, "the table has a row, but there is no image file"))
     strangers = sorted(files.keys() - set(image_ids))
-    excluded += [Exclusion(name, "there is an image file, but no row") for name in strangers]
+    excluded += [
+        Exclusion(_readable(name), "there is an image file, but no row") for name in strangers
+    ]
     if not rows:
         raise _nothing_matches(file_names, files)
     notes = _notes(len(image_ids) - len(rows), len(image_ids), len(strangers))
     return Match(tuple(rows), tuple(paths), tuple(excluded), notes)
 
 
+def places_beside(root: Path, paths: Sequence[str]) -> tuple[str, ...]:
+    """A note on folders of other layouts than that of ``paths``, if there are any; else none."""
+    used = {Path(path).parent for path in paths}
+    others = [
+        str(folder.relative_to(root))
+        for folders in _layouts(root)
+        for folder in folders
+        if root not in folders and not used.intersection(folders) and os.path.isdir(folder)
+    ]
+    if not others:
+        return ()
+    where = ", ".join(sorted(str(folder.relative_to(root)) for folder in used))
+    return (f"images were taken from {where} alone; {', '.join(others)} is there too",)
+
+
 def _layouts(root: Path) -> Iterator[list[Path]]:
     yield [root / "xray_images"]
     yield [root / "images"]
     archives = [root / name for name in _folder_names(root) if _ARCHIVE.fullmatch(name)]
-    yield [inner if (inner := folder / "images").is_dir() else folder for folder in archives]
+    yield [inner if os.path.isdir(inner := folder / "images") else folder for folder in archives]
     yield [root]
 
 
 def _folder_names(root: Path) -> list[str]:
     with os.scandir(root) as entries:
-        return sorted(entry.name for entry in entries if entry.is_dir())
+        return sorted(entry.name for entry in entries if _is_folder(entry))
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Links in circles are none; `os.DirEntry.is_dir` raises for them."""
+    return entry.is_dir(follow_symlinks=False) or (entry.is_symlink() and os.path.isdir(entry))
+
+
+def _readable(name: str) -> str:
+    """A file's name may be bytes that are no text, which could not be written to a report."""
+    return os.fsencode(name).decode("utf-8", errors="backslashreplace")
 
 
 def _ambiguous(candidates: Sequence[str]) -> str:

@@ -1,0 +1,1 @@
+"""Fetching published cohorts: resumable, verified, and whole or not there."""

@@ -1,0 +1,158 @@
+"""Fetch a whole cohort into a folder that ``--data`` recognises; the same call again verifies."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cxrbench.data.cache import locked
+from cxrbench.data.download.catalog import RemoteFile, Source
+from cxrbench.data.download.fetch import digest, fetch
+from cxrbench.data.download.state import Fetched, add_to_record, is_there, read_record
+from cxrbench.data.download.unpack import unpack
+from cxrbench.errors import DownloadError
+
+if TYPE_CHECKING:
+    from cxrbench.interfaces import Display
+
+DOWNLOADS = "downloads"
+"""The folder for parts, and for archives that are kept."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """``base_url`` of a mirror that has the files by their names, None for the official ones."""
+
+    base_url: str | None = None
+    keep_archives: bool = False
+    pause: Callable[[float], None] = time.sleep
+
+
+@dataclass(frozen=True)
+class FileState:
+    """A file, where it is fetched from, and whether it is in the folder, verified."""
+
+    file: RemoteFile
+    url: str
+    there: bool
+
+
+def look(source: Source, folder: Path, base_url: str | None) -> tuple[FileState, ...]:
+    """What is in the folder and what is not; nothing is fetched.
+
+    Raises
+    ------
+    DownloadError : something that is no such file is in the place of one.
+    """
+    with _using(folder):
+        record = read_record(folder)
+        return tuple(
+            FileState(file, _address(file, base_url), is_there(file, folder, record))
+            for file in source.files()
+        )
+
+
+def download(source: Source, folder: Path, options: Options, display: Display) -> bool:
+    """Bring what is missing into the folder; False if nothing was.
+
+    The small files come first, so that a wrong address shows at once, and get their place last, so
+    that an unfinished folder is not taken for the cohort. Each archive is unpacked before the next
+    is fetched.
+
+    Raises
+    ------
+    DownloadError : something cannot be fetched, written or unpacked.
+    """
+    with _using(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with locked([folder / f".{DOWNLOADS}"], display):
+            states = look(source, folder, options.base_url)
+            missing = [state for state in states if not state.there]
+            _require_room(missing, folder, keep=options.keep_archives)
+            _fill(missing, folder, options, display)
+            _remove_if_empty(folder / DOWNLOADS)
+    return bool(missing)
+
+
+def _fill(missing: Sequence[FileState], folder: Path, options: Options, display: Display) -> None:
+    whole = []
+    for state in sorted(missing, key=lambda state: state.file.images is not None):
+        place = folder / DOWNLOADS
+        path = fetch(state.file, state.url, place, display=display, pause=options.pause)
+        fetched = Fetched(state.url, digest(path), path.stat().st_size, path.stat().st_mtime_ns)
+        if state.file.images is None:
+            whole.append((path, fetched))
+        else:
+            _place_images(state.file, path, fetched, folder, display)
+            if not options.keep_archives:
+                path.unlink()
+    for path, fetched in whole:
+        _place(path, folder / path.name, fetched, folder)
+
+
+def _place_images(
+    file: RemoteFile, archive: Path, fetched: Fetched, folder: Path, display: Display
+) -> None:
+    partial = folder / f".{file.folder}.partial"
+    content = unpack(archive, partial, files=file.images or 0, display=display)
+    told = replace(fetched, changed_ns=None, unpacked=content)
+    _place(partial, folder / (file.folder or ""), told, folder, name=file.name)
+
+
+def _place(
+    path: Path, target: Path, fetched: Fetched, folder: Path, name: str | None = None
+) -> None:
+    """Record first: what has its name without a record would be taken for the user's own."""
+    add_to_record(folder, name or path.name, fetched)
+    os.replace(path, target)
+
+
+def _address(file: RemoteFile, base_url: str | None) -> str:
+    return file.url if base_url is None else f"{base_url.rstrip('/')}/{file.name}"
+
+
+def _require_room(missing: Sequence[FileState], folder: Path, *, keep: bool) -> None:
+    """Unpacked images take what their archives take; an archive is removed before the next."""
+    sizes = [state.file.size or 0 for state in missing]
+    archives = [state.file.size or 0 for state in missing if state.file.images is not None]
+    beside = sum(archives) if keep else max(archives, default=0)
+    have = sum(path.stat().st_size for path in (folder / DOWNLOADS).glob("*"))
+    needed, free = sum(sizes) + beside - have, shutil.disk_usage(folder).free
+    if needed > free:
+        raise DownloadError(
+            f"there is not enough room in {folder}",
+            expected=f"{needed / 1e9:,.1f} GB free",
+            found=f"{free / 1e9:,.1f} GB free",
+            fix="make room, or choose a folder on another disk with --into"
+            + ("; without --keep-archives less is needed" if keep else ""),
+        )
+
+
+def _remove_if_empty(folder: Path) -> None:
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+
+
+@contextmanager
+def _using(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise DownloadError(
+                f"there is not enough room in {folder}",
+                found=error.strerror,
+                fix="make room and run the same command again; what is there is kept",
+            ) from error
+        raise DownloadError(
+            f"{folder} cannot be used",
+            found=f"{error.strerror or error}: {error.filename or folder}",
+            fix="choose another folder with --into, or check its permissions",
+        ) from error

@@ -1,0 +1,227 @@
+"""One file over HTTP: goes on where it was cut off, tries again, and never mixes two versions."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from cxrbench.data.cache import append
+from cxrbench.data.download.part import Version, begin, discard, length, version_of
+from cxrbench.data.download.responses import Interrupted, check_answer, said_of_itself
+from cxrbench.errors import DownloadError
+
+if TYPE_CHECKING:
+    from requests import Response
+
+    from cxrbench.interfaces import Advance, Display
+
+TRIES = 6
+"""So many attempts in a row that bring nothing new end a transfer."""
+
+_CHUNK = 2**16
+_TIMEOUT = (30, 60)  # seconds to connect, and between two packets
+_CHANGED = "the file on the server is not the one of the last attempt; from the start"
+_CONTENT_RANGE = re.compile(r"bytes ([0-9]+)-[0-9]+/([0-9]+)")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to transfer: ``name`` for people, ``size`` in bytes where it is known."""
+
+    name: str
+    url: str
+    size: int | None
+
+
+def transfer(
+    request: Request, part: Path, *, display: Display, pause: Callable[[float], None]
+) -> None:
+    """Bring the file to ``part``, going on from what is there if it is of the same version.
+
+    ``part`` has all bytes when this returns. Beside it, ``part`` with ``.json`` at the end says
+    which version it is of. ``pause`` waits for so many seconds.
+
+    Raises
+    ------
+    DownloadError : the server refuses, has another file, or too many attempts failed.
+    """
+    failures, best = 0, 0
+    while True:
+        try:
+            _attempt(request, part, display)
+            return
+        except Interrupted as interruption:
+            have = length(part)
+            failures = 0 if have > best else failures + 1
+            best = max(best, have)
+            if failures >= TRIES:
+                raise _given_up(request, interruption, have) from interruption
+            wait = interruption.wait or 2.0 ** max(failures - 1, 0)
+            display.say(f"{request.name}: {interruption}; trying again in {wait:g} s")
+            pause(wait)
+
+
+def _attempt(request: Request, part: Path, display: Display) -> None:
+    import requests
+    import urllib3
+
+    version = version_of(part, request.url)
+    have = length(part) if version else 0
+    if version and have and have == (request.size or version.size):
+        return
+    try:
+        with requests.get(
+            request.url, headers=_headers(have), stream=True, timeout=_TIMEOUT
+        ) as response:
+            _receive(request, response, part, version, display)
+    except (
+        requests.exceptions.SSLError,
+        requests.exceptions.TooManyRedirects,
+        requests.exceptions.InvalidURL,
+        requests.exceptions.InvalidSchema,
+        requests.exceptions.MissingSchema,
+    ) as error:
+        raise DownloadError(
+            f"{request.name} cannot be fetched from {request.url}",
+            expected="an http or https address that answers",
+            found=_plain(error),
+            fix="check the address (--base-url), the clock and the proxy settings",
+        ) from error
+    except requests.exceptions.RequestException as error:
+        raise Interrupted(f"no connection ({_plain(error)})") from error
+    except urllib3.exceptions.HTTPError as error:
+        raise Interrupted(f"the connection was lost ({_plain(error)})") from error
+
+
+def _receive(
+    request: Request, response: Response, part: Path, version: Version | None, display: Display
+) -> None:
+    if response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+        discard(part)
+        raise Interrupted(_CHANGED)
+    check_answer(request.name, response)
+    start, size = _extent(response)
+    _check_size(request, response, size)
+    now = Version(request.url, size, *said_of_itself(response))
+    if start == 0:
+        if version and length(part):
+            display.say(f"{request.name}: the server does not go on from a part; from the start")
+        begin(part, now)
+    elif not now.is_of(version) or start != length(part):
+        discard(part)
+        raise Interrupted(_CHANGED)
+    _require_room(part, request.name, (size or 0) - start)
+    with (
+        part.open("ab", buffering=0) as file,
+        _bar(display, request, size or request.size or 0) as advance,
+    ):
+        _copy(response, file, start, size or request.size, advance)
+    _check_end(request, part, size)
+
+
+def _copy(
+    response: Response, file: BinaryIO, start: int, limit: int | None, advance: Advance
+) -> None:
+    """Raw bytes: an archive that the server calls gzip-encoded has to stay as it is."""
+    have = start
+    advance(have)
+    for chunk in response.raw.stream(_CHUNK, decode_content=False):
+        append(file.fileno(), chunk)
+        have += len(chunk)
+        advance(len(chunk))
+        if limit is not None and have > limit:
+            return
+
+
+@contextmanager
+def _bar(display: Display, request: Request, size: int) -> Iterator[Advance]:
+    """A bar that counts MB, or kB where that would say little, and is told bytes."""
+    unit, name = (10**6, "MB") if size >= 10**7 else (10**3, "kB")
+    done = 0
+    with display.task(f"{request.name}, {name}", size // unit) as advance:
+
+        def advance_bytes(steps: int = 1, detail: str = "") -> None:
+            nonlocal done
+            before, done = done, done + steps
+            if done // unit > before // unit:
+                advance(done // unit - before // unit, detail)
+
+        yield advance_bytes
+
+
+def _check_end(request: Request, part: Path, size: int | None) -> None:
+    have, wanted = length(part), request.size or size
+    if wanted is not None and have < wanted:
+        raise Interrupted(f"the connection was lost at {have:,} of {wanted:,} bytes")
+    if wanted is not None and have > wanted:
+        discard(part)
+        raise _other_size(request, f"more than {wanted:,} bytes")
+
+
+def _extent(response: Response) -> tuple[int, int | None]:
+    """Where the answer's bytes begin in the file, and the whole file's size."""
+    if response.status_code == HTTPStatus.PARTIAL_CONTENT:
+        match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+        return (int(match[1]), int(match[2])) if match else (-1, None)
+    told = response.headers.get("Content-Length", "")
+    return 0, int(told) if told.isdecimal() else None
+
+
+def _check_size(request: Request, response: Response, size: int | None) -> None:
+    if request.size is not None and size is not None and size != request.size:
+        kind = response.headers.get("Content-Type", "unknown")
+        raise _other_size(request, f"{size:,} bytes (of type {kind})")
+
+
+def _other_size(request: Request, found: str) -> DownloadError:
+    return DownloadError(
+        f"{request.name} at {request.url} is not the published file",
+        expected=f"{request.size:,} bytes" if request.size else "as many as it announces",
+        found=found,
+        fix="check the address (--base-url); if the publisher replaced the file, a newer version "
+        "of cxrbench has to know it",
+    )
+
+
+def _require_room(part: Path, name: str, needed: int) -> None:
+    free = shutil.disk_usage(part.parent).free
+    if needed > free:
+        raise DownloadError(
+            f"there is not enough room for {name} in {part.parent}",
+            expected=f"{needed / 1e9:,.2f} GB free",
+            found=f"{free / 1e9:,.2f} GB free",
+            fix="make room, or choose another folder with --into; what is there is kept",
+        )
+
+
+def _given_up(request: Request, interruption: Interrupted, have: int) -> DownloadError:
+    return DownloadError(
+        f"{request.name} could not be fetched from {request.url}",
+        expected=f"progress in one of {TRIES} attempts",
+        found=str(interruption),
+        fix="run the same command again later"
+        + (f"; it goes on from {have / 1e6:,.1f} MB" if have else ""),
+    )
+
+
+def _headers(have: int) -> dict[str, str]:
+    from cxrbench import __version__
+
+    headers = {"User-Agent": f"cxrbench/{__version__}", "Accept-Encoding": "identity"}
+    return headers | ({"Range": f"bytes={have}-"} if have else {})
+
+
+def _plain(error: Exception) -> str:
+    """The innermost reason; the chain of wrappers around it says nothing more."""
+    reason: BaseException = error
+    while (inner := getattr(reason, "reason", None) or reason.__context__) and isinstance(
+        inner, BaseException
+    ):
+        reason = inner
+    return f"{type(reason).__name__}: {reason}"
