@@ -6,9 +6,8 @@ import csv
 import difflib
 import io
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -180,11 +179,15 @@ class Table:
             if key not in places:
                 raise self.missing_column(wanted[key])
         lines: list[int] = []
-        picked: list[Sequence[str]] = []
-        pick = _picker(tuple(places.values()))
+        cells: dict[str, list[str]] = {key: [] for key in places}
+        known: dict[str, str] = {}
+        keep = known.setdefault  # one text of each kind: most cells of a table are alike
+        targets = [(cells[key].append, place) for key, place in places.items()]
         for line, row in self.rows:
             lines.append(line)
-            picked.append(pick(row))
+            for append, place in targets:
+                text = row[place].strip()
+                append(keep(text, text))
         if not lines:
             raise DataError(
                 f"{self.path} has a header and nothing else.",
@@ -192,10 +195,6 @@ class Table:
                 found=f"the columns {self._told()}, 0 rows",
                 fix="download or export the table again",
             )
-        cells = {
-            key: [cell.strip() for cell in column]
-            for key, column in zip(places, zip(*picked, strict=True), strict=True)
-        }
         titles = {key: self.header[place] for key, place in places.items()}
         return Columns(self.path, lines, titles, cells, self.notes)
 
@@ -247,12 +246,6 @@ def read_table(path: Path, *, fit: bool = True) -> Table:
 def shortened(text: str) -> str:
     """The text, cut where a message about it would be too long."""
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
-
-
-def _picker(places: tuple[int, ...]) -> Callable[[Sequence[str]], Sequence[str]]:
-    if len(places) > 1:
-        return itemgetter(*places)  # as a loop in C; with one place it gives no tuple
-    return lambda row: [row[place] for place in places]
 
 
 def _separator(data: bytes, encoding: str) -> str:
