@@ -152,7 +152,7 @@ class CSV(Dataset):
     def _columns(self) -> Columns:
         """The table's columns, a row for each image; with ``source`` and ``no image`` (why)."""
         from cxrbench import read_table
-        from cxrbench.builtin._csv.choose import wanted_columns
+        from cxrbench.builtin._csv.choose import HEADINGS, wanted_columns
         from cxrbench.builtin._csv.images import Listing, find_image
 
         table = read_table(self._file())
@@ -162,7 +162,8 @@ class CSV(Dataset):
         }
         wanted = wanted_columns(table, given)
         if "image" not in wanted:
-            raise table.missing_column(("image",))
+            fix = "name it: --data csv:path=…,image=COLUMN"
+            raise table.missing_column(HEADINGS["image"], fix)
         columns = table.columns(wanted)
         texts = columns.require("image")
         listed: dict[str, Listing] = {}

@@ -198,7 +198,7 @@ class Table:
         titles = {key: self.header[place] for key, place in places.items()}
         return Columns(self.path, lines, titles, cells, self.notes)
 
-    def missing_column(self, names: Sequence[str]) -> DataError:
+    def missing_column(self, names: Sequence[str], fix: str | None = None) -> DataError:
         """The error for a table without a column of these names."""
         near = difflib.get_close_matches(names[0], self.header, n=1)
         hint = f" (is it {near[0]!r}?)" if near else ""
@@ -206,7 +206,7 @@ class Table:
             f"{self.path} has no column {names[0]!r}.",
             expected=f"a column called {' or '.join(map(repr, names))}",
             found=f"the columns {self._told()}",
-            fix=f"name the column {names[0]!r}{hint}, or use the table that has it",
+            fix=fix or f"name the column {names[0]!r}{hint}, or use the table that has it",
         )
 
     def _told(self) -> str:

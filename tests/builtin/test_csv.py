@@ -199,7 +199,7 @@ def test_rows_that_repeat_an_image_agree_or_stop_it(tmp_path):
 
 
 BAD = {
-    "no images' column": ("img,patient,Mass\na.png,1,1\n", {}, "no column 'image'"),
+    "no images' column": ("img,patient,Mass\na.png,1,1\n", {}, "csv:path=…,image=COLUMN"),
     "a column that is not there": ("image,patient,Mass\na.png,1,1\n", {"age": "years"}, "'years'"),
     "a label that is not there": (
         "image,patient,Mass\na.png,1,1\n",
@@ -211,6 +211,11 @@ BAD = {
     "a blank image": ("image,patient,Mass\na.png,1,1\n,2,0\n", {}, "Line 3"),
     "no labels": ("image,patient\na.png,1\n", {}, "has no labels"),
     "no names of labels": ("image,patient,findings\na.png,1,|\n", {}, "names no label"),
+    "a label that no row names": (
+        "image,patient,findings\na.png,1,Mass\n",
+        {"labels": "Mass+Edma"},
+        "names no label 'Edma'",
+    ),
     "a label that is none": ("image,patient,visit\na.png,1,1\nb.png,1,7\n", {}, "'7'"),
     "no image": ("image,patient,Mass\nz.png,1,1\n", {}, "no row with an image"),
     "lateral views alone": ("image,patient,view,Mass\na.png,1,LL,1\n", {}, "not a frontal view"),

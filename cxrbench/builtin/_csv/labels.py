@@ -50,14 +50,18 @@ def labels_of_cells(
 
     ``names`` are the labels and their order; without any, they are all that there are, sorted.
     Names that are none of them are noted.
+
+    Raises
+    ------
+    DataError : no row names a label, or one of ``names``.
     """
     column = columns.cells["findings"]
     counts = Counter(column)
     found = {text: _names(text, separator) for text in counts}
     there = {name for several in found.values() for name in several}
     chosen = tuple(names) or tuple(sorted(there))
-    if not chosen:
-        raise _no_names(columns)
+    if not chosen or not there.issuperset(chosen):
+        raise _no_names(columns, sorted(set(chosen) - there), sorted(there))
     vectors = {text: _vector(several, chosen, blank) for text, several in found.items()}
     values = np.array([vectors[text] for text in column], np.float32)
     other = sorted(there - set(chosen))
@@ -96,10 +100,14 @@ def _no_label(columns: Columns, key: str, text: str) -> DataError:
     )
 
 
-def _no_names(columns: Columns) -> DataError:
+def _no_names(columns: Columns, missing: Sequence[str], there: Sequence[str]) -> DataError:
+    title = columns.titles["findings"]
     return DataError(
-        f"{columns.path} names no label.",
-        expected=f"names in the column {columns.titles['findings']!r}",
-        found=f"{len(columns):,} rows without any",
-        fix="name another column: --data csv:path=…,findings=COLUMN",
+        f"{columns.path} names no label{' ' + repr(missing[0]) if missing else ''}.",
+        expected=f"a column of this name, or the name in the column {title!r}"
+        if missing
+        else f"names in the column {title!r}",
+        found=", ".join(map(repr, there[:20])) or f"{len(columns):,} rows without any",
+        fix="correct labels=… (joined by +), or name another column: "
+        "--data csv:path=…,findings=COLUMN",
     )
