@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -66,6 +65,8 @@ class CSV(Dataset):
                 expected="a regular expression, such as patient[0-9]+",
                 found=str(error),
             ) from error
+        if not self.separator:
+            raise CxrbenchError("csv: separator is empty", expected="what joins labels, such as |")
         if self.patients == "unknown" and (self.patient or self.patient_pattern):
             raise CxrbenchError(
                 "csv: patients=unknown contradicts patient and patient_pattern",
@@ -87,42 +88,36 @@ class CSV(Dataset):
         DataError : the table cannot be used as the options say, or not one image is there.
         """
         from cxrbench.builtin._csv.images import image_id
-        from cxrbench.builtin._csv.patients import no_patients, patients_of
+        from cxrbench.builtin._csv.rows import NO_IMAGE, SOURCE, left_out, nothing_found
         from cxrbench.builtin._csv.views import views_of
 
         columns = self._columns()
-        known = self.patients == "known"
-        if known and "patient" not in columns.cells:
-            raise no_patients(columns)
         views = views_of(columns)
-        found = columns.cells["no image"]
-        reasons = [view or no_image for view, no_image in zip(views.reasons, found, strict=True)]
+        reasons = [a or b for a, b in zip(views.reasons, columns.cells[NO_IMAGE], strict=True)]
         rows = [row for row, reason in enumerate(reasons) if not reason]
         if not rows:
-            raise self._nothing_found(columns, reasons)
+            raise nothing_found(columns, self._folder(), reasons)
         ids = [image_id(text) for text in columns.cells["image"]]
+        image_ids = tuple(ids[row] for row in rows)
         used = columns.take(rows)
         labels = self._labels(used)
         ages, age_notes = used.ages()
         sexes, sex_notes = used.sexes()
-        image_ids = tuple(ids[row] for row in rows)
-        notes = (*columns.notes, *_left_out(reasons), *age_notes, *sex_notes, *views.notes)
+        notes = (*columns.notes, *left_out(reasons), *age_notes, *sex_notes, *views.notes)
         return Cohort(
             name=self.name,
             label_names=labels.names,
             image_ids=image_ids,
-            patient_ids=tuple(patients_of(used, self.patient_pattern)) if known else image_ids,
+            patient_ids=self._patients(used, image_ids),
             labels=labels.values,
             ages=ages,
             sexes=sexes,
             views=tuple(views.views[row] for row in rows),
-            sources=tuple(used.cells["source"]),
+            sources=tuple(used.cells[SOURCE]),
             no_finding=self.no_finding if self.no_finding in labels.names else None,
-            excluded=tuple(
-                Exclusion(ids[row], reason) for row, reason in enumerate(reasons) if reason
-            ),
+            excluded=tuple(Exclusion(ids[row], why) for row, why in enumerate(reasons) if why),
             notes=(*notes, *labels.notes),
-            patients_known=known,
+            patients_known=self.patients == "known",
         )
 
     def official_parts(self, cohort: Cohort, folder: Path | None) -> tuple[str, ...] | None:
@@ -150,31 +145,20 @@ class CSV(Dataset):
         return tuple(parts[image_id] for image_id in cohort.image_ids)
 
     def _columns(self) -> Columns:
-        """The table's columns, a row for each image; with ``source`` and ``no image`` (why)."""
-        from cxrbench import read_table
-        from cxrbench.builtin._csv.choose import HEADINGS, wanted_columns
-        from cxrbench.builtin._csv.images import Listing, find_image
+        from cxrbench.builtin._csv.rows import read_rows
 
-        table = read_table(self._file())
-        given = {
-            key: getattr(self, key)
-            for key in ("image", "patient", "age", "sex", "view", "labels", "findings", "split")
-        }
-        wanted = wanted_columns(table, given)
-        if "image" not in wanted:
-            fix = "name it: --data csv:path=…,image=COLUMN"
-            raise table.missing_column(HEADINGS["image"], fix)
-        columns = table.columns(wanted)
-        texts = columns.require("image")
-        listed: dict[str, Listing] = {}
-        found = [find_image(self._folder(), text, listed) for text in texts]
-        sources, reasons = map(list, zip(*found, strict=True))
-        extended = replace(columns, cells={**columns.cells, "source": sources, "no image": reasons})
-        return extended.without_repeats(
-            [source or text for source, text in zip(sources, texts, strict=True)],
-            [key for key in columns.cells if key != "image"],
-            separator=self._separator(),
-        )
+        keys = ("image", "patient", "age", "sex", "view", "labels", "findings", "split")
+        given = {key: getattr(self, key) for key in keys}
+        return read_rows(self._file(), self._folder(), given, self._separator())
+
+    def _patients(self, columns: Columns, image_ids: tuple[str, ...]) -> tuple[str, ...]:
+        from cxrbench.builtin._csv.patients import no_patients, patients_of
+
+        if self.patients == "unknown":
+            return image_ids
+        if "patient" not in columns.cells:
+            raise no_patients(columns)
+        return tuple(patients_of(columns, self.patient_pattern))
 
     def _labels(self, columns: Columns) -> Labels:
         from cxrbench.builtin._csv.choose import names_in
@@ -201,26 +185,6 @@ class CSV(Dataset):
 
     def _folder(self) -> Path:
         return self._file().parent / Path(self.images).expanduser()
-
-    def _nothing_found(self, columns: Columns, reasons: list[str]) -> DataError:
-        text = columns.cells["image"][0]
-        above = self._folder().parent / text
-        hint = "with images=.. they are there" if above.is_file() else "see where the paths start"
-        return DataError(
-            f"{columns.path} has no row with an image that can be used.",
-            expected=f"files such as {self._folder() / text}",
-            found="; ".join(_left_out(reasons)),
-            fix=f"name the folder where the paths start: --data csv:path=…,images=DIR ({hint})",
-        )
-
-
-def _left_out(reasons: list[str]) -> tuple[str, ...]:
-    """How many rows are left out for each kind of reason."""
-    kinds = Counter(reason.partition(":")[0] for reason in reasons if reason)
-    return tuple(
-        f"left out {number:,} of {len(reasons):,} rows: {kind}"
-        for kind, number in kinds.most_common()
-    )
 
 
 @hookimpl

@@ -127,6 +127,8 @@ def test_the_separator_of_labels(tmp_path, separator, written):
     text = f'image\tpatient\twhat\na.png\t1\t"Mass{written}Edema"\nb.png\t2\tMass\n'
     cohort = table(tmp_path, text, findings="what", separator=separator).load()
     assert cohort.label_names == ("Edema", "Mass")
+    with pytest.raises(CxrbenchError, match="separator is empty"):
+        CSV(separator="")
 
 
 def test_a_patient_that_is_a_part_of_the_path(tmp_path):
