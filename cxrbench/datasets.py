@@ -50,8 +50,8 @@ def find_dataset(text: str | None, registry: Registry, here: Path) -> Dataset:
     if found is None:
         raise DataError(
             f"--data {text}: no dataset has this layout",
-            expected="for nih: a folder with Ground_Truth.csv (or Data_Entry_2017*.csv) and the "
-            "images in xray_images/, images/ or images_*/images/",
+            expected="a table (.csv, .tsv); for nih: a folder with Ground_Truth.csv (or "
+            "Data_Entry_2017*.csv) and the images in xray_images/, images/ or images_*/images/",
             found=_listing(path),
             fix="name the dataset: --data NAME:path=…, see `cxrbench plugins list`",
         )
@@ -78,12 +78,12 @@ def _named(name: str, registry: Registry, options: str = "") -> Dataset:
 def _recognise(path: Path, registry: Registry) -> tuple[Dataset | None, list[str]]:
     """The first dataset that knows the layout, and the plugins that failed to look at it."""
     failures = []
-    for name in registry.names("dataset"):
-        part = cast("type[Dataset]", registry.parts["dataset"][name])
+    parts = [cast("type[Dataset]", registry.parts["dataset"][n]) for n in registry.names("dataset")]
+    for part in sorted(parts, key=lambda part: part.general):
         try:
             found = part.recognise(path)
         except Exception as error:  # a stranger's code, which this command may not have asked for
-            failures.append(f"{name}: {type(error).__name__}: {error}")
+            failures.append(f"{part.name}: {type(error).__name__}: {error}")
             continue
         if found is not None:
             return found, failures

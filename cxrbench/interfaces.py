@@ -241,11 +241,13 @@ class Dataset(Part):
     """A source of images and labels.
 
     ``defaults`` are settings that suit this dataset (``{"image_size": 64}``), used where the user
-    gives none. Fields are the options of ``--data NAME:option=value``.
+    gives none. Fields are the options of ``--data NAME:option=value``. ``general`` datasets
+    recognise a path by its form alone, such as any CSV file: they are asked after the others.
     """
 
     defaults: ClassVar[Mapping[str, object]] = {}
     citation: ClassVar[str] = ""
+    general: ClassVar[bool] = False
 
     @abstractmethod
     def load(self) -> Cohort:

@@ -37,6 +37,31 @@ def test_a_path_is_recognised(registry, tiny_nih, tmp_path):
     assert describe(found, str(tiny_nih)) == f"data: nih at {tiny_nih}"
 
 
+def test_nihs_own_table_is_nihs_and_other_tables_are_csv(registry, tiny_nih, tmp_path):
+    found = find_dataset(str(tiny_nih / "Ground_Truth.csv"), registry, tmp_path)
+    assert (found.name, found.path) == ("nih", str(tiny_nih))
+    for name in ("Ground_Truth.csv", "t.csv", "T.CSV.GZ", "t.tsv"):
+        (tmp_path / name).touch()
+        found = find_dataset(str(tmp_path / name), registry, tmp_path)
+        assert (found.name, found.path) == ("csv", str(tmp_path / name))
+
+
+def test_a_dataset_that_knows_a_file_goes_before_a_general_one(registry, tmp_path):
+    @dataclass(frozen=True)
+    class Special(Failing):
+        name = "zz"
+
+        @classmethod
+        def recognise(cls, path):
+            return cls() if path.name == "special.csv" else None
+
+    datasets = {**registry.parts["dataset"], "zz": Special}
+    both = replace(registry, parts={**registry.parts, "dataset": datasets})
+    for name, expected in (("special.csv", "zz"), ("other.csv", "csv")):
+        (tmp_path / name).touch()
+        assert find_dataset(str(tmp_path / name), both, tmp_path).name == expected
+
+
 def test_an_option_may_hold_a_path_with_a_colon(registry, tmp_path):
     found = find_dataset("nih:path=/a:b/c", registry, tmp_path)
     assert found.path == "/a:b/c"

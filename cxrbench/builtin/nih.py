@@ -38,10 +38,13 @@ class NIH(Dataset):
 
     @classmethod
     def recognise(cls, path: Path) -> NIH | None:
-        """This dataset, if the folder has NIH's table by one of its names; nothing is read."""
-        from cxrbench.builtin._nih.table import find_table
+        """This dataset, if the folder has NIH's table by one of its names, or the path is it."""
+        from cxrbench.builtin._nih.table import find_table, is_nihs
 
-        return cls(path=str(path)) if path.is_dir() and find_table(path) else None
+        if path.is_dir():
+            return cls(path=str(path)) if find_table(path) else None
+        is_table = path == find_table(path.parent) and is_nihs(path)
+        return cls(path=str(path.parent)) if is_table else None
 
     def load(self) -> Cohort:
         """Read the table and find the images.

@@ -6,9 +6,8 @@ import csv
 import difflib
 import io
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -180,11 +179,15 @@ class Table:
             if key not in places:
                 raise self.missing_column(wanted[key])
         lines: list[int] = []
-        picked: list[Sequence[str]] = []
-        pick = _picker(tuple(places.values()))
+        cells: dict[str, list[str]] = {key: [] for key in places}
+        known: dict[str, str] = {}
+        keep = known.setdefault  # one text of each kind: most cells of a table are alike
+        targets = [(cells[key].append, place) for key, place in places.items()]
         for line, row in self.rows:
             lines.append(line)
-            picked.append(pick(row))
+            for append, place in targets:
+                text = row[place].strip()
+                append(keep(text, text))
         if not lines:
             raise DataError(
                 f"{self.path} has a header and nothing else.",
@@ -192,14 +195,10 @@ class Table:
                 found=f"the columns {self._told()}, 0 rows",
                 fix="download or export the table again",
             )
-        cells = {
-            key: [cell.strip() for cell in column]
-            for key, column in zip(places, zip(*picked, strict=True), strict=True)
-        }
         titles = {key: self.header[place] for key, place in places.items()}
         return Columns(self.path, lines, titles, cells, self.notes)
 
-    def missing_column(self, names: Sequence[str]) -> DataError:
+    def missing_column(self, names: Sequence[str], fix: str | None = None) -> DataError:
         """The error for a table without a column of these names."""
         near = difflib.get_close_matches(names[0], self.header, n=1)
         hint = f" (is it {near[0]!r}?)" if near else ""
@@ -207,7 +206,7 @@ class Table:
             f"{self.path} has no column {names[0]!r}.",
             expected=f"a column called {' or '.join(map(repr, names))}",
             found=f"the columns {self._told()}",
-            fix=f"name the column {names[0]!r}{hint}, or use the table that has it",
+            fix=fix or f"name the column {names[0]!r}{hint}, or use the table that has it",
         )
 
     def _told(self) -> str:
@@ -247,12 +246,6 @@ def read_table(path: Path, *, fit: bool = True) -> Table:
 def shortened(text: str) -> str:
     """The text, cut where a message about it would be too long."""
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
-
-
-def _picker(places: tuple[int, ...]) -> Callable[[Sequence[str]], Sequence[str]]:
-    if len(places) > 1:
-        return itemgetter(*places)  # as a loop in C; with one place it gives no tuple
-    return lambda row: [row[place] for place in places]
 
 
 def _separator(data: bytes, encoding: str) -> str:

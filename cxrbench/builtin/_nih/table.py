@@ -69,6 +69,15 @@ def find_table(folder: Path) -> Path | None:
     return find_file(folder, TABLE_NAMES)
 
 
+def is_nihs(path: Path) -> bool:
+    """Whether a file is a table with NIH's columns, not only called so."""
+    try:
+        places = read_table(path).places(_COLUMNS)
+    except DataError:
+        return False
+    return all(key in places for key in _REQUIRED)
+
+
 def read_labels(path: Path) -> LabelTable:
     """Read and check the whole table.
 

@@ -1,0 +1,1 @@
+"""Reading any table of images, patients and labels."""

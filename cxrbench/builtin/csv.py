@@ -1,0 +1,193 @@
+"""The dataset ``csv``: any table that names images, their patients and their labels."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from cxrbench import Cohort, CxrbenchError, DataError, Dataset, Exclusion, hookimpl
+
+if TYPE_CHECKING:
+    from cxrbench import Columns
+    from cxrbench.builtin._csv.labels import Labels
+
+CXRBENCH_API = 1
+
+_SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
+_VALUES = {"unknown": float("nan"), "ones": 1.0, "zeros": 0.0}
+_WORDS = {"comma": ",", "space": " "}
+
+
+@dataclass(frozen=True)
+class CSV(Dataset):
+    """A CSV file with a row for each image; the options say which column is what.
+
+    ``image`` names the column of paths, which start in the folder ``images`` (relative to the
+    table's own, which is the default). ``patient`` names the patients' column; ``patient_pattern``
+    is a regular expression that finds the patient in its text; ``patients=unknown`` says that
+    nobody knows them. ``view`` may name several columns, joined by ``+``; what is no frontal view
+    is left out. ``findings`` names one column with all labels of an image, joined by
+    ``separator``; else ``labels`` names a column for each, joined by ``+`` (by default all columns
+    that are nothing else). ``uncertain`` is what -1 stands for, ``blank`` what an empty cell
+    stands for. ``split`` names the column of published parts, for ``--split official``. An
+    ``image_id`` is the table's own text for the image.
+    """
+
+    name: ClassVar[str] = "csv"
+    general: ClassVar[bool] = True
+
+    path: str = ""
+    images: str = ""
+    image: str = ""
+    patient: str = ""
+    patient_pattern: str = ""
+    patients: Literal["known", "unknown"] = "known"
+    age: str = ""
+    sex: str = ""
+    view: str = ""
+    labels: str = ""
+    findings: str = ""
+    separator: str = "|"
+    uncertain: Literal["unknown", "ones", "zeros"] = "unknown"
+    blank: Literal["unknown", "zeros"] = "unknown"
+    no_finding: str = "No Finding"
+    split: str = ""
+
+    def __post_init__(self) -> None:
+        """Raise `CxrbenchError` for options that cannot work."""
+        try:
+            re.compile(self.patient_pattern)
+        except re.error as error:
+            raise CxrbenchError(
+                f"csv: patient_pattern cannot be {self.patient_pattern!r}",
+                expected="a regular expression, such as patient[0-9]+",
+                found=str(error),
+            ) from error
+        if not self.separator:
+            raise CxrbenchError("csv: separator is empty", expected="what joins labels, such as |")
+        if self.patients == "unknown" and (self.patient or self.patient_pattern):
+            raise CxrbenchError(
+                "csv: patients=unknown contradicts patient and patient_pattern",
+                expected="one of them",
+                fix="leave the others out",
+            )
+
+    @classmethod
+    def recognise(cls, path: Path) -> CSV | None:
+        """This dataset, if the path is a file that is called a table; nothing is read."""
+        called_so = path.name.lower().endswith(_SUFFIXES)
+        return cls(path=str(path)) if called_so and path.is_file() else None
+
+    def load(self) -> Cohort:
+        """Read the table and find the images.
+
+        Raises
+        ------
+        DataError : the table cannot be used as the options say, or not one image is there.
+        """
+        from cxrbench.builtin._csv.images import image_id
+        from cxrbench.builtin._csv.rows import NO_IMAGE, SOURCE, left_out, nothing_found
+        from cxrbench.builtin._csv.views import views_of
+
+        columns = self._columns()
+        views = views_of(columns)
+        reasons = [a or b for a, b in zip(views.reasons, columns.cells[NO_IMAGE], strict=True)]
+        rows = [row for row, reason in enumerate(reasons) if not reason]
+        if not rows:
+            raise nothing_found(columns, self._folder(), reasons)
+        ids = [image_id(text) for text in columns.cells["image"]]
+        image_ids = tuple(ids[row] for row in rows)
+        used = columns.take(rows)
+        labels = self._labels(used)
+        ages, age_notes = used.ages()
+        sexes, sex_notes = used.sexes()
+        notes = (*columns.notes, *left_out(reasons), *age_notes, *sex_notes, *views.notes)
+        return Cohort(
+            name=self.name,
+            label_names=labels.names,
+            image_ids=image_ids,
+            patient_ids=self._patients(used, image_ids),
+            labels=labels.values,
+            ages=ages,
+            sexes=sexes,
+            views=tuple(views.views[row] for row in rows),
+            sources=tuple(used.cells[SOURCE]),
+            no_finding=self.no_finding if self.no_finding in labels.names else None,
+            excluded=tuple(Exclusion(ids[row], why) for row, why in enumerate(reasons) if why),
+            notes=(*notes, *labels.notes),
+            patients_known=self.patients == "known",
+        )
+
+    def official_parts(self, cohort: Cohort, folder: Path | None) -> tuple[str, ...] | None:
+        """The parts in the column ``split``; None where the table has none.
+
+        Raises
+        ------
+        DataError : a folder of lists is named, or a cell is no part.
+        """
+        from cxrbench.builtin._csv.images import image_id
+        from cxrbench.builtin._csv.patients import parts_of
+
+        if folder is not None:
+            raise DataError(
+                "The dataset 'csv' reads its split from the table.",
+                expected="--split official, and a column of parts in the table",
+                found=f"--split official:{folder}",
+                fix="leave the folder out, and name the column: --data csv:path=…,split=COLUMN",
+            )
+        columns = self._columns()
+        if "split" not in columns.cells:
+            return None
+        ids = map(image_id, columns.cells["image"])
+        parts = dict(zip(ids, parts_of(columns), strict=True))
+        return tuple(parts[image_id] for image_id in cohort.image_ids)
+
+    def _columns(self) -> Columns:
+        from cxrbench.builtin._csv.rows import read_rows
+
+        keys = ("image", "patient", "age", "sex", "view", "labels", "findings", "split")
+        given = {key: getattr(self, key) for key in keys}
+        return read_rows(self._file(), self._folder(), given, self._separator())
+
+    def _patients(self, columns: Columns, image_ids: tuple[str, ...]) -> tuple[str, ...]:
+        from cxrbench.builtin._csv.patients import no_patients, patients_of
+
+        if self.patients == "unknown":
+            return image_ids
+        if "patient" not in columns.cells:
+            raise no_patients(columns)
+        return tuple(patients_of(columns, self.patient_pattern))
+
+    def _labels(self, columns: Columns) -> Labels:
+        from cxrbench.builtin._csv.choose import names_in
+        from cxrbench.builtin._csv.labels import labels_of_cells, labels_of_columns
+
+        blank = _VALUES[self.blank]
+        if "findings" in columns.cells:
+            chosen = names_in(self.labels)
+            return labels_of_cells(columns, chosen, separator=self._separator(), blank=blank)
+        return labels_of_columns(columns, uncertain=_VALUES[self.uncertain], blank=blank)
+
+    def _separator(self) -> str:
+        return _WORDS.get(self.separator, self.separator)
+
+    def _file(self) -> Path:
+        if not self.path:
+            raise DataError(
+                "The dataset 'csv' was not told where its table is.",
+                expected="a CSV file with a row for each image",
+                found="no path",
+                fix="--data csv:path=FILE,…, or simply --data FILE",
+            )
+        return Path(self.path).expanduser().absolute()
+
+    def _folder(self) -> Path:
+        return self._file().parent / Path(self.images).expanduser()
+
+
+@hookimpl
+def cxrbench_datasets() -> list[type[Dataset]]:
+    """The one dataset of this module."""
+    return [CSV]
