@@ -236,15 +236,21 @@ class Dataset(Part):
     """A source of images and labels.
 
     ``defaults`` are settings that suit this dataset (``{"image_size": 64}``), used where the user
-    gives none. Fields are the options of ``--data NAME:option=value``.
+    gives none. Fields are the options of ``--data NAME:option=value``; ``path_options`` names
+    those that say where something lies, which is no condition of a result.
     """
 
     defaults: ClassVar[Mapping[str, object]] = {}
+    path_options: ClassVar[tuple[str, ...]] = ("path",)
     citation: ClassVar[str] = ""
 
     @abstractmethod
     def load(self) -> Cohort:
         """Read the table; no pixels. Raise `DataError` for what cannot be used."""
+
+    def load_showing(self, display: Display) -> Cohort:
+        """As ``load``, for a dataset that takes long enough to show its progress."""
+        return self.load()
 
     @classmethod
     def recognise(cls, path: Path) -> Dataset | None:

@@ -1,0 +1,67 @@
+"""The size that a compressed image itself states, read before any decoder allocates for it."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+from cxrbench import UnreadableImage
+
+_JPEG_START = b"\xff\xd8"
+_JPEG_2000_START = b"\xff\x4f\xff\x51"
+# SOF0 to SOF15 without DHT, JPG and DAC (ITU-T T.81, table B.1), and SOF55 of JPEG-LS (T.87).
+_FRAMES = frozenset({*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC})
+_ALONE = frozenset({0x01, *range(0xD0, 0xD8)})
+_SCAN = 0xDA
+
+
+@dataclass(frozen=True)
+class Stated:
+    """``width`` and ``height`` in pixels, samples in each, and the bits of a sample."""
+
+    width: int
+    height: int
+    samples: int
+    bits: int
+
+
+def stated_size(data: bytes) -> Stated:
+    """What JPEG, JPEG-LS and (high-throughput) JPEG 2000 state in their headers.
+
+    Raises
+    ------
+    UnreadableImage : these are none of them, or end before the header does.
+    """
+    try:
+        if data.startswith(_JPEG_2000_START):
+            return _jpeg_2000(data)
+        if data.startswith(_JPEG_START):
+            return _jpeg(data)
+    except struct.error:
+        pass
+    raise UnreadableImage("damaged: the compressed pixels do not begin as they should")
+
+
+def _jpeg_2000(data: bytes) -> Stated:
+    """The SIZ segment: ISO/IEC 15444-1, A.5.1."""
+    right, bottom, left, top = struct.unpack_from(">4I", data, 8)
+    samples, depth = struct.unpack_from(">HB", data, 40)
+    return Stated(right - left, bottom - top, samples, (depth & 0x7F) + 1)
+
+
+def _jpeg(data: bytes) -> Stated:
+    """The frame header: ITU-T T.81, B.2.2."""
+    place = 2
+    while True:
+        lead, marker = struct.unpack_from(">BB", data, place)
+        if lead != 0xFF or marker == _SCAN:
+            raise struct.error
+        if marker == 0xFF:  # fill bytes
+            place += 1
+        elif marker in _ALONE:
+            place += 2
+        elif marker in _FRAMES:
+            bits, height, width, samples = struct.unpack_from(">BHHB", data, place + 4)
+            return Stated(width, height, samples, bits)
+        else:
+            place += 2 + struct.unpack_from(">H", data, place + 2)[0]

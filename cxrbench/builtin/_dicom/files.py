@@ -1,0 +1,73 @@
+"""Every file below a folder, in a fixed order, and what is there but cannot be read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+from cxrbench import DataError
+
+
+@dataclass
+class Listing:
+    """Relative paths of files, sorted, and of what is no readable file with the reason."""
+
+    files: list[str] = field(default_factory=list)
+    unusable: list[tuple[str, str]] = field(default_factory=list)
+
+
+def list_files(root: str, leave_out: Collection[str] = ()) -> Listing:
+    """Go through a folder tree; links are followed, and each folder is entered once.
+
+    Hidden files and folders, and the files ``leave_out`` (real paths), are not listed.
+
+    Raises
+    ------
+    DataError : ``root`` itself cannot be listed.
+    """
+    found, waiting, entered = Listing(), [""], set[tuple[int, int]]()
+    while waiting:
+        folder = waiting.pop()
+        try:
+            known = os.stat(os.path.join(root, folder))
+            # Links may lead back up, or again and again to one folder.
+            if (known.st_dev, known.st_ino) in entered:
+                continue
+            entered.add((known.st_dev, known.st_ino))
+            waiting += _look_into(root, folder, leave_out, found)
+        except OSError as error:
+            if not folder:
+                raise _cannot_list(root, error) from error
+            found.unusable.append((folder, f"a folder that cannot be listed: {error.strerror}"))
+    found.files.sort()
+    found.unusable.sort()
+    return found
+
+
+def _look_into(root: str, folder: str, leave_out: Collection[str], found: Listing) -> list[str]:
+    """Note the files of one folder; the folders in it, last first, so that the first is next."""
+    folders = []
+    with os.scandir(os.path.join(root, folder)) as entries:
+        for entry in entries:
+            place = os.path.join(folder, entry.name)
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir():
+                folders.append(place)
+            elif entry.is_file():
+                if not leave_out or os.path.realpath(entry.path) not in leave_out:
+                    found.files.append(place)
+            else:
+                what = "a link that leads nowhere" if entry.is_symlink() else "not a file"
+                found.unusable.append((place, what))
+    return sorted(folders, reverse=True)
+
+
+def _cannot_list(root: str, error: OSError) -> DataError:
+    return DataError(
+        f"{root} cannot be listed",
+        expected="a folder of DICOM files that this user may read",
+        found=error.strerror or str(error),
+        fix="check the path and its permissions (chmod u+rx)",
+    )

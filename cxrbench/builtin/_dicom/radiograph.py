@@ -1,0 +1,127 @@
+"""From a file's header to what is kept of it, or why it is no frontal chest radiograph."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING
+
+from cxrbench import UnreadableImage
+from cxrbench.builtin._dicom import form
+from cxrbench.builtin._dicom.parse import HEADER_BYTES, Parsed, parse
+from cxrbench.builtin._dicom.position import require_chest, view_of
+from cxrbench.builtin._dicom.values import text
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+MODALITIES = ("CR", "DX", "RG")
+"""Computed, digital and conventional (scanned) radiography."""
+
+MAX_AGE = 120.0
+OLDEST = 90.0
+"""Higher ages are told as 90: alone they can identify (45 CFR 164.514(b)(2)(i)(C))."""
+
+_TAGS = (
+    *("SOPClassUID", "SOPInstanceUID", "Modality", "PresentationIntentType"),
+    *("PatientID", "PatientAge", "PatientBirthDate", "PatientSex", "StudyDate"),
+    *("BodyPartExamined", "AnatomicRegionSequence", "ViewPosition", "ViewCodeSequence"),
+    *("PatientPosition", "PatientOrientation"),
+    *("StudyDescription", "SeriesDescription", "ProtocolName"),
+    *form.TAGS,
+)
+_FOR_PROCESSING = "1.2.840.10008.5.1.4.1.1.1.1.1"
+# A name that is none of these may be anything, a patient's too, and is not repeated.
+_OTHER_MODALITIES = frozenset(
+    {
+        *("AU", "BI", "CT", "ECG", "ES", "GM", "IO", "IVUS", "KO", "MG", "MR", "NM", "OP", "OPT"),
+        *("OT", "PR", "PT", "PX", "REG", "RF", "RTDOSE", "RTIMAGE", "RTPLAN", "RTSTRUCT", "SC"),
+        *("SEG", "SM", "SR", "US", "XA", "XC"),
+    }
+)
+_AGE = re.compile(r"([0-9]{1,3})([YMWD]?)")
+_UNITS_PER_YEAR = {"": 1.0, "Y": 1.0, "M": 12.0, "W": 365.25 / 7, "D": 365.25}
+_DATE = re.compile(r"([0-9]{4})\.?([0-9]{2})\.?([0-9]{2})")
+
+
+@dataclass(frozen=True)
+class Radiograph:
+    """One frontal chest radiograph; ``uid`` and ``patient`` identify, and are for joining only.
+
+    ``age`` in years, NaN where unknown; ``sex`` and ``view`` are ``""`` where unknown.
+    """
+
+    uid: str
+    patient: str
+    age: float
+    sex: str
+    view: str
+
+
+def read_radiograph(path: str, *, accept_unknown: bool) -> Radiograph:
+    """What the header of a file says, if it is a frontal chest radiograph that can be decoded.
+
+    With ``accept_unknown``, one that does not say what it shows or from where counts as one.
+
+    Raises
+    ------
+    UnreadableImage : with the reason why it is left out, which quotes nothing that may identify.
+    OSError : it cannot be opened or read.
+    """
+    parsed = parse(path, _TAGS, with_pixels=False, budget=HEADER_BYTES)
+    try:
+        return _judged(parsed, accept_unknown)
+    except UnreadableImage:
+        raise
+    except Exception:  # a value that is not of its type; the message would quote it
+        raise UnreadableImage("damaged: its header cannot be read") from None
+
+
+def _judged(parsed: Parsed, accept_unknown: bool) -> Radiograph:
+    elements = parsed.elements
+    _require_radiograph(elements)
+    form.form_of(parsed)
+    require_chest(elements, accept_unknown=accept_unknown)
+    view = view_of(elements, accept_unknown=accept_unknown)
+    patient = text(elements, "PatientID")
+    if not patient:
+        raise UnreadableImage("does not say whose it is (Patient ID): a split could leak")
+    sex = text(elements, "PatientSex").upper()
+    return Radiograph(
+        uid=text(elements, "SOPInstanceUID"),
+        patient=patient,
+        age=_age(elements),
+        sex=sex if sex in ("F", "M") else "",
+        view=view,
+    )
+
+
+def _require_radiograph(elements: Dataset) -> None:
+    modality = text(elements, "Modality").upper()
+    if modality in _OTHER_MODALITIES:
+        raise UnreadableImage(f"no radiograph: modality {modality}")
+    if modality not in MODALITIES:
+        raise UnreadableImage("no radiograph: another modality" if modality else "has no modality")
+    raw = text(elements, "PresentationIntentType").upper() == "FOR PROCESSING"
+    if raw or text(elements, "SOPClassUID") == _FOR_PROCESSING:
+        raise UnreadableImage("raw data for processing, not for presentation")
+
+
+def _age(elements: Dataset) -> float:
+    """Patient's Age, else from the dates of birth and study; the dates are not kept."""
+    match = _AGE.fullmatch(text(elements, "PatientAge").upper())
+    if match:
+        years = int(match[1]) / _UNITS_PER_YEAR[match[2]]
+    else:
+        years = _years_between(text(elements, "PatientBirthDate"), text(elements, "StudyDate"))
+    return min(years, OLDEST) if 0 <= years <= MAX_AGE else float("nan")
+
+
+def _years_between(birth: str, study: str) -> float:
+    found = [_DATE.fullmatch(birth), _DATE.fullmatch(study)]
+    try:
+        born, seen = (date(*map(int, match.groups())) for match in found if match)
+    except ValueError:  # one is missing, or no day of the calendar
+        return float("nan")
+    return float(seen.year - born.year - ((seen.month, seen.day) < (born.month, born.day)))

@@ -1,0 +1,253 @@
+"""The dataset ``dicom``: a folder tree of DICOM files and a table of labels."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from cxrbench import Cohort, CxrbenchError, DataError, Dataset, Display, Exclusion, hookimpl
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from cxrbench.builtin._dicom.key import Key
+    from cxrbench.builtin._dicom.labels import Labels
+    from cxrbench.builtin._dicom.match import Match
+    from cxrbench.builtin._dicom.scan import Scan
+
+CXRBENCH_API = 1
+
+_RENDERING = 1
+"""Part of every signature; raised when the same file would give other pixels."""
+_LOOKED_AT = 100
+_REASONS_SHOWN = 12
+
+
+@dataclass(frozen=True)
+class DICOM(Dataset):
+    """Frontal chest radiographs (CR, DX, RG) below a folder, with labels from a table.
+
+    ``path`` is the folder; files are known by their content, whatever their names. ``labels`` is a
+    CSV file whose column ``image_column`` holds file names, paths below the folder, or SOP Instance
+    UIDs. It has one column for each finding (1, 0, -1 or nothing), of which ``findings`` can name
+    some (``A|B``), or ``label_column`` holds all findings of an image, joined by ``separator``.
+
+    Patients are pseudonyms: HMAC-SHA-256 with the key in the file ``key``, in
+    ``CXRBENCH_DICOM_KEY``, or in the user's configuration folder, where one is made. ``image_ids``
+    says what images are called, pseudonyms too or paths; ``crosswalk`` is a file to which the
+    table from these ids to files is written. ``unknown`` says whether files that do not say what
+    they show, or from where, are taken for frontal chest radiographs.
+    """
+
+    name: ClassVar[str] = "dicom"
+    path_options: ClassVar[tuple[str, ...]] = ("path", "labels", "key", "crosswalk")
+
+    path: str = ""
+    labels: str = ""
+    image_column: str = ""
+    findings: str = ""
+    label_column: str = ""
+    separator: str = "|"
+    key: str = ""
+    image_ids: Literal["hash", "path"] = "hash"
+    crosswalk: str = ""
+    unknown: Literal["exclude", "accept"] = "exclude"
+
+    def __post_init__(self) -> None:
+        if self.findings and self.label_column:
+            raise CxrbenchError(
+                "dicom: findings and label_column exclude each other",
+                expected="findings=A|B for a column each, or label_column=NAME for one of all",
+                found=f"findings={self.findings}, label_column={self.label_column}",
+            )
+
+    @classmethod
+    def recognise(cls, path: Path) -> DICOM | None:
+        """This dataset, if there is a CSV file and one of the first files has DICOM's mark."""
+        if not path.is_dir() or not any(path.glob("*.[cC][sS][vV]")):
+            return None
+        found = any(map(_has_mark, islice(_first_entries(path), _LOOKED_AT)))
+        return cls(path=str(path)) if found else None
+
+    def load(self) -> Cohort:
+        """As `load_showing`, without progress."""
+        return self.load_showing(None)
+
+    def load_showing(self, display: Display | None) -> Cohort:
+        """Read the table and all headers.
+
+        Raises
+        ------
+        DataError : folder, table or key cannot be used, or no file can.
+        """
+        from cxrbench.builtin._dicom.key import find_key
+        from cxrbench.builtin._dicom.labels import Columns, read_labels
+        from cxrbench.builtin._dicom.match import match
+        from cxrbench.builtin._dicom.scan import scan
+
+        _require_pydicom()
+        root = self._root()
+        table = self._table(root)
+        columns = Columns(self.image_column, self.findings, self.label_column, self.separator)
+        labels = read_labels(table, columns)
+        key = find_key(self.key)
+        own = (table, *(Path(name).expanduser() for name in (self.key, self.crosswalk) if name))
+        found = scan(
+            str(root),
+            leave_out=frozenset(os.path.realpath(file) for file in own),
+            accept_unknown=self.unknown == "accept",
+            display=display,
+        )
+        matched = match(labels.images, found.radiographs, [path for path, _ in found.rejected])
+        if not matched.pairs:
+            raise _nothing_to_use(found, matched, len(labels.images))
+        return self._cohort(root, found, labels, matched, key)
+
+    def read(self, source: str, *, max_pixels: int) -> np.ndarray:
+        """The image as it is meant to be seen, grey (H, W) uint8."""
+        from cxrbench.builtin._dicom.pixels import read_pixels
+
+        return read_pixels(source, max_pixels=max_pixels)
+
+    def signature(self, source: str) -> str:
+        """Size and time of the file, and the version of what makes pixels of it."""
+        return f"{super().signature(source)}:dicom{_RENDERING}"
+
+    def _cohort(self, root: Path, found: Scan, labels: Labels, matched: Match, key: Key) -> Cohort:
+        import numpy as np
+
+        files, rows = zip(*matched.pairs, strict=True)
+        paths = [found.radiographs[file][0] for file in files]
+        kept = [found.radiographs[file][1] for file in files]
+        ids = [self._image_id(key, p, r.uid) for p, r in zip(paths, kept, strict=True)]
+        lost = [
+            *found.rejected,
+            *((found.radiographs[file][0], reason) for file, reason in matched.files),
+        ]
+        excluded = [(self._image_id(key, path), path, reason) for path, reason in lost]
+        unmatched = [
+            (self._image_id(key, labels.images[row]), labels.images[row], reason)
+            for row, reason in matched.rows
+        ]
+        self._write_crosswalk(ids, paths, [*excluded, *unmatched])
+        return Cohort(
+            name=self.name,
+            label_names=labels.names,
+            image_ids=tuple(ids),
+            patient_ids=tuple(key.pseudonym("patient", r.patient) for r in kept),
+            labels=labels.values[list(rows)],
+            ages=np.array([r.age for r in kept], np.float32),
+            sexes=tuple(r.sex for r in kept),
+            views=tuple(r.view for r in kept),
+            sources=tuple(str(root / path) for path in paths),
+            no_finding=labels.no_finding,
+            excluded=tuple(Exclusion(name, reason) for name, _, reason in [*excluded, *unmatched]),
+            notes=(
+                f"pseudonyms by {key.origin} (fingerprint {key.fingerprint})",
+                *_told_reasons([reason for _, _, reason in [*excluded, *unmatched]]),
+            ),
+        )
+
+    def _image_id(self, key: Key, path: str, uid: str = "") -> str:
+        """A pseudonym of the SOP Instance UID, so that a file may move; of the path without one."""
+        if self.image_ids == "path":
+            return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        return key.pseudonym("image", uid) if uid else key.pseudonym("file", path)
+
+    def _write_crosswalk(
+        self, ids: list[str], paths: list[str], excluded: list[tuple[str, str, str]]
+    ) -> None:
+        from cxrbench.builtin._dicom.crosswalk import write_crosswalk
+
+        if self.crosswalk:
+            used = ((name, path, "") for name, path in zip(ids, paths, strict=True))
+            write_crosswalk(Path(self.crosswalk).expanduser(), [*used, *excluded])
+
+    def _root(self) -> Path:
+        root = Path(self.path).expanduser().absolute()
+        if not self.path or not os.path.isdir(root):
+            raise DataError(
+                "dicom: there is no folder of DICOM files",
+                expected="the folder that they are below",
+                found=f"path={self.path}" if self.path else "no path",
+                fix="--data dicom:path=FOLDER,labels=TABLE.csv",
+            )
+        return root
+
+    def _table(self, root: Path) -> Path:
+        if self.labels:
+            return Path(self.labels).expanduser().absolute()
+        tables = sorted(path for path in root.glob("*.[cC][sS][vV]") if path.is_file())
+        if len(tables) != 1:
+            raise DataError(
+                "dicom: which table has the labels was not said",
+                expected="labels=TABLE.csv, or one .csv file in the folder itself",
+                found=f"{len(tables)} such files",
+                fix="--data dicom:path=FOLDER,labels=TABLE.csv",
+            )
+        return tables[0]
+
+
+def _require_pydicom() -> None:
+    from importlib.util import find_spec
+
+    if find_spec("pydicom") is None:
+        raise DataError(
+            "reading DICOM files needs pydicom",
+            expected="the extra dicom",
+            found="pydicom is not installed",
+            fix='pip install "cxrbench[dicom]"',
+        )
+
+
+def _first_entries(folder: Path) -> Iterator[str]:
+    try:
+        with os.scandir(folder) as entries:
+            for entry in sorted(islice(entries, 1000), key=lambda entry: entry.name):
+                yield entry.path
+                if entry.is_dir(follow_symlinks=False):
+                    yield from _first_entries(Path(entry.path))
+    except OSError:  # it is for `load` to say so, should it be this dataset after all
+        return
+
+
+def _has_mark(path: str) -> bool:
+    try:
+        if not os.path.isfile(path):  # a pipe would be waited for
+            return False
+        with open(path, "rb") as file:
+            return file.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
+
+
+def _told_reasons(reasons: list[str]) -> tuple[str, ...]:
+    if not reasons:
+        return ()
+    ranked = Counter(reasons).most_common()
+    told = [f"  {count:,}: {reason}" for reason, count in ranked[:_REASONS_SHOWN]]
+    if len(ranked) > _REASONS_SHOWN:
+        told.append(f"  and {len(ranked) - _REASONS_SHOWN} more reasons")
+    return (f"left out {len(reasons):,} files or rows (each is in excluded.csv):", *told)
+
+
+def _nothing_to_use(found: Scan, matched: Match, rows: int) -> DataError:
+    reasons = [reason for _, reason in (*found.rejected, *matched.files)]
+    return DataError(
+        "dicom: not one file is a frontal chest radiograph with a row in the table",
+        expected="files that the table names by path, name or SOP Instance UID",
+        found=f"{len(found.radiographs):,} radiographs, {rows:,} rows; "
+        + "; ".join(line.strip() for line in _told_reasons(reasons)[1:]),
+        fix="check path and labels; see unknown=accept for headers that say little",
+    )
+
+
+@hookimpl
+def cxrbench_datasets() -> list[type[Dataset]]:
+    """The one dataset of this module."""
+    return [DICOM]
