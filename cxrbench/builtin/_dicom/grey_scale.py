@@ -61,7 +61,8 @@ def _modality_values(values: np.ndarray, elements: Dataset, form: Form) -> np.nd
         item = elements.ModalityLUTSequence[0]
         return _looked_up(values, item, form) * _highest(item)
     slope, intercept = (real_number(elements, f"Rescale{name}") for name in ("Slope", "Intercept"))
-    rescaled: np.ndarray = values * (1.0 if slope is None else slope) + (intercept or 0.0)
+    with np.errstate(over="ignore", invalid="ignore"):  # said just below
+        rescaled: np.ndarray = values * (1.0 if slope is None else slope) + (intercept or 0.0)
     if not np.isfinite(rescaled).all():
         raise UnreadableImage("damaged: its rescale slope or intercept is no finite number")
     return rescaled
@@ -97,7 +98,7 @@ def _stretched(values: np.ndarray, occurs: np.ndarray) -> np.ndarray:
 def _looked_up(values: np.ndarray, item: Dataset, form: Form) -> np.ndarray:
     """PS3.3 C.11.1.1 and C.11.2.1.1: values through a LUT, as shares of its highest, 0 to 1."""
     entries, first = _descriptor(item)[:2]
-    if form.signed and first > 32767:  # pydicom cannot always tell which of two VRs it has
+    if first > 32767 and values[0] < 0:  # signed, but written or read as unsigned
         first -= 65536
     data = _lut_data(item, entries, form)
     return data[np.clip(values - first, 0, entries - 1)] / _highest(item)

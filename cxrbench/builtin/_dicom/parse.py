@@ -90,7 +90,7 @@ def _parse(file: _Bounded, head: bytes, watch: _Watch, *, with_pixels: bool) -> 
         raise UnreadableImage("truncated: the pixels end early")
     if not with_pixels and watch.pixels == _UNDEFINED:
         _require_all_items(stream)
-    elif not with_pixels and syntax != DEFLATED:
+    elif not with_pixels and syntax != DEFLATED and watch.pixels > 0:
         # The file stands before the pixel data: tag, maybe VR, length, and then the pixels.
         lead = 8 if elements.original_encoding[0] else 12
         if file.tell() + lead + watch.pixels > file.size:
@@ -113,14 +113,15 @@ class _Watch:
         self._few = frozenset(self.wanted)
 
     def __call__(self, tag: BaseTag, vr: str | None, length: int) -> bool:
-        if tag in _PIXEL_TAGS:
-            if tag != PIXEL_DATA:
+        place = int(tag)  # pydicom's tags compare slowly
+        if place in _PIXEL_TAGS:
+            if place != PIXEL_DATA:
                 raise UnreadableImage("its pixels are floating-point numbers")
             self.pixels = length
             return self._stops
-        if tag in self._few and _MAX_VALUE < length != _UNDEFINED:
+        if _MAX_VALUE < length != _UNDEFINED and place in self._few:
             raise UnreadableImage(f"damaged: a field of its header states {length} bytes")
-        return tag > PIXEL_DATA
+        return place > PIXEL_DATA
 
 
 class _Bounded(io.BufferedReader):
