@@ -182,7 +182,9 @@ class DICOM(Dataset):
     def _table(self, root: Path) -> Path:
         if self.labels:
             return Path(self.labels).expanduser().absolute()
-        tables = sorted(path for path in root.glob("*.[cC][sS][vV]") if path.is_file())
+        own = os.path.realpath(Path(self.crosswalk).expanduser()) if self.crosswalk else ""
+        found = (path for path in root.glob("*.[cC][sS][vV]") if path.is_file())
+        tables = sorted(path for path in found if os.path.realpath(path) != own)
         if len(tables) != 1:
             raise DataError(
                 "dicom: which table has the labels was not said",

@@ -96,15 +96,15 @@ def as_jpeg(dataset: Dataset) -> Dataset:
     return compressed(dataset, JPEGBaseline8Bit, encode)
 
 
-def as_lossless_jpeg(source: Path, target: Path) -> Path:
-    """A file with its pixels as lossless JPEG of the kind that CR and DX devices write."""
+def by_gdcm(source: Path, target: Path, kind: str) -> Path:
+    """A file with its pixels in a transfer syntax that only GDCM writes, by GDCM's name of it."""
     import gdcm
 
     reader = gdcm.ImageReader()
     reader.SetFileName(str(source))
     assert reader.Read()
     change = gdcm.ImageChangeTransferSyntax()
-    change.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.JPEGLosslessProcess14_1))
+    change.SetTransferSyntax(gdcm.TransferSyntax(getattr(gdcm.TransferSyntax, kind)))
     change.SetInput(reader.GetImage())
     assert change.Change()
     writer = gdcm.ImageWriter()

@@ -42,6 +42,40 @@ def stated_size(data: bytes) -> Stated:
     raise UnreadableImage("damaged: the compressed pixels do not begin as they should")
 
 
+def require_rle_size(data: bytes, pixels: int) -> None:
+    """Refuse run lengths that come to more than ``pixels`` bytes in a segment (PS3.5 G.3 to G.5).
+
+    pydicom unpacks whatever is there: two bytes may become 128.
+
+    Raises
+    ------
+    UnreadableImage : they come to more, or there are more segments than a 16-bit pixel has bytes.
+    """
+    try:
+        count, *offsets = struct.unpack_from("<16L", data)
+    except struct.error:
+        count, offsets = 0, []
+    if not 1 <= count <= 2:
+        raise UnreadableImage("damaged: the compressed pixels do not begin as they should")
+    ends = [*offsets[1:count], len(data)]
+    for start, end in zip(offsets, ends, strict=False):
+        if _unpacked_size(data[start:end]) > pixels + 2:  # a run may end in padding
+            raise UnreadableImage("damaged: run lengths of more pixels than rows and columns say")
+
+
+def _unpacked_size(segment: bytes) -> int:
+    place = size = 0
+    while place < len(segment):
+        run = segment[place]
+        if run < 128:
+            size += run + 1
+            place += run + 2
+        else:
+            size += 257 - run if run > 128 else 0
+            place += 2 if run > 128 else 1
+    return size
+
+
 def _jpeg_2000(data: bytes) -> Stated:
     """The SIZ segment: ISO/IEC 15444-1, A.5.1."""
     right, bottom, left, top = struct.unpack_from(">4I", data, 8)

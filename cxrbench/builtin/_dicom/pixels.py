@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from cxrbench import UnreadableImage
 from cxrbench.builtin._dicom import form
-from cxrbench.builtin._dicom.codestream import stated_size
+from cxrbench.builtin._dicom.codestream import require_rle_size, stated_size
 from cxrbench.builtin._dicom.grey_scale import display_table
 from cxrbench.builtin._dicom.parse import HEADER_BYTES, Parsed, parse
 from cxrbench.builtin._dicom.syntaxes import DEFLATED, EXPLICIT_LITTLE, PLUGINS, RLE
@@ -64,8 +64,8 @@ def _decoded(parsed: Parsed, shape: form.Form) -> np.ndarray:
     from pydicom.pixels import get_decoder
 
     elements, syntax = parsed.elements, parsed.syntax
-    if shape.compressed and syntax != RLE:
-        _require_same_size(elements.PixelData, shape)
+    if shape.compressed:
+        _require_same_size(elements.PixelData, syntax, shape)
     decoder = get_decoder(EXPLICIT_LITTLE if syntax == DEFLATED else syntax)
     stored, _ = decoder.as_array(
         elements, index=0, raw=True, decoding_plugin=PLUGINS.get(syntax, "")
@@ -73,11 +73,15 @@ def _decoded(parsed: Parsed, shape: form.Form) -> np.ndarray:
     return np.clip(stored, *shape.range)
 
 
-def _require_same_size(encapsulated: bytes, shape: form.Form) -> None:
+def _require_same_size(encapsulated: bytes, syntax: str, shape: form.Form) -> None:
     """A decoder goes by the size in the compressed pixels, whatever the header says."""
     from pydicom.encaps import get_frame
 
-    stated = stated_size(get_frame(encapsulated, 0, number_of_frames=1))
+    frame = get_frame(encapsulated, 0, number_of_frames=1)
+    if syntax == RLE:
+        require_rle_size(frame, shape.width * shape.height)
+        return
+    stated = stated_size(frame)
     if (stated.width, stated.height) != (shape.width, shape.height):
         raise UnreadableImage(
             f"damaged: {shape.width}x{shape.height} pixels by the header, "

@@ -1,8 +1,9 @@
 """Transfer syntaxes that are read, and the one decoder of each.
 
 One and not the first that is installed: decoders of lossy images differ in the last bit, and the
-same file has to give the same pixels everywhere. pylibjpeg-libjpeg, which reads 12-bit JPEG, is
-under the GPL and left out; GDCM reads lossless JPEG under a licence like BSD's.
+same file has to give the same pixels everywhere. Chosen by what damaged files did to them: on some
+pylibjpeg-rle 2.2 panicked past every ``except``, and pyjpegls 1.5 took 20 seconds for 1 kB.
+pylibjpeg-libjpeg, which reads 12-bit JPEG, is under the GPL.
 """
 
 from __future__ import annotations
@@ -27,14 +28,14 @@ PLUGINS = MappingProxyType(
         JPEG_EXTENDED: "pillow",
         f"{_JPEG}57": "gdcm",  # JPEG lossless
         f"{_JPEG}70": "gdcm",  # JPEG lossless, first-order prediction: the usual one in CR and DX
-        f"{_JPEG}80": "pyjpegls",
-        f"{_JPEG}81": "pyjpegls",
+        f"{_JPEG}80": "gdcm",  # JPEG-LS
+        f"{_JPEG}81": "gdcm",
         f"{_JPEG}90": "pylibjpeg",  # JPEG 2000
         f"{_JPEG}91": "pylibjpeg",
         f"{_JPEG}201": "pylibjpeg",  # high-throughput JPEG 2000
         f"{_JPEG}202": "pylibjpeg",
         f"{_JPEG}203": "pylibjpeg",
-        RLE: "pylibjpeg",
+        RLE: "pydicom",
     }
 )
 """pydicom's name of the decoder of each compressed transfer syntax."""
