@@ -248,8 +248,10 @@ class Dataset(Part):
     def load(self) -> Cohort:
         """Read the table; no pixels. Raise `DataError` for what cannot be used."""
 
-    def load_showing(self, display: Display) -> Cohort:
-        """As ``load``, for a dataset that takes long enough to show its progress."""
+    def load_showing(self, display: Display, cache: Path) -> Cohort:
+        """As ``load``, for a dataset that takes long: it can show its progress, and keep below the
+        folder ``cache`` what makes the next call quick. This is what the harness calls.
+        """
         return self.load()
 
     @classmethod

@@ -75,11 +75,11 @@ class DICOM(Dataset):
         return cls(path=str(path)) if found else None
 
     def load(self) -> Cohort:
-        """As `load_showing`, without progress."""
-        return self.load_showing(None)
+        """As `load_showing`, without progress, and with nothing kept."""
+        return self.load_showing(None, None)
 
-    def load_showing(self, display: Display | None) -> Cohort:
-        """Read the table and all headers.
+    def load_showing(self, display: Display | None, cache: Path | None) -> Cohort:
+        """Read the table, and all headers that an earlier call has not.
 
         Raises
         ------
@@ -88,6 +88,7 @@ class DICOM(Dataset):
         from cxrbench.builtin._dicom.key import find_key
         from cxrbench.builtin._dicom.labels import Columns, read_labels
         from cxrbench.builtin._dicom.match import match
+        from cxrbench.builtin._dicom.memory import Memory
         from cxrbench.builtin._dicom.scan import scan
 
         _require_pydicom()
@@ -97,13 +98,17 @@ class DICOM(Dataset):
         labels = read_labels(table, columns)
         key = find_key(self.key)
         own = (table, *(Path(name).expanduser() for name in (self.key, self.crosswalk) if name))
+        kept = cache and cache / "headers" / f"{key.pseudonym('archive', str(root))}.jsonl"
+        accept = self.unknown == "accept"
         found = scan(
             str(root),
+            key,
+            Memory(kept, accept_unknown=accept),
             leave_out=frozenset(os.path.realpath(file) for file in own),
-            accept_unknown=self.unknown == "accept",
+            accept_unknown=accept,
             display=display,
         )
-        matched = match(labels.images, found.radiographs, [path for path, _ in found.rejected])
+        matched = match(labels.images, found.radiographs, [path for path, _ in found.rejected], key)
         if not matched.pairs:
             raise _nothing_to_use(found, matched, len(labels.images))
         return self._cohort(root, found, labels, matched, key)
@@ -121,52 +126,51 @@ class DICOM(Dataset):
     def _cohort(self, root: Path, found: Scan, labels: Labels, matched: Match, key: Key) -> Cohort:
         import numpy as np
 
-        files, rows = zip(*matched.pairs, strict=True)
-        paths = [found.radiographs[file][0] for file in files]
-        kept = [found.radiographs[file][1] for file in files]
-        ids = [self._image_id(key, p, r.uid) for p, r in zip(paths, kept, strict=True)]
+        used = [
+            (self._image_id(key, path, one.image), path, one, row)
+            for (path, one), row in ((found.radiographs[f], row) for f, row in matched.pairs)
+        ]
+        used.sort(key=lambda each: each[0])
+        ids, paths, kept, rows = map(list, zip(*used, strict=True))
         lost = [
             *found.rejected,
             *((found.radiographs[file][0], reason) for file, reason in matched.files),
+            *((labels.images[row], reason) for row, reason in matched.rows),
         ]
-        excluded = [(self._image_id(key, path), path, reason) for path, reason in lost]
-        unmatched = [
-            (self._image_id(key, labels.images[row]), labels.images[row], reason)
-            for row, reason in matched.rows
-        ]
-        self._write_crosswalk(ids, paths, [*excluded, *unmatched])
+        excluded = sorted((self._image_id(key, path), path, reason) for path, reason in lost)
+        self._write_crosswalk([*((i, p, "") for i, p in zip(ids, paths, strict=True)), *excluded])
         return Cohort(
             name=self.name,
             label_names=labels.names,
             image_ids=tuple(ids),
-            patient_ids=tuple(key.pseudonym("patient", r.patient) for r in kept),
-            labels=labels.values[list(rows)],
-            ages=np.array([r.age for r in kept], np.float32),
-            sexes=tuple(r.sex for r in kept),
-            views=tuple(r.view for r in kept),
+            patient_ids=tuple(one.patient for one in kept),
+            labels=labels.values[rows],
+            ages=np.array([np.nan if one.age is None else one.age for one in kept], np.float32),
+            sexes=tuple(one.sex for one in kept),
+            views=tuple(one.view for one in kept),
             sources=tuple(str(root / path) for path in paths),
             no_finding=labels.no_finding,
-            excluded=tuple(Exclusion(name, reason) for name, _, reason in [*excluded, *unmatched]),
+            excluded=tuple(Exclusion(name, reason) for name, _, reason in excluded),
             notes=(
                 f"pseudonyms by {key.origin} (fingerprint {key.fingerprint})",
-                *_told_reasons([reason for _, _, reason in [*excluded, *unmatched]]),
+                *_told_reasons([reason for _, _, reason in excluded]),
             ),
         )
 
-    def _image_id(self, key: Key, path: str, uid: str = "") -> str:
-        """A pseudonym of the SOP Instance UID, so that a file may move; of the path without one."""
+    def _image_id(self, key: Key, path: str, pseudonym: str = "") -> str:
+        """That of the SOP Instance UID, so that a file may move; of the path where there is none.
+
+        Rows are in the order of these ids, so that not even their order tells names.
+        """
         if self.image_ids == "path":
             return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-        return key.pseudonym("image", uid) if uid else key.pseudonym("file", path)
+        return pseudonym or key.pseudonym("file", path)
 
-    def _write_crosswalk(
-        self, ids: list[str], paths: list[str], excluded: list[tuple[str, str, str]]
-    ) -> None:
+    def _write_crosswalk(self, rows: list[tuple[str, str, str]]) -> None:
         from cxrbench.builtin._dicom.crosswalk import write_crosswalk
 
         if self.crosswalk:
-            used = ((name, path, "") for name, path in zip(ids, paths, strict=True))
-            write_crosswalk(Path(self.crosswalk).expanduser(), [*used, *excluded])
+            write_crosswalk(Path(self.crosswalk).expanduser(), rows)
 
     def _root(self) -> Path:
         root = Path(self.path).expanduser().absolute()

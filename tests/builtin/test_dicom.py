@@ -10,9 +10,11 @@ import stat
 import subprocess
 import sys
 import warnings
+import zipfile
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 pytest.importorskip("pydicom", reason='needs the extra "dicom"')
@@ -75,9 +77,10 @@ def test_a_small_archive_gives_its_cohort(tmp_path):
     save(root / "c.DCM", as_jpeg(radiograph(bits=8, PatientID="8", PatientAge=None)))
     table(root, "a/IM0001,1,0", "x,0,1", "c.DCM,-1,")
 
-    cohort = load(root)
+    cohort = load(root, image_ids="path")
 
     assert cohort.name == "dicom"
+    assert cohort.image_ids == ("a/IM0001", "b/x.dcm", "c.DCM")
     assert cohort.label_names == ("Effusion", "Mass")
     np.testing.assert_array_equal(cohort.labels, [[1, 0], [0, 1], [np.nan, np.nan]])
     assert cohort.ages.tolist()[:2] == [58, 0.5]
@@ -258,9 +261,9 @@ def test_labels_in_one_column(tmp_path):
     cohort = load(root)
     assert cohort.label_names == ("Effusion", "Mass", "No Finding")
     assert cohort.no_finding == "No Finding"
-    assert cohort.labels.tolist() == [[1, 1, 0], [0, 0, 1]]
+    assert sorted(cohort.labels.tolist()) == [[0, 0, 1], [1, 1, 0]]
     table(root, "9,good.dcm,Mass; Effusion", "9,odd,", header="n,who,what")
-    cohort = load(root, image_column="who", label_column="what", separator=";")
+    cohort = load(root, image_column="who", label_column="what", separator=";", image_ids="path")
     np.testing.assert_array_equal(cohort.labels, [[1, 1], [np.nan, np.nan]])
 
 
@@ -326,13 +329,91 @@ def test_a_folder_is_recognised(tmp_path, registry):
 
 def test_the_signature_changes_with_the_file(tmp_path):
     root = folder_of(tmp_path)
-    cohort, dataset = load(root), DICOM(path=str(root))
+    cohort, dataset = load(root, image_ids="path"), DICOM(path=str(root))
     before = [dataset.signature(source) for source in cohort.sources]
     write(root / "odd", pixels((50, 50)))
     after = [dataset.signature(source) for source in cohort.sources]
     assert before[0] == after[0]
     assert before[1] != after[1]
     assert dataset.read(cohort.sources[1], max_pixels=2500).shape == (50, 50)
+
+
+# What an earlier scan found.
+
+
+@pytest.fixture
+def again(tmp_path, recorder, monkeypatch):
+    """Load with a cache, and count the headers that are read."""
+    from cxrbench.builtin._dicom import scan
+
+    read, headers = scan.read_radiograph, []
+
+    def counted(path, key, **options):
+        headers.append(Path(path).name)
+        return read(path, key, **options)
+
+    monkeypatch.setattr(scan, "read_radiograph", counted)
+
+    def load_again(root: Path, **options):
+        headers.clear()
+        dataset = DICOM(path=str(root), image_ids="path", **options)
+        return dataset.load_showing(recorder, tmp_path / "cache"), sorted(headers)
+
+    return load_again
+
+
+def test_headers_are_read_once(tmp_path, again, recorder, monkeypatch):
+    root = folder_of(tmp_path, Modality="CT")
+    first, read = again(root)
+    assert read == ["good.dcm", "odd"]
+    assert recorder.tasks == [("reading headers", 2)]
+    second, read = again(root)
+    assert read == []
+    assert second.patient_ids == first.patient_ids
+    assert second.excluded == first.excluded
+    assert second.ages.tolist() == first.ages.tolist()
+
+    write(root / "odd", pixels((50, 50)))
+    third, read = again(root)
+    assert read == ["odd"]
+    assert third.image_ids == ("good.dcm", "odd")
+    assert again(root, unknown="accept")[1] == ["good.dcm", "odd"]  # another way to judge
+    monkeypatch.setenv("CXRBENCH_DICOM_KEY", SECRET + "!")
+    assert again(root)[1] == ["good.dcm", "odd"]
+
+
+def test_a_damaged_memory_is_read_as_far_as_it_is_whole(tmp_path, again):
+    root = folder_of(tmp_path)
+    first, _ = again(root)
+    (path,) = (tmp_path / "cache" / "headers").iterdir()
+    lines = path.read_bytes().strip().splitlines()
+    path.write_bytes(b'[1]\n["a", "b", {"c": 1}]\n\xff\n' + lines[0] + b"\n" + lines[1][:-9])
+    second, read = again(root)
+    assert len(read) == 1
+    assert second.image_ids == first.image_ids
+    assert again(root)[1] == []
+
+
+def test_a_decoder_that_was_missing_is_looked_for_again(tmp_path, again, monkeypatch):
+    from pydicom.pixels import get_decoder
+
+    root = folder_of(tmp_path)
+    dataset = radiograph(PatientID="odd")
+    dataset.compress(JPEG2000Lossless, generate_instance_uid=False)
+    save(root / "odd", dataset)
+    with monkeypatch.context() as patch:
+        patch.setattr(get_decoder(JPEG2000Lossless), "_available", {})
+        cohort, _ = again(root)
+        assert "pip install" in cohort.excluded[0].reason
+    cohort, read = again(root)
+    assert read == ["odd"]
+    assert cohort.excluded == ()
+
+
+def test_a_cache_that_cannot_be_written_says_so(tmp_path, again):
+    (tmp_path / "cache").touch()
+    with pytest.raises(CxrbenchError, match="cannot write to the cache"):
+        again(folder_of(tmp_path))
 
 
 # The key.
@@ -488,9 +569,16 @@ def leaks(data: bytes) -> set[str]:
 
 
 def everything_below(folder: Path) -> bytes:
-    names = "\n".join(str(path.relative_to(folder)) for path in folder.rglob("*"))
-    files = [path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()]
-    return b"\n".join([names.encode(), *files])
+    """Names and content of all files, and what is packed in them."""
+    found = ["\n".join(str(path.relative_to(folder)) for path in folder.rglob("*")).encode()]
+    for path in sorted(filter(Path.is_file, folder.rglob("*"))):
+        found.append(path.read_bytes())
+        if path.suffix == ".parquet":
+            found.append(pd.read_parquet(path).to_csv().encode())
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as packed:
+                found += [packed.read(name) for name in packed.namelist()]
+    return b"\n".join(found)
 
 
 def test_nothing_identifying_reaches_store_run_or_output(cli, archive, tmp_path, caplog):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from cxrbench.builtin._dicom.key import Key
 from cxrbench.builtin._dicom.radiograph import Radiograph
 
 NO_FILE = "the table has a row, but there is no file that can be used"
@@ -25,7 +26,10 @@ class Match:
 
 
 def match(
-    images: Sequence[str], found: Sequence[tuple[str, Radiograph]], rejected: Sequence[str]
+    images: Sequence[str],
+    found: Sequence[tuple[str, Radiograph]],
+    rejected: Sequence[str],
+    key: Key,
 ) -> Match:
     """Give each row of the table its file.
 
@@ -34,7 +38,7 @@ def match(
     ``rejected`` is not listed again.
     """
     places = _places(found)
-    candidates = [_candidates(image, places) for image in images]
+    candidates = [_candidates(image, places, key) for image in images]
     claimed: defaultdict[int, list[int]] = defaultdict(list)
     for row, files in enumerate(candidates):
         for file in files:
@@ -69,13 +73,13 @@ def _places(found: Sequence[tuple[str, Radiograph]]) -> list[defaultdict[str, li
     """Files by UID, path, name, and name without extension."""
     places: list[defaultdict[str, list[int]]] = [defaultdict(list) for _ in range(4)]
     for file, (path, radiograph) in enumerate(found):
-        for place, key in zip(places, (radiograph.uid, *_names(path)), strict=True):
-            place[key].append(file)
+        for place, name in zip(places, (radiograph.image, *_names(path)), strict=True):
+            place[name].append(file)
     return places
 
 
-def _candidates(image: str, places: Sequence[defaultdict[str, list[int]]]) -> list[int]:
-    for place, key in zip(places, (image, *_names(image)), strict=True):
-        if files := place.get(key):
+def _candidates(image: str, places: Sequence[defaultdict[str, list[int]]], key: Key) -> list[int]:
+    for place, name in zip(places, (key.pseudonym("image", image), *_names(image)), strict=True):
+        if files := place.get(name):
             return files
     return []

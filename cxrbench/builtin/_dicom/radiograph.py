@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from cxrbench import UnreadableImage
 from cxrbench.builtin._dicom import form
+from cxrbench.builtin._dicom.key import Key
 from cxrbench.builtin._dicom.parse import HEADER_BYTES, Parsed, parse
 from cxrbench.builtin._dicom.position import require_chest, view_of
 from cxrbench.builtin._dicom.values import text
@@ -47,19 +48,20 @@ _DATE = re.compile(r"([0-9]{4})\.?([0-9]{2})\.?([0-9]{2})")
 
 @dataclass(frozen=True)
 class Radiograph:
-    """One frontal chest radiograph; ``uid`` and ``patient`` identify, and are for joining only.
+    """What is kept of one frontal chest radiograph: nothing that identifies without the key.
 
-    ``age`` in years, NaN where unknown; ``sex`` and ``view`` are ``""`` where unknown.
+    ``image`` and ``patient`` are pseudonyms of SOP Instance UID (``""`` without one) and Patient
+    ID. ``age`` in years, None where unknown; ``sex`` and ``view`` are ``""`` where unknown.
     """
 
-    uid: str
+    image: str
     patient: str
-    age: float
+    age: float | None
     sex: str
     view: str
 
 
-def read_radiograph(path: str, *, accept_unknown: bool) -> Radiograph:
+def read_radiograph(path: str, key: Key, *, accept_unknown: bool) -> Radiograph:
     """What the header of a file says, if it is a frontal chest radiograph that can be decoded.
 
     With ``accept_unknown``, one that does not say what it shows or from where counts as one.
@@ -71,26 +73,28 @@ def read_radiograph(path: str, *, accept_unknown: bool) -> Radiograph:
     """
     parsed = parse(path, _TAGS, with_pixels=False, budget=HEADER_BYTES)
     try:
-        return _judged(parsed, accept_unknown)
+        return _judged(parsed, key, accept_unknown)
     except UnreadableImage:
         raise
     except Exception:  # a value that is not of its type; the message would quote it
         raise UnreadableImage("damaged: its header cannot be read") from None
 
 
-def _judged(parsed: Parsed, accept_unknown: bool) -> Radiograph:
+def _judged(parsed: Parsed, key: Key, accept_unknown: bool) -> Radiograph:
     elements = parsed.elements
     _require_radiograph(elements)
     form.form_of(parsed)
     require_chest(elements, accept_unknown=accept_unknown)
     view = view_of(elements, accept_unknown=accept_unknown)
-    patient = text(elements, "PatientID")
+    # Not the issuer of the id with it: one patient with and without it would be two, and could be
+    # in two parts of a split; two patients taken for one do no harm.
+    patient, uid = text(elements, "PatientID"), text(elements, "SOPInstanceUID")
     if not patient:
         raise UnreadableImage("does not say whose it is (Patient ID): a split could leak")
     sex = text(elements, "PatientSex").upper()
     return Radiograph(
-        uid=text(elements, "SOPInstanceUID"),
-        patient=patient,
+        image=key.pseudonym("image", uid) if uid else "",
+        patient=key.pseudonym("patient", patient),
         age=_age(elements),
         sex=sex if sex in ("F", "M") else "",
         view=view,
@@ -108,20 +112,20 @@ def _require_radiograph(elements: Dataset) -> None:
         raise UnreadableImage("raw data for processing, not for presentation")
 
 
-def _age(elements: Dataset) -> float:
+def _age(elements: Dataset) -> float | None:
     """Patient's Age, else from the dates of birth and study; the dates are not kept."""
     match = _AGE.fullmatch(text(elements, "PatientAge").upper())
     if match:
-        years = int(match[1]) / _UNITS_PER_YEAR[match[2]]
+        years: float | None = int(match[1]) / _UNITS_PER_YEAR[match[2]]
     else:
         years = _years_between(text(elements, "PatientBirthDate"), text(elements, "StudyDate"))
-    return min(years, OLDEST) if 0 <= years <= MAX_AGE else float("nan")
+    return min(years, OLDEST) if years is not None and 0 <= years <= MAX_AGE else None
 
 
-def _years_between(birth: str, study: str) -> float:
+def _years_between(birth: str, study: str) -> float | None:
     found = [_DATE.fullmatch(birth), _DATE.fullmatch(study)]
     try:
         born, seen = (date(*map(int, match.groups())) for match in found if match)
     except ValueError:  # one is missing, or no day of the calendar
-        return float("nan")
+        return None
     return float(seen.year - born.year - ((seen.month, seen.day) < (born.month, born.day)))
