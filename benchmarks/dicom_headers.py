@@ -2,7 +2,7 @@
 
     python benchmarks/dicom_headers.py FILE [--files 4000]
 
-FILE is a frontal chest radiograph in DICOM, of which so many are written with other UIDs and patients.
+FILE is a frontal chest radiograph in DICOM; copies of it get UIDs and patients of their own.
 """
 
 from __future__ import annotations

@@ -237,10 +237,12 @@ class Dataset(Part):
 
     ``defaults`` are settings that suit this dataset (``{"image_size": 64}``), used where the user
     gives none. Fields are the options of ``--data NAME:option=value``; ``path_options`` names
-    those that say where something lies, which is no condition of a result.
+    those that say where something lies, which is no condition of a result. ``file_suffixes`` are
+    endings such as ``".dcm"``, in small letters, of image files that ``read_new`` reads.
     """
 
     defaults: ClassVar[Mapping[str, object]] = {}
+    file_suffixes: ClassVar[tuple[str, ...]] = ()
     path_options: ClassVar[tuple[str, ...]] = ("path",)
     citation: ClassVar[str] = ""
 
@@ -266,6 +268,10 @@ class Dataset(Part):
         that decodes by itself refuses more than ``max_pixels`` before it allocates them.
         """
         return Path(source).read_bytes()
+
+    def read_new(self, source: str, *, max_pixels: int) -> bytes | np.ndarray:
+        """As ``read``, for a path that ``load`` has not seen: refuses what is no such image."""
+        return self.read(source, max_pixels=max_pixels)
 
     def signature(self, source: str) -> str:
         """A cheap text that changes when the image does (by default, file size and time)."""

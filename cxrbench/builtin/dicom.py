@@ -45,6 +45,7 @@ class DICOM(Dataset):
     """
 
     name: ClassVar[str] = "dicom"
+    file_suffixes: ClassVar[tuple[str, ...]] = (".dcm", ".dicom")
     path_options: ClassVar[tuple[str, ...]] = ("path", "labels", "key", "crosswalk")
 
     path: str = ""
@@ -118,6 +119,14 @@ class DICOM(Dataset):
         from cxrbench.builtin._dicom.pixels import read_pixels
 
         return read_pixels(source, max_pixels=max_pixels)
+
+    def read_new(self, source: str, *, max_pixels: int) -> np.ndarray:
+        """As `read`, unless the header says that it is no frontal chest radiograph."""
+        from cxrbench.builtin._dicom.radiograph import require_radiograph
+
+        _require_pydicom()
+        require_radiograph(source, accept_unknown=True)
+        return self.read(source, max_pixels=max_pixels)
 
     def signature(self, source: str) -> str:
         """Size and time of the file, and the version of what makes pixels of it."""

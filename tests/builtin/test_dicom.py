@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import math
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import warnings
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,11 +25,14 @@ from dicom_files import SECRET, as_jpeg, compressed, pixels, radiograph, save, w
 from pydicom.dataset import Dataset
 from pydicom.uid import JPEG2000Lossless, generate_uid
 
-from cxrbench import CxrbenchError, DataError
+from cxrbench import CxrbenchError, DataError, UnreadableImage
 from cxrbench.builtin.dicom import DICOM, cxrbench_datasets
 from cxrbench.config import data_text
 from cxrbench.data.cohort import validate
 from cxrbench.datasets import find_dataset
+
+# What pydicom says where these tests write what is wrong.
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
 
 
 @pytest.fixture(autouse=True)
@@ -151,7 +156,6 @@ def code(value: str) -> list[Dataset]:
     ],
     ids=str,
 )
-@pytest.mark.filterwarnings("ignore:Invalid value")
 def test_what_is_no_frontal_chest_radiograph_is_listed_with_its_reason(tmp_path, elements, reason):
     root = folder_of(tmp_path, **elements)
     if "SOPInstanceUID" in elements:
@@ -542,7 +546,9 @@ def archive(tmp_path) -> Path:
     planted(root / f"{bad}view", 90, ViewPosition="DOEPLANTED")
     planted(root / f"{bad}part", 91, BodyPartExamined="DOEPLANTED")
     planted(root / f"{bad}modality", 92, Modality="DOEPLANTED")
-    planted(root / f"{bad}text", 93, PatientAge="DOEPLANTED", WindowWidth="1")
+    # No UID and no date: pydicom warns of them, and quotes them.
+    uid = {"SOPInstanceUID": "1.2.826.0.1.99887766.DOEPLANTED"}
+    planted(root / f"{bad}text", 93, PatientAge=None, PatientBirthDate="DOEPLANTED", **uid)
     odd = (root / names[0]).read_bytes()
     (root / f"{bad}cut").write_bytes(odd[:-50])
     (root / f"{bad}number").write_bytes(odd.replace(b"OW\0\0", b"XX\0\0"))
@@ -579,6 +585,19 @@ def everything_below(folder: Path) -> bytes:
             with zipfile.ZipFile(path) as packed:
                 found += [packed.read(name) for name in packed.namelist()]
     return b"\n".join(found)
+
+
+def test_neither_loading_nor_reading_warns_of_anything_identifying(archive, caplog):
+    dataset = DICOM(path=str(archive))
+    caplog.clear()
+    with caplog.at_level(logging.DEBUG), warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        cohort = dataset.load()
+        for source in cohort.sources:
+            with contextlib.suppress(UnreadableImage):
+                dataset.read(source, max_pixels=10**6)
+    assert leaks((caplog.text + "".join(str(w.message) for w in warned)).encode()) == set()
+    assert leaks(repr(replace(cohort, sources=())).encode()) == set()
 
 
 def test_nothing_identifying_reaches_store_run_or_output(cli, archive, tmp_path, caplog):
@@ -633,6 +652,35 @@ def test_the_text_that_repeats_a_run_works_from_any_folder(tmp_path, monkeypatch
         key=str(tmp_path / "key"),
         crosswalk=str(tmp_path / "c.csv"),
     )
+
+
+def test_predict_takes_dicom_files_and_refuses_what_is_no_chest_radiograph(cli, grid, tmp_path):
+    import cv2
+
+    folder = tmp_path / "new"
+    planted(folder / "a.dcm", 1, PatientID=None, ViewPosition=None, BodyPartExamined=None)
+    planted(folder / "b.DCM", 2, ViewPosition="LL")
+    planted(folder / "c.dicom", 3, Modality="CT")
+    (folder / "d.dcm").write_text("no image")
+    os.mkfifo(folder / "e.dcm")
+    image = DICOM().read(str(folder / "a.dcm"), max_pixels=10**6)
+    cv2.imwrite(str(folder / "f.png"), image)
+
+    said = cli("predict", grid.run_of("grid"), folder, "--json", "--engine", "keras")
+
+    assert said.code == 0, said.err
+    rows = {Path(row["image"]).name: row for row in json.loads(said.out)["predictions"]}
+    assert {name: row["error"] for name, row in rows.items()} == {
+        "a.dcm": None,
+        "b.DCM": "a lateral view",
+        "c.dicom": "no radiograph: modality CT",
+        "d.dcm": "not a DICOM file",
+        "e.dcm": "cannot be read: not a file",
+        "f.png": None,
+    }
+    scores = [{k: v for k, v in rows[n].items() if k != "image"} for n in ("a.dcm", "f.png")]
+    assert scores[0] == scores[1]
+    assert leaks((said.out + said.err).encode()) == set()
 
 
 def test_pydicom_is_imported_only_where_it_is_used():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING
@@ -25,12 +27,15 @@ OLDEST = 90.0
 """Higher ages are told as 90: alone they can identify (45 CFR 164.514(b)(2)(i)(C))."""
 
 _TAGS = (
-    *("SOPClassUID", "SOPInstanceUID", "Modality", "PresentationIntentType"),
-    *("PatientID", "PatientAge", "PatientBirthDate", "PatientSex", "StudyDate"),
+    *("SOPClassUID", "Modality", "PresentationIntentType"),
     *("BodyPartExamined", "AnatomicRegionSequence", "ViewPosition", "ViewCodeSequence"),
     *("PatientPosition", "PatientOrientation"),
     *("StudyDescription", "SeriesDescription", "ProtocolName"),
     *form.TAGS,
+)
+_IDENTIFYING = (
+    *("PatientID", "PatientAge", "PatientBirthDate", "PatientSex"),
+    *("SOPInstanceUID", "StudyDate"),
 )
 _FOR_PROCESSING = "1.2.840.10008.5.1.4.1.1.1.1.1"
 # A name that is none of these may be anything, a patient's too, and is not repeated.
@@ -71,21 +76,38 @@ def read_radiograph(path: str, key: Key, *, accept_unknown: bool) -> Radiograph:
     UnreadableImage : with the reason why it is left out, which quotes nothing that may identify.
     OSError : it cannot be opened or read.
     """
+    parsed = parse(path, (*_TAGS, *_IDENTIFYING), with_pixels=False, budget=HEADER_BYTES)
+    with _telling_nothing():
+        view = _view(parsed, accept_unknown)
+        return _kept(parsed.elements, key, view)
+
+
+def require_radiograph(path: str, *, accept_unknown: bool) -> None:
+    """Raise what `read_radiograph` would, whoever the patient is: nothing of that is read."""
     parsed = parse(path, _TAGS, with_pixels=False, budget=HEADER_BYTES)
+    with _telling_nothing():
+        _view(parsed, accept_unknown)
+
+
+@contextmanager
+def _telling_nothing() -> Iterator[None]:
+    """A value that is not of its type makes a header damaged; the message would quote it."""
     try:
-        return _judged(parsed, key, accept_unknown)
+        yield
     except UnreadableImage:
         raise
-    except Exception:  # a value that is not of its type; the message would quote it
+    except Exception:
         raise UnreadableImage("damaged: its header cannot be read") from None
 
 
-def _judged(parsed: Parsed, key: Key, accept_unknown: bool) -> Radiograph:
-    elements = parsed.elements
-    _require_radiograph(elements)
+def _view(parsed: Parsed, accept_unknown: bool) -> str:
+    _require_radiograph(parsed.elements)
     form.form_of(parsed)
-    require_chest(elements, accept_unknown=accept_unknown)
-    view = view_of(elements, accept_unknown=accept_unknown)
+    require_chest(parsed.elements, accept_unknown=accept_unknown)
+    return view_of(parsed.elements, accept_unknown=accept_unknown)
+
+
+def _kept(elements: Dataset, key: Key, view: str) -> Radiograph:
     # Not the issuer of the id with it: one patient with and without it would be two, and could be
     # in two parts of a split; two patients taken for one do no harm.
     patient, uid = text(elements, "PatientID"), text(elements, "SOPInstanceUID")
