@@ -251,6 +251,20 @@ def test_a_file_without_preamble_or_meta_group(tmp_path):
     np.testing.assert_array_equal(read(tmp_path / "old"), plain)
 
 
+@pytest.mark.filterwarnings("ignore:Expected explicit VR")
+def test_an_implicit_file_that_says_that_it_is_explicit(tmp_path):
+    dataset = as_jpeg(radiograph(bits=8, **WINDOW))
+    plain = read(save(tmp_path / "plain", dataset))
+    with (tmp_path / "a").open("wb") as file:
+        file.write(bytes(128) + b"DICM")
+        pydicom.filewriter.write_file_meta_info(file, dataset.file_meta)
+        out = pydicom.filebase.DicomBytesIO()
+        out.is_implicit_VR, out.is_little_endian = True, True
+        pydicom.filewriter.write_dataset(out, dataset)
+        file.write(out.getvalue())
+    np.testing.assert_array_equal(read(tmp_path / "a"), plain)
+
+
 def test_too_many_pixels_are_refused_before_they_are_decoded(tmp_path):
     path = write(tmp_path / "a", pixels((64, 64)))
     assert read(path, 64 * 64).shape == (64, 64)

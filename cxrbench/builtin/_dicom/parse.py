@@ -65,36 +65,34 @@ def parse(path: str, tags: Sequence[str], *, with_pixels: bool, budget: int) -> 
         watch = _Watch(tags, with_pixels)
         try:
             return _parse(file, head, watch, with_pixels=with_pixels)
-        except (UnreadableImage, OSError):
+        except (UnreadableImage, MemoryError):
             raise
-        except Exception:
+        except Exception as error:
             # Parsers of hostile files raise nearly anything, and pydicom's messages quote what is
             # in the file: neither they nor the chain of causes may go further.
+            if isinstance(error, OSError) and error.errno is not None:
+                raise
             raise UnreadableImage("damaged: its header cannot be read") from None
 
 
 def _parse(file: _Bounded, head: bytes, watch: _Watch, *, with_pixels: bool) -> Parsed:
     from pydicom.filereader import read_partial
 
-    stream: BinaryIO = cast("BinaryIO", file)
     if DEFLATED.encode() in head:
-        elements, stream = _parse_deflated(file, watch, with_pixels=with_pixels)
+        elements = _parse_deflated(file, watch, with_pixels=with_pixels)
         syntax = DEFLATED
     else:
-        elements = read_partial(stream, watch, force=True, specific_tags=watch.wanted)
+        elements = read_partial(
+            cast("BinaryIO", file), watch, force=True, specific_tags=watch.wanted
+        )
         told = str(elements.file_meta.get("TransferSyntaxUID", "") or "")
         implicit, little = elements.original_encoding
         native = IMPLICIT_LITTLE if implicit else EXPLICIT_LITTLE if little else EXPLICIT_BIG
         syntax = told or native
     if with_pixels and "PixelData" not in elements:
         raise UnreadableImage("truncated: the pixels end early")
-    if not with_pixels and watch.pixels == _UNDEFINED:
-        _require_all_items(stream)
-    elif not with_pixels and syntax != DEFLATED and watch.pixels > 0:
-        # The file stands before the pixel data: tag, maybe VR, length, and then the pixels.
-        lead = 8 if elements.original_encoding[0] else 12
-        if file.tell() + lead + watch.pixels > file.size:
-            raise UnreadableImage("truncated: the pixels end early")
+    if not with_pixels and syntax != DEFLATED and watch.pixels > 0:
+        _require_whole(file, watch.pixels)
     return Parsed(elements, syntax, None if watch.pixels == _UNDEFINED else watch.pixels)
 
 
@@ -148,9 +146,7 @@ def _begins_with_an_element(head: bytes) -> bool:
     return head[:2] in (b"\x02\x00", b"\x08\x00") or head[:3] == b"\x00\x08\x00"
 
 
-def _parse_deflated(
-    file: _Bounded, watch: _Watch, *, with_pixels: bool
-) -> tuple[Dataset, BinaryIO]:
+def _parse_deflated(file: _Bounded, watch: _Watch, *, with_pixels: bool) -> Dataset:
     """PS3.5 A.5; pydicom would inflate everything at once, whatever it comes to."""
     from pydicom.filereader import read_dataset, read_file_meta_info
 
@@ -161,8 +157,7 @@ def _parse_deflated(
     file.seek(_MAGIC + 4 + 12 + int(meta.FileMetaInformationGroupLength))
     limit = file.left if with_pixels else _MAX_VALUE
     stream = io.BytesIO(_inflate(file, limit, whole=with_pixels))
-    elements = read_dataset(stream, False, True, stop_when=watch, specific_tags=watch.wanted)
-    return elements, stream
+    return read_dataset(stream, False, True, stop_when=watch, specific_tags=watch.wanted)
 
 
 def _inflate(file: _Bounded, limit: int, *, whole: bool) -> bytes:
@@ -179,13 +174,22 @@ def _inflate(file: _Bounded, limit: int, *, whole: bool) -> bytes:
     return b"".join(parts)
 
 
-def _require_all_items(file: BinaryIO) -> None:
-    """Step over the fragments of compressed pixels (PS3.5 A.4) to where they say that they end.
+def _require_whole(file: _Bounded, length: int) -> None:
+    """The file stands before the pixel data: is its end there, as far as that can be told?
 
-    The file stands before the pixel data: tag, VR, two bytes of nothing, undefined length.
+    Where the value begins is seen from the VR and not from the transfer syntax, which some belie.
     """
-    size, place = os.fstat(file.fileno()).st_size, file.tell() + 12
-    while place + 8 <= size:
+    place, lead = file.tell(), file.read(6)
+    place += 12 if lead[4:] in (b"OB", b"OW", b"UN") else 8
+    if length == _UNDEFINED:
+        _require_all_items(file, place)
+    elif place + length > file.size:
+        raise UnreadableImage("truncated: the pixels end early")
+
+
+def _require_all_items(file: _Bounded, place: int) -> None:
+    """Step over the fragments of compressed pixels (PS3.5 A.4) to where they say that they end."""
+    while place + 8 <= file.size:
         file.seek(place)
         tag, length = file.read(4), int.from_bytes(file.read(4), "little")
         if tag == _END_OF_ITEMS:

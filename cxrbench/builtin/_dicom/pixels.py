@@ -43,9 +43,11 @@ def read_pixels(path: str, *, max_pixels: int) -> np.ndarray:
         parsed = parse(path, _TAGS, with_pixels=True, budget=budget)
         stored = _decoded(parsed, shape)
         return _displayed(stored, parsed, shape)
-    except (UnreadableImage, OSError, MemoryError):
+    except (UnreadableImage, MemoryError):
         raise
     except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
         # Decoders of hostile files raise nearly anything, and their messages may quote the file.
         reason = f"damaged: its pixels cannot be decoded ({type(error).__name__})"
         raise UnreadableImage(reason) from None
