@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -24,8 +21,6 @@ CXRBENCH_API = 1
 
 _RENDERING = 1
 """Part of every signature; raised when the same file would give other pixels."""
-_LOOKED_AT = 100
-_REASONS_SHOWN = 12
 
 
 @dataclass(frozen=True)
@@ -70,10 +65,11 @@ class DICOM(Dataset):
     @classmethod
     def recognise(cls, path: Path) -> DICOM | None:
         """This dataset, if there is a CSV file and one of the first files has DICOM's mark."""
+        from cxrbench.builtin._dicom.files import has_dicom_among_the_first
+
         if not path.is_dir() or not any(path.glob("*.[cC][sS][vV]")):
             return None
-        found = any(map(_has_mark, islice(_first_entries(path), _LOOKED_AT)))
-        return cls(path=str(path)) if found else None
+        return cls(path=str(path)) if has_dicom_among_the_first(str(path)) else None
 
     def load(self) -> Cohort:
         """As `load_showing`, without progress, and with nothing kept."""
@@ -90,6 +86,7 @@ class DICOM(Dataset):
         from cxrbench.builtin._dicom.labels import Columns, read_labels
         from cxrbench.builtin._dicom.match import match
         from cxrbench.builtin._dicom.memory import Memory
+        from cxrbench.builtin._dicom.reasons import nothing_to_use
         from cxrbench.builtin._dicom.scan import scan
 
         _require_pydicom()
@@ -111,7 +108,7 @@ class DICOM(Dataset):
         )
         matched = match(labels.images, found.radiographs, [path for path, _ in found.rejected], key)
         if not matched.pairs:
-            raise _nothing_to_use(found, matched, len(labels.images))
+            raise nothing_to_use(found, matched, len(labels.images))
         return self._cohort(root, found, labels, matched, key)
 
     def read(self, source: str, *, max_pixels: int) -> np.ndarray:
@@ -134,6 +131,8 @@ class DICOM(Dataset):
 
     def _cohort(self, root: Path, found: Scan, labels: Labels, matched: Match, key: Key) -> Cohort:
         import numpy as np
+
+        from cxrbench.builtin._dicom.reasons import told_reasons
 
         used = [
             (self._image_id(key, path, one.image), path, one, row)
@@ -162,7 +161,7 @@ class DICOM(Dataset):
             excluded=tuple(Exclusion(name, reason) for name, _, reason in excluded),
             notes=(
                 f"pseudonyms by {key.origin} (fingerprint {key.fingerprint})",
-                *_told_reasons([reason for _, _, reason in excluded]),
+                *told_reasons([reason for _, _, reason in excluded]),
             ),
         )
 
@@ -218,48 +217,6 @@ def _require_pydicom() -> None:
             found="pydicom is not installed",
             fix='pip install "cxrbench[dicom]"',
         )
-
-
-def _first_entries(folder: Path) -> Iterator[str]:
-    try:
-        with os.scandir(folder) as entries:
-            for entry in sorted(islice(entries, 1000), key=lambda entry: entry.name):
-                yield entry.path
-                if entry.is_dir(follow_symlinks=False):
-                    yield from _first_entries(Path(entry.path))
-    except OSError:  # it is for `load` to say so, should it be this dataset after all
-        return
-
-
-def _has_mark(path: str) -> bool:
-    try:
-        if not os.path.isfile(path):  # a pipe would be waited for
-            return False
-        with open(path, "rb") as file:
-            return file.read(132)[128:] == b"DICM"
-    except OSError:
-        return False
-
-
-def _told_reasons(reasons: list[str]) -> tuple[str, ...]:
-    if not reasons:
-        return ()
-    ranked = Counter(reasons).most_common()
-    told = [f"  {count:,}: {reason}" for reason, count in ranked[:_REASONS_SHOWN]]
-    if len(ranked) > _REASONS_SHOWN:
-        told.append(f"  and {len(ranked) - _REASONS_SHOWN} more reasons")
-    return (f"left out {len(reasons):,} files or rows (each is in excluded.csv):", *told)
-
-
-def _nothing_to_use(found: Scan, matched: Match, rows: int) -> DataError:
-    reasons = [reason for _, reason in (*found.rejected, *matched.files)]
-    return DataError(
-        "dicom: not one file is a frontal chest radiograph with a row in the table",
-        expected="files that the table names by path, name or SOP Instance UID",
-        found=f"{len(found.radiographs):,} radiographs, {rows:,} rows; "
-        + "; ".join(line.strip() for line in _told_reasons(reasons)[1:]),
-        fix="check path and labels; see unknown=accept for headers that say little",
-    )
 
 
 @hookimpl

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 
 from cxrbench import DataError
+
+_LOOKED_AT = 100
 
 
 @dataclass
@@ -45,6 +48,11 @@ def list_files(root: str, leave_out: Collection[str] = ()) -> Listing:
     return found
 
 
+def has_dicom_among_the_first(folder: str) -> bool:
+    """Whether one of the first files at any depth has DICOM's mark; folders count as files."""
+    return any(map(_has_mark, islice(_first_entries(folder), _LOOKED_AT)))
+
+
 def _look_into(root: str, folder: str, leave_out: Collection[str], found: Listing) -> list[str]:
     """Note the files of one folder; the folders in it, last first, so that the first is next."""
     folders = []
@@ -71,3 +79,24 @@ def _cannot_list(root: str, error: OSError) -> DataError:
         found=error.strerror or str(error),
         fix="check the path and its permissions (chmod u+rx)",
     )
+
+
+def _first_entries(folder: str) -> Iterator[str]:
+    try:
+        with os.scandir(folder) as entries:
+            for entry in sorted(islice(entries, 1000), key=lambda entry: entry.name):
+                yield entry.path
+                if entry.is_dir(follow_symlinks=False):
+                    yield from _first_entries(entry.path)
+    except OSError:  # it is for `load` to say so, should it be this dataset after all
+        return
+
+
+def _has_mark(path: str) -> bool:
+    try:
+        if not os.path.isfile(path):  # a pipe would be waited for
+            return False
+        with open(path, "rb") as file:
+            return file.read(132)[128:] == b"DICM"
+    except OSError:
+        return False

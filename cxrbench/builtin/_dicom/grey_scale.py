@@ -98,7 +98,7 @@ def _stretched(values: np.ndarray, occurs: np.ndarray) -> np.ndarray:
 def _looked_up(values: np.ndarray, item: Dataset, form: Form) -> np.ndarray:
     """PS3.3 C.11.1.1 and C.11.2.1.1: values through a LUT, as shares of its highest, 0 to 1."""
     entries, first = _descriptor(item)[:2]
-    if first > 32767 and values[0] < 0:  # signed, but written or read as unsigned
+    if first > 32767 and values.min() < 0:  # signed, but written or read as unsigned
         first -= 65536
     data = _lut_data(item, entries, form)
     return data[np.clip(values - first, 0, entries - 1)] / _highest(item)

@@ -148,9 +148,12 @@ def _begins_with_an_element(head: bytes) -> bool:
 
 def _parse_deflated(file: _Bounded, watch: _Watch, *, with_pixels: bool) -> Dataset:
     """PS3.5 A.5; pydicom would inflate everything at once, whatever it comes to."""
-    from pydicom.filereader import read_dataset, read_file_meta_info
+    from pydicom.filereader import read_dataset
 
-    meta = read_file_meta_info(file.name)
+    file.seek(_MAGIC + 4)
+    meta = read_dataset(
+        cast("BinaryIO", file), False, True, stop_when=lambda tag, vr, length: tag >> 16 != 2
+    )
     if meta.get("TransferSyntaxUID") != DEFLATED:
         raise UnreadableImage("damaged: its header cannot be read")
     # Preamble, "DICM", and the element that states how long the rest of the group is.
