@@ -95,14 +95,15 @@ class DICOM(Dataset):
         columns = Columns(self.image_column, self.findings, self.label_column, self.separator)
         labels = read_labels(table, columns)
         key = find_key(self.key)
-        own = (table, *(Path(name).expanduser() for name in (self.key, self.crosswalk) if name))
+        private = (self.key, self.crosswalk)
+        own = [str(table), *(str(Path(name).expanduser()) for name in private if name)]
         kept = cache and cache / "headers" / f"{key.pseudonym('archive', str(root))}.jsonl"
         accept = self.unknown == "accept"
         found = scan(
             str(root),
             key,
             Memory(kept, accept_unknown=accept),
-            leave_out=frozenset(os.path.realpath(file) for file in own),
+            leave_out=own,
             accept_unknown=accept,
             display=display,
         )

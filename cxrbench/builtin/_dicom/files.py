@@ -23,22 +23,23 @@ class Listing:
 def list_files(root: str, leave_out: Collection[str] = ()) -> Listing:
     """Go through a folder tree; links are followed, and each folder is entered once.
 
-    Hidden files and folders, and the files ``leave_out`` (real paths), are not listed.
+    Hidden files and folders, and the files ``leave_out``, are not listed.
 
     Raises
     ------
     DataError : ``root`` itself cannot be listed.
     """
     found, waiting, entered = Listing(), [""], set[tuple[int, int]]()
+    kept_out = {_identity(os.stat(path)) for path in leave_out if os.path.exists(path)}
     while waiting:
         folder = waiting.pop()
         try:
             known = os.stat(os.path.join(root, folder))
             # Links may lead back up, or again and again to one folder.
-            if (known.st_dev, known.st_ino) in entered:
+            if _identity(known) in entered:
                 continue
-            entered.add((known.st_dev, known.st_ino))
-            waiting += _look_into(root, folder, leave_out, found)
+            entered.add(_identity(known))
+            waiting += _look_into(root, folder, kept_out, found)
         except OSError as error:
             if not folder:
                 raise _cannot_list(root, error) from error
@@ -53,9 +54,15 @@ def has_dicom_among_the_first(folder: str) -> bool:
     return any(map(_has_mark, islice(_first_entries(folder), _LOOKED_AT)))
 
 
-def _look_into(root: str, folder: str, leave_out: Collection[str], found: Listing) -> list[str]:
+def _identity(known: os.stat_result) -> tuple[int, int]:
+    return known.st_dev, known.st_ino
+
+
+def _look_into(
+    root: str, folder: str, kept_out: Collection[tuple[int, int]], found: Listing
+) -> list[str]:
     """Note the files of one folder; the folders in it, last first, so that the first is next."""
-    folders = []
+    folders, inodes = [], {inode for _, inode in kept_out}
     with os.scandir(os.path.join(root, folder)) as entries:
         for entry in entries:
             place = os.path.join(folder, entry.name)
@@ -64,7 +71,9 @@ def _look_into(root: str, folder: str, leave_out: Collection[str], found: Listin
             if entry.is_dir():
                 folders.append(place)
             elif entry.is_file():
-                if not leave_out or os.path.realpath(entry.path) not in leave_out:
+                # The number of the file comes with its name; that of the device is a call more.
+                candidate = entry.is_symlink() or entry.inode() in inodes
+                if not (candidate and _identity(entry.stat()) in kept_out):
                     found.files.append(place)
             else:
                 what = "a link that leads nowhere" if entry.is_symlink() else "not a file"
