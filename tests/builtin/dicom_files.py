@@ -14,6 +14,8 @@ from pydicom.uid import (
     ComputedRadiographyImageStorage,
     ExplicitVRLittleEndian,
     JPEGBaseline8Bit,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
     generate_uid,
 )
 
@@ -96,20 +98,18 @@ def as_jpeg(dataset: Dataset) -> Dataset:
     return compressed(dataset, JPEGBaseline8Bit, encode)
 
 
-def by_gdcm(source: Path, target: Path, kind: str) -> Path:
-    """A file with its pixels in a transfer syntax that only GDCM writes, by GDCM's name of it."""
-    import gdcm
+def by_imagecodecs(dataset: Dataset, syntax: str) -> Dataset:
+    """The same as lossless JPEG, JPEG-LS, or JPEG of up to 12 bits."""
+    import imagecodecs
 
-    reader = gdcm.ImageReader()
-    reader.SetFileName(str(source))
-    assert reader.Read()
-    change = gdcm.ImageChangeTransferSyntax()
-    change.SetTransferSyntax(gdcm.TransferSyntax(getattr(gdcm.TransferSyntax, kind)))
-    change.SetInput(reader.GetImage())
-    assert change.Change()
-    writer = gdcm.ImageWriter()
-    writer.SetFileName(str(target))
-    writer.SetFile(reader.GetFile())
-    writer.SetImage(change.GetOutput())
-    assert writer.Write()
-    return target
+    kind = np.uint16 if dataset.BitsAllocated == 16 else np.uint8
+
+    def encode(raw: bytes) -> bytes:
+        image = np.frombuffer(raw, kind).reshape(dataset.Rows, dataset.Columns)
+        image = image & kind(2**dataset.BitsStored - 1)
+        if syntax == JPEGLSLossless:
+            return imagecodecs.jpegls_encode(image)
+        lossless = {"lossless": True} if syntax == JPEGLosslessSV1 else {"level": 98}
+        return imagecodecs.jpeg8_encode(image, bitspersample=dataset.BitsStored, **lossless)
+
+    return compressed(dataset, syntax, encode)

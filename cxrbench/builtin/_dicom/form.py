@@ -70,7 +70,7 @@ def form_of(parsed: Parsed) -> Form:
         big_endian=parsed.syntax == EXPLICIT_BIG,
     )
     _require_pixels(form, allocated // 8, parsed.pixel_bytes)
-    require_decoder(parsed.syntax, stored)
+    require_decoder(parsed.syntax)
     return form
 
 

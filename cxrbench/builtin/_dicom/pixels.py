@@ -9,7 +9,13 @@ from cxrbench.builtin._dicom import form
 from cxrbench.builtin._dicom.codestream import require_rle_size, stated_size
 from cxrbench.builtin._dicom.grey_scale import display_table
 from cxrbench.builtin._dicom.parse import HEADER_BYTES, Parsed, parse
-from cxrbench.builtin._dicom.syntaxes import DEFLATED, EXPLICIT_LITTLE, PLUGINS, RLE
+from cxrbench.builtin._dicom.syntaxes import (
+    CODECS,
+    DEFLATED,
+    EXPLICIT_LITTLE,
+    PLUGINS,
+    RLE,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -66,8 +72,9 @@ def _decoded(parsed: Parsed, shape: form.Form) -> np.ndarray:
     from pydicom.pixels import get_decoder
 
     elements, syntax = parsed.elements, parsed.syntax
-    if shape.compressed:
-        _require_same_size(elements.PixelData, syntax, shape)
+    frame = _checked_frame(elements.PixelData, syntax, shape) if shape.compressed else b""
+    if syntax in CODECS:
+        return np.clip(_by_imagecodecs(frame, CODECS[syntax], shape), *shape.range)
     decoder = get_decoder(EXPLICIT_LITTLE if syntax == DEFLATED else syntax)
     stored, _ = decoder.as_array(
         elements, index=0, raw=True, decoding_plugin=PLUGINS.get(syntax, "")
@@ -75,14 +82,14 @@ def _decoded(parsed: Parsed, shape: form.Form) -> np.ndarray:
     return np.clip(stored, *shape.range)
 
 
-def _require_same_size(encapsulated: bytes, syntax: str, shape: form.Form) -> None:
-    """A decoder goes by the size in the compressed pixels, whatever the header says."""
+def _checked_frame(encapsulated: bytes, syntax: str, shape: form.Form) -> bytes:
+    """The compressed image; a decoder goes by the size in it, whatever the header says."""
     from pydicom.encaps import get_frame
 
     frame = get_frame(encapsulated, 0, number_of_frames=1)
     if syntax == RLE:
         require_rle_size(frame, shape.width * shape.height)
-        return
+        return frame
     stated = stated_size(frame)
     if (stated.width, stated.height) != (shape.width, shape.height):
         raise UnreadableImage(
@@ -91,6 +98,21 @@ def _require_same_size(encapsulated: bytes, syntax: str, shape: form.Form) -> No
         )
     if stated.samples != 1 or stated.bits > 16:
         raise UnreadableImage("its compressed pixels are not grey of at most 16 bits")
+    return frame
+
+
+def _by_imagecodecs(frame: bytes, codec: str, shape: form.Form) -> np.ndarray:
+    """Neither JPEG nor JPEG-LS knows signs: a sign is the highest of the bits stored."""
+    import imagecodecs
+    import numpy as np
+
+    found: np.ndarray = getattr(imagecodecs, codec)(frame)
+    if found.shape != (shape.height, shape.width) or found.dtype not in (np.uint8, np.uint16):
+        raise UnreadableImage("damaged: its pixels were decoded as something else than an image")
+    if not shape.signed:
+        return found
+    unused = 16 - shape.bits
+    return (found.astype(np.uint16) << unused).view(np.int16) >> unused
 
 
 def _displayed(stored: np.ndarray, parsed: Parsed, shape: form.Form) -> np.ndarray:
