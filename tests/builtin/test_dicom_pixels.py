@@ -404,7 +404,8 @@ def outcome(reader: Callable[[], object]) -> object:
     max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
-    form=st.sampled_from(FORMS),
+    # Not JPEG-LS: CharLS 2.4 takes 20 seconds over some damaged images until it refuses them.
+    form=st.sampled_from([form for form in FORMS if form != "jpeg-ls"]),
     changes=st.lists(
         st.tuples(st.floats(0, 1), st.binary(min_size=1, max_size=4)), min_size=0, max_size=6
     ),
