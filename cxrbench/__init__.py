@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from cxrbench.interfaces import Box as Box
     from cxrbench.interfaces import Cohort as Cohort
     from cxrbench.interfaces import Dataset as Dataset
+    from cxrbench.interfaces import Display as Display
     from cxrbench.interfaces import Encoder as Encoder
     from cxrbench.interfaces import Exclusion as Exclusion
     from cxrbench.interfaces import FeatureExtractor as FeatureExtractor
@@ -60,6 +61,7 @@ _HOMES = {
     "Box": "interfaces",
     "Cohort": "interfaces",
     "Dataset": "interfaces",
+    "Display": "interfaces",
     "Encoder": "interfaces",
     "Exclusion": "interfaces",
     "FeatureExtractor": "interfaces",

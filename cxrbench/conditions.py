@@ -12,6 +12,7 @@ from typing import Any
 from cxrbench import __version__
 from cxrbench.data.cache import identity_of
 from cxrbench.data.splits import PARTS
+from cxrbench.interfaces import Dataset
 from cxrbench.material import Material
 from cxrbench.modeling.backend import hardware, load_keras
 from cxrbench.recipe import Recipe
@@ -55,7 +56,7 @@ def run_conditions(
         "board_key": material.board_key,
         "seed": seed,
         **shaping,
-        "dataset_options": _plain(asdict(material.dataset)),  # type: ignore[call-overload]
+        "dataset_options": _dataset_options(material.dataset),
         "citation": material.dataset.citation,
         "labels": list(material.cohort.label_names),
         "labels_counted": [
@@ -143,6 +144,7 @@ def _versions() -> dict[str, str]:
     }
 
 
-def _plain(options: dict[str, Any]) -> dict[str, Any]:
-    # Where the data lie is no condition: the fingerprint says what they are.
-    return {name: value for name, value in options.items() if name != "path"}
+def _dataset_options(dataset: Dataset) -> dict[str, Any]:
+    """All but where the data lie, which is no condition: the fingerprint says what they are."""
+    options = asdict(dataset)  # type: ignore[call-overload]
+    return {name: value for name, value in options.items() if name not in dataset.path_options}

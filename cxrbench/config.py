@@ -104,11 +104,10 @@ def write_config(path: Path, plan: Plan, seed: int, dataset: Dataset) -> None:
 def data_text(dataset: Dataset) -> str:
     """What ``--data`` takes for this dataset, from any folder."""
     options = changed(dataset)
-    where = options.get("path")
-    if where is not None:
-        options["path"] = str(Path(where).expanduser().absolute())
-        if "," in options["path"]:  # separates options; the layout is recognised too
-            return str(options["path"])
+    for name in options.keys() & {*dataset.path_options}:
+        options[name] = str(Path(options[name]).expanduser().absolute())
+    if "," in options.get("path", ""):  # separates options; the layout is recognised too
+        return str(options["path"])
     told = ",".join(f"{name}={value}" for name, value in options.items())
     return f"{dataset.name}:{told}" if told else dataset.name
 

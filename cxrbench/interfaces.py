@@ -241,17 +241,28 @@ class Dataset(Part):
     """A source of images and labels.
 
     ``defaults`` are settings that suit this dataset (``{"image_size": 64}``), used where the user
-    gives none. Fields are the options of ``--data NAME:option=value``. ``general`` datasets
-    recognise a path by its form alone, such as any CSV file: they are asked after the others.
+    gives none. Fields are the options of ``--data NAME:option=value``; ``path_options`` names
+    those that say where something lies, which is no condition of a result. ``file_suffixes`` are
+    endings such as ``".dcm"``, in small letters, of image files that ``read_new`` reads.
+    ``general`` datasets recognise a path by its form alone, such as any CSV file: they are asked
+    after the others.
     """
 
     defaults: ClassVar[Mapping[str, object]] = {}
+    file_suffixes: ClassVar[tuple[str, ...]] = ()
+    path_options: ClassVar[tuple[str, ...]] = ("path",)
     citation: ClassVar[str] = ""
     general: ClassVar[bool] = False
 
     @abstractmethod
     def load(self) -> Cohort:
         """Read the table; no pixels. Raise `DataError` for what cannot be used."""
+
+    def load_showing(self, display: Display, cache: Path) -> Cohort:
+        """As ``load``, for a dataset that takes long: it can show its progress, and keep below the
+        folder ``cache`` what makes the next call quick. This is what the harness calls.
+        """
+        return self.load()
 
     @classmethod
     def recognise(cls, path: Path) -> Dataset | None:
@@ -265,6 +276,10 @@ class Dataset(Part):
         that decodes by itself refuses more than ``max_pixels`` before it allocates them.
         """
         return Path(source).read_bytes()
+
+    def read_new(self, source: str, *, max_pixels: int) -> bytes | np.ndarray:
+        """As ``read``, for a path that ``load`` has not seen: refuses what is no such image."""
+        return self.read(source, max_pixels=max_pixels)
 
     def signature(self, source: str) -> str:
         """A cheap text that changes when the image does (by default, file size and time)."""

@@ -58,7 +58,7 @@ def gather_material(  # noqa: PLR0913 - what is wanted of the images, and where 
     display: Display,
 ) -> Material:
     """Load, split and prepare; one decode per image feeds all sizes and extractors."""
-    cohort = _load(dataset)
+    cohort = _load(dataset, display, cache)
     for note in cohort.notes:
         display.say(f"  {note}")
     if not cohort.patients_known:
@@ -105,9 +105,9 @@ def gather_material(  # noqa: PLR0913 - what is wanted of the images, and where 
     )
 
 
-def _load(dataset: Dataset) -> Cohort:
+def _load(dataset: Dataset, display: Display, cache: Path) -> Cohort:
     try:
-        cohort = dataset.load()
+        cohort = dataset.load_showing(display, cache)
     except (CxrbenchError, OSError):
         raise
     except Exception as error:  # a plugin's own mistake, told as one

@@ -89,7 +89,7 @@ def predict(  # noqa: PLR0913 - each argument is an option of the command
     """Predict new images with the model of a complete run, in the order in which they are named."""
     from cxrbench.benchmark import cache_folder
     from cxrbench.inference.files import WRITERS, Columns, whole_file
-    from cxrbench.inference.images import Source, survey
+    from cxrbench.inference.images import Source, readers_of, survey
     from cxrbench.inference.predictions import Tally, predict_images
     from cxrbench.modeling.backend import choose_device, device_scope
     from cxrbench.modeling.engines.choose import choose_engine
@@ -100,7 +100,10 @@ def predict(  # noqa: PLR0913 - each argument is an option of the command
     from cxrbench.trained import example_inputs, load_trained
 
     chosen = _format(output, Format.json if as_json else output_format)
-    source = Source(tuple(inputs), image_column, images)
+    with redirect_stdout(sys.stderr):
+        registry = load_registry()
+    readers = readers_of(registry)
+    source = Source(tuple(inputs), image_column, images, tuple(readers))
     _keep_inputs(output, source)
     wanted = resolve_settings({"device": device, "engine": engine}, {})
     stdout, display, tally = sys.stdout, RichDisplay(), Tally()
@@ -112,7 +115,7 @@ def predict(  # noqa: PLR0913 - each argument is an option of the command
         with ExitStack() as stack:
             used = choose_device(wanted.device)
             stack.enter_context(device_scope(used))
-            trained = load_trained(run, load_registry())
+            trained = load_trained(run, registry)
             computed_by = choose_engine(
                 wanted.engine,
                 lambda: (trained.model, example_inputs(trained, batch_size)),
@@ -131,7 +134,12 @@ def predict(  # noqa: PLR0913 - each argument is an option of the command
             )
             advance = stack.enter_context(bars.task("predicting", found.images))
             batches = predict_images(
-                trained, source, batch_size=batch_size, threads=threads or _cores(), predict=compute
+                trained,
+                source,
+                batch_size=batch_size,
+                threads=threads or _cores(),
+                predict=compute,
+                readers=readers,
             )
             cuts = trained.thresholds if threshold else None
             columns = Columns(trained.name, trained.label_names, cuts)

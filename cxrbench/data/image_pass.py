@@ -141,14 +141,14 @@ def in_order(
 
 @contextmanager
 def quiet_single_threaded_libraries() -> Iterator[None]:
-    """OpenCV with one thread per call, since images run side by side; no warnings of Pillow's."""
+    """OpenCV with one thread per call, since images run side by side; no warnings of decoders'."""
     import cv2
 
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module=r"PIL(\.|$)")
+            warnings.filterwarnings("ignore", module=r"(PIL|pydicom)(\.|$)")
             yield
     finally:
         cv2.setNumThreads(threads)

@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 from cxrbench.data.image_files import SUFFIXES
 from cxrbench.errors import DataError, SettingsError, UnreadableImage
 from cxrbench.inference.new_image import NewImage, printable
 from cxrbench.inference.table import images_of_table
-from cxrbench.interfaces import Record
+from cxrbench.interfaces import Dataset, Record
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from cxrbench.registry import Registry
 
 TABLE_SUFFIXES = (".csv", ".tsv")
 
 # An uncompressed pixel of 16-bit RGBA: no image that `decode` would take needs more.
 _BYTES_PER_PIXEL = 8
 _BYTES_BESIDE_PIXELS = 2**24
+
+Readers = Mapping[str, Dataset]
+"""Datasets that read files of their own, by the endings of these files in small letters."""
 
 
 @dataclass(frozen=True)
@@ -27,11 +36,13 @@ class Source:
 
     Paths in a table are relative to the folder ``images``, or to the table's own where it is None.
     ``image_column`` is the heading of the column that holds them, if it has none of the usual ones.
+    ``suffixes`` are endings of image files in folders, beside `SUFFIXES`.
     """
 
     inputs: tuple[Path, ...]
     image_column: str | None = None
     images: Path | None = None
+    suffixes: tuple[str, ...] = ()
 
     def __iter__(self) -> Iterator[NewImage]:
         """Every image, in order; nothing is held but the names in the folders on the way.
@@ -44,7 +55,7 @@ class Source:
         _require_tables(self)
         for path in self.inputs:
             if os.path.isdir(path):  # Path.is_dir raises where a folder above is locked
-                yield from _images_below(path)
+                yield from _images_below(path, (*SUFFIXES, *self.suffixes))
             elif is_table(path):
                 yield from images_of_table(path, column=self.image_column, images=self.images)
             elif os.path.lexists(path):
@@ -81,12 +92,20 @@ def is_table(path: Path) -> bool:
     return path.suffix.lower() in TABLE_SUFFIXES and os.path.isfile(path)
 
 
-def read_file(path: Path | None, max_pixels: int) -> bytes:
-    """The bytes of an image file.
+def readers_of(registry: Registry) -> Readers:
+    """The installed datasets that read files of their own, by the endings of these files."""
+    parts = {part.name: part for part in registry.parts["dataset"].values()}
+    datasets = [cast("type[Dataset]", part) for part in parts.values()]
+    return {suffix: kind() for kind in datasets for suffix in kind.file_suffixes}
+
+
+def read_image(path: Path | None, max_pixels: int, readers: Readers) -> bytes | np.ndarray:
+    """The bytes of an image file, or what the reader of such files makes of it.
 
     Raises
     ------
-    UnreadableImage : there is no file, or one that no image of ``max_pixels`` can fill.
+    UnreadableImage : there is no file, one that no image of ``max_pixels`` can fill, or its reader
+        refuses it.
     OSError : it cannot be opened or read.
     """
     if path is None:
@@ -101,6 +120,9 @@ def read_file(path: Path | None, max_pixels: int) -> bytes:
         raise UnreadableImage(
             f"a file of {found.st_size} bytes: more than {max_pixels} pixels need"
         )
+    reader = readers.get(path.suffix.lower())
+    if reader is not None:
+        return reader.read_new(str(path), max_pixels=max_pixels)
     return path.read_bytes()
 
 
@@ -120,21 +142,21 @@ def _image_file(path: Path) -> NewImage:
     return NewImage(path, Record(printable(str(path))))
 
 
-def _images_below(folder: Path) -> Iterator[NewImage]:
+def _images_below(folder: Path, suffixes: tuple[str, ...]) -> Iterator[NewImage]:
     found = False
-    for path in _walk(folder):
+    for path in _walk(folder, suffixes):
         found = True
         yield _image_file(path)
     if not found:
         raise DataError(
             f"the folder {folder} has no images",
-            expected=f"files that end in {', '.join(SUFFIXES)}, at any depth",
+            expected=f"files that end in {', '.join(suffixes)}, at any depth",
             found="no such file",
             fix="check the folder; a file of another name can be given by itself",
         )
 
 
-def _walk(folder: Path) -> Iterator[Path]:
+def _walk(folder: Path, suffixes: tuple[str, ...]) -> Iterator[Path]:
     """Image files at any depth, sorted by name in each folder, which is entered in its place."""
     waiting: list[tuple[Path, bool]] = [(folder, True)]
     entered: set[tuple[int, int]] = set()
@@ -143,11 +165,13 @@ def _walk(folder: Path) -> Iterator[Path]:
         if not is_folder:
             yield path
             continue
-        entries = _entries(path, entered)
+        entries = _entries(path, entered, suffixes)
         waiting.extend((path / name, inner) for name, inner in reversed(entries))
 
 
-def _entries(folder: Path, entered: set[tuple[int, int]]) -> list[tuple[str, bool]]:
+def _entries(
+    folder: Path, entered: set[tuple[int, int]], suffixes: tuple[str, ...]
+) -> list[tuple[str, bool]]:
     """Names of folders (True) and image files below; none of a folder that was entered before."""
     try:
         known = folder.stat()
@@ -165,7 +189,7 @@ def _entries(folder: Path, entered: set[tuple[int, int]]) -> list[tuple[str, boo
             fix="check its permissions (chmod u+rx)",
         ) from error
     told = [(entry.name, _is_folder(entry)) for entry in visible]
-    return sorted((n, inner) for n, inner in told if inner or n.lower().endswith(SUFFIXES))
+    return sorted((n, inner) for n, inner in told if inner or n.lower().endswith(suffixes))
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

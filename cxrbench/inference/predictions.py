@@ -7,6 +7,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from cxrbench.data.image_pass import (
     quiet_single_threaded_libraries,
 )
 from cxrbench.errors import RunError
-from cxrbench.inference.images import read_file
+from cxrbench.inference.images import Readers, read_image
 from cxrbench.inference.new_image import NewImage
 from cxrbench.interfaces import Advance
 from cxrbench.modeling.predict import padded_batches
@@ -45,6 +46,7 @@ def predict_images(
     batch_size: int = 32,
     threads: int = 1,
     predict: Predict | None = None,
+    readers: Readers = MappingProxyType({}),
 ) -> Iterator[Predictions]:
     """Predict images in their order, as a stream of batches; memory holds a few batches only.
 
@@ -57,6 +59,7 @@ def predict_images(
         image of its own: a compiled model sees one shape only.
     threads : threads that read images and extract features, beside the one that predicts.
     predict : what computes the probabilities of a batch; by default the run's Keras model.
+    readers : what reads files that are no plain images, see `cxrbench.inference.images.readers_of`.
 
     Raises
     ------
@@ -71,7 +74,7 @@ def predict_images(
         # One image is too small a product to share out, as in `cxrbench.data.encode`. Only BLAS:
         # the model's own threads must not be limited.
         stack.enter_context(threadpool_limits(1, user_api="blas"))
-        work = partial(_ready, trained, wanted, _feature_shapes(trained))
+        work = partial(_ready, trained, wanted, _feature_shapes(trained), readers)
         ready = stack.enter_context(closing(in_order(work, images, threads)))
         while rows := list(islice(ready, batch_size)):
             yield _predicted(rows, compute, batch_size, len(trained.label_names))
@@ -115,12 +118,13 @@ def _ready(
     trained: TrainedRun,
     wanted: Preparation,
     shapes: Mapping[str, tuple[int, ...]],
+    readers: Readers,
     image: NewImage,
 ) -> _Ready:
     name = image.record.image_id
     try:
         found = prepare_source(
-            partial(read_file, image.path, wanted.max_pixels), image.record, wanted
+            partial(read_image, image.path, wanted.max_pixels, readers), image.record, wanted
         )
         if found.reason is not None:
             return _Ready(name, found.reason)

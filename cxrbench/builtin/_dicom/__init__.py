@@ -1,0 +1,1 @@
+"""What the dataset ``dicom`` is made of: key, files, headers, labels, pixels."""

@@ -1,0 +1,153 @@
+"""From a file's header to what is kept of it, or why it is no frontal chest radiograph."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING
+
+from cxrbench import UnreadableImage
+from cxrbench.builtin._dicom import form
+from cxrbench.builtin._dicom.key import Key
+from cxrbench.builtin._dicom.parse import HEADER_BYTES, Parsed, parse
+from cxrbench.builtin._dicom.position import require_chest, view_of
+from cxrbench.builtin._dicom.values import text
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+MODALITIES = ("CR", "DX", "RG")
+"""Computed, digital and conventional (scanned) radiography."""
+
+MAX_AGE = 120.0
+OLDEST = 90.0
+"""Higher ages are told as 90: alone they can identify (45 CFR 164.514(b)(2)(i)(C))."""
+
+_TAGS = (
+    *("SOPClassUID", "Modality", "PresentationIntentType"),
+    *("BodyPartExamined", "AnatomicRegionSequence", "ViewPosition", "ViewCodeSequence"),
+    *("PatientPosition", "PatientOrientation"),
+    *("StudyDescription", "SeriesDescription", "ProtocolName"),
+    *form.TAGS,
+)
+_IDENTIFYING = (
+    *("PatientID", "PatientAge", "PatientBirthDate", "PatientSex"),
+    *("SOPInstanceUID", "StudyDate"),
+)
+_FOR_PROCESSING = "1.2.840.10008.5.1.4.1.1.1.1.1"
+# A name that is none of these may be anything, a patient's too, and is not repeated.
+_OTHER_MODALITIES = frozenset(
+    {
+        *("AU", "BI", "CT", "ECG", "ES", "GM", "IO", "IVUS", "KO", "MG", "MR", "NM", "OP", "OPT"),
+        *("OT", "PR", "PT", "PX", "REG", "RF", "RTDOSE", "RTIMAGE", "RTPLAN", "RTSTRUCT", "SC"),
+        *("SEG", "SM", "SR", "US", "XA", "XC"),
+    }
+)
+_AGE = re.compile(r"([0-9]{1,3})([YMWD]?)")
+_UNITS_PER_YEAR = {"": 1.0, "Y": 1.0, "M": 12.0, "W": 365.25 / 7, "D": 365.25}
+_DATE = re.compile(r"([0-9]{4})\.?([0-9]{2})\.?([0-9]{2})")
+
+
+@dataclass(frozen=True)
+class Radiograph:
+    """What is kept of one frontal chest radiograph: nothing that identifies without the key.
+
+    ``image`` and ``patient`` are pseudonyms of SOP Instance UID (``""`` without one) and Patient
+    ID. ``age`` in years, None where unknown; ``sex`` and ``view`` are ``""`` where unknown.
+    """
+
+    image: str
+    patient: str
+    age: float | None
+    sex: str
+    view: str
+
+
+def read_radiograph(path: str, key: Key, *, accept_unknown: bool) -> Radiograph:
+    """What the header of a file says, if it is a frontal chest radiograph that can be decoded.
+
+    With ``accept_unknown``, one that does not say what it shows or from where counts as one.
+
+    Raises
+    ------
+    UnreadableImage : with the reason why it is left out, which quotes nothing that may identify.
+    OSError : it cannot be opened or read.
+    """
+    parsed = parse(path, (*_TAGS, *_IDENTIFYING), with_pixels=False, budget=HEADER_BYTES)
+    with _telling_nothing():
+        view = _view(parsed, accept_unknown)
+        return _kept(parsed.elements, key, view)
+
+
+def require_radiograph(path: str, *, accept_unknown: bool) -> None:
+    """Raise what `read_radiograph` would, whoever the patient is: nothing of that is read."""
+    parsed = parse(path, _TAGS, with_pixels=False, budget=HEADER_BYTES)
+    with _telling_nothing():
+        _view(parsed, accept_unknown)
+
+
+@contextmanager
+def _telling_nothing() -> Iterator[None]:
+    """A value that is not of its type makes a header damaged; the message would quote it."""
+    try:
+        yield
+    except UnreadableImage:
+        raise
+    except Exception:
+        raise UnreadableImage("damaged: its header cannot be read") from None
+
+
+def _view(parsed: Parsed, accept_unknown: bool) -> str:
+    _require_radiograph(parsed.elements)
+    form.form_of(parsed)
+    require_chest(parsed.elements, accept_unknown=accept_unknown)
+    return view_of(parsed.elements, accept_unknown=accept_unknown)
+
+
+def _kept(elements: Dataset, key: Key, view: str) -> Radiograph:
+    # Not the issuer of the id with it: one patient with and without it would be two, and could be
+    # in two parts of a split; two patients taken for one do no harm.
+    patient, uid = text(elements, "PatientID"), text(elements, "SOPInstanceUID")
+    if not patient:
+        raise UnreadableImage("does not say whose it is (Patient ID): a split could leak")
+    sex = text(elements, "PatientSex").upper()
+    return Radiograph(
+        image=key.pseudonym("image", uid) if uid else "",
+        patient=key.pseudonym("patient", patient),
+        age=_age(elements),
+        sex=sex if sex in ("F", "M") else "",
+        view=view,
+    )
+
+
+def _require_radiograph(elements: Dataset) -> None:
+    modality = text(elements, "Modality").upper()
+    if modality in _OTHER_MODALITIES:
+        raise UnreadableImage(f"no radiograph: modality {modality}")
+    if modality not in MODALITIES:
+        raise UnreadableImage("no radiograph: another modality" if modality else "has no modality")
+    raw = text(elements, "PresentationIntentType").upper() == "FOR PROCESSING"
+    if raw or text(elements, "SOPClassUID") == _FOR_PROCESSING:
+        raise UnreadableImage("raw data for processing, not for presentation")
+
+
+def _age(elements: Dataset) -> float | None:
+    """Patient's Age, else from the dates of birth and study; the dates are not kept."""
+    match = _AGE.fullmatch(text(elements, "PatientAge").upper())
+    if match:
+        years: float | None = int(match[1]) / _UNITS_PER_YEAR[match[2]]
+    else:
+        years = _years_between(text(elements, "PatientBirthDate"), text(elements, "StudyDate"))
+    return min(years, OLDEST) if years is not None and 0 <= years <= MAX_AGE else None
+
+
+def _years_between(birth: str, study: str) -> float | None:
+    found = [_DATE.fullmatch(birth), _DATE.fullmatch(study)]
+    try:
+        born, seen = (date(*map(int, match.groups())) for match in found if match)
+    except ValueError:  # one is missing, or no day of the calendar
+        return None
+    return float(seen.year - born.year - ((seen.month, seen.day) < (born.month, born.day)))

@@ -1,0 +1,226 @@
+"""The dataset ``dicom``: a folder tree of DICOM files and a table of labels."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from cxrbench import Cohort, CxrbenchError, DataError, Dataset, Display, Exclusion, hookimpl
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from cxrbench.builtin._dicom.key import Key
+    from cxrbench.builtin._dicom.labels import Labels
+    from cxrbench.builtin._dicom.match import Match
+    from cxrbench.builtin._dicom.scan import Scan
+
+CXRBENCH_API = 1
+
+_RENDERING = 1
+"""Part of every signature; raised when the same file would give other pixels."""
+
+
+@dataclass(frozen=True)
+class DICOM(Dataset):
+    """Frontal chest radiographs (CR, DX, RG) below a folder, with labels from a table.
+
+    ``path`` is the folder; files are known by their content, whatever their names. ``labels`` is a
+    CSV file whose column ``image_column`` holds file names, paths below the folder, or SOP Instance
+    UIDs. It has one column for each finding (1, 0, -1 or nothing), of which ``findings`` can name
+    some (``A|B``), or ``label_column`` holds all findings of an image, joined by ``separator``.
+
+    Patients are pseudonyms: HMAC-SHA-256 with the key in the file ``key``, in
+    ``CXRBENCH_DICOM_KEY``, or in the user's configuration folder, where one is made. ``image_ids``
+    says what images are called, pseudonyms too or paths; ``crosswalk`` is a file to which the
+    table from these ids to files is written. ``unknown`` says whether files that do not say what
+    they show, or from where, are taken for frontal chest radiographs.
+    """
+
+    name: ClassVar[str] = "dicom"
+    file_suffixes: ClassVar[tuple[str, ...]] = (".dcm", ".dicom")
+    path_options: ClassVar[tuple[str, ...]] = ("path", "labels", "key", "crosswalk")
+
+    path: str = ""
+    labels: str = ""
+    image_column: str = ""
+    findings: str = ""
+    label_column: str = ""
+    separator: str = "|"
+    key: str = ""
+    image_ids: Literal["hash", "path"] = "hash"
+    crosswalk: str = ""
+    unknown: Literal["exclude", "accept"] = "exclude"
+
+    def __post_init__(self) -> None:
+        if self.findings and self.label_column:
+            raise CxrbenchError(
+                "dicom: findings and label_column exclude each other",
+                expected="findings=A|B for a column each, or label_column=NAME for one of all",
+                found=f"findings={self.findings}, label_column={self.label_column}",
+            )
+
+    @classmethod
+    def recognise(cls, path: Path) -> DICOM | None:
+        """This dataset, if there is a CSV file and one of the first files has DICOM's mark."""
+        from cxrbench.builtin._dicom.files import has_dicom_among_the_first
+
+        if not path.is_dir() or not any(path.glob("*.[cC][sS][vV]")):
+            return None
+        return cls(path=str(path)) if has_dicom_among_the_first(str(path)) else None
+
+    def load(self) -> Cohort:
+        """As `load_showing`, without progress, and with nothing kept."""
+        return self.load_showing(None, None)
+
+    def load_showing(self, display: Display | None, cache: Path | None) -> Cohort:
+        """Read the table, and all headers that an earlier call has not.
+
+        Raises
+        ------
+        DataError : folder, table or key cannot be used, or no file can.
+        """
+        from cxrbench.builtin._dicom.key import find_key
+        from cxrbench.builtin._dicom.labels import Columns, read_labels
+        from cxrbench.builtin._dicom.match import match
+        from cxrbench.builtin._dicom.memory import Memory
+        from cxrbench.builtin._dicom.reasons import nothing_to_use
+        from cxrbench.builtin._dicom.scan import scan
+
+        _require_pydicom()
+        root = self._root()
+        table = self._table(root)
+        columns = Columns(self.image_column, self.findings, self.label_column, self.separator)
+        labels = read_labels(table, columns)
+        key = find_key(self.key)
+        private = (self.key, self.crosswalk)
+        own = [str(table), *(str(Path(name).expanduser()) for name in private if name)]
+        kept = cache and cache / "headers" / f"{key.pseudonym('archive', str(root))}.jsonl"
+        accept = self.unknown == "accept"
+        found = scan(
+            str(root),
+            key,
+            Memory(kept, accept_unknown=accept),
+            leave_out=own,
+            accept_unknown=accept,
+            display=display,
+        )
+        matched = match(labels.images, found.radiographs, [path for path, _ in found.rejected], key)
+        if not matched.pairs:
+            raise nothing_to_use(found, matched, len(labels.images))
+        return self._cohort(root, found, labels, matched, key)
+
+    def read(self, source: str, *, max_pixels: int) -> np.ndarray:
+        """The image as it is meant to be seen, grey (H, W) uint8."""
+        from cxrbench.builtin._dicom.pixels import read_pixels
+
+        return read_pixels(source, max_pixels=max_pixels)
+
+    def read_new(self, source: str, *, max_pixels: int) -> np.ndarray:
+        """As `read`, unless the header says that it is no frontal chest radiograph."""
+        from cxrbench.builtin._dicom.radiograph import require_radiograph
+
+        _require_pydicom()
+        require_radiograph(source, accept_unknown=True)
+        return self.read(source, max_pixels=max_pixels)
+
+    def signature(self, source: str) -> str:
+        """Size and time of the file, and the version of what makes pixels of it."""
+        return f"{super().signature(source)}:dicom{_RENDERING}"
+
+    def _cohort(self, root: Path, found: Scan, labels: Labels, matched: Match, key: Key) -> Cohort:
+        import numpy as np
+
+        from cxrbench.builtin._dicom.reasons import told_reasons
+
+        used = [
+            (self._image_id(key, path, one.image), path, one, row)
+            for (path, one), row in ((found.radiographs[f], row) for f, row in matched.pairs)
+        ]
+        used.sort(key=lambda each: each[0])
+        ids, paths, kept, rows = map(list, zip(*used, strict=True))
+        lost = [
+            *found.rejected,
+            *((found.radiographs[file][0], reason) for file, reason in matched.files),
+            *((labels.images[row], reason) for row, reason in matched.rows),
+        ]
+        excluded = sorted((self._image_id(key, path), path, reason) for path, reason in lost)
+        self._write_crosswalk([*((i, p, "") for i, p in zip(ids, paths, strict=True)), *excluded])
+        return Cohort(
+            name=self.name,
+            label_names=labels.names,
+            image_ids=tuple(ids),
+            patient_ids=tuple(one.patient for one in kept),
+            labels=labels.values[rows],
+            ages=np.array([np.nan if one.age is None else one.age for one in kept], np.float32),
+            sexes=tuple(one.sex for one in kept),
+            views=tuple(one.view for one in kept),
+            sources=tuple(str(root / path) for path in paths),
+            no_finding=labels.no_finding,
+            excluded=tuple(Exclusion(name, reason) for name, _, reason in excluded),
+            notes=(
+                f"pseudonyms by {key.origin} (fingerprint {key.fingerprint})",
+                *told_reasons([reason for _, _, reason in excluded]),
+            ),
+        )
+
+    def _image_id(self, key: Key, path: str, pseudonym: str = "") -> str:
+        """That of the SOP Instance UID, so that a file may move; of the path where there is none.
+
+        Rows are in the order of these ids, so that not even their order tells names.
+        """
+        if self.image_ids == "path":
+            return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        return pseudonym or key.pseudonym("file", path)
+
+    def _write_crosswalk(self, rows: list[tuple[str, str, str]]) -> None:
+        from cxrbench.builtin._dicom.crosswalk import write_crosswalk
+
+        if self.crosswalk:
+            write_crosswalk(Path(self.crosswalk).expanduser(), rows)
+
+    def _root(self) -> Path:
+        root = Path(self.path).expanduser().absolute()
+        if not self.path or not os.path.isdir(root):
+            raise DataError(
+                "dicom: there is no folder of DICOM files",
+                expected="the folder that they are below",
+                found=f"path={self.path}" if self.path else "no path",
+                fix="--data dicom:path=FOLDER,labels=TABLE.csv",
+            )
+        return root
+
+    def _table(self, root: Path) -> Path:
+        if self.labels:
+            return Path(self.labels).expanduser().absolute()
+        own = os.path.realpath(Path(self.crosswalk).expanduser()) if self.crosswalk else ""
+        found = (path for path in root.glob("*.[cC][sS][vV]") if path.is_file())
+        tables = sorted(path for path in found if os.path.realpath(path) != own)
+        if len(tables) != 1:
+            raise DataError(
+                "dicom: which table has the labels was not said",
+                expected="labels=TABLE.csv, or one .csv file in the folder itself",
+                found=f"{len(tables)} such files",
+                fix="--data dicom:path=FOLDER,labels=TABLE.csv",
+            )
+        return tables[0]
+
+
+def _require_pydicom() -> None:
+    from importlib.util import find_spec
+
+    if find_spec("pydicom") is None:
+        raise DataError(
+            "reading DICOM files needs pydicom",
+            expected="the extra dicom",
+            found="pydicom is not installed",
+            fix='pip install "cxrbench[dicom]"',
+        )
+
+
+@hookimpl
+def cxrbench_datasets() -> list[type[Dataset]]:
+    """The one dataset of this module."""
+    return [DICOM]
