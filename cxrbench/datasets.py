@@ -51,8 +51,8 @@ def find_dataset(text: str | None, registry: Registry, here: Path) -> Dataset:
         raise DataError(
             f"--data {text}: no dataset has this layout",
             expected="a table (.csv, .tsv); for nih: a folder with Ground_Truth.csv (or "
-            "Data_Entry_2017*.csv) and the images in xray_images/, images/ or images_*/images/; for "
-            "dicom: DICOM files at any depth and one .csv of labels in the folder itself",
+            "Data_Entry_2017*.csv) and the images in xray_images/, images/ or images_*/images/; "
+            "for dicom: DICOM files at any depth and one .csv of labels in the folder itself",
             found=_listing(path),
             fix="name the dataset: --data NAME:path=…, see `cxrbench plugins list`",
         )
