@@ -1,0 +1,15 @@
+"""``cxrbench data``: look at, fetch and prepare cohorts."""
+
+from __future__ import annotations
+
+import typer
+
+from cxrbench.cli import data_prepare
+
+app = typer.Typer(help="Look at, fetch and prepare cohorts.", no_args_is_help=True)
+app.command("prepare", cls=data_prepare.SeveralRecipes)(data_prepare.prepare)
+
+
+@app.callback()
+def group() -> None:
+    """Look at, fetch and prepare cohorts."""

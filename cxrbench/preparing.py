@@ -1,0 +1,72 @@
+"""Prepare a cohort for recipes that are run later: what their run would do to the images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cxrbench.data.contents import Entry, entry_of_store
+from cxrbench.data.prepare import prepare
+from cxrbench.datasets import describe, find_dataset
+from cxrbench.interfaces import Display, Exclusion
+from cxrbench.material import load_cohort
+from cxrbench.parameters import data_text
+from cxrbench.planning import make_plans, preparation_for
+from cxrbench.registry import load_registry
+
+
+@dataclass(frozen=True)
+class Ahead:
+    """What is ready for later runs.
+
+    ``data`` is what ``--data`` names the cohort by, ``excluded`` are the rows and images that are
+    not used, ``stores`` what the runs will read, ``made`` the keys of those that this call made.
+    """
+
+    data: str
+    images: int
+    usable: int
+    excluded: tuple[Exclusion, ...]
+    stores: tuple[Entry, ...]
+    made: frozenset[str]
+
+
+def prepare_ahead(
+    recipes: Sequence[str],
+    *,
+    data: str | None,
+    cache: Path,
+    threads: int,
+    display: Display,
+    **settings: Any,
+) -> Ahead:
+    """Make what ``cxrbench run`` with these recipes, data and settings would make of the images.
+
+    Raises
+    ------
+    CxrbenchError : for everything that the caller can mend, as `cxrbench.run` does.
+    """
+    registry = load_registry()
+    dataset = find_dataset(data, registry, Path.cwd())
+    plans = make_plans(recipes, registry, settings, dataset)
+    display.say(describe(dataset, data))
+    cohort = load_cohort(dataset, display)
+    prepared = prepare(
+        dataset,
+        cohort,
+        preparation_for(plans),
+        max_bad=plans[0].settings.max_bad,
+        cache=cache,
+        threads=threads,
+        display=display,
+    )
+    return Ahead(
+        data=data_text(dataset),
+        images=len(cohort),
+        usable=int(prepared.usable.sum()),
+        excluded=(*cohort.excluded, *prepared.excluded),
+        stores=tuple(map(entry_of_store, prepared.stores)),
+        made=frozenset(folder.name for folder in prepared.made),
+    )
