@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cxrbench.benchmark import cache_folder, thread_count
 from cxrbench.data.contents import Entry, entry_of_store
 from cxrbench.data.prepare import prepare
 from cxrbench.datasets import describe, find_dataset
@@ -34,15 +35,15 @@ class Ahead:
 
 
 def prepare_ahead(
-    recipes: Sequence[str],
+    recipes: Sequence[str] = (),
     *,
-    data: str | None,
-    cache: Path,
-    threads: int,
+    data: str | None = None,
+    cache: str | Path | None = None,
+    threads: int | None = None,
     display: Display,
     **settings: Any,
 ) -> Ahead:
-    """Make what ``cxrbench run`` with these recipes, data and settings would make of the images.
+    """Make what ``cxrbench run`` with these arguments would make of the images.
 
     Raises
     ------
@@ -58,8 +59,8 @@ def prepare_ahead(
         cohort,
         preparation_for(plans),
         max_bad=plans[0].settings.max_bad,
-        cache=cache,
-        threads=threads,
+        cache=cache_folder(cache),
+        threads=thread_count(threads),
         display=display,
     )
     return Ahead(

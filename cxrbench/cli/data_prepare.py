@@ -70,22 +70,15 @@ def prepare(  # noqa: PLR0913 - each argument is an option of the command
 
     Give the options that the run will have. It then starts without decoding anything.
     """
-    from cxrbench.benchmark import cache_folder, thread_count
     from cxrbench.preparing import prepare_ahead
     from cxrbench.reporting.cache_tables import print_ahead
     from cxrbench.reporting.display import RichDisplay
 
     asked = _asked(context.params)
+    display = RichDisplay(lines_on_stdout=not as_json)
     # Plugins print at times; where standard output carries data, they must not.
     with redirect_stdout(sys.stderr) if as_json else nullcontext():
-        ahead = prepare_ahead(
-            asked.pop("recipes", ()),
-            data=asked.pop("data", None),
-            cache=cache_folder(asked.pop("cache", None)),
-            threads=thread_count(asked.pop("threads", None)),
-            display=RichDisplay(lines_on_stdout=not as_json),
-            **asked,
-        )
+        ahead = prepare_ahead(display=display, **asked)
     if as_json:
         typer.echo(json.dumps(_as_json(ahead), indent=2))
     else:

@@ -167,7 +167,7 @@ def _still_missing(consumer: Consumer, job: _Job, cache: Path, display: Display)
         return True
     again = store.images.not_read & job.readable_again
     if again:
-        display.say(f"{len(again)} images that could not be read before can be read now")
+        display.say(f"images that could not be read before and can be now: {len(again)}")
         cut_store(consumer.spec, cache, min(again))
     return bool(again)
 
