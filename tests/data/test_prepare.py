@@ -792,7 +792,7 @@ def test_an_image_that_only_one_store_could_not_read_does_not_stop_the_next_call
     prepared(cohort, tmp_path / "whole")
     assert bytes_of(cache) == bytes_of(tmp_path / "whole")
     Flaky.broken |= {"0010.png"}
-    with pytest.raises(CacheError, match="two versions of image '0010.png'"):
+    with pytest.raises(CacheError, match=r"two versions of image '0010\.png'"):
         prepared(cohort, cache, dataset=flaky, image_sizes=(16,), max_bad=0.01)
     Flaky.broken.clear()
     assert prepared(cohort, cache, dataset=flaky, image_sizes=(16,)).usable.all()
@@ -815,9 +815,10 @@ def test_killed_while_a_store_is_cut_it_ends_with_the_same_bytes(
         "remove": "cxrbench.data.store_writer.remove_store",
         "rename": "pathlib.Path.rename",
     }[step]
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr(place, killed)
-        prepared(cohort, cache, dataset=flaky)
+        with pytest.raises(KeyboardInterrupt):
+            prepared(cohort, cache, dataset=flaky)
     prepared(cohort, cache, dataset=flaky)
     remains = {name for name in bytes_of(cache) if ".tmp/" in name}
     assert {n: d for n, d in bytes_of(cache).items() if n not in remains} == bytes_of(
