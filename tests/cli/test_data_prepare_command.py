@@ -183,23 +183,37 @@ def test_two_at_once_on_one_cache_leave_the_bytes_of_one(start, tmp_path):
     assert bytes_of(tmp_path / "cache") == bytes_of(tmp_path / "whole")
 
 
-def journals(cache: Path) -> int:
-    return sum(path.stat().st_size for path in cache.rglob("journal.jsonl"))
+def wait_for_rows(process, cache: Path) -> None:
+    """Until something is safely in the cache."""
+    until = time.monotonic() + 60
+    while not any(path.stat().st_size for path in cache.rglob("journal.jsonl")):
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < until
+        time.sleep(0.01)
 
 
 def test_killed_it_goes_on_where_it_was(start, tmp_path):
     process, cache = start(tmp_path / "cache"), tmp_path / "cache"
-    until = time.monotonic() + 60
-    while not journals(cache):
-        assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() < until
-        time.sleep(0.01)
+    wait_for_rows(process, cache)
     process.kill()
     process.communicate()
     assert not list(cache.rglob("complete.json"))
     assert "going on at image" in finished(start(cache))
     finished(start(tmp_path / "whole"))
     assert bytes_of(cache) == bytes_of(tmp_path / "whole")
+
+
+def test_what_is_being_prepared_is_not_cleared(start, tmp_path, cli):
+    process, cache = start(tmp_path / "cache"), tmp_path / "cache"
+    wait_for_rows(process, cache)
+    entries = json.loads(cli("cache", "list", "--cache", cache, "--json").out)["entries"]
+    assert {(entry["state"], entry["in_use"]) for entry in entries} == {("interrupted", True)}
+    said = cli("cache", "clear", "--incomplete", "--yes", "--cache", cache)
+    assert "removed 0 entries" in said.out
+    assert said.out.count("another process uses it") == len(entries) == 3
+    finished(process)
+    said = cli("cache", "clear", "--incomplete", "--yes", "--cache", cache)
+    assert "removed" not in said.out
 
 
 KILLS = 20
