@@ -19,7 +19,7 @@ from cxrbench import run
 from cxrbench.builtin.nih import NIH
 from cxrbench.experiment import encode_feature
 from cxrbench.material import Material, gather_material
-from cxrbench.planning import Plan, make_plans
+from cxrbench.planning import Plan, make_plans, preparation_for
 from cxrbench.registry import load_registry
 from cxrbench.reporting.display import SilentDisplay
 
@@ -64,8 +64,7 @@ def one_split(folder: str, recipes: list[str], seed: int, work: Path) -> dict[st
     material = gather_material(
         dataset,
         plans[0].settings,
-        image_sizes=(),
-        extractors={feature.extractor for plan in plans for feature in plan.recipe.features},
+        preparation_for(plans),
         cache=cache,
         threads=2,
         display=SilentDisplay(),

@@ -27,6 +27,7 @@ from cxrbench.planning import (
     check_backbones,
     computing,
     make_plans,
+    preparation_for,
     with_batch_size,
     with_devices,
     with_engines,
@@ -120,7 +121,7 @@ def request(  # noqa: PLR0913 - as `run`
         data=None if data is None else str(data),
         runs=Path(runs),
         cache=cache_folder(cache),
-        threads=_threads(threads),
+        threads=thread_count(threads),
         seeds=_seeds(seed, seeds),
         force=force,
         options=settings,
@@ -139,9 +140,7 @@ def measure(request: Request, display: Display) -> tuple[Board, ...]:
     material = gather_material(
         dataset,
         plans[0].settings,
-        image_sizes={plan.image_size for plan in plans if plan.image_size},
-        clahe_sizes={plan.image_size for plan in plans if plan.image_size and plan.wants_clahe},
-        extractors={feature.extractor for plan in plans for feature in plan.recipe.features},
+        preparation_for(plans),
         cache=request.cache,
         threads=request.threads,
         display=display,
@@ -167,7 +166,8 @@ def cache_folder(given: str | Path | None) -> Path:
     return Path(chosen).expanduser()
 
 
-def _threads(given: int | None) -> int:
+def thread_count(given: int | None) -> int:
+    """``given``, else one thread for each core that this process may use."""
     if given is None:
         return len(os.sched_getaffinity(0))
     if given < 1:

@@ -10,7 +10,7 @@ from typing import Any
 
 from cxrbench.errors import SettingsError
 from cxrbench.interfaces import Dataset
-from cxrbench.parameters import changed, nearest
+from cxrbench.parameters import data_text, nearest
 from cxrbench.planning import Plan
 from cxrbench.settings import Settings, split_weights
 
@@ -99,17 +99,6 @@ def write_config(path: Path, plan: Plan, seed: int, dataset: Dataset) -> None:
     }
     text = _HEAD.format(path=path.name) + tomli_w.dumps(told)
     path.write_text(text, encoding="utf-8")
-
-
-def data_text(dataset: Dataset) -> str:
-    """What ``--data`` takes for this dataset, from any folder."""
-    options = changed(dataset)
-    for name in options.keys() & {*dataset.path_options}:
-        options[name] = str(Path(options[name]).expanduser().absolute())
-    if "," in options.get("path", ""):  # separates options; the layout is recognised too
-        return str(options["path"])
-    told = ",".join(f"{name}={value}" for name, value in options.items())
-    return f"{dataset.name}:{told}" if told else dataset.name
 
 
 def _absolute(text: str) -> str:

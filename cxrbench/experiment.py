@@ -12,6 +12,7 @@ import numpy as np
 
 from cxrbench.data.choices import kept_choice
 from cxrbench.data.encode import encode
+from cxrbench.data.purpose import purpose_for
 from cxrbench.data.stores import FORMAT
 from cxrbench.interfaces import Display, FittedEncoder
 from cxrbench.material import Material
@@ -31,6 +32,7 @@ from cxrbench.modeling.embed import embed, embedding_predictor, network_digest
 from cxrbench.modeling.inputs import Inputs
 from cxrbench.modeling.predict import keras_predictor, predict_logits, sigmoid
 from cxrbench.modeling.train import Training, TrainSettings, train, trial_step
+from cxrbench.parameters import changed, spelt
 from cxrbench.recipe import Feature, Recipe
 from cxrbench.settings import Settings
 
@@ -186,6 +188,7 @@ def encode_feature(
         store_key=store.folder.name,
         cache=cache,
         display=display,
+        purpose=purpose_for(material.dataset, f"{feature.text} feature vectors, seed {seed}"),
     )
     return EncodedFeature(
         encoded.vectors, encoded.fitted, feature_statistics(encoded.vectors, train_rows)
@@ -250,7 +253,10 @@ def _training_view(
         **_computing_conditions(settings),
     }
 
-    def keep(frozen: Any, engine: str, dtype: type[np.floating[Any]]) -> np.ndarray:
+    backbone = spelt(recipe.backbone.name, changed(recipe.backbone))
+
+    def keep(frozen: Any, what: str, dtype: type[np.floating[Any]]) -> np.ndarray:
+        engine = settings.engine
         return embed(
             lambda: embedding_predictor(frozen, pixels, engine),
             pixels,
@@ -259,10 +265,11 @@ def _training_view(
             cache=cache,
             display=display,
             dtype=dtype,
+            purpose=purpose_for(material.dataset, f"{backbone} {what} at {size}"),
         )
 
     if settings.protocol == "probe":
-        kept = keep(network.embedder(), settings.engine, np.float32)
+        kept = keep(network.embedder(), "embeddings", np.float32)
         inputs = Inputs(kept, vectors, labels)
         return _Trained(network.top, inputs, network.top, inputs, "embed")
     whole = network.whole()
@@ -273,7 +280,7 @@ def _training_view(
     if halves is None:
         return _Trained(whole, on_pixels, whole, on_pixels, "assemble")
     below, above = halves
-    kept = keep(below, settings.engine, np.float16)
+    kept = keep(below, "activations", np.float16)
     model = replace(network, trunk=above).whole()
     # Half precision is good enough to train on, but the scores are those of the model that is kept.
     return _Trained(model, Inputs(kept, vectors, labels), whole, on_pixels, "activations")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from cxrbench.data.prepare import Prepared, prepare
 from cxrbench.data.splits import PARTS, Split, make_split
 from cxrbench.errors import CxrbenchError, DataError, PluginError
 from cxrbench.evaluation.patients import UNKNOWN_PATIENTS, counted_labels
-from cxrbench.interfaces import Cohort, Dataset, Display, FeatureExtractor
+from cxrbench.interfaces import Cohort, Dataset, Display
 from cxrbench.settings import Settings
 
 
@@ -46,23 +45,17 @@ class Material:
         return tuple(self.cohort.patient_ids[row] for row in self.rows(part).tolist())
 
 
-def gather_material(  # noqa: PLR0913 - what is wanted of the images, and where it is kept
+def gather_material(
     dataset: Dataset,
     settings: Settings,
+    wanted: Preparation,
     *,
-    image_sizes: Collection[int],
-    clahe_sizes: Collection[int] = (),
-    extractors: Collection[FeatureExtractor],
     cache: Path,
     threads: int,
     display: Display,
 ) -> Material:
-    """Load, split and prepare; one decode per image feeds all sizes and extractors."""
-    cohort = _load(dataset, display, cache)
-    for note in cohort.notes:
-        display.say(f"  {note}")
-    if not cohort.patients_known:
-        display.say(f"  {UNKNOWN_PATIENTS}")
+    """Load, split and prepare; one decode per image feeds everything that is ``wanted``."""
+    cohort = load_cohort(dataset, display, cache)
     split = make_split(cohort, dataset, settings.split, settings.fractions, settings.split_seed)
     outside = int((split.parts == "").sum())
     if outside:
@@ -70,14 +63,7 @@ def gather_material(  # noqa: PLR0913 - what is wanted of the images, and where 
     prepared = prepare(
         dataset,
         cohort,
-        Preparation(
-            image_sizes=tuple(sorted(image_sizes)),
-            clahe_sizes=tuple(sorted(clahe_sizes)),
-            extractors=tuple(sorted(extractors, key=repr)),
-            fit=settings.fit,
-            clahe=settings.clahe,
-            max_pixels=settings.max_pixels,
-        ),
+        wanted,
         max_bad=settings.max_bad,
         cache=cache,
         threads=threads,
@@ -105,7 +91,14 @@ def gather_material(  # noqa: PLR0913 - what is wanted of the images, and where 
     )
 
 
-def _load(dataset: Dataset, display: Display, cache: Path) -> Cohort:
+def load_cohort(dataset: Dataset, display: Display, cache: Path) -> Cohort:
+    """The dataset's table, checked, its notes shown.
+
+    Raises
+    ------
+    DataError : it cannot be used.
+    PluginError : the dataset's plugin failed.
+    """
     try:
         cohort = dataset.load_showing(display, cache)
     except (CxrbenchError, OSError):
@@ -117,6 +110,10 @@ def _load(dataset: Dataset, display: Display, cache: Path) -> Cohort:
             fix="report it to the plugin's author; load() in Python shows where it happens",
         ) from error
     validate(cohort)
+    for note in cohort.notes:
+        display.say(f"  {note}")
+    if not cohort.patients_known:
+        display.say(f"  {UNKNOWN_PATIENTS}")
     return cohort
 
 

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
 from difflib import get_close_matches
+from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from cxrbench.errors import CxrbenchError, PluginError, RecipeError
+
+if TYPE_CHECKING:
+    from cxrbench.interfaces import Dataset
 
 _PLAIN = (int, float, bool, str)
 _BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
@@ -174,6 +178,30 @@ def changed(part: Any) -> dict[str, Any]:
         for field in sorted(fields(part), key=lambda field: field.name)
         if field.init and getattr(part, field.name) != _default(field)
     }
+
+
+def spelt(name: str, parameters: Mapping[str, Any]) -> str:
+    """``NAME:parameter=value,…`` as a recipe writes a part, its parameters sorted."""
+    told = ",".join(
+        f"{parameter}={_text(parameters[parameter])}" for parameter in sorted(parameters)
+    )
+    return f"{name}:{told}" if told else name
+
+
+def _text(value: Any) -> str:
+    # A float's exponent may carry a plus sign, which separates parts: 1e+20 is written 1e20.
+    return str(value).replace("e+", "e").lower() if isinstance(value, bool | float) else str(value)
+
+
+def data_text(dataset: Dataset) -> str:
+    """What ``--data`` takes for this dataset, from any folder."""
+    options = changed(dataset)
+    for name in options.keys() & {*dataset.path_options}:
+        options[name] = str(Path(options[name]).expanduser().absolute())
+    if "," in options.get("path", ""):  # separates options; the layout is recognised too
+        return str(options["path"])
+    told = ",".join(f"{name}={value}" for name, value in options.items())
+    return f"{dataset.name}:{told}" if told else dataset.name
 
 
 def _default(field: Field[Any]) -> Any:

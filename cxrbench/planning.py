@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from cxrbench.data.image_pass import Preparation
 from cxrbench.errors import SettingsError
 from cxrbench.experiment import keeps_activations, settle_batch_size
 from cxrbench.interfaces import Dataset, Display
@@ -74,6 +75,24 @@ def make_plans(
         plans.append(Plan(recipe, resolve_settings(own, dataset.defaults)))
     _check_weights(plans)
     return tuple(plans)
+
+
+def preparation_for(plans: Sequence[Plan]) -> Preparation:
+    """What all the plans want of each image."""
+    settings = plans[0].settings  # what shapes the pixels is the same in all plans of a command
+    extractors = {feature.extractor for plan in plans for feature in plan.recipe.features}
+    return Preparation(
+        image_sizes=_sizes(plans),
+        clahe_sizes=_sizes(plan for plan in plans if plan.wants_clahe),
+        extractors=tuple(sorted(extractors, key=repr)),
+        fit=settings.fit,
+        clahe=settings.clahe,
+        max_pixels=settings.max_pixels,
+    )
+
+
+def _sizes(plans: Iterable[Plan]) -> tuple[int, ...]:
+    return tuple(sorted({plan.image_size for plan in plans if plan.image_size is not None}))
 
 
 def with_devices(plans: Sequence[Plan]) -> tuple[Plan, ...]:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 from cxrbench.errors import RecipeError
-from cxrbench.interfaces import Backbone, Encoder, FeatureExtractor, Fusion, Part
+from cxrbench.interfaces import Backbone, Encoder, FeatureExtractor, Fusion
 from cxrbench.parameters import (
     build,
     changed,
     field_types,
     nearest,
     parse_pairs,
+    spelt,
     unknown_parameter,
 )
 from cxrbench.registry import Registry
@@ -33,6 +34,14 @@ class Feature:
     @property
     def name(self) -> str:
         return self.extractor.name
+
+    @property
+    def text(self) -> str:
+        """As a recipe writes it, with the parameters that differ from their defaults."""
+        parameters = changed(self.extractor) | changed(self.encoder)
+        if self.encoding != next(iter(self.extractor.encodings)):
+            parameters["encoding"] = self.encoding
+        return spelt(self.name, parameters)
 
 
 @dataclass(frozen=True)
@@ -140,23 +149,7 @@ def _check_counts(text: str, backbones: list[Backbone], features: list[Feature])
 
 
 def _canonical(backbone: Backbone | None, features: tuple[Feature, ...], fusion: Fusion) -> str:
-    pieces = [] if backbone is None else [_piece(backbone, changed(backbone))]
-    for feature in features:
-        parameters = changed(feature.extractor) | changed(feature.encoder)
-        if feature.encoding != next(iter(feature.extractor.encodings)):
-            parameters["encoding"] = feature.encoding
-        pieces.append(_piece(feature.extractor, parameters))
-    tail = _piece(fusion, changed(fusion))
+    pieces = [] if backbone is None else [spelt(backbone.name, changed(backbone))]
+    pieces += [feature.text for feature in features]
+    tail = spelt(fusion.name, changed(fusion))
     return "+".join(pieces) + ("" if tail == DEFAULT_FUSION else f"@{tail}")
-
-
-def _piece(part: Part, parameters: Mapping[str, Any]) -> str:
-    if not parameters:
-        return part.name
-    told = ",".join(f"{name}={_text(parameters[name])}" for name in sorted(parameters))
-    return f"{part.name}:{told}"
-
-
-def _text(value: Any) -> str:
-    # A float's exponent may carry a plus sign, which separates parts: 1e+20 is written 1e20.
-    return str(value).replace("e+", "e").lower() if isinstance(value, bool | float) else str(value)

@@ -10,9 +10,10 @@ from tiny_parts import Drawn
 
 import cxrbench
 from cxrbench.builtin.nih import NIH
-from cxrbench.config import data_text, read_config
+from cxrbench.config import read_config
 from cxrbench.datasets import find_dataset
 from cxrbench.errors import SettingsError
+from cxrbench.parameters import data_text
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import pytest
 from conftest import Recorder
 from tiny_parts import Drawn, Grid, TinyNet
 
+from cxrbench.data.image_pass import Preparation
 from cxrbench.experiment import fit_and_predict, predict_prior, settle_batch_size
 from cxrbench.material import gather_material
 from cxrbench.modeling.assemble import build_trunk
@@ -32,8 +33,7 @@ def material_for(settings, cache, **drawn):
     return gather_material(
         Drawn(**drawn),
         settings,
-        image_sizes={settings.image_size},
-        extractors={Grid()},
+        Preparation(image_sizes=(settings.image_size,), extractors=(Grid(),)),
         cache=cache,
         threads=1,
         display=Recorder(),
@@ -217,9 +217,7 @@ def test_clahe_is_chosen_image_by_image(registry, cache):
     material = gather_material(
         drawn,
         settings,
-        image_sizes={32},
-        clahe_sizes={32},
-        extractors=(),
+        Preparation(image_sizes=(32,), clahe_sizes=(32,)),
         cache=cache,
         threads=1,
         display=Recorder(),

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from cxrbench import Cohort, DataError, Dataset
+from cxrbench.data.image_pass import Preparation
 from cxrbench.errors import PluginError
 from cxrbench.material import gather_material
 from cxrbench.reporting.display import SilentDisplay
@@ -30,8 +31,7 @@ def gather(dataset: Dataset, cache: Path) -> object:
     return gather_material(
         dataset,
         Settings(),
-        image_sizes=(),
-        extractors=(),
+        Preparation(),
         cache=cache,
         threads=1,
         display=SilentDisplay(),

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from cxrbench.cli import compare, data, export, leaderboard, plugins, predict, run
+from cxrbench.cli import cache, compare, data, export, leaderboard, plugins, predict, run
 
 
 class Commands(TyperGroup):
@@ -35,6 +35,7 @@ app.command("compare")(compare.compare)
 app.command("predict")(predict.predict)
 app.command("export")(export.export)
 app.add_typer(data.app, name="data")
+app.add_typer(cache.app, name="cache")
 app.add_typer(plugins.app, name="plugins")
 
 

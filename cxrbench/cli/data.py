@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import typer
 
-from cxrbench.cli import data_download
+from cxrbench.cli import data_download, data_prepare
 
 app = typer.Typer(help="Look at, fetch and prepare cohorts.", no_args_is_help=True)
 app.command("download")(data_download.download)
+app.command("prepare", cls=data_prepare.SeveralRecipes)(data_prepare.prepare)
 
 
 @app.callback()

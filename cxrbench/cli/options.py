@@ -26,6 +26,14 @@ Data = Annotated[
         show_default=False,
     ),
 ]
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Recipes and options in TOML, such as a run's settings.toml; what is given here "
+        "goes before it.",
+    ),
+]
 Runs = Annotated[Path, typer.Option(metavar="DIR", help="Where run directories are.")]
 Cache = Annotated[
     Path | None,

@@ -12,6 +12,7 @@ import typer
 from cxrbench.cli import run_options as of
 from cxrbench.cli.options import (
     Cache,
+    Config,
     Data,
     Format,
     Json,
@@ -34,14 +35,7 @@ def run(  # noqa: PLR0913 - each argument is an option of the command
             show_default=False,
         ),
     ] = None,
-    config: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Recipes and options in TOML, such as a run's settings.toml; what is given here "
-            "goes before it.",
-        ),
-    ] = None,
+    config: Config = None,
     data: Data = None,
     runs: Annotated[
         Path | None,

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import json
 import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from cxrbench.errors import CacheError
 
@@ -76,6 +77,26 @@ def locked(folders: Sequence[Path], display: Display) -> Iterator[None]:
         yield
 
 
+def share(file: IO[bytes]) -> None:
+    """Tell other processes that the file is read, until it and every map of it are closed."""
+    # A map keeps a duplicate of the descriptor, and with it the lock. Not every network file
+    # system has locks; what is mapped stays readable when its name is removed.
+    with suppress(OSError):
+        fcntl.flock(file, fcntl.LOCK_SH)
+
+
+def is_free(path: Path) -> bool:
+    """Whether no process has locked this file, nor reads it; True where there is no such file."""
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return True
+    except BlockingIOError:
+        return False
+    return True
+
+
 @contextmanager
 def writing(folder: Path, needed: int | Callable[[], int]) -> Iterator[None]:
     """Turn failures to write into a `CacheError` that says how much is needed and where.
@@ -125,13 +146,19 @@ def _existing(folder: Path) -> Path:
 def _hold(folder: Path, held: ExitStack, display: Display) -> None:
     from filelock import FileLock, Timeout
 
-    lock = FileLock(folder.with_name(folder.name + ".lock"))
+    lock = FileLock(lock_of(folder))
     try:
         lock.acquire(timeout=0)
     except Timeout:
         display.say(f"waiting for another process that prepares {folder}")
         lock.acquire()
     held.callback(lock.release)
+
+
+def lock_of(path: Path) -> Path:
+    """The file that stands for the lock of what is at ``path``; it is never removed."""
+    # Who waits for a lock has its file open: with another file of the name, two would hold it.
+    return path.with_name(path.name + ".lock")
 
 
 def _sync_folder(folder: Path) -> None:

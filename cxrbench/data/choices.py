@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from cxrbench.data.cache import canonical, key_of, locked, write_whole, writing
+from cxrbench.data.purpose import mark_used
 from cxrbench.interfaces import Display
 
 Choice = TypeVar("Choice", int, str)
@@ -38,6 +39,7 @@ def kept_choice(
             held.enter_context(locked([path], display))
         found: Choice | None = _read(path)
         if found is not None:
+            mark_used(path)
             return found
         chosen = find()
         with writing(folder, 0):

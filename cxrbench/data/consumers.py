@@ -10,8 +10,10 @@ import numpy as np
 
 from cxrbench.data.cache import canonical, identity_of
 from cxrbench.data.journal import ImageFacts
+from cxrbench.data.purpose import Purpose, purpose_for
 from cxrbench.data.stores import FORMAT, StoreSpec
 from cxrbench.errors import PluginError, UnreadableImage
+from cxrbench.parameters import changed, spelt
 
 if TYPE_CHECKING:
     from cxrbench.data.image_pass import Preparation, PreparedImage
@@ -79,12 +81,14 @@ def consumers_of(dataset: Dataset, cohort: Cohort, wanted: Preparation) -> list[
     }
     if not wanted.image_sizes and not wanted.extractors:
         # Which images can be used is a question of its own: the image-blind prior asks it.
-        return [Consumer(StoreSpec("images", about, rows, ()))]
+        purpose = purpose_for(dataset, "which images can be read")
+        return [Consumer(StoreSpec("images", about, rows, (), purpose=purpose))]
     about |= {"fit": wanted.fit, "clahe": wanted.clahe, "opencv": cv2.__version__}
 
     def pixels_at(size: int, *, clahe: bool) -> StoreSpec:
         told = {**about, "clahe": clahe, "image_size": size}
-        return StoreSpec("pixels", told, rows, ("pixels.bin",), size * size)
+        purpose = purpose_for(dataset, f"pixels {size}×{size}{_shaped(wanted, clahe=clahe)}")
+        return StoreSpec("pixels", told, rows, ("pixels.bin",), size * size, purpose)
 
     pixels = [
         *(
@@ -103,12 +107,25 @@ def consumers_of(dataset: Dataset, cohort: Cohort, wanted: Preparation) -> list[
                 {**about, "extractor": {**identity_of(e), "image_size": e.image_size}},
                 rows,
                 ("descriptors.bin", "keypoints.bin"),
+                purpose=_purpose_of(e, dataset, wanted),
             ),
             extractor=e,
         )
         for e in dict.fromkeys(wanted.extractors)
     ]
     return pixels + features
+
+
+def _purpose_of(extractor: FeatureExtractor, dataset: Dataset, wanted: Preparation) -> Purpose:
+    told = f"{spelt(extractor.name, changed(extractor))} descriptors"
+    if extractor.image_size is not None:
+        told += f" at {extractor.image_size}{_shaped(wanted, clahe=wanted.clahe)}"
+    return purpose_for(dataset, told)
+
+
+def _shaped(wanted: Preparation, *, clahe: bool) -> str:
+    """What was done to the images, where it is not the usual."""
+    return ", CLAHE" * clahe + ", padded" * (wanted.fit == "pad")
 
 
 def _signatures(dataset: Dataset, cohort: Cohort) -> str:

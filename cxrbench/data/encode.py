@@ -20,6 +20,8 @@ from cxrbench.data.cache import (
     write_whole,
     writing,
 )
+from cxrbench.data.purpose import UNTOLD, Purpose, mark_used, write_purpose
+from cxrbench.data.stores import map_array
 from cxrbench.errors import CacheError, PluginError
 
 if TYPE_CHECKING:
@@ -56,6 +58,7 @@ def encode(  # noqa: PLR0913
     store_key: str,
     cache: Path,
     display: Display,
+    purpose: Purpose = UNTOLD,
 ) -> EncodedFeatures:
     """Fit the encoder on the training rows and encode every row, or take both from the cache.
 
@@ -68,6 +71,7 @@ def encode(  # noqa: PLR0913
     seed : for the encoder's fit.
     store_key : stands for the descriptors: where it is equal, they are.
     cache : the result is kept in ``encodings/`` of this folder, and computed again if damaged.
+    purpose : for people.
 
     Raises
     ------
@@ -93,6 +97,8 @@ def encode(  # noqa: PLR0913
             held.enter_context(locked([path], display))
         encoded = _cached(path, job, display)
         if encoded is None:
+            with writing(path.parent, needed=0):
+                write_purpose(path.with_suffix(".json"), purpose, about=about)
             _compute(path, job, display)
             encoded = _cached(path, job, display)
     if encoded is None:
@@ -171,7 +177,6 @@ def _checked(vector: np.ndarray, shape: tuple[int, ...], job: _Job) -> np.ndarra
 
 
 def _cached(path: Path, job: _Job, display: Display) -> EncodedFeatures | None:
-    import numpy as np
 
     fitted_path = path.with_suffix(".npz")
     if not fitted_path.exists():
@@ -183,11 +188,29 @@ def _cached(path: Path, job: _Job, display: Display) -> EncodedFeatures | None:
         arrays = {name.removeprefix(_FITTED): file[name] for name in names}
         if digest != _file_digest(path):
             raise ValueError("the vectors are not those that were written")
-        vectors = np.load(path, mmap_mode="r", allow_pickle=False)
-        return EncodedFeatures(vectors, job.encoder.fitted.from_arrays(arrays))
+        fitted = job.encoder.fitted.from_arrays(arrays)
+        found = EncodedFeatures(map_vectors(path), fitted)
     except (DamagedArrays, OSError, ValueError, KeyError) as error:
         display.say(f"the cached encoding {path} is damaged ({error}): computing it again")
         return None
+    mark_used(path.with_suffix(".json"))
+    return found
+
+
+def map_vectors(path: Path) -> np.ndarray:
+    """A read-only memory map (N, D) float32 of encoded vectors.
+
+    Raises
+    ------
+    ValueError : the file is not what was written.
+    """
+    import numpy as np
+
+    with path.open("rb") as file:
+        if np.lib.format.read_magic(file) != (1, 0):
+            raise ValueError("it is no array of this version")
+        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+        return map_array(path, shape, dtype, offset=file.tell())
 
 
 def _save_fitted(path: Path, fitted: FittedEncoder) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from cxrbench.data.images import Fit, check_size, clahe, decode, fit_image, to_grey8
+from cxrbench.data.journal import NOT_READ
 from cxrbench.errors import PluginError, UnreadableImage
 from cxrbench.interfaces import LocalFeatures
 
@@ -95,7 +96,7 @@ def prepare_source(
         return PreparedImage(digest, reason=str(error).splitlines()[0])
     except OSError as error:
         # Without the path, so that images with the same trouble share a reason.
-        return PreparedImage(digest, reason=f"cannot be read: {error.strerror or error}")
+        return PreparedImage(digest, reason=f"{NOT_READ}{error.strerror or error}")
     equalised = clahe(grey) if wanted.clahe or wanted.clahe_sizes else grey
     enhanced = equalised if wanted.clahe else grey
     sizes = {e.image_size for e in wanted.extractors if e.image_size is not None}
@@ -115,6 +116,23 @@ def prepare_source(
         clahe_pixels={s: fit_image(equalised, s, wanted.fit) for s in wanted.clahe_sizes},
         features=features,
     )
+
+
+def can_be_read(dataset: Dataset, cohort: Cohort, row: int, max_pixels: int) -> bool:
+    """Whether the system gives the image's source now, whatever is in it.
+
+    Raises
+    ------
+    PluginError
+        The dataset failed, or returned what its interface does not allow.
+    """
+    try:
+        _read(dataset, cohort.sources[row], cohort.image_ids[row], max_pixels)
+    except UnreadableImage:
+        return True
+    except OSError:
+        return False
+    return True
 
 
 def in_order(

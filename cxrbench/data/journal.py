@@ -19,6 +19,10 @@ class DamagedStore(CacheError):
     """A store's files do not agree with each other; it has to be built again."""
 
 
+NOT_READ = "cannot be read: "
+"""How the reason of an image begins that the system could not read: another time it may."""
+
+
 @dataclass(frozen=True)
 class ImageFacts:
     """What is known of one image: SHA-256 of its source, its size, and why it is left out.
@@ -48,6 +52,11 @@ class ImageTable:
 
     def __len__(self) -> int:
         return len(self.digests)
+
+    @property
+    def not_read(self) -> frozenset[int]:
+        """The rows whose image the system could not read, whatever is in it."""
+        return frozenset(r for r, why in self.reasons.items() if why.startswith(NOT_READ))
 
     def different_row(self, other: ImageTable) -> int | None:
         """The first row where another store saw something else, counts of features aside."""
@@ -96,6 +105,33 @@ def read_journal(text: bytes, files: Sequence[str]) -> Journal:
         sizes, layout = chunk["sizes"], chunk["layout"]
         length += len(line)
     return Journal(_joined(tables), length, sizes, layout)
+
+
+def journal_before(text: bytes, row: int) -> bytes:
+    """The longest beginning of a sound journal that holds no fact about ``row``."""
+    length, rows = 0, 0
+    for line in io.BytesIO(text):
+        chunk = _journal_chunk(line)
+        rows += len(chunk["images"]) if chunk else row + 1
+        if rows > row:
+            break
+        length += len(line)
+    return text[:length]
+
+
+def last_sizes(text: bytes) -> Mapping[str, int]:
+    """The sizes of the data files that a complete journal ends with.
+
+    Raises
+    ------
+    DamagedStore
+        Its last line is not what was written.
+    """
+    chunk = _journal_chunk(text[text.rfind(b"\n", 0, -1) + 1 :])
+    if chunk is None:
+        raise DamagedStore("a line of its journal is damaged")
+    sizes: Mapping[str, int] = chunk["sizes"]
+    return sizes
 
 
 def _table(images: Sequence[ImageFacts]) -> ImageTable:

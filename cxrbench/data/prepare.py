@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,12 +16,14 @@ from cxrbench.data.consumers import Consumer, consumers_of
 from cxrbench.data.image_pass import (
     Preparation,
     PreparedImage,
+    can_be_read,
     in_order,
     prepare_image,
     quiet_single_threaded_libraries,
 )
 from cxrbench.data.journal import DamagedStore
-from cxrbench.data.store_writer import StoreWriter, remove_store
+from cxrbench.data.purpose import PURPOSE_FILE, mark_used
+from cxrbench.data.store_writer import StoreWriter, cut_store, remove_store
 from cxrbench.data.stores import CompleteStore, FeatureStore, feature_store, map_array, open_store
 from cxrbench.errors import CacheError, DataError
 from cxrbench.interfaces import Exclusion
@@ -40,7 +42,8 @@ class Prepared:
     source, ``""`` where it could not be read. ``shapes`` (N, 2) int64: original height and width, 0
     for excluded images. ``pixels``: for each image size (N, S, S) uint8, read-only, zeros for
     excluded images; ``clahe_pixels`` the same after CLAHE. ``features``: for each extractor its
-    local features.
+    local features. ``stores`` are the folders of all this; those ``made`` by this call were not, or
+    not all, there before.
     """
 
     usable: np.ndarray
@@ -50,6 +53,8 @@ class Prepared:
     pixels: Mapping[int, np.ndarray]
     clahe_pixels: Mapping[int, np.ndarray]
     features: Mapping[FeatureExtractor, FeatureStore]
+    stores: tuple[Path, ...]
+    made: frozenset[Path]
 
 
 def prepare(
@@ -65,7 +70,8 @@ def prepare(
     """Read each image once and make what ``preparation`` wants and ``cache`` does not have.
 
     A call that was interrupted at any instant is continued by the next one, with the same bytes at
-    the end; two processes at once take turns.
+    the end; two processes at once take turns. An image that the system could not read is tried
+    again by the next call, which goes on from it if it can be read now.
 
     Raises
     ------
@@ -80,12 +86,19 @@ def prepare(
         raise DataError(f"cohort {cohort.name!r} has no images")
     consumers = consumers_of(dataset, cohort, preparation)
     stores = {consumer: _open_or_none(consumer, cache) for consumer in consumers}
-    missing = [consumer for consumer, store in stores.items() if store is None]
+    again = _readable_again(stores.values(), dataset, cohort, preparation.max_pixels)
+    missing = [c for c, store in stores.items() if store is None or store.images.not_read & again]
     if missing:
-        _fill(missing, _Job(dataset, cohort, preparation, threads), cache, display)
-    opened = {c: store or _require_store(c, cache) for c, store in stores.items()}
+        _fill(missing, _Job(dataset, cohort, preparation, threads, again), cache, display)
+        stores |= {consumer: _require_store(consumer, cache) for consumer in missing}
+    opened = {consumer: store for consumer, store in stores.items() if store is not None}
     _require_same_images(tuple(opened.values()), cohort)
-    prepared = _prepared(opened, cohort)
+    for store in opened.values():
+        mark_used(store.folder / PURPOSE_FILE)
+    try:
+        prepared = _prepared(opened, cohort, missing)
+    except FileNotFoundError as error:
+        raise _removed(error.filename) from error
     _report(prepared, cohort, max_bad, display)
     return prepared
 
@@ -96,6 +109,7 @@ class _Job:
     cohort: Cohort
     preparation: Preparation
     threads: int
+    readable_again: frozenset[int]
 
 
 def _open_or_none(consumer: Consumer, cache: Path) -> CompleteStore | None:
@@ -105,14 +119,23 @@ def _open_or_none(consumer: Consumer, cache: Path) -> CompleteStore | None:
         return None  # looked at again, said and rebuilt under its lock
 
 
+def _readable_again(
+    stores: Iterable[CompleteStore | None], dataset: Dataset, cohort: Cohort, max_pixels: int
+) -> frozenset[int]:
+    """The rows whose image could not be read when a store was made, and can be now."""
+    rows = set[int]().union(*(store.images.not_read for store in stores if store is not None))
+    return frozenset(row for row in rows if can_be_read(dataset, cohort, row, max_pixels))
+
+
 def _require_store(consumer: Consumer, cache: Path) -> CompleteStore:
     store = open_store(consumer.spec, cache)
     if store is None:
-        raise CacheError(
-            f"the store in {consumer.spec.folder(cache)} was removed while it was used",
-            fix="run the same command again",
-        )
+        raise _removed(consumer.spec.folder(cache))
     return store
+
+
+def _removed(what: str | Path) -> CacheError:
+    return CacheError(f"{what} was removed while it was used", fix="run the same command again")
 
 
 def _fill(consumers: Sequence[Consumer], job: _Job, cache: Path, display: Display) -> None:
@@ -121,7 +144,7 @@ def _fill(consumers: Sequence[Consumer], job: _Job, cache: Path, display: Displa
         for consumer in consumers:
             consumer.spec.folder(cache).parent.mkdir(parents=True, exist_ok=True)
         stack.enter_context(locked([c.spec.folder(cache) for c in consumers], display))
-        missing = [c for c in consumers if _still_missing(c, cache, display)]
+        missing = [c for c in consumers if _still_missing(c, job, cache, display)]
         writers = {c: _writer(c, cache, display) for c in missing}
         for writer in writers.values():
             stack.callback(writer.close)
@@ -134,12 +157,19 @@ def _bytes_left(writers: Mapping[Consumer, StoreWriter]) -> int:
     return sum(writer.bytes_left() for writer in writers.values())
 
 
-def _still_missing(consumer: Consumer, cache: Path, display: Display) -> bool:
+def _still_missing(consumer: Consumer, job: _Job, cache: Path, display: Display) -> bool:
     try:
-        return open_store(consumer.spec, cache) is None
+        store = open_store(consumer.spec, cache)
     except DamagedStore as error:
         _discard(consumer.spec.folder(cache), error, display)
         return True
+    if store is None:
+        return True
+    again = store.images.not_read & job.readable_again
+    if again:
+        display.say(f"images that could not be read before and can be now: {len(again)}")
+        cut_store(consumer.spec, cache, min(again))
+    return bool(again)
 
 
 def _writer(consumer: Consumer, cache: Path, display: Display) -> StoreWriter:
@@ -200,11 +230,14 @@ def _require_same_images(stores: Sequence[CompleteStore], cohort: Cohort) -> Non
                 f"the cache saw two versions of image {cohort.image_ids[row]!r}",
                 expected="images that do not change while their size and time stay the same",
                 found=f"{first.folder} and {other.folder} differ",
-                fix="remove both folders and run the same command again",
+                fix="run the same command again; if it says the same, remove both with "
+                f"`cxrbench cache clear {first.folder.name} {other.folder.name}`",
             )
 
 
-def _prepared(stores: Mapping[Consumer, CompleteStore], cohort: Cohort) -> Prepared:
+def _prepared(
+    stores: Mapping[Consumer, CompleteStore], cohort: Cohort, made: Sequence[Consumer]
+) -> Prepared:
     images = next(iter(stores.values())).images
     usable = np.ones(len(images), bool)
     usable[list(images.reasons)] = False
@@ -220,6 +253,8 @@ def _prepared(stores: Mapping[Consumer, CompleteStore], cohort: Cohort) -> Prepa
             for c, store in stores.items()
             if c.extractor is not None
         },
+        stores=tuple(store.folder for store in stores.values()),
+        made=frozenset(stores[consumer].folder for consumer in made),
     )
 
 

@@ -14,12 +14,20 @@ import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
 from cxrbench.data.cache import append, canonical, write_whole
-from cxrbench.data.journal import DamagedStore, ImageFacts, Journal, journal_line, read_journal
+from cxrbench.data.journal import (
+    DamagedStore,
+    ImageFacts,
+    Journal,
+    journal_before,
+    journal_line,
+    read_journal,
+)
+from cxrbench.data.purpose import PURPOSE_FILE, write_purpose
 from cxrbench.data.stores import StoreSpec, about_of, require_sizes
 
 CHUNK = 128
@@ -37,6 +45,7 @@ class StoreWriter:
         self._folder = spec.folder(cache)
         self._folder.mkdir(parents=True, exist_ok=True)
         journal = self._resume()
+        write_purpose(self._folder / PURPOSE_FILE, spec.purpose)
         self.rows = len(journal.images)
         self._layout = dict(journal.layout)
         self._sizes = dict(journal.sizes)
@@ -107,6 +116,36 @@ class StoreWriter:
         os.ftruncate(self._files["journal.jsonl"], journal.length)
         for name in self._spec.files:
             os.ftruncate(self._files[name], journal.sizes[name])
+
+
+def cut_store(spec: StoreSpec, cache: Path, row: int) -> None:
+    """Make a complete store one that was interrupted before it got to ``row``.
+
+    The caller holds its lock. The rows before are copied: processes that have it mapped keep what
+    they see.
+    """
+    folder = spec.folder(cache)
+    text = journal_before((folder / "journal.jsonl").read_bytes(), row)
+    copy = folder.with_name(folder.name + ".tmp")
+    if copy.exists():
+        shutil.rmtree(copy)
+    copy.mkdir()
+    shutil.copy(folder / "about.json", copy)
+    for name, size in read_journal(text, spec.files).sizes.items():
+        with (folder / name).open("rb") as source, (copy / name).open("wb") as target:
+            _copy_bytes(source, target, size)
+    write_whole(copy / "journal.jsonl", text)
+    remove_store(folder)
+    copy.rename(folder)
+
+
+def _copy_bytes(source: IO[bytes], target: IO[bytes], size: int) -> None:
+    while size > 0:
+        part = source.read(min(size, 1 << 20))
+        target.write(part)
+        size -= len(part)
+    target.flush()
+    os.fsync(target.fileno())
 
 
 def remove_store(folder: Path) -> None:

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from cxrbench.data.cache import canonical, key_of
-from cxrbench.data.journal import DamagedStore, ImageTable, read_journal
+from cxrbench.data.cache import canonical, key_of, share
+from cxrbench.data.journal import DamagedStore, ImageTable, last_sizes, read_journal
+from cxrbench.data.purpose import UNTOLD, Purpose
 from cxrbench.errors import CacheError
 
 FORMAT = 1
@@ -24,7 +25,8 @@ FORMAT = 1
 class StoreSpec:
     """Which store: its kind, what shapes it, and the data files that it has.
 
-    ``row_bytes`` is what a row takes on the disk, 0 where that is not known before.
+    ``row_bytes`` is what a row takes on the disk, 0 where that is not known before; ``purpose`` is
+    for people.
     """
 
     kind: str
@@ -32,6 +34,7 @@ class StoreSpec:
     rows: int
     files: tuple[str, ...]
     row_bytes: int = 0
+    purpose: Purpose = UNTOLD
 
     def folder(self, cache: Path) -> Path:
         """Where the store is in this cache."""
@@ -59,15 +62,31 @@ def open_store(spec: StoreSpec, cache: Path) -> CompleteStore | None:
         It is marked complete, but its files are not what it was completed with.
     """
     folder = spec.folder(cache)
+    text = complete_journal(folder)
+    if text is None:
+        return None
+    journal = read_journal(text, spec.files)
+    if len(journal.images) != spec.rows:
+        raise DamagedStore("it does not have a row for each image")
+    return CompleteStore(folder, journal.images, journal.layout)
+
+
+def complete_journal(folder: Path) -> bytes | None:
+    """The journal of a store whose files agree with each other, None while it is not complete.
+
+    Raises
+    ------
+    DamagedStore
+        It is marked complete, but its files are not what it was completed with.
+    """
     try:
         marker = json.loads((folder / "complete.json").read_bytes())
         text = (folder / "journal.jsonl").read_bytes()
         if marker["journal"] != hashlib.sha256(text).hexdigest():
             raise DamagedStore("its journal is not the one it was completed with")
-        if json.loads((folder / "about.json").read_bytes()) != about_of(spec):
+        if key_of(json.loads((folder / "about.json").read_bytes())) != folder.name:
             raise DamagedStore("about.json is not the one it was completed with")
-        journal = read_journal(text, spec.files)
-        require_sizes(folder, journal.sizes, exact=True)
+        require_sizes(folder, last_sizes(text), exact=True)
     except FileNotFoundError as error:
         if error.filename == str(folder / "complete.json"):
             return None
@@ -80,32 +99,34 @@ def open_store(spec: StoreSpec, cache: Path) -> CompleteStore | None:
         ) from error
     except (ValueError, KeyError, TypeError) as error:
         raise DamagedStore("a file in it is not what was written") from error
-    if len(journal.images) != spec.rows:
-        raise DamagedStore("it does not have a row for each image")
-    return CompleteStore(folder, journal.images, journal.layout)
+    return text
 
 
 @dataclass(frozen=True, eq=False)
 class FeatureStore:
     """The local features of all images, memory-mapped.
 
-    ``counts`` (N,) int64: features per row, 0 for excluded images. ``width`` is the d of the
-    descriptors (n, d), 0 when no image is usable.
+    ``counts`` (N,) int64: features per row, 0 for excluded images. ``all_descriptors`` (M, d) and
+    ``all_keypoints`` (M, 4), None where there are none, hold those of all rows one after the other.
     """
 
     folder: Path
     counts: np.ndarray
-    width: int
-    dtype: np.dtype[Any]
-    has_keypoints: bool
+    all_descriptors: np.ndarray
+    all_keypoints: np.ndarray | None
+
+    @property
+    def width(self) -> int:
+        """The d of the descriptors (n, d), 0 when no image is usable."""
+        return int(self.all_descriptors.shape[1])
 
     def descriptors(self, row: int) -> np.ndarray:
         """Descriptors (n, d) of the image in this row, read-only; n may be 0."""
-        return self._descriptors[self._rows(row)]
+        return self.all_descriptors[self._rows(row)]
 
     def keypoints(self, row: int) -> np.ndarray | None:
         """Keypoints (n, 4) float32 (x, y, size, angle), None if the extractor gives none."""
-        return self._keypoints[self._rows(row)] if self.has_keypoints else None
+        return None if self.all_keypoints is None else self.all_keypoints[self._rows(row)]
 
     def __len__(self) -> int:
         return len(self.counts)
@@ -120,34 +141,31 @@ class FeatureStore:
     def _offsets(self) -> np.ndarray:
         return np.concatenate([[0], np.cumsum(self.counts)])
 
-    @cached_property
-    def _descriptors(self) -> np.ndarray:
-        shape = (int(self._offsets[-1]), self.width)
-        return map_array(self.folder / "descriptors.bin", shape, self.dtype)
-
-    @cached_property
-    def _keypoints(self) -> np.ndarray:
-        shape = (int(self._offsets[-1]), 4)
-        return map_array(self.folder / "keypoints.bin", shape, np.dtype(np.float32))
-
 
 def feature_store(store: CompleteStore) -> FeatureStore:
-    """Read a complete store of local features."""
-    layout = store.layout
-    return FeatureStore(
-        folder=store.folder,
-        counts=store.images.counts,
-        width=layout.get("width", 0),
-        dtype=np.dtype(layout.get("dtype", "float32")),
-        has_keypoints=layout.get("keypoints", False),
-    )
+    """Map a complete store of local features."""
+    layout, counts = store.layout, store.images.counts
+    total, width = int(counts.sum()), layout.get("width", 0)
+    dtype = np.dtype(layout.get("dtype", "float32"))
+    points = None
+    if layout.get("keypoints", False):
+        points = map_array(store.folder / "keypoints.bin", (total, 4), np.dtype(np.float32))
+    vectors = map_array(store.folder / "descriptors.bin", (total, width), dtype)
+    return FeatureStore(store.folder, counts, vectors, points)
 
 
-def map_array(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
-    """A read-only memory map of a flat file; an ordinary array when there is nothing to map."""
+def map_array(
+    path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], offset: int = 0
+) -> np.ndarray:
+    """A read-only memory map of a flat file; an ordinary array when there is nothing to map.
+
+    Other processes see that the file is used for as long as the map lives.
+    """
     if 0 in shape:
         return np.empty(shape, dtype)
-    return np.memmap(path, dtype, "r", shape=shape).view(np.ndarray)
+    with path.open("rb") as file:
+        share(file)
+        return np.memmap(file, dtype, "r", offset, shape).view(np.ndarray)
 
 
 def about_of(spec: StoreSpec) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import numpy as np
 
 from cxrbench.data.cache import locked, require_room, writing
 from cxrbench.data.journal import DamagedStore, ImageFacts
+from cxrbench.data.purpose import PURPOSE_FILE, UNTOLD, Purpose, mark_used
 from cxrbench.data.store_writer import StoreWriter, remove_store
 from cxrbench.data.stores import StoreSpec, map_array, open_store
 from cxrbench.errors import RunError
@@ -85,7 +86,7 @@ def _inputs(pixels: np.ndarray) -> Inputs:
     return Inputs(pixels, {}, np.zeros((len(pixels), 0), np.float32))
 
 
-def embed(
+def embed(  # noqa: PLR0913
     make_predictor: Callable[[], Predict],
     pixels: np.ndarray,
     *,
@@ -94,6 +95,7 @@ def embed(
     cache: Path,
     display: Display,
     dtype: type[np.floating[Any]] = np.float32,
+    purpose: Purpose = UNTOLD,
 ) -> np.ndarray:
     """What a network gives for ``pixels`` (N, S, S) uint8: (N, *output_shape), memory-mapped.
 
@@ -101,6 +103,7 @@ def embed(
     ``about`` (plain values) has to tell everything apart that shaped pixels and network: a second
     call with the same one reads the store in ``embeddings/`` of the cache. A call that was killed
     is continued by the next one, two at once take turns, a damaged store is built again.
+    ``purpose`` is for people.
 
     Raises
     ------
@@ -110,7 +113,7 @@ def embed(
     """
     row_bytes = np.dtype(dtype).itemsize * math.prod(output_shape)
     told = {"version": EMBEDDING_VERSION, "dtype": np.dtype(dtype).name, **about}
-    spec = StoreSpec("embeddings", told, len(pixels), (_FILE,), row_bytes)
+    spec = StoreSpec("embeddings", told, len(pixels), (_FILE,), row_bytes, purpose)
     folder = spec.folder(cache)
     with ExitStack() as held:
         with writing(folder, 0):
@@ -127,7 +130,9 @@ def embed(
             _require_room(folder, writer.bytes_left(), dtype)
             with writing(folder, writer.bytes_left):
                 _compute(make_predictor(), pixels, writer, dtype, display)
-    return map_array(folder / _FILE, (len(pixels), *output_shape), np.dtype(dtype))
+        # Under the lock, so that nobody removes it before it is mapped.
+        mark_used(folder / PURPOSE_FILE)
+        return map_array(folder / _FILE, (len(pixels), *output_shape), np.dtype(dtype))
 
 
 def _require_room(folder: Path, needed: int, dtype: type[np.floating[Any]]) -> None:

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from cxrbench.evaluation.ranking import SIGNIFICANCE
 from cxrbench.recipe import PRIOR
-from cxrbench.reporting.tables import stdout_console
+from cxrbench.reporting.tables import plain_console
 
 if TYPE_CHECKING:
     from cxrbench.evaluation.comparison import Comparison, Difference, LabelDifference
@@ -22,7 +22,7 @@ def print_comparison(found: Comparison, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(asdict(found), indent=2, allow_nan=False))
         return
-    out = stdout_console()
+    out = plain_console()
     out.print(f"A  {_row(found.a, found.runs_a)}")
     out.print(f"B  {_row(found.b, found.runs_b)}")
     out.print(f"{found.test_images:,} test images of {found.test_patients:,} patients\n")

@@ -39,7 +39,7 @@ def print_boards(
         for run in skipped:
             print(f"left out: {run.reason}", file=sys.stderr)
     else:
-        console = stdout_console()
+        console = plain_console()
         for board in boards:
             _print_board(console, board, per_label=per_label)
         if not boards:
@@ -50,7 +50,7 @@ def print_boards(
 
 def print_plugins(plugins: Sequence[Plugin]) -> None:
     """Print one row for each plugin, and the whole error of each broken one below."""
-    console = stdout_console()
+    console = plain_console()
     table = Table("plugin", "provides", "package", "version", "state", box=box.SIMPLE_HEAD)
     for plugin in plugins:
         state = Text("ok") if plugin.error is None else Text("broken", style="red")
@@ -62,7 +62,7 @@ def print_plugins(plugins: Sequence[Plugin]) -> None:
             console.print(f"{plugin.name} is broken: {plugin.error}")
 
 
-def stdout_console() -> Console:
+def plain_console() -> Console:
     """Standard output; a file of it is not cut at the width of a terminal."""
     # Names, paths and errors are shown as they are, whatever brackets and colons they hold.
     width = None if sys.stdout.isatty() else _WIDTH_OF_A_FILE

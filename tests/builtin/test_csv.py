@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from cxrbench import CxrbenchError, DataError
 from cxrbench.builtin.csv import CSV
-from cxrbench.config import data_text
 from cxrbench.data.cohort import validate
 from cxrbench.data.splits import make_split
 from cxrbench.datasets import find_dataset
+from cxrbench.parameters import data_text
 
 NAN = np.nan
 GUIDE = Path(__file__).parents[2] / "docs" / "howto" / "own-data.md"

@@ -27,9 +27,9 @@ from pydicom.uid import JPEG2000Lossless, generate_uid
 
 from cxrbench import CxrbenchError, DataError, UnreadableImage
 from cxrbench.builtin.dicom import DICOM, cxrbench_datasets
-from cxrbench.config import data_text
 from cxrbench.data.cohort import validate
 from cxrbench.datasets import find_dataset
+from cxrbench.parameters import data_text
 
 # What pydicom says where these tests write what is wrong.
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
