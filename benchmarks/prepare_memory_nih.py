@@ -21,7 +21,7 @@ from pathlib import Path
 import cv2
 from run_memory import peak_of
 
-from cxrbench.builtin._nih.table import find_table, read_table
+from cxrbench.builtin._nih.table import find_table, read_labels
 
 FOLDERS = 12
 SIDE = 256
