@@ -29,7 +29,7 @@ _RESOLVED = (
     *("device", "devices", "precision", "engine"),
     *("weights", "image_size", "split", "split_seed"),
 )
-_LIBRARIES = (
+LIBRARIES = (
     "keras",
     "numpy",
     "scikit-learn",
@@ -37,7 +37,7 @@ _LIBRARIES = (
     "opencv-contrib-python-headless",
     "pandas",
 )
-_BACKEND_LIBRARY = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}
+BACKEND_LIBRARIES = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}
 
 
 def run_conditions(
@@ -66,7 +66,7 @@ def run_conditions(
         **{f"{part}_images": len(material.rows(part)) for part in PARTS},
         **{f"{part}_patients": len(set(material.patients(part))) for part in PARTS},
         "excluded": len(material.cohort.excluded) + len(material.prepared.excluded),
-        "parts": [identity_of(part) for part in _parts(recipe)],
+        "parts": [identity_of(part) for part in parts_of(recipe)],
         "versions": _versions(),
         "hardware": hardware("gpu" if settings.device == "gpu" else "cpu"),
     }
@@ -78,7 +78,7 @@ def checkpoint_key(conditions: Mapping[str, Any]) -> str:
     return digest_of({name: conditions[name] for name in names})
 
 
-def _parts(recipe: Recipe) -> Iterator[Any]:
+def parts_of(recipe: Recipe) -> Iterator[Any]:
     """Backbone, extractors and encoders, fusion: everything whose code makes the model."""
     if recipe.backbone is not None:
         yield recipe.backbone
@@ -131,10 +131,10 @@ def _backbone_conditions(recipe: Recipe, settings: Settings) -> dict[str, Any]:
 
 
 def _versions() -> dict[str, str]:
-    backend = _BACKEND_LIBRARY[load_keras().backend.backend()]
+    backend = BACKEND_LIBRARIES[load_keras().backend.backend()]
     return {
         "python": platform.python_version(),
-        **{name: version(name) for name in (*_LIBRARIES, backend)},
+        **{name: version(name) for name in (*LIBRARIES, backend)},
     }
 
 

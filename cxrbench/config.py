@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,8 @@ _REQUEST: Mapping[str, tuple[type, ...]] = {
     "seed": (int,),
     "seeds": (int,),
     "force": (bool,),
+    "executor": (str,),
+    "ray_address": (str,),
 }
 
 
@@ -89,8 +91,7 @@ def write_config(path: Path, plan: Plan, seed: int, dataset: Dataset) -> None:
     """Write what repeats one run, ``auto`` replaced by what it came to."""
     import tomli_w
 
-    settings = plan.settings.as_dict()
-    settings["weights"] = [_absolute(text) for text in plan.settings.weights]
+    settings = absolute_plan(plan).settings.as_dict()
     told = {
         "recipes": [plan.recipe.text],
         "data": data_text(dataset),
@@ -103,14 +104,25 @@ def write_config(path: Path, plan: Plan, seed: int, dataset: Dataset) -> None:
 
 def data_text(dataset: Dataset) -> str:
     """What ``--data`` takes for this dataset, from any folder."""
-    options = changed(dataset)
-    where = options.get("path")
-    if where is not None:
-        options["path"] = str(Path(where).expanduser().absolute())
-        if "," in options["path"]:  # separates options; the layout is recognised too
-            return str(options["path"])
+    options = changed(absolute_dataset(dataset))
+    if "," in options.get("path", ""):  # separates options; the layout is recognised too
+        return str(options["path"])
     told = ",".join(f"{name}={value}" for name, value in options.items())
     return f"{dataset.name}:{told}" if told else dataset.name
+
+
+def absolute_dataset(dataset: Dataset) -> Dataset:
+    """The same dataset, from any folder."""
+    where = changed(dataset).get("path")
+    if where is None:
+        return dataset
+    return replace(dataset, path=str(Path(where).expanduser().absolute()))  # type: ignore[type-var]
+
+
+def absolute_plan(plan: Plan) -> Plan:
+    """The same plan, with weights that are found from any folder."""
+    weights = tuple(map(_absolute, plan.settings.weights))
+    return replace(plan, settings=replace(plan.settings, weights=weights))
 
 
 def _absolute(text: str) -> str:

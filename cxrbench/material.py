@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from cxrbench.data.cohort import board_key, fingerprint, validate
-from cxrbench.data.image_pass import Preparation
+from cxrbench.data.image_pass import ImagesInOrder, Preparation, in_order
 from cxrbench.data.prepare import Prepared, prepare
 from cxrbench.data.splits import PARTS, Split, make_split
 from cxrbench.errors import CxrbenchError, DataError, PluginError
@@ -56,6 +56,7 @@ def gather_material(  # noqa: PLR0913 - what is wanted of the images, and where 
     cache: Path,
     threads: int,
     display: Display,
+    images_in_order: ImagesInOrder = in_order,
 ) -> Material:
     """Load, split and prepare; one decode per image feeds all sizes and extractors."""
     cohort = _load(dataset)
@@ -80,6 +81,7 @@ def gather_material(  # noqa: PLR0913 - what is wanted of the images, and where 
         cache=cache,
         threads=threads,
         display=display,
+        images_in_order=images_in_order,
     )
     usable = replace(split, parts=np.where(prepared.usable, split.parts, ""))
     _check_parts(usable, split)

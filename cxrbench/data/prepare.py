@@ -14,6 +14,7 @@ import numpy as np
 from cxrbench.data.cache import locked, require_room, writing
 from cxrbench.data.consumers import Consumer, consumers_of
 from cxrbench.data.image_pass import (
+    ImagesInOrder,
     Preparation,
     PreparedImage,
     in_order,
@@ -52,7 +53,7 @@ class Prepared:
     features: Mapping[FeatureExtractor, FeatureStore]
 
 
-def prepare(
+def prepare(  # noqa: PLR0913 - what is wanted of the images, and where and by whom it is made
     dataset: Dataset,
     cohort: Cohort,
     preparation: Preparation,
@@ -61,11 +62,13 @@ def prepare(
     cache: Path,
     threads: int,
     display: Display,
+    images_in_order: ImagesInOrder = in_order,
 ) -> Prepared:
     """Read each image once and make what ``preparation`` wants and ``cache`` does not have.
 
     A call that was interrupted at any instant is continued by the next one, with the same bytes at
-    the end; two processes at once take turns.
+    the end; two processes at once take turns. ``images_in_order`` says where images are prepared:
+    by default by threads of this process.
 
     Raises
     ------
@@ -82,7 +85,8 @@ def prepare(
     stores = {consumer: _open_or_none(consumer, cache) for consumer in consumers}
     missing = [consumer for consumer, store in stores.items() if store is None]
     if missing:
-        _fill(missing, _Job(dataset, cohort, preparation, threads), cache, display)
+        job = _Job(dataset, cohort, preparation, threads, images_in_order)
+        _fill(missing, job, cache, display)
     opened = {c: store or _require_store(c, cache) for c, store in stores.items()}
     _require_same_images(tuple(opened.values()), cohort)
     prepared = _prepared(opened, cohort)
@@ -96,6 +100,21 @@ class _Job:
     cohort: Cohort
     preparation: Preparation
     threads: int
+    images_in_order: ImagesInOrder
+
+
+@dataclass(frozen=True, eq=False)
+class _RowWork:
+    """Prepares a row for the stores that do not ``have`` it yet; it can be sent to other nodes."""
+
+    dataset: Dataset
+    cohort: Cohort
+    preparation: Preparation
+    have: Mapping[Consumer, int]
+
+    def __call__(self, row: int) -> PreparedImage:
+        wanted = _narrowed(self.preparation, [c for c, rows in self.have.items() if rows <= row])
+        return prepare_image(self.dataset, self.cohort, row, wanted)
 
 
 def _open_or_none(consumer: Consumer, cache: Path) -> CompleteStore | None:
@@ -161,17 +180,13 @@ def _run_pass(writers: Mapping[Consumer, StoreWriter], job: _Job, display: Displ
     if 0 < start < total:
         display.say(f"going on at image {start + 1} of {total}")
     had = {consumer: writer.rows for consumer, writer in writers.items()}
-
-    def work(row: int) -> PreparedImage:
-        wanted = _narrowed(job.preparation, [c for c, rows in had.items() if rows <= row])
-        return prepare_image(job.dataset, job.cohort, row, wanted)
-
+    work = _RowWork(job.dataset, job.cohort, job.preparation, had)
     rows = range(start, total)
     with ExitStack() as stack:
         stack.enter_context(quiet_single_threaded_libraries())
         advance = stack.enter_context(display.task("preparing", total))
         advance(start)
-        images = stack.enter_context(closing(in_order(work, rows, job.threads)))
+        images = stack.enter_context(closing(job.images_in_order(work, rows, job.threads)))
         for row, image in zip(rows, images, strict=True):
             for consumer, writer in writers.items():
                 if had[consumer] <= row:

@@ -1,0 +1,141 @@
+"""Connect to a Ray cluster, or start one on this machine; what cannot work is said in seconds."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from cxrbench.errors import ExecutorError
+
+LOCAL = "local"
+
+_SECONDS = 30
+_TRY = "import sys, ray; ray.init(address=sys.argv[1], log_to_driver=False); ray.shutdown()"
+_TOKEN = re.compile("Unauthenticated|AuthenticationError|InvalidAuthToken")
+
+
+@contextmanager
+def connected(address: str | None) -> Iterator[str]:
+    """A connection to the cluster at ``HOST:PORT``, for as long as the context lasts.
+
+    Without an address that of ``RAY_ADDRESS``; without that too, a Ray of our own on this machine,
+    which ends with the context. Gives the address, or ``"local"``.
+
+    Raises
+    ------
+    ExecutorError : there is no cluster that lets us in.
+    """
+    chosen = address or os.environ.get("RAY_ADDRESS") or LOCAL
+    if chosen == LOCAL:
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is to leave the machine
+    else:
+        _use_token_if_there_is_one()
+        _require_cluster(chosen)
+    import ray
+
+    try:
+        ray.init(
+            address=chosen,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            include_dashboard=False if chosen == LOCAL else None,
+        )
+    except (OSError, RuntimeError, ValueError) as error:
+        raise _unreachable(chosen, str(error)) from error
+    try:
+        yield chosen
+    finally:
+        ray.shutdown()
+
+
+def require_ray() -> None:
+    """Raise `ExecutorError` unless Ray can be imported."""
+    try:
+        import ray  # noqa: F401
+    except ImportError as error:
+        raise ExecutorError(
+            "--executor ray needs Ray, which cannot be imported",
+            expected="Ray installed here and on every node of the cluster",
+            found=str(error),
+            fix='pip install "cxrbench[ray]", or leave --executor out',
+        ) from error
+
+
+def _use_token_if_there_is_one() -> None:
+    """`ray start` turns authentication on where there is a token; a given address does not."""
+    token = (
+        os.environ.get("RAY_AUTH_TOKEN")
+        or os.environ.get("RAY_AUTH_TOKEN_PATH")
+        or (Path.home() / ".ray" / "auth_token").exists()
+    )
+    if token:
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+
+
+def _require_cluster(address: str) -> None:
+    """Ray by itself waits for minutes, or ends the process, where there is nothing to connect to.
+
+    So a port is tried first, and then a process of its own connects, which can be stopped.
+    """
+    if address != "auto":
+        _require_port(address)
+    try:
+        tried = subprocess.run(
+            [sys.executable, "-c", _TRY, address],
+            # Twice, a second apart, and not twenty times.
+            env={**os.environ, "RAY_NUM_REDIS_GET_RETRIES": "2"},
+            capture_output=True,
+            text=True,
+            timeout=_SECONDS,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise _unreachable(address, f"nothing that answers as Ray within {_SECONDS} s") from error
+    if tried.returncode:
+        raise _unreachable(address, tried.stderr)
+
+
+def _require_port(address: str) -> None:
+    host, _, port = address.rpartition(":")
+    if "://" in address or not host or not port.isdecimal():
+        raise ExecutorError(
+            f"--ray-address cannot be {address!r}",
+            expected="HOST:PORT of a cluster that this machine is a node of, or auto",
+            found=repr(address),
+            fix="start this command on a node of the cluster; `ray start` prints the address",
+        )
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except (OSError, OverflowError) as error:
+        raise _unreachable(address, str(error)) from error
+
+
+def _unreachable(address: str, found: str) -> ExecutorError:
+    if _TOKEN.search(found):
+        return ExecutorError(
+            f"the Ray cluster at {address} does not let us in",
+            expected="the token of the cluster",
+            found="another one, or none",
+            fix="set RAY_AUTH_TOKEN here to what it was where the nodes were started, or copy "
+            "~/.ray/auth_token from there",
+        )
+    lines = [line for line in found.strip().splitlines() if line.strip()]
+    return ExecutorError(
+        "no Ray can be started on this machine"
+        if address == LOCAL
+        else f"there is no Ray cluster at {address}",
+        expected="Ray's processes running"
+        if address == LOCAL
+        else "the address that `ray start --head` printed, of a cluster with this machine in it "
+        "and the same versions of Ray and Python",
+        found=lines[-1] if lines else "no answer",
+        fix="look at the newest log in /tmp/ray/session_latest/logs"
+        if address == LOCAL
+        else "start it with `ray start --head`, and this machine with `ray start --address=…`",
+    )
