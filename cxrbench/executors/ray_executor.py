@@ -128,7 +128,6 @@ class RayExecutor:
             num_gpus=self._share.gpus,
             runtime_env=_environment(self._share.cpus),
             max_retries=0,
-            scheduling_strategy="SPREAD",
         )
         return lambda call, attempt: task.remote(work, item, self._queue, call, label, attempt)
 
