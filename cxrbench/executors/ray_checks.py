@@ -57,7 +57,7 @@ def check_nodes(nodes: Sequence[Node], needs: Needs, options: Mapping[str, Any])
         }
         for node, ref in refs.items():
             seen = _answer(node, ref)
-            _require_same_code(node, seen.installed, ours)
+            require_same_code(node, seen.installed, ours)
             for option, folder in (("--runs", needs.runs), ("--cache", needs.cache)):
                 _require_shared(node, option, folder, seen.folders[option])
 
@@ -162,7 +162,7 @@ def _answer(node: Node, ref: Any) -> Seen:
     return seen
 
 
-def _require_same_code(node: Node, theirs: Mapping[str, str], ours: Mapping[str, str]) -> None:
+def require_same_code(node: Node, theirs: Mapping[str, str], ours: Mapping[str, str]) -> None:
     other = [name for name in ours if theirs.get(name) != ours[name]]
     if other:
         raise ExecutorError(

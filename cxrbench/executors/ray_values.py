@@ -25,7 +25,7 @@ def unpacked(data: bytes) -> Any:
     return pickle.loads(data)
 
 
-class _Packer(cloudpickle.CloudPickler):
+class _Packer(cloudpickle.CloudPickler):  # type: ignore[misc]
     def reducer_override(self, value: Any) -> Any:
         mapped = value.base if type(value) is np.ndarray else None
         if isinstance(mapped, np.memmap) and mapped.offset == 0 and value.nbytes == mapped.nbytes:

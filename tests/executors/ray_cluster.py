@@ -28,8 +28,8 @@ CPUS = len(os.sched_getaffinity(0))
 
 
 @contextmanager
-def two_nodes(site: Path) -> Iterator[tuple[Any, Any]]:
-    """A cluster and its second node; both have the plugins in ``site``, and ask for a token."""
+def two_nodes(site: Path) -> Iterator[Any]:
+    """A cluster whose nodes have the plugins in ``site``, and which asks for a token."""
     install(site, "tiny-parts", "tiny_parts")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", environment(site)["PYTHONPATH"])
@@ -41,8 +41,11 @@ def two_nodes(site: Path) -> Iterator[tuple[Any, Any]]:
         # Ray's sockets have to have short paths.
         with tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as folder:
             head = {"num_cpus": CPUS, "include_dashboard": False, "temp_dir": folder}
-            cluster = Cluster(initialize_head=True, head_node_args={**head, "_system_config": _HEALTH})
+            cluster = Cluster(
+                initialize_head=True, head_node_args={**head, "_system_config": _HEALTH}
+            )
             try:
-                yield cluster, cluster.add_node(num_cpus=CPUS)
+                cluster.add_node(num_cpus=CPUS)
+                yield cluster
             finally:
                 cluster.shutdown()

@@ -8,8 +8,9 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import spawn
-from ray_cluster import needs_ray, two_nodes
+from conftest import TESTS, install, spawn
+from filelock import FileLock
+from ray_cluster import CPUS, needs_ray, two_nodes
 
 pytestmark = needs_ray
 
@@ -24,9 +25,9 @@ def site(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def nodes(site):
-    with two_nodes(site) as (cluster, second):
-        yield cluster, second
+def cluster(site):
+    with two_nodes(site) as cluster:
+        yield cluster
 
 
 @pytest.fixture(scope="module")
@@ -78,22 +79,140 @@ def assert_same_results(one: Path, other: Path) -> None:
         assert (one / store).read_bytes() == (other / store).read_bytes(), store
 
 
-def test_a_cluster_gives_what_this_machine_gives(nodes, site, local, tmp_path):
-    cluster, second = nodes
+def test_a_cluster_gives_what_this_machine_gives(cluster, site, local, tmp_path):
     out = finished(tmp_path, site, *GRID, *on(cluster), "--json")
     assert json.loads(out)["boards"][0]["rows"]
     assert_same_results(local, tmp_path)
     told = runs_of(tmp_path)
     assert {info["executor"] for info in told.values()} == {"ray"}
     for info in told.values():
-        assert any(f"(node {n.node_id[:8]})" in info["node"] for n in (cluster.head_node, second))
+        assert any(f"(node {n.node_id[:8]})" in info["node"] for n in cluster.list_all_nodes())
     assert {info["executor"] for info in runs_of(local).values()} == {"local"}
     keys = [{n: info["row_key"] for n, info in runs_of(f).items()} for f in (local, tmp_path)]
     assert keys[0] == keys[1]
 
 
-def test_nothing_is_left_of_the_checks(nodes, site, tmp_path):
-    cluster, _ = nodes
+SOUR = """
+from dataclasses import dataclass
+from typing import ClassVar
+from cxrbench import FeatureExtractor, Identity, hookimpl
+
+CXRBENCH_API = 1
+
+@dataclass(frozen=True)
+class Sour(FeatureExtractor):
+    name = "sour"
+    image_size = 32
+    encodings: ClassVar = {"identity": Identity}
+
+    def extract(self, image, record):
+        raise ValueError("too sour")
+
+@hookimpl
+def cxrbench_feature_extractors():
+    return [Sour]
+"""
+
+
+@pytest.mark.parametrize("recipe", ["sour", "tinynet"])
+def test_an_error_on_a_node_is_told_as_it_is_here(cluster, site, tmp_path, recipe):
+    if recipe == "sour":  # fails while images are prepared, the other in its training
+        (site / "sour_parts.py").write_text(SOUR)
+        install(site, "sour-parts", "sour_parts")
+    wrong = (recipe, "--data", "drawn", "--learning-rate", "1e30", "--epochs", 9)
+    here = failed(tmp_path / "here", site, *wrong)
+    there = failed(tmp_path / "there", site, *wrong, *on(cluster))
+    assert there.replace("there", "here") == here
+    assert ("too sour" in here) == (recipe == "sour")
+
+
+def test_a_node_with_other_code_is_refused_by_name(cluster, site, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    code = (TESTS / "tiny_parts.py").read_text()
+    (other / "tiny_parts.py").write_text(code.replace("scaled", "shrunk"))
+    odd = cluster.add_node(num_cpus=1, env_vars={"PYTHONPATH": f"{other}:{TESTS}:{site}"})
+    try:
+        said = failed(tmp_path, site, "tinynet", "--data", "drawn", *on(cluster))
+    finally:
+        cluster.remove_node(odd)
+    assert f"(node {odd.node_id[:8]}) would compute something else" in said
+    assert "plugin tiny_parts" in said
+    assert "keras" not in said
+
+
+def test_a_cluster_that_does_not_let_us_in(cluster, site, tmp_path, monkeypatch):
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "another token, thirty-two characters or more")
+    started = time.monotonic()
+    said = failed(tmp_path, site, "prior", "--data", "drawn", *on(cluster))
+    assert "does not let us in" in said
+    assert "RAY_AUTH_TOKEN" in said
+    assert time.monotonic() - started < 60
+
+
+def test_gpus_that_no_node_has_are_an_error_before_any_work(cluster, site, tmp_path):
+    said = failed(tmp_path, site, "tinynet", "--data", "drawn", "--device", "gpu", *on(cluster))
+    assert "no node of the Ray cluster has them" in said
+    assert not (tmp_path / "cache").exists()
+
+
+def test_nothing_is_left_of_the_checks(cluster, site, tmp_path):
     finished(tmp_path, site, "prior", "--data", "drawn", *on(cluster))
     left = {path.name for folder in ("runs", "cache") for path in (tmp_path / folder).iterdir()}
     assert not [name for name in left if name.startswith(".shared")]
+
+
+LONG = ("tinynet:normalise=true+grid", "--data", "drawn", "--augment", "medical", "--seeds", 2)
+LONG = (*LONG, "--epochs", 120, "--patience", 120, "--batch-size", 8)
+
+
+def training_on(node, folder: Path) -> Path | None:
+    """The run that this node computes and that has left a checkpoint, once there is one."""
+    for told in (folder / "runs").glob("*/run.json"):
+        info = json.loads(told.read_text())
+        saved = told.parent / "checkpoint" / "checkpoint.json"
+        if node.node_id[:8] in info["node"] and saved.exists():
+            return told.parent
+    return None
+
+
+def wait_for_training_on(node, folder: Path, process) -> Path:
+    until = time.monotonic() + 300
+    while (path := training_on(node, folder)) is None:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    return path
+
+
+@pytest.mark.slow
+def test_a_run_whose_node_is_killed_goes_on_elsewhere_to_the_same_result(cluster, site, tmp_path):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    finished(whole, site, *LONG)
+    (doomed,) = cluster.worker_nodes
+    process = start(killed, site, *LONG, *on(cluster))
+    path = wait_for_training_on(doomed, killed, process)
+    cluster.remove_node(doomed, allow_graceful=False)  # SIGKILL
+    cluster.add_node(num_cpus=CPUS)  # for the tests after this one
+    out, err = process.communicate(timeout=600)
+    assert process.returncode == 0, out + err
+    assert (
+        f"(node {doomed.node_id[:8]}), the node died; it goes on elsewhere (attempt 2 of 4)" in out
+    )
+    assert "going on in epoch" in out
+    assert_same_results(whole, killed)
+    assert doomed.node_id[:8] not in runs_of(killed)[path.name]["node"]
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_the_work_on_the_nodes_and_the_same_command_goes_on(cluster, site, tmp_path):
+    (node,) = cluster.worker_nodes
+    process = start(tmp_path, site, *LONG, *on(cluster))
+    path = wait_for_training_on(node, tmp_path, process)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, out + err
+    assert "interrupted" in err
+    with FileLock(path.parent / f".{path.name}.lock", timeout=30):  # no process is left with it
+        assert runs_of(tmp_path)[path.name]["status"] == "incomplete"
+    assert "going on in epoch" in finished(tmp_path, site, *LONG, *on(cluster))
