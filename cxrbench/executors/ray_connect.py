@@ -40,6 +40,13 @@ def connected(address: str | None) -> Iterator[str]:
         _require_cluster(chosen)
     import ray
 
+    if ray.is_initialized():
+        raise ExecutorError(
+            "this process is connected to Ray already",
+            expected="no connection, since cxrbench makes and ends its own",
+            found=ray.get_runtime_context().gcs_address,
+            fix="call ray.shutdown() before",
+        )
     try:
         ray.init(
             address=chosen,

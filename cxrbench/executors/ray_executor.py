@@ -34,7 +34,7 @@ RETRIES = 3
 """How often a task is tried again when its node or process is lost."""
 
 _SHARD = 16  # images of a task: some hundred milliseconds of work, a few megabytes of result
-_AHEAD = 4  # shards that may wait for one before them in the order, for each that is prepared
+_AHEAD = 2  # shards that may wait for one before them in the order, for each that is prepared
 _SECONDS = 0.2  # between two looks at what the nodes sent
 
 _LOST = (NodeDiedError, WorkerCrashedError, ObjectLostError, OutOfMemoryError)

@@ -79,6 +79,7 @@ def assert_same_results(one: Path, other: Path) -> None:
         assert (one / store).read_bytes() == (other / store).read_bytes(), store
 
 
+@pytest.mark.slow
 def test_a_cluster_gives_what_this_machine_gives(cluster, site, local, tmp_path):
     out = finished(tmp_path, site, *GRID, *on(cluster), "--json")
     assert json.loads(out)["boards"][0]["rows"]
@@ -88,6 +89,8 @@ def test_a_cluster_gives_what_this_machine_gives(cluster, site, local, tmp_path)
     for info in told.values():
         assert any(f"(node {n.node_id[:8]})" in info["node"] for n in cluster.list_all_nodes())
     assert {info["executor"] for info in runs_of(local).values()} == {"local"}
+    left = {path.name for folder in ("runs", "cache") for path in (tmp_path / folder).iterdir()}
+    assert not [name for name in left if name.startswith(".shared")]
     keys = [{n: info["row_key"] for n, info in runs_of(f).items()} for f in (local, tmp_path)]
     assert keys[0] == keys[1]
 
@@ -114,7 +117,7 @@ def cxrbench_feature_extractors():
 """
 
 
-@pytest.mark.parametrize("recipe", ["sour", "tinynet"])
+@pytest.mark.parametrize("recipe", ["tinynet", pytest.param("sour", marks=pytest.mark.slow)])
 def test_an_error_on_a_node_is_told_as_it_is_here(cluster, site, tmp_path, recipe):
     if recipe == "sour":  # fails while images are prepared, the other in its training
         (site / "sour_parts.py").write_text(SOUR)
@@ -154,12 +157,6 @@ def test_gpus_that_no_node_has_are_an_error_before_any_work(cluster, site, tmp_p
     said = failed(tmp_path, site, "tinynet", "--data", "drawn", "--device", "gpu", *on(cluster))
     assert "no node of the Ray cluster has them" in said
     assert not (tmp_path / "cache").exists()
-
-
-def test_nothing_is_left_of_the_checks(cluster, site, tmp_path):
-    finished(tmp_path, site, "prior", "--data", "drawn", *on(cluster))
-    left = {path.name for folder in ("runs", "cache") for path in (tmp_path / folder).iterdir()}
-    assert not [name for name in left if name.startswith(".shared")]
 
 
 LONG = ("tinynet:normalise=true+grid", "--data", "drawn", "--augment", "medical", "--seeds", 2)
