@@ -36,7 +36,6 @@ def connected(address: str | None) -> Iterator[str]:
     if chosen == LOCAL:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is to leave the machine
     else:
-        _use_token_if_there_is_one()
         _require_cluster(chosen)
     import ray
 
@@ -64,6 +63,9 @@ def connected(address: str | None) -> Iterator[str]:
 
 def require_ray() -> None:
     """Raise `ExecutorError` unless Ray can be imported."""
+    # Ray prints pages of a dead node's logs to standard output, whatever `log_to_driver` says; this
+    # setting, which it reads when it is imported, leaves them out. What counts is told by us.
+    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")
     try:
         import ray  # noqa: F401
     except ImportError as error:
@@ -75,24 +77,31 @@ def require_ray() -> None:
         ) from error
 
 
-def _use_token_if_there_is_one() -> None:
-    """`ray start` turns authentication on where there is a token; a given address does not."""
-    token = (
-        os.environ.get("RAY_AUTH_TOKEN")
-        or os.environ.get("RAY_AUTH_TOKEN_PATH")
-        or (Path.home() / ".ray" / "auth_token").exists()
-    )
-    if token:
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
-
-
 def _require_cluster(address: str) -> None:
-    """Ray by itself waits for minutes, or ends the process, where there is nothing to connect to.
+    """Raise unless there is a cluster; sets ``RAY_AUTH_MODE`` where it asks for the token we have.
 
-    So a port is tried first, and then a process of its own connects, which can be stopped.
+    Ray by itself waits for minutes, or ends the process, where there is nothing to connect to. So a
+    port is tried first, and then a process of its own connects, which can be stopped.
     """
     if address != "auto":
         _require_port(address)
+    wrong = _wrong_with(address)
+    # A cluster that was started where there is a token asks for it, but Ray sends it to a given
+    # address only in this mode; and in this mode it cannot work with a cluster that does not ask.
+    if wrong and _TOKEN.search(wrong) and "RAY_AUTH_MODE" not in os.environ and _has_token():
+        os.environ["RAY_AUTH_MODE"] = "token"
+        wrong = _wrong_with(address)
+    if wrong:
+        raise _unreachable(address, wrong)
+
+
+def _has_token() -> bool:
+    given = os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH")
+    return bool(given) or (Path.home() / ".ray" / "auth_token").exists()
+
+
+def _wrong_with(address: str) -> str | None:
+    """What another process says when it cannot connect; None when it can."""
     try:
         tried = subprocess.run(
             [sys.executable, "-c", _TRY, address],
@@ -102,10 +111,9 @@ def _require_cluster(address: str) -> None:
             text=True,
             timeout=_SECONDS,
         )
-    except subprocess.TimeoutExpired as error:
-        raise _unreachable(address, f"nothing that answers as Ray within {_SECONDS} s") from error
-    if tried.returncode:
-        raise _unreachable(address, tried.stderr)
+    except subprocess.TimeoutExpired:
+        return f"nothing that answers as Ray within {_SECONDS} s"
+    return tried.stderr or "no reason" if tried.returncode else None
 
 
 def _require_port(address: str) -> None:

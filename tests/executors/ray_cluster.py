@@ -27,6 +27,9 @@ _HEALTH = {
 CPUS = len(os.sched_getaffinity(0))
 
 
+TOKEN = "a token for tests, thirty-two characters or more"
+
+
 @contextmanager
 def two_nodes(site: Path) -> Iterator[Any]:
     """A cluster whose nodes have the plugins in ``site``, and which asks for a token."""
@@ -34,7 +37,7 @@ def two_nodes(site: Path) -> Iterator[Any]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", environment(site)["PYTHONPATH"])
         patch.setenv("RAY_AUTH_MODE", "token")
-        patch.setenv("RAY_AUTH_TOKEN", "a token for tests, thirty-two characters or more")
+        patch.setenv("RAY_AUTH_TOKEN", TOKEN)
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         from ray.cluster_utils import Cluster
 

@@ -145,12 +145,19 @@ def test_a_node_with_other_code_is_refused_by_name(cluster, site, tmp_path):
 
 
 def test_a_cluster_that_does_not_let_us_in(cluster, site, tmp_path, monkeypatch):
+    monkeypatch.delenv("RAY_AUTH_MODE")  # has to be found out
     monkeypatch.setenv("RAY_AUTH_TOKEN", "another token, thirty-two characters or more")
     started = time.monotonic()
     said = failed(tmp_path, site, "prior", "--data", "drawn", *on(cluster))
     assert "does not let us in" in said
     assert "RAY_AUTH_TOKEN" in said
     assert time.monotonic() - started < 60
+
+
+def test_the_token_is_sent_without_being_told_to(cluster, site, tmp_path, monkeypatch):
+    monkeypatch.delenv("RAY_AUTH_MODE")
+    said = failed(tmp_path, site, "tinynet", "--data", "drawn", "--device", "gpu", *on(cluster))
+    assert "no node of the Ray cluster has them" in said  # it was asked, and answered
 
 
 def test_gpus_that_no_node_has_are_an_error_before_any_work(cluster, site, tmp_path):
@@ -197,6 +204,7 @@ def test_a_run_whose_node_is_killed_goes_on_elsewhere_to_the_same_result(cluster
         f"(node {doomed.node_id[:8]}), the node died; it goes on elsewhere (attempt 2 of 4)" in out
     )
     assert "going on in epoch" in out
+    assert "raylet" not in out + err
     assert_same_results(whole, killed)
     assert doomed.node_id[:8] not in runs_of(killed)[path.name]["node"]
 
