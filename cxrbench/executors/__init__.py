@@ -41,10 +41,10 @@ def open_executor(
     if name == "local":
         yield LocalExecutor(display, needs.threads)
         return
-    from cxrbench.executors.ray_connect import require_ray
+    from cxrbench.executors.ray_connect import find_cluster
 
-    require_ray()
-    from cxrbench.executors.ray_executor import open_ray
+    address = find_cluster(ray_address)
+    from cxrbench.executors.ray_executor import open_ray  # imports Ray: not before
 
-    with open_ray(ray_address, needs, display) as executor:
+    with open_ray(address, needs, display) as executor:
         yield executor

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 from cxrbench.errors import ExecutorError
@@ -21,22 +22,41 @@ _TRY = "import sys, ray; ray.init(address=sys.argv[1], log_to_driver=False); ray
 _TOKEN = re.compile("Unauthenticated|AuthenticationError|InvalidAuthToken")
 
 
-@contextmanager
-def connected(address: str | None) -> Iterator[str]:
-    """A connection to the cluster at ``HOST:PORT``, for as long as the context lasts.
+def find_cluster(address: str | None) -> str:
+    """The cluster to connect to: ``address``, else ``RAY_ADDRESS``, else ``"local"``: our own.
 
-    Without an address that of ``RAY_ADDRESS``; without that too, a Ray of our own on this machine,
-    which ends with the context. Gives the address, or ``"local"``.
+    Ray reads its settings from the environment when it is imported, so it is not imported here.
 
     Raises
     ------
-    ExecutorError : there is no cluster that lets us in.
+    ExecutorError : Ray is not installed, or there is no cluster that lets us in.
     """
+    if find_spec("ray") is None:
+        raise ExecutorError(
+            "--executor ray needs Ray",
+            expected="Ray installed here and on every node of the cluster",
+            found="no package of this name",
+            fix='pip install "cxrbench[ray]", or leave --executor out',
+        )
+    # Ray prints pages of a dead node's logs to standard output, whatever `log_to_driver` says; this
+    # setting leaves them out. What counts is told by us.
+    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")
     chosen = address or os.environ.get("RAY_ADDRESS") or LOCAL
     if chosen == LOCAL:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is to leave the machine
     else:
         _require_cluster(chosen)
+    return chosen
+
+
+@contextmanager
+def connected(address: str) -> Iterator[None]:
+    """A connection to what `find_cluster` found; a Ray of our own ends with the context.
+
+    Raises
+    ------
+    ExecutorError : it cannot be made, or there is one already.
+    """
     import ray
 
     if ray.is_initialized():
@@ -48,33 +68,17 @@ def connected(address: str | None) -> Iterator[str]:
         )
     try:
         ray.init(
-            address=chosen,
+            address=address,
             log_to_driver=False,
             logging_level=logging.ERROR,
-            include_dashboard=False if chosen == LOCAL else None,
+            include_dashboard=False if address == LOCAL else None,
         )
     except (OSError, RuntimeError, ValueError) as error:
-        raise _unreachable(chosen, str(error)) from error
+        raise _unreachable(address, str(error)) from error
     try:
-        yield chosen
+        yield
     finally:
         ray.shutdown()
-
-
-def require_ray() -> None:
-    """Raise `ExecutorError` unless Ray can be imported."""
-    # Ray prints pages of a dead node's logs to standard output, whatever `log_to_driver` says; this
-    # setting, which it reads when it is imported, leaves them out. What counts is told by us.
-    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")
-    try:
-        import ray  # noqa: F401
-    except ImportError as error:
-        raise ExecutorError(
-            "--executor ray needs Ray, which cannot be imported",
-            expected="Ray installed here and on every node of the cluster",
-            found=str(error),
-            fix='pip install "cxrbench[ray]", or leave --executor out',
-        ) from error
 
 
 def _require_cluster(address: str) -> None:

@@ -49,19 +49,21 @@ _CARRIED = ("CXRBENCH_", "KERAS_", "TF_", "XLA_", "JAX_", "TORCH_", "CUBLAS_", "
 
 
 @contextmanager
-def open_ray(address: str | None, needs: Needs, display: Display) -> Iterator[RayExecutor]:
-    """Connect, check every node, and give the executor; Ray's tasks end with the context.
+def open_ray(address: str, needs: Needs, display: Display) -> Iterator[RayExecutor]:
+    """Connect to what `find_cluster` found, check every node, and give the executor.
+
+    Ray's tasks end with the context.
 
     Raises
     ------
-    ExecutorError : there is no cluster, or a node cannot do the work.
+    ExecutorError : the cluster cannot be had, or a node cannot do the work.
     DeviceError : no node has the GPUs that a run needs.
     """
-    with connected(address) as where:
+    with connected(address):
         nodes = alive_nodes()
         share = share_of_a_run(nodes, needs.device, needs.devices)
         check_nodes(nodes, needs, {"runtime_env": _environment()})
-        display.say(_described(where, nodes, share))
+        display.say(_described(address, nodes, share))
         threads = needs.threads or max(1, sum(node.cpus for node in nodes))
         yield RayExecutor(share, threads, display)
 

@@ -87,7 +87,7 @@ def test_a_cluster_gives_what_this_machine_gives(cluster, site, local, tmp_path)
     told = runs_of(tmp_path)
     assert {info["executor"] for info in told.values()} == {"ray"}
     for info in told.values():
-        assert any(f"(node {n.node_id[:8]})" in info["node"] for n in cluster.list_all_nodes())
+        assert any(f"(node {node[:8]})" in info["node"] for node in cluster.nodes)
     assert {info["executor"] for info in runs_of(local).values()} == {"local"}
     left = {path.name for folder in ("runs", "cache") for path in (tmp_path / folder).iterdir()}
     assert not [name for name in left if name.startswith(".shared")]
@@ -134,12 +134,12 @@ def test_a_node_with_other_code_is_refused_by_name(cluster, site, tmp_path):
     other.mkdir()
     code = (TESTS / "tiny_parts.py").read_text()
     (other / "tiny_parts.py").write_text(code.replace("scaled", "shrunk"))
-    odd = cluster.add_node(num_cpus=1, env_vars={"PYTHONPATH": f"{other}:{TESTS}:{site}"})
+    odd = cluster.add(num_cpus=1, env_vars={"PYTHONPATH": f"{other}:{TESTS}:{site}"})
     try:
         said = failed(tmp_path, site, "tinynet", "--data", "drawn", *on(cluster))
     finally:
-        cluster.remove_node(odd)
-    assert f"(node {odd.node_id[:8]}) would compute something else" in said
+        cluster.kill(odd)
+    assert f"(node {odd[:8]}) would compute something else" in said
     assert "plugin tiny_parts" in said
     assert "keras" not in said
 
@@ -175,7 +175,7 @@ def training_on(node, folder: Path) -> Path | None:
     for told in (folder / "runs").glob("*/run.json"):
         info = json.loads(told.read_text())
         saved = told.parent / "checkpoint" / "checkpoint.json"
-        if node.node_id[:8] in info["node"] and saved.exists():
+        if node[:8] in info["node"] and saved.exists():
             return told.parent
     return None
 
@@ -193,27 +193,24 @@ def wait_for_training_on(node, folder: Path, process) -> Path:
 def test_a_run_whose_node_is_killed_goes_on_elsewhere_to_the_same_result(cluster, site, tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     finished(whole, site, *LONG)
-    (doomed,) = cluster.worker_nodes
+    doomed = cluster.nodes[-1]
     process = start(killed, site, *LONG, *on(cluster))
     path = wait_for_training_on(doomed, killed, process)
-    cluster.remove_node(doomed, allow_graceful=False)  # SIGKILL
-    cluster.add_node(num_cpus=CPUS)  # for the tests after this one
+    cluster.kill(doomed)
+    cluster.add(num_cpus=CPUS)  # for the tests after this one
     out, err = process.communicate(timeout=600)
     assert process.returncode == 0, out + err
-    assert (
-        f"(node {doomed.node_id[:8]}), the node died; it goes on elsewhere (attempt 2 of 4)" in out
-    )
+    assert f"(node {doomed[:8]}), the node died; it goes on elsewhere (attempt 2 of 4)" in out
     assert "going on in epoch" in out
     assert "raylet" not in out + err
     assert_same_results(whole, killed)
-    assert doomed.node_id[:8] not in runs_of(killed)[path.name]["node"]
+    assert doomed[:8] not in runs_of(killed)[path.name]["node"]
 
 
 @pytest.mark.slow
 def test_ctrl_c_ends_the_work_on_the_nodes_and_the_same_command_goes_on(cluster, site, tmp_path):
-    (node,) = cluster.worker_nodes
     process = start(tmp_path, site, *LONG, *on(cluster))
-    path = wait_for_training_on(node, tmp_path, process)
+    path = wait_for_training_on(cluster.nodes[-1], tmp_path, process)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, out + err
