@@ -216,6 +216,8 @@ def _require_same_image(work: Callable[[int], PreparedImage], shared: Any, row: 
     """Raise `ExecutorError` unless every node reads the same bytes for an image as we do."""
     ours = work(row)
     for node in alive_nodes():
+        if not node.cpus:  # a head that only coordinates prepares nothing
+            continue
         ref = _prepare_task(scheduling_strategy=only_on(node)).remote(shared, [row])
         try:
             (theirs,) = ray.get(ref)

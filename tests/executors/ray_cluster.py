@@ -1,4 +1,4 @@
-"""Two Ray nodes on loopback for tests, with a plugin installed on both.
+"""A Ray cluster on loopback for tests: a head that coordinates, and two nodes that compute.
 
 The cluster lives in a process of its own, which this file is too: Ray takes its settings from the
 environment when it is imported, and the tests may have imported it before.
@@ -40,6 +40,12 @@ class Cluster:
         self.address = self._answer()
         self.nodes = [self._answer()]
         self.add(num_cpus=CPUS)
+        self.add(num_cpus=CPUS)
+
+    @property
+    def workers(self) -> list[str]:
+        """The nodes that compute."""
+        return self.nodes[1:]
 
     def add(self, **options: object) -> str:
         """Start one more node, the last of ``nodes``."""
@@ -90,7 +96,7 @@ def main() -> None:
 
     # Ray's sockets have to have short paths.
     with tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as folder:
-        head = {"num_cpus": CPUS, "include_dashboard": False, "temp_dir": folder}
+        head = {"num_cpus": 0, "include_dashboard": False, "temp_dir": folder}
         nodes = Nodes(initialize_head=True, head_node_args={**head, "_system_config": _HEALTH})
         try:
             print("answer", nodes.address, flush=True)

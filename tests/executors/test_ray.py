@@ -170,32 +170,32 @@ LONG = ("tinynet:normalise=true+grid", "--data", "drawn", "--augment", "medical"
 LONG = (*LONG, "--epochs", 120, "--patience", 120, "--batch-size", 8)
 
 
-def training_on(node, folder: Path) -> Path | None:
-    """The run that this node computes and that has left a checkpoint, once there is one."""
+def training(nodes, folder: Path) -> tuple[str, Path] | None:
+    """A run that has left a checkpoint, and the node that computes it, once there is one."""
     for told in (folder / "runs").glob("*/run.json"):
         info = json.loads(told.read_text())
         saved = told.parent / "checkpoint" / "checkpoint.json"
-        if node[:8] in info["node"] and saved.exists():
-            return told.parent
+        for node in nodes:
+            if node[:8] in info["node"] and saved.exists():
+                return node, told.parent
     return None
 
 
-def wait_for_training_on(node, folder: Path, process) -> Path:
+def wait_for_training(nodes, folder: Path, process) -> tuple[str, Path]:
     until = time.monotonic() + 300
-    while (path := training_on(node, folder)) is None:
+    while (found := training(nodes, folder)) is None:
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < until
         time.sleep(0.02)
-    return path
+    return found
 
 
 @pytest.mark.slow
 def test_a_run_whose_node_is_killed_goes_on_elsewhere_to_the_same_result(cluster, site, tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     finished(whole, site, *LONG)
-    doomed = cluster.nodes[-1]
     process = start(killed, site, *LONG, *on(cluster))
-    path = wait_for_training_on(doomed, killed, process)
+    doomed, path = wait_for_training(cluster.workers, killed, process)
     cluster.kill(doomed)
     cluster.add(num_cpus=CPUS)  # for the tests after this one
     out, err = process.communicate(timeout=600)
@@ -210,7 +210,7 @@ def test_a_run_whose_node_is_killed_goes_on_elsewhere_to_the_same_result(cluster
 @pytest.mark.slow
 def test_ctrl_c_ends_the_work_on_the_nodes_and_the_same_command_goes_on(cluster, site, tmp_path):
     process = start(tmp_path, site, *LONG, *on(cluster))
-    path = wait_for_training_on(cluster.nodes[-1], tmp_path, process)
+    _, path = wait_for_training(cluster.workers, tmp_path, process)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, out + err
