@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
-from cxrbench.conditions import checkpoint_key, run_conditions
-from cxrbench.config import CONFIG_FILE, write_config
+from cxrbench.conditions import checkpoint_key, parts_of, run_conditions
+from cxrbench.config import CONFIG_FILE, absolute_plan, write_config
 from cxrbench.datasets import describe, find_dataset
 from cxrbench.errors import SettingsError
 from cxrbench.evaluation.leaderboard import Board, as_json, boards
+from cxrbench.executors import check_executor, open_executor
+from cxrbench.executors.interface import Executor, Needs, Place
 from cxrbench.experiment import Outcome, fit_and_predict, predict_prior
-from cxrbench.interfaces import Display
+from cxrbench.interfaces import Dataset, Display
 from cxrbench.material import Material, gather_material
 from cxrbench.modeling.checkpoint import FOLDER as CHECKPOINT
 from cxrbench.modeling.checkpoint import Checkpoints
+from cxrbench.parameters import absolute_dataset
 from cxrbench.planning import (
     Plan,
     check_backbones,
@@ -46,9 +50,11 @@ class Request:
     data: str | None
     runs: Path
     cache: Path
-    threads: int
+    threads: int | None
     seeds: tuple[int, ...]
     force: bool
+    executor: str
+    ray_address: str | None
     options: Mapping[str, Any]
 
 
@@ -62,6 +68,8 @@ def run(  # noqa: PLR0913 - the public call; every argument but the first is a k
     seed: int = 0,
     seeds: int = 1,
     force: bool = False,
+    executor: str = "local",
+    ray_address: str | None = None,
     display: Display | None = None,
     **settings: Any,
 ) -> dict[str, Any]:
@@ -77,6 +85,7 @@ def run(  # noqa: PLR0913 - the public call; every argument but the first is a k
     threads : threads that read images; by default one for each core.
     seed, seeds : the first seed, and how many.
     force : measure again what is complete.
+    executor, ray_address : ``"local"``, or ``"ray"`` and where its cluster is (``HOST:PORT``).
     display : where progress goes; by default nowhere.
     **settings : the fields of `cxrbench.settings.Settings`.
 
@@ -97,6 +106,8 @@ def run(  # noqa: PLR0913 - the public call; every argument but the first is a k
         seed=seed,
         seeds=seeds,
         force=force,
+        executor=executor,
+        ray_address=ray_address,
         **settings,
     )
     plain: dict[str, Any] = as_json(measure(asked, display or SilentDisplay()), (), per_label=True)
@@ -113,17 +124,22 @@ def request(  # noqa: PLR0913 - as `run`
     seed: int = 0,
     seeds: int = 1,
     force: bool = False,
+    executor: str = "local",
+    ray_address: str | None = None,
     **settings: Any,
 ) -> Request:
     """The arguments of `run`, checked and with their defaults filled in."""
+    check_executor(executor, ray_address)
     return Request(
         recipes=(recipes,) if isinstance(recipes, str) else tuple(recipes),
         data=None if data is None else str(data),
         runs=Path(runs),
         cache=cache_folder(cache),
-        threads=thread_count(threads),
+        threads=None if threads is None else thread_count(threads),
         seeds=_seeds(seed, seeds),
         force=force,
+        executor=executor,
+        ray_address=ray_address,
         options=settings,
     )
 
@@ -134,27 +150,25 @@ def measure(request: Request, display: Display) -> tuple[Board, ...]:
     dataset = find_dataset(request.data, registry, Path.cwd())
     plans = make_plans(request.recipes, registry, request.options, dataset)
     display.say(describe(dataset, request.data))
-    plans = with_devices(plans)
-    with computing(plans[0].settings):
-        check_backbones(plans)
-    material = gather_material(
-        dataset,
-        plans[0].settings,
-        preparation_for(plans),
-        cache=request.cache,
-        threads=request.threads,
-        display=display,
-    )
-    images = len(material.cohort)
-    with computing(plans[0].settings):
-        plans = with_engines(plans, images, cache=request.cache, display=display)
-    paths = []
-    for plan in plans:
-        with computing(plan.settings):
-            settled = with_batch_size(plan, material, cache=request.cache, display=display)
-        for seed in request.seeds[:1] if plan.recipe.is_prior else request.seeds:
-            with computing(settled.settings):
-                paths.append(_run_one(settled, seed, material, request, display))
+    if request.executor != "local":  # work is done in other folders than this one
+        request = replace(request, runs=request.runs.absolute(), cache=request.cache.absolute())
+        dataset, plans = absolute_dataset(dataset), tuple(map(absolute_plan, plans))
+    needs = _needs(request, plans, dataset)
+    with open_executor(request.executor, request.ray_address, needs, display) as executor:
+        (plans,) = executor.compute(_with_devices, [("devices", plans)])
+        material = gather_material(
+            dataset,
+            plans[0].settings,
+            preparation_for(plans),
+            cache=request.cache,
+            threads=executor.threads,
+            display=display,
+            images_in_order=executor.in_order,
+        )
+        engines = partial(_with_engines, images=len(material.cohort), cache=request.cache)
+        (plans,) = executor.compute(engines, [("engines", plans)])
+        one = partial(_run_one, material=material, request=request)
+        paths = executor.compute(one, _named_runs(plans, material, request, executor))
     return boards(read_run(path) for path in paths)
 
 
@@ -187,13 +201,67 @@ def _seeds(first: int, count: int) -> tuple[int, ...]:
     return tuple(range(first, first + count))
 
 
-def _run_one(
-    plan: Plan,
-    seed: int,
-    material: Material,
-    request: Request,
-    display: Display,
-) -> Path:
+def _needs(request: Request, plans: Sequence[Plan], dataset: Dataset) -> Needs:
+    settings = plans[0].settings
+    return Needs(
+        runs=request.runs,
+        cache=request.cache,
+        device=settings.device,
+        devices=settings.devices,
+        threads=request.threads,
+        parts=(dataset, *(part for plan in plans for part in parts_of(plan.recipe))),
+    )
+
+
+def _with_devices(plans: tuple[Plan, ...], place: Place) -> tuple[Plan, ...]:
+    settled = with_devices(plans)
+    with computing(settled[0].settings):
+        check_backbones(settled)
+    return settled
+
+
+def _with_engines(
+    plans: tuple[Plan, ...], place: Place, *, images: int, cache: Path
+) -> tuple[Plan, ...]:
+    with computing(plans[0].settings):
+        return with_engines(plans, images, cache=cache, display=place.display)
+
+
+def _with_batch_size(plan: Plan, place: Place, *, material: Material, cache: Path) -> Plan:
+    with computing(plan.settings):
+        return with_batch_size(plan, material, cache=cache, display=place.display)
+
+
+@dataclass(frozen=True)
+class _Run:
+    plan: Plan
+    seed: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.plan.recipe.text} (seed {self.seed})"
+
+
+def _named_runs(
+    plans: Sequence[Plan], material: Material, request: Request, executor: Executor
+) -> Iterator[tuple[str, _Run]]:
+    settle = partial(_with_batch_size, material=material, cache=request.cache)
+    for plan in plans:
+        settled = plan
+        if plan.settings.batch_size == "auto":  # once, so that all seeds have the same
+            (settled,) = executor.compute(settle, [(plan.recipe.text, plan)])
+        for seed in request.seeds[:1] if plan.recipe.is_prior else request.seeds:
+            run = _Run(settled, seed)
+            yield run.name, run
+
+
+def _run_one(run: _Run, place: Place, *, material: Material, request: Request) -> Path:
+    with computing(run.plan.settings):
+        return _measured(run, place, material, request)
+
+
+def _measured(run: _Run, place: Place, material: Material, request: Request) -> Path:
+    plan, seed, display = run.plan, run.seed, place.display
     conditions = run_conditions(plan.recipe, plan.settings, seed, material)
     path = run_path(
         request.runs,
@@ -207,13 +275,16 @@ def _run_one(
         with writing(request.runs):
             request.runs.mkdir(parents=True, exist_ok=True)
             held.enter_context(FileLock(request.runs / f".{path.name}.lock"))
-        if is_complete(path) and not request.force:
-            display.say(f"{plan.recipe.text} (seed {seed}): complete already, used as it is")
+        # What an attempt before this one left incomplete goes on, even where all is to be anew.
+        anew = request.force and (place.attempt == 0 or is_complete(path))
+        if is_complete(path) and not anew:
+            display.say(f"{run.name}: complete already, used as it is")
             return path
-        display.say(f"{plan.recipe.text} (seed {seed}) in {path}")
-        info = {**conditions, "started": _now()}
+        display.say(f"{run.name} in {path}")
+        where = {"executor": place.executor, "node": place.node}
+        info = {**conditions, **where, "started": _now()}
         with writing(path):
-            begin(path, info, keep=None if request.force else CHECKPOINT)
+            begin(path, info, keep=None if anew else CHECKPOINT)
             write_config(path / CONFIG_FILE, plan, seed, material.dataset)
         checkpoints = Checkpoints(path, checkpoint_key(conditions))
         outcome = _outcome(plan, seed, material, request.cache, checkpoints, display)

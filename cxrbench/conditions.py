@@ -30,7 +30,7 @@ _RESOLVED = (
     *("device", "devices", "precision", "engine"),
     *("weights", "image_size", "split", "split_seed"),
 )
-_LIBRARIES = (
+LIBRARIES = (
     "keras",
     "numpy",
     "scikit-learn",
@@ -38,7 +38,7 @@ _LIBRARIES = (
     "opencv-contrib-python-headless",
     "pandas",
 )
-_BACKEND_LIBRARY = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}
+BACKEND_LIBRARIES = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}
 
 
 def run_conditions(
@@ -68,7 +68,7 @@ def run_conditions(
         "patients_known": material.cohort.patients_known,
         **{f"{part}_patients": _patients(material, part) for part in PARTS},
         "excluded": len(material.cohort.excluded) + len(material.prepared.excluded),
-        "parts": [identity_of(part) for part in _parts(recipe)],
+        "parts": [identity_of(part) for part in parts_of(recipe)],
         "versions": _versions(),
         "hardware": hardware("gpu" if settings.device == "gpu" else "cpu"),
     }
@@ -84,7 +84,7 @@ def _patients(material: Material, part: str) -> int | None:
     return len(set(material.patients(part))) if material.cohort.patients_known else None
 
 
-def _parts(recipe: Recipe) -> Iterator[Any]:
+def parts_of(recipe: Recipe) -> Iterator[Any]:
     """Backbone, extractors and encoders, fusion: everything whose code makes the model."""
     if recipe.backbone is not None:
         yield recipe.backbone
@@ -137,10 +137,10 @@ def _backbone_conditions(recipe: Recipe, settings: Settings) -> dict[str, Any]:
 
 
 def _versions() -> dict[str, str]:
-    backend = _BACKEND_LIBRARY[load_keras().backend.backend()]
+    backend = BACKEND_LIBRARIES[load_keras().backend.backend()]
     return {
         "python": platform.python_version(),
-        **{name: version(name) for name in (*_LIBRARIES, backend)},
+        **{name: version(name) for name in (*LIBRARIES, backend)},
     }
 
 

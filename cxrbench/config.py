@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,8 @@ _REQUEST: Mapping[str, tuple[type, ...]] = {
     "seed": (int,),
     "seeds": (int,),
     "force": (bool,),
+    "executor": (str,),
+    "ray_address": (str,),
 }
 
 
@@ -89,8 +91,7 @@ def write_config(path: Path, plan: Plan, seed: int, dataset: Dataset) -> None:
     """Write what repeats one run, ``auto`` replaced by what it came to."""
     import tomli_w
 
-    settings = plan.settings.as_dict()
-    settings["weights"] = [_absolute(text) for text in plan.settings.weights]
+    settings = absolute_plan(plan).settings.as_dict()
     told = {
         "recipes": [plan.recipe.text],
         "data": data_text(dataset),
@@ -99,6 +100,12 @@ def write_config(path: Path, plan: Plan, seed: int, dataset: Dataset) -> None:
     }
     text = _HEAD.format(path=path.name) + tomli_w.dumps(told)
     path.write_text(text, encoding="utf-8")
+
+
+def absolute_plan(plan: Plan) -> Plan:
+    """The same plan, with weights that are found from any folder."""
+    weights = tuple(map(_absolute, plan.settings.weights))
+    return replace(plan, settings=replace(plan.settings, weights=weights))
 
 
 def _absolute(text: str) -> str:

@@ -60,6 +60,10 @@ class DeviceError(CxrbenchError):
     """The device or the Keras backend that was asked for is not there."""
 
 
+class ExecutorError(CxrbenchError):
+    """Ray or its cluster cannot be had, or its nodes cannot do the work."""
+
+
 class OutOfMemory(CxrbenchError):
     """The GPU's or the machine's memory does not hold what was asked for."""
 

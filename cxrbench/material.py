@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from cxrbench.data.cohort import board_key, fingerprint, validate
-from cxrbench.data.image_pass import Preparation
+from cxrbench.data.image_pass import ImagesInOrder, Preparation, in_order
 from cxrbench.data.prepare import Prepared, prepare
 from cxrbench.data.splits import PARTS, Split, make_split
 from cxrbench.errors import CxrbenchError, DataError, PluginError
@@ -53,6 +53,7 @@ def gather_material(
     cache: Path,
     threads: int,
     display: Display,
+    images_in_order: ImagesInOrder = in_order,
 ) -> Material:
     """Load, split and prepare; one decode per image feeds everything that is ``wanted``."""
     cohort = load_cohort(dataset, display, cache)
@@ -68,6 +69,7 @@ def gather_material(
         cache=cache,
         threads=threads,
         display=display,
+        images_in_order=images_in_order,
     )
     usable = replace(split, parts=np.where(prepared.usable, split.parts, ""))
     _check_parts(usable, split)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, Field, fields, is_dataclass
+from dataclasses import MISSING, Field, fields, is_dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from types import NoneType, UnionType
@@ -195,13 +195,19 @@ def _text(value: Any) -> str:
 
 def data_text(dataset: Dataset) -> str:
     """What ``--data`` takes for this dataset, from any folder."""
-    options = changed(dataset)
-    for name in options.keys() & {*dataset.path_options}:
-        options[name] = str(Path(options[name]).expanduser().absolute())
+    options = changed(absolute_dataset(dataset))
     if "," in options.get("path", ""):  # separates options; the layout is recognised too
         return str(options["path"])
     told = ",".join(f"{name}={value}" for name, value in options.items())
     return f"{dataset.name}:{told}" if told else dataset.name
+
+
+def absolute_dataset(dataset: Dataset) -> Dataset:
+    """The same dataset, from any folder."""
+    given = changed(dataset)
+    paths = {name: given[name] for name in dataset.path_options if name in given}
+    absolute = {name: str(Path(text).expanduser().absolute()) for name, text in paths.items()}
+    return replace(dataset, **absolute)  # type: ignore[type-var]
 
 
 def _default(field: Field[Any]) -> Any:

@@ -72,6 +72,8 @@ def run(  # noqa: PLR0913 - each argument is an option of the command
     devices: of.Devices = None,
     precision: of.Precision = None,
     engine: of.Engine = None,
+    executor: of.ExecutorName = None,
+    ray_address: of.RayAddress = None,
     seed: Annotated[
         int | None, typer.Option(min=0, help="Initialisation, order, augmentation \\[default: 0]")
     ] = None,

@@ -164,3 +164,19 @@ Engine = Annotated[
         rich_help_panel=_COMPUTING,
     ),
 ]
+ExecutorName = Annotated[
+    str | None,
+    typer.Option(
+        "--executor",
+        help="local, or ray: a cluster prepares and computes \\[default: local]",
+        rich_help_panel=_COMPUTING,
+    ),
+]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HOST:PORT",
+        help="The cluster of --executor ray \\[default: RAY_ADDRESS, else a Ray of its own here]",
+        rich_help_panel=_COMPUTING,
+    ),
+]

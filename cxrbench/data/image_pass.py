@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+ImagesInOrder = Callable[
+    [Callable[[int], "PreparedImage"], Iterable[int], int], Generator["PreparedImage", None, None]
+]
+"""From ``work``, rows and a number of threads to what ``work`` makes of each row, in order."""
+
 # Enough that no thread waits for a slow image before it in the order; bounds the memory.
 _AHEAD_PER_THREAD = 4
 

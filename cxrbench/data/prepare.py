@@ -14,6 +14,7 @@ import numpy as np
 from cxrbench.data.cache import locked, require_room, writing
 from cxrbench.data.consumers import Consumer, consumers_of
 from cxrbench.data.image_pass import (
+    ImagesInOrder,
     Preparation,
     PreparedImage,
     can_be_read,
@@ -57,7 +58,7 @@ class Prepared:
     made: frozenset[Path]
 
 
-def prepare(
+def prepare(  # noqa: PLR0913 - what is wanted of the images, and where and by whom it is made
     dataset: Dataset,
     cohort: Cohort,
     preparation: Preparation,
@@ -66,12 +67,14 @@ def prepare(
     cache: Path,
     threads: int,
     display: Display,
+    images_in_order: ImagesInOrder = in_order,
 ) -> Prepared:
     """Read each image once and make what ``preparation`` wants and ``cache`` does not have.
 
     A call that was interrupted at any instant is continued by the next one, with the same bytes at
     the end; two processes at once take turns. An image that the system could not read is tried
-    again by the next call, which goes on from it if it can be read now.
+    again by the next call, which goes on from it if it can be read now. ``images_in_order`` says
+    where images are prepared: by default by threads of this process.
 
     Raises
     ------
@@ -89,7 +92,8 @@ def prepare(
     again = _readable_again(stores.values(), dataset, cohort, preparation.max_pixels)
     missing = [c for c, store in stores.items() if store is None or store.images.not_read & again]
     if missing:
-        _fill(missing, _Job(dataset, cohort, preparation, threads, again), cache, display)
+        job = _Job(dataset, cohort, preparation, threads, again, images_in_order)
+        _fill(missing, job, cache, display)
         stores |= {consumer: _require_store(consumer, cache) for consumer in missing}
     opened = {consumer: store for consumer, store in stores.items() if store is not None}
     _require_same_images(tuple(opened.values()), cohort)
@@ -110,6 +114,21 @@ class _Job:
     preparation: Preparation
     threads: int
     readable_again: frozenset[int]
+    images_in_order: ImagesInOrder
+
+
+@dataclass(frozen=True, eq=False)
+class _RowWork:
+    """Prepares a row for the stores that do not ``have`` it yet; it can be sent to other nodes."""
+
+    dataset: Dataset
+    cohort: Cohort
+    preparation: Preparation
+    have: Mapping[Consumer, int]
+
+    def __call__(self, row: int) -> PreparedImage:
+        wanted = _narrowed(self.preparation, [c for c, rows in self.have.items() if rows <= row])
+        return prepare_image(self.dataset, self.cohort, row, wanted)
 
 
 def _open_or_none(consumer: Consumer, cache: Path) -> CompleteStore | None:
@@ -191,17 +210,13 @@ def _run_pass(writers: Mapping[Consumer, StoreWriter], job: _Job, display: Displ
     if 0 < start < total:
         display.say(f"going on at image {start + 1} of {total}")
     had = {consumer: writer.rows for consumer, writer in writers.items()}
-
-    def work(row: int) -> PreparedImage:
-        wanted = _narrowed(job.preparation, [c for c, rows in had.items() if rows <= row])
-        return prepare_image(job.dataset, job.cohort, row, wanted)
-
+    work = _RowWork(job.dataset, job.cohort, job.preparation, had)
     rows = range(start, total)
     with ExitStack() as stack:
         stack.enter_context(quiet_single_threaded_libraries())
         advance = stack.enter_context(display.task("preparing", total))
         advance(start)
-        images = stack.enter_context(closing(in_order(work, rows, job.threads)))
+        images = stack.enter_context(closing(job.images_in_order(work, rows, job.threads)))
         for row, image in zip(rows, images, strict=True):
             for consumer, writer in writers.items():
                 if had[consumer] <= row:

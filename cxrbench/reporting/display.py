@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from cxrbench.interfaces import Advance
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 
 class SilentDisplay:
@@ -32,6 +36,8 @@ class RichDisplay:
 
         self._console = Console(stderr=True, highlight=False)
         self._lines = Console(highlight=False) if lines_on_stdout else self._console
+        self._progress: Progress | None = None
+        self._bars = 0
 
     def say(self, text: str) -> None:
         """Print one line as it is."""
@@ -39,7 +45,38 @@ class RichDisplay:
 
     @contextmanager
     def task(self, description: str, total: int) -> Iterator[Advance]:
-        """Show a bar with the time left, or taken once it is done, and the detail."""
+        """Show a bar with the time left, or taken once it is done, and the detail.
+
+        Bars of work that goes on side by side share one place; the last that ends there stays.
+        """
+        with self._shared_progress() as progress:
+            task = progress.add_task(description, total=total, detail="")
+
+            def advance(steps: int = 1, detail: str = "") -> None:
+                if detail:
+                    progress.update(task, advance=steps, detail=detail)
+                else:
+                    progress.update(task, advance=steps)
+
+            yield advance
+            if self._bars > 1:
+                progress.remove_task(task)
+
+    @contextmanager
+    def _shared_progress(self) -> Iterator[Progress]:
+        if self._progress is None:
+            self._progress = self._new_progress()
+            self._progress.start()
+        self._bars += 1
+        try:
+            yield self._progress
+        finally:
+            self._bars -= 1
+            if not self._bars:
+                self._progress.stop()
+                self._progress = None
+
+    def _new_progress(self) -> Progress:
         from rich.progress import (
             BarColumn,
             MofNCompleteColumn,
@@ -51,7 +88,7 @@ class RichDisplay:
 
         whole = Column(no_wrap=True)
         cut = Column(no_wrap=True, overflow="ellipsis", ratio=1)
-        progress = Progress(
+        return Progress(
             TextColumn("{task.description}", markup=False, table_column=whole),
             BarColumn(bar_width=12),
             MofNCompleteColumn(),
@@ -60,13 +97,3 @@ class RichDisplay:
             console=self._console,
             expand=True,
         )
-        with progress:
-            task = progress.add_task(description, total=total, detail="")
-
-            def advance(steps: int = 1, detail: str = "") -> None:
-                if detail:
-                    progress.update(task, advance=steps, detail=detail)
-                else:
-                    progress.update(task, advance=steps)
-
-            yield advance

@@ -11,7 +11,7 @@ from conftest import environment, install, spawn
 
 import cxrbench
 
-HEAVY = ("numpy", "keras", "tensorflow", "pandas", "cv2", "sklearn", "scipy", "matplotlib")
+HEAVY = ("numpy", "keras", "tensorflow", "pandas", "cv2", "sklearn", "scipy", "matplotlib", "ray")
 
 _IMPORTED = """
 import json, sys
