@@ -123,7 +123,7 @@ class Columns:
             if key not in self.cells:
                 continue
             one, other = self.cells[key][first], self.cells[key][again]
-            if one != other and set(one.split(separator)) != set(other.split(separator)):
+            if one != other and _names(one, separator) != _names(other, separator):
                 raise DataError(
                     f"Lines {self.lines[first]} and {self.lines[again]} of {self.path} disagree "
                     "about one image.",
@@ -251,6 +251,10 @@ def read_table(path: Path, *, fit: bool = True) -> Table:
 def shortened(text: str) -> str:
     """The text, cut where a message about it would be too long."""
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+
+
+def _names(text: str, separator: str) -> set[str]:
+    return {name.strip() for name in text.split(separator)}
 
 
 def _separator(data: bytes, encoding: str) -> str:
