@@ -44,7 +44,7 @@ def bare(root: Path) -> int:
 
 def careful(root: Path, memory: Path) -> int:
     """The dataset's own scan."""
-    kept = Memory(memory, accept_unknown=False)
+    kept = Memory(memory, str(root), accept_unknown=False)
     key = Key(b"a key that only this benchmark has", "benchmark")
     found = scan(str(root), key, kept, leave_out=(), accept_unknown=False, display=None)
     return len(found.radiographs)

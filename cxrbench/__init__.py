@@ -13,9 +13,14 @@ if TYPE_CHECKING:
     from cxrbench.builtin.visual_words import VLAD as VLAD
     from cxrbench.builtin.visual_words import BagOfWords as BagOfWords
     from cxrbench.builtin.whole_image import Identity as Identity
+    from cxrbench.data.headings import HEADINGS as HEADINGS
+    from cxrbench.data.headings import TABLE_SUFFIXES as TABLE_SUFFIXES
+    from cxrbench.data.headings import names_in as names_in
     from cxrbench.data.image_files import choose_image as choose_image
     from cxrbench.data.image_files import image_stem as image_stem
     from cxrbench.data.image_files import list_images as list_images
+    from cxrbench.data.table_labels import LabelOptions as LabelOptions
+    from cxrbench.data.table_labels import Labels as Labels
     from cxrbench.data.tables import Columns as Columns
     from cxrbench.data.tables import Table as Table
     from cxrbench.data.tables import read_table as read_table
@@ -45,9 +50,14 @@ _HOMES = {
     "BagOfWords": "builtin.visual_words",
     "VLAD": "builtin.visual_words",
     "Identity": "builtin.whole_image",
+    "HEADINGS": "data.headings",
+    "TABLE_SUFFIXES": "data.headings",
+    "names_in": "data.headings",
     "choose_image": "data.image_files",
     "image_stem": "data.image_files",
     "list_images": "data.image_files",
+    "LabelOptions": "data.table_labels",
+    "Labels": "data.table_labels",
     "Columns": "data.tables",
     "read_table": "data.tables",
     "Table": "data.tables",

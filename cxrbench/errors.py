@@ -10,7 +10,8 @@ class CxrbenchError(Exception):
     ----------
     problem : one sentence that names the thing that is wrong.
     expected, found, fix : what would have been right, what was there instead, what to do about it.
-        Each becomes a line of its own; leave out one only where the problem already says it.
+        Each becomes a line of its own, and an attribute; leave out one only where the problem
+        already says it.
     """
 
     def __init__(
@@ -21,6 +22,7 @@ class CxrbenchError(Exception):
         found: str | None = None,
         fix: str | None = None,
     ) -> None:
+        self.problem, self.expected, self.found, self.fix = problem, expected, found, fix
         lines = [problem]
         for title, text in (("expected", expected), ("found", found), ("to do", fix)):
             if text is not None:

@@ -7,17 +7,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from cxrbench import Cohort, CxrbenchError, DataError, Dataset, Exclusion, hookimpl
+from cxrbench import (
+    TABLE_SUFFIXES,
+    Cohort,
+    CxrbenchError,
+    DataError,
+    Dataset,
+    Exclusion,
+    LabelOptions,
+    hookimpl,
+)
 
 if TYPE_CHECKING:
     from cxrbench import Columns
-    from cxrbench.builtin._csv.labels import Labels
 
 CXRBENCH_API = 1
-
-_SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
-_VALUES = {"unknown": float("nan"), "ones": 1.0, "zeros": 0.0}
-_WORDS = {"comma": ",", "space": " "}
 
 
 @dataclass(frozen=True)
@@ -65,8 +69,7 @@ class CSV(Dataset):
                 expected="a regular expression, such as patient[0-9]+",
                 found=str(error),
             ) from error
-        if not self.separator:
-            raise CxrbenchError("csv: separator is empty", expected="what joins labels, such as |")
+        self._label_options()
         if self.patients == "unknown" and (self.patient or self.patient_pattern):
             raise CxrbenchError(
                 "csv: patients=unknown contradicts patient and patient_pattern",
@@ -77,7 +80,7 @@ class CSV(Dataset):
     @classmethod
     def recognise(cls, path: Path) -> CSV | None:
         """This dataset, if the path is a file that is called a table; nothing is read."""
-        called_so = path.name.lower().endswith(_SUFFIXES)
+        called_so = path.name.lower().endswith(TABLE_SUFFIXES)
         return cls(path=str(path)) if called_so and path.is_file() else None
 
     def load(self) -> Cohort:
@@ -100,7 +103,7 @@ class CSV(Dataset):
         ids = [image_id(text) for text in columns.cells["image"]]
         image_ids = tuple(ids[row] for row in rows)
         used = columns.take(rows)
-        labels = self._labels(used)
+        labels = self._label_options().read(used)
         ages, age_notes = used.ages()
         sexes, sex_notes = used.sexes()
         notes = (*columns.notes, *left_out(reasons), *age_notes, *sex_notes, *views.notes)
@@ -116,7 +119,7 @@ class CSV(Dataset):
             sources=tuple(used.cells[SOURCE]),
             no_finding=self.no_finding if self.no_finding in labels.names else None,
             excluded=tuple(Exclusion(ids[row], why) for row, why in enumerate(reasons) if why),
-            notes=(*notes, *labels.notes),
+            notes=(*notes, *labels.notes, *_told(labels.ignored)),
             patients_known=self.patients == "known",
         )
 
@@ -147,9 +150,9 @@ class CSV(Dataset):
     def _columns(self) -> Columns:
         from cxrbench.builtin._csv.rows import read_rows
 
-        keys = ("image", "patient", "age", "sex", "view", "labels", "findings", "split")
+        keys = ("image", "patient", "age", "sex", "view", "split")
         given = {key: getattr(self, key) for key in keys}
-        return read_rows(self._file(), self._folder(), given, self._separator())
+        return read_rows(self._file(), self._folder(), given, self._label_options())
 
     def _patients(self, columns: Columns, image_ids: tuple[str, ...]) -> tuple[str, ...]:
         from cxrbench.builtin._csv.patients import no_patients, patients_of
@@ -160,18 +163,8 @@ class CSV(Dataset):
             raise no_patients(columns)
         return tuple(patients_of(columns, self.patient_pattern))
 
-    def _labels(self, columns: Columns) -> Labels:
-        from cxrbench.builtin._csv.choose import names_in
-        from cxrbench.builtin._csv.labels import labels_of_cells, labels_of_columns
-
-        blank = _VALUES[self.blank]
-        if "findings" in columns.cells:
-            chosen = names_in(self.labels)
-            return labels_of_cells(columns, chosen, separator=self._separator(), blank=blank)
-        return labels_of_columns(columns, uncertain=_VALUES[self.uncertain], blank=blank)
-
-    def _separator(self) -> str:
-        return _WORDS.get(self.separator, self.separator)
+    def _label_options(self) -> LabelOptions:
+        return LabelOptions(self.labels, self.findings, self.separator, self.uncertain, self.blank)
 
     def _file(self) -> Path:
         if not self.path:
@@ -185,6 +178,11 @@ class CSV(Dataset):
 
     def _folder(self) -> Path:
         return self._file().parent / Path(self.images).expanduser()
+
+
+def _told(ignored: tuple[str, ...]) -> tuple[str, ...]:
+    more = ", ..." if len(ignored) > 5 else ""
+    return (f"  they are {', '.join(ignored[:5])}{more}",) if ignored else ()
 
 
 @hookimpl

@@ -7,13 +7,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from cxrbench import Cohort, CxrbenchError, DataError, Dataset, Display, Exclusion, hookimpl
+from cxrbench import (
+    TABLE_SUFFIXES,
+    Cohort,
+    DataError,
+    Dataset,
+    Display,
+    Exclusion,
+    LabelOptions,
+    hookimpl,
+)
 
 if TYPE_CHECKING:
     import numpy as np
 
     from cxrbench.builtin._dicom.key import Key
-    from cxrbench.builtin._dicom.labels import Labels
+    from cxrbench.builtin._dicom.labels import LabelTable
     from cxrbench.builtin._dicom.match import Match
     from cxrbench.builtin._dicom.scan import Scan
 
@@ -27,10 +36,10 @@ _RENDERING = 1
 class DICOM(Dataset):
     """Frontal chest radiographs (CR, DX, RG) below a folder, with labels from a table.
 
-    ``path`` is the folder; files are known by their content, whatever their names. ``labels`` is a
-    CSV file whose column ``image_column`` holds file names, paths below the folder, or SOP Instance
-    UIDs. It has one column for each finding (1, 0, -1 or nothing), of which ``findings`` can name
-    some (``A|B``), or ``label_column`` holds all findings of an image, joined by ``separator``.
+    ``path`` is the folder; files are known by their content, whatever their names. ``table`` is a
+    CSV file whose column ``image`` holds file names, paths below the folder, or SOP Instance UIDs.
+    ``labels``, ``findings``, ``separator``, ``uncertain``, ``blank`` and ``no_finding`` say how its
+    labels are written, as for the dataset ``csv``.
 
     Patients are pseudonyms: HMAC-SHA-256 with the key in the file ``key``, in
     ``CXRBENCH_DICOM_KEY``, or in the user's configuration folder, where one is made. ``image_ids``
@@ -41,33 +50,32 @@ class DICOM(Dataset):
 
     name: ClassVar[str] = "dicom"
     file_suffixes: ClassVar[tuple[str, ...]] = (".dcm", ".dicom")
-    path_options: ClassVar[tuple[str, ...]] = ("path", "labels", "key", "crosswalk")
+    path_options: ClassVar[tuple[str, ...]] = ("path", "table", "key", "crosswalk")
 
     path: str = ""
+    table: str = ""
+    image: str = ""
     labels: str = ""
-    image_column: str = ""
     findings: str = ""
-    label_column: str = ""
     separator: str = "|"
+    uncertain: Literal["unknown", "ones", "zeros"] = "unknown"
+    blank: Literal["unknown", "zeros"] = "unknown"
+    no_finding: str = "No Finding"
     key: str = ""
     image_ids: Literal["hash", "path"] = "hash"
     crosswalk: str = ""
     unknown: Literal["exclude", "accept"] = "exclude"
 
     def __post_init__(self) -> None:
-        if self.findings and self.label_column:
-            raise CxrbenchError(
-                "dicom: findings and label_column exclude each other",
-                expected="findings=A|B for a column each, or label_column=NAME for one of all",
-                found=f"findings={self.findings}, label_column={self.label_column}",
-            )
+        """Raise `CxrbenchError` for options that cannot work."""
+        self._label_options()
 
     @classmethod
     def recognise(cls, path: Path) -> DICOM | None:
-        """This dataset, if there is a CSV file and one of the first files has DICOM's mark."""
+        """This dataset, if there is a table and one of the first files has DICOM's mark."""
         from cxrbench.builtin._dicom.files import has_dicom_among_the_first
 
-        if not path.is_dir() or not any(path.glob("*.[cC][sS][vV]")):
+        if not path.is_dir() or not _tables(path):
             return None
         return cls(path=str(path)) if has_dicom_among_the_first(str(path)) else None
 
@@ -83,7 +91,7 @@ class DICOM(Dataset):
         DataError : folder, table or key cannot be used, or no file can.
         """
         from cxrbench.builtin._dicom.key import find_key
-        from cxrbench.builtin._dicom.labels import Columns, read_labels
+        from cxrbench.builtin._dicom.labels import read_labels
         from cxrbench.builtin._dicom.match import match
         from cxrbench.builtin._dicom.memory import Memory
         from cxrbench.builtin._dicom.reasons import nothing_to_use
@@ -92,8 +100,7 @@ class DICOM(Dataset):
         _require_pydicom()
         root = self._root()
         table = self._table(root)
-        columns = Columns(self.image_column, self.findings, self.label_column, self.separator)
-        labels = read_labels(table, columns)
+        labels = read_labels(table, self.image, self._label_options())
         key = find_key(self.key)
         private = (self.key, self.crosswalk)
         own = [str(table), *(str(Path(name).expanduser()) for name in private if name)]
@@ -102,7 +109,7 @@ class DICOM(Dataset):
         found = scan(
             str(root),
             key,
-            Memory(kept, accept_unknown=accept),
+            Memory(kept, str(root), accept_unknown=accept),
             leave_out=own,
             accept_unknown=accept,
             display=display,
@@ -130,7 +137,9 @@ class DICOM(Dataset):
         """Size and time of the file, and the version of what makes pixels of it."""
         return f"{super().signature(source)}:dicom{_RENDERING}"
 
-    def _cohort(self, root: Path, found: Scan, labels: Labels, matched: Match, key: Key) -> Cohort:
+    def _cohort(
+        self, root: Path, found: Scan, labels: LabelTable, matched: Match, key: Key
+    ) -> Cohort:
         import numpy as np
 
         from cxrbench.builtin._dicom.reasons import told_reasons
@@ -158,10 +167,11 @@ class DICOM(Dataset):
             sexes=tuple(one.sex for one in kept),
             views=tuple(one.view for one in kept),
             sources=tuple(str(root / path) for path in paths),
-            no_finding=labels.no_finding,
+            no_finding=self.no_finding if self.no_finding in labels.names else None,
             excluded=tuple(Exclusion(name, reason) for name, _, reason in excluded),
             notes=(
                 f"pseudonyms by {key.origin} (fingerprint {key.fingerprint})",
+                *labels.notes,
                 *told_reasons([reason for _, _, reason in excluded]),
             ),
         )
@@ -181,6 +191,9 @@ class DICOM(Dataset):
         if self.crosswalk:
             write_crosswalk(Path(self.crosswalk).expanduser(), rows)
 
+    def _label_options(self) -> LabelOptions:
+        return LabelOptions(self.labels, self.findings, self.separator, self.uncertain, self.blank)
+
     def _root(self) -> Path:
         root = Path(self.path).expanduser().absolute()
         if not self.path or not os.path.isdir(root):
@@ -188,22 +201,21 @@ class DICOM(Dataset):
                 "dicom: there is no folder of DICOM files",
                 expected="the folder that they are below",
                 found=f"path={self.path}" if self.path else "no path",
-                fix="--data dicom:path=FOLDER,labels=TABLE.csv",
+                fix="--data dicom:path=FOLDER,table=TABLE.csv",
             )
         return root
 
     def _table(self, root: Path) -> Path:
-        if self.labels:
-            return Path(self.labels).expanduser().absolute()
+        if self.table:
+            return Path(self.table).expanduser().absolute()
         own = os.path.realpath(Path(self.crosswalk).expanduser()) if self.crosswalk else ""
-        found = (path for path in root.glob("*.[cC][sS][vV]") if path.is_file())
-        tables = sorted(path for path in found if os.path.realpath(path) != own)
+        tables = [path for path in _tables(root) if os.path.realpath(path) != own]
         if len(tables) != 1:
             raise DataError(
                 "dicom: which table has the labels was not said",
-                expected="labels=TABLE.csv, or one .csv file in the folder itself",
+                expected="table=FILE, or one file .csv, .tsv or .gz of these in the folder itself",
                 found=f"{len(tables)} such files",
-                fix="--data dicom:path=FOLDER,labels=TABLE.csv",
+                fix="--data dicom:path=FOLDER,table=TABLE.csv",
             )
         return tables[0]
 
@@ -218,6 +230,14 @@ def _require_pydicom() -> None:
             found="pydicom is not installed",
             fix='pip install "cxrbench[dicom]"',
         )
+
+
+def _tables(folder: Path) -> list[Path]:
+    return sorted(
+        path
+        for path in folder.glob("*")
+        if path.name.lower().endswith(TABLE_SUFFIXES) and path.is_file()
+    )
 
 
 @hookimpl

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 from cxrbench.data.cache import is_free, key_of, lock_of
@@ -20,7 +21,8 @@ State = Literal["complete", "interrupted", "damaged"]
 STORES = ("pixels", "features", "images", "embeddings")
 ENCODINGS = "encodings"
 CHOICES = ("engines", "batch-sizes")
-KINDS = (*STORES, ENCODINGS, *CHOICES)
+HEADERS = "headers"
+KINDS = (*STORES, ENCODINGS, *CHOICES, HEADERS)
 
 _KEY = "[0-9a-f]{32}"
 # Whatever else lies in the cache folder is somebody's: only these names are ever removed. The
@@ -28,6 +30,7 @@ _KEY = "[0-9a-f]{32}"
 _IN_STORE = re.compile(r"(complete|journal|about|purpose)\.jsonl?(\.tmp)?|[a-z]+\.bin")
 _ENCODING = re.compile(rf"({_KEY})\.(npz|npy|json)(\.tmp)?")
 _CHOICE = re.compile(rf"({_KEY})\.json(\.tmp)?")
+_MEMORY = re.compile(r"([0-9a-f]{20})\.jsonl")
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ def _entries(folder: Path) -> Iterator[Entry]:
                 if files:
                     yield _store(child, files)
         return
-    form, entry = (_ENCODING, _encoding) if folder.name == ENCODINGS else (_CHOICE, _choice)
+    form, entry = _FORMS.get(folder.name, (_CHOICE, _choice))
     for key, files in _by_key(children, form).items():
         yield entry(folder, key, files)
 
@@ -152,6 +155,27 @@ def _choice(folder: Path, key: str, files: Sequence[Path]) -> Entry:
     except (ValueError, KeyError, TypeError, AttributeError):
         state, purpose = "damaged", UNTOLD
     return _entry(folder / key, files, purpose, used=path, state=lambda _: state, locked=path)
+
+
+def _memory(folder: Path, key: str, files: Sequence[Path]) -> Entry:
+    """What a dataset remembers of an archive's files, line by line; the first names the archive."""
+    path = folder / f"{key}.jsonl"
+    purpose = Purpose("headers of DICOM files", *_dataset_and_data(path))
+    # Lines that are damaged or missing are read anew: there is no other state.
+    return _entry(folder / key, files, purpose, used=path, state=lambda _: "complete", locked=path)
+
+
+def _dataset_and_data(path: Path) -> tuple[str, str]:
+    with path.open("rb") as file:
+        first = file.readline(2**16)
+    try:
+        told = json.loads(first)
+        return str(told["dataset"]), str(told["data"])
+    except (ValueError, KeyError, TypeError):
+        return "", ""
+
+
+_FORMS = MappingProxyType({ENCODINGS: (_ENCODING, _encoding), HEADERS: (_MEMORY, _memory)})
 
 
 def _entry(

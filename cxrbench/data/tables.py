@@ -1,4 +1,8 @@
-"""The one reader of tables: a CSV file's columns as text, checked row by row."""
+"""The one reader of tables: a CSV file's columns as text, checked row by row.
+
+What is written in a file is quoted by ``found`` of an error alone: a dataset whose tables may
+identify patients can tell the rest.
+"""
 
 from __future__ import annotations
 
@@ -119,11 +123,12 @@ class Columns:
             if key not in self.cells:
                 continue
             one, other = self.cells[key][first], self.cells[key][again]
-            if one != other and set(one.split(separator)) != set(other.split(separator)):
+            if one != other and _names(one, separator) != _names(other, separator):
                 raise DataError(
-                    f"{self.path} has two rows for the image {image_id} that disagree.",
+                    f"Lines {self.lines[first]} and {self.lines[again]} of {self.path} disagree "
+                    "about one image.",
                     expected="one row per image, or rows that say the same",
-                    found=f"{self.titles[key]} {one!r} in line {self.lines[first]}, "
+                    found=f"{image_id}: {self.titles[key]} {one!r} in line {self.lines[first]}, "
                     f"{other!r} in line {self.lines[again]}",
                     fix="delete the row that is wrong",
                 )
@@ -205,8 +210,8 @@ class Table:
         return DataError(
             f"{self.path} has no column {names[0]!r}.",
             expected=f"a column called {' or '.join(map(repr, names))}",
-            found=f"the columns {self._told()}",
-            fix=fix or f"name the column {names[0]!r}{hint}, or use the table that has it",
+            found=f"the columns {self._told()}{hint}",
+            fix=fix or f"name the column {names[0]!r}, or use the table that has it",
         )
 
     def _told(self) -> str:
@@ -248,6 +253,10 @@ def shortened(text: str) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
+def _names(text: str, separator: str) -> set[str]:
+    return {name.strip() for name in text.split(separator)}
+
+
 def _separator(data: bytes, encoding: str) -> str:
     start = data[: 2**14].decode(encoding, errors="replace").lstrip()
     header = re.sub(r'"[^"]*"', "", "".join(start.splitlines()[:1]))
@@ -278,8 +287,9 @@ def _fitted(
         if len(row) != width and (len(row) < width or any(map(str.strip, row[width:]))):
             raise DataError(
                 f"Line {line} of {path} does not fit the header.",
-                expected=f"{width} cells: {shortened(', '.join(header))}",
-                found=f"{len(row)} cells: {shortened(', '.join(row[:12]))}",
+                expected=f"{width} cells, as the header has",
+                found=f"{len(row)} cells: {shortened(', '.join(row[:12]))}; "
+                f"the header: {shortened(', '.join(header))}",
                 fix=f"correct line {line} of {path.name}: it may have been cut off there, and a "
                 "cell that holds the separator belongs in quotes",
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import json
 import logging
 import math
@@ -10,6 +11,7 @@ import os
 import stat
 import subprocess
 import sys
+import traceback
 import warnings
 import zipfile
 from dataclasses import replace
@@ -268,39 +270,88 @@ def test_labels_in_one_column(tmp_path):
     assert cohort.no_finding == "No Finding"
     assert sorted(cohort.labels.tolist()) == [[0, 0, 1], [1, 1, 0]]
     table(root, "9,good.dcm,Mass; Effusion", "9,odd,", header="n,who,what")
-    cohort = load(root, image_column="who", label_column="what", separator=";", image_ids="path")
+    cohort = load(root, image="who", findings="what", separator=";", image_ids="path")
     np.testing.assert_array_equal(cohort.labels, [[1, 1], [np.nan, np.nan]])
 
 
-def test_columns_that_hold_no_labels_are_no_labels(tmp_path):
+def test_the_options_of_labels_are_those_of_csv(tmp_path):
     root = folder_of(tmp_path)
-    table(root, "good.dcm,1,58,x", "odd,0,33,y", header="file,Mass,age,name")
+    table(root, "good.dcm,-1,,x", "odd,yes,0,y", header="File,mass,OK,name")
+    options = {"labels": "OK+Mass", "uncertain": "ones", "blank": "zeros", "no_finding": "OK"}
+    cohort = load(root, image_ids="path", **options)
+    assert (cohort.label_names, cohort.no_finding) == (("OK", "mass"), "OK")
+    np.testing.assert_array_equal(cohort.labels, [[0, 1], [0, 1]])
+    table(root, "good.dcm,1 Mass 2", "odd,Edema", header="path,findings")
+    cohort = load(root, labels="Mass+Edema", separator="space", image_ids="path")
+    assert cohort.label_names == ("Mass", "Edema")
+    np.testing.assert_array_equal(cohort.labels, [[1, 0], [0, 1]])
+    assert "findings: 2 names in 1 rows are no labels" in cohort.notes
+    with pytest.raises(CxrbenchError, match="separator is empty"):
+        DICOM(separator="")
+
+
+def test_what_the_table_says_of_images_and_patients_is_no_label(tmp_path):
+    root = folder_of(tmp_path)
+    header = "file,Mass,Patient ID,age,gender,view,split,dicom_id"
+    table(root, "good.dcm,1,7,58,F,PA,train,1.2", "odd,0,8,33,M,AP,test,1.3", header=header)
     assert load(root).label_names == ("Mass",)
-    assert load(root, findings="Mass").label_names == ("Mass",)
 
 
 @pytest.mark.parametrize(
-    ("rows", "header", "options", "told"),
+    ("name", "data"),
     [
-        (("good.dcm,1",), "who,Mass", {}, "no column of images"),
-        (("good.dcm,x",), "file,Mass", {}, "no labels"),
-        (("good.dcm,x",), "file,Mass", {"findings": "Mass"}, "row 2 of"),
-        (("good.dcm,1",), "file,Mass", {"findings": "Edema"}, "'Edema'"),
-        (("good.dcm,1", "good.dcm,0"), "file,Mass", {}, "the same image as row 2"),
-        ((",1",), "file,Mass", {}, "found: nothing"),
-        (("good.dcm,1,1",), "file,Mass", {}, "2 cells"),
-        ((), "file,Mass", {}, "no rows"),
-        (("other,1",), "file,Mass", {}, "not one file"),
-        (('"good.dcm,1',), "file,Mass", {}, "cannot be read"),
+        ("t.tsv", "file\tEffusion\ngood.dcm\t1\nodd\t0\n".encode("utf-16")),
+        ("t.CSV.gz", gzip.compress("file;Effusion;Bärs\ngood.dcm;1;1\nodd;0;1\n".encode("cp1252"))),
+        ("t.csv", b"file,Effusion\ngood.dcm,1\nodd,0\ngood.dcm,1\n"),
     ],
 )
+def test_a_table_in_any_usual_form(tmp_path, name, data):
+    root = folder_of(tmp_path)
+    (root / "labels.csv").unlink()
+    (root / name).write_bytes(data)
+    assert DICOM.recognise(root) == DICOM(path=str(root))
+    cohort = load(root, image_ids="path")
+    assert cohort.labels[:, 0].tolist() == [1, 0]
+    assert cohort.excluded == ()
+    assert load(root, table=str(root / name)).label_names == cohort.label_names
+
+
+BAD = {
+    "no column of images": (("good.dcm,1",), "who,Mass", {}, "name it: image=COLUMN"),
+    "another column of images": (("good.dcm,1",), "file,Mass", {"image": "who"}, "column 'who'"),
+    "no labels": (("good.dcm",), "file", {}, "has no labels"),
+    "a label that is none": (("good.dcm,x",), "file,Mass", {}, "Line 2 of"),
+    "a label that is not there": (("good.dcm,1",), "file,Mass", {"labels": "Edema"}, "'Edema'"),
+    "a name that is not there": (
+        ("good.dcm,good.dcm",),
+        "file,findings",
+        {"labels": "Edema"},
+        "names no label 'Edema'",
+    ),
+    "rows that disagree": (("good.dcm,1", "good.dcm,0"), "file,Mass", {}, "Lines 2 and 3 of"),
+    "no image": ((",1",), "file,Mass", {}, "has no file"),
+    "ragged": (("good.dcm,1,1",), "file,Mass", {}, "2 cells"),
+    "no rows": ((), "file,Mass", {}, "a header and nothing else"),
+    "no header": (("odd,1",), "good.dcm,0", {}, "has no column 'image'"),
+    "no header, ragged": (("odd,1",), "good.dcm,0,1", {"image": "good.dc"}, "'good.dc'"),
+    "two columns": (("odd,1,1",), "good.dcm,file,file", {}, "two columns for 'file'"),
+    "no files": (("other,1",), "file,Mass", {}, "not one file"),
+    "an open quote": (('"good.dcm,1',), "file,Mass", {}, "unexpected end of data"),
+    "NUL": (("good.dcm\0,1",), "good.dcm,Mass", {}, "not a text file"),
+}
+
+
+@pytest.mark.parametrize(("rows", "header", "options", "told"), BAD.values(), ids=BAD.keys())
 def test_a_table_that_cannot_be_used(tmp_path, rows, header, options, told):
+    """Every cell is secret, that of the header too: a table may have none."""
     root = folder_of(tmp_path)
     table(root, *rows, header=header)
     with pytest.raises(DataError) as error:
         load(root, **options)
     assert told in str(error.value)
-    assert "good.dcm" not in str(error.value)
+    shown = "".join(traceback.format_exception(error.value))
+    assert told in shown
+    assert "good.dcm" not in shown
 
 
 def test_wrong_options_say_so(tmp_path):
@@ -311,9 +362,7 @@ def test_wrong_options_say_so(tmp_path):
     with pytest.raises(DataError, match="0 such files"):
         DICOM(path=str(tmp_path)).load()
     with pytest.raises(DataError, match="cannot be read"):
-        DICOM(path=str(tmp_path), labels="gone.csv").load()
-    with pytest.raises(CxrbenchError, match="exclude each other"):
-        DICOM(findings="A", label_column="B")
+        DICOM(path=str(tmp_path), table="gone.csv").load()
 
 
 def test_without_pydicom_it_says_what_to_install(tmp_path, monkeypatch):
@@ -391,12 +440,33 @@ def test_a_damaged_memory_is_read_as_far_as_it_is_whole(tmp_path, again):
     root = folder_of(tmp_path)
     first, _ = again(root)
     (path,) = (tmp_path / "cache" / "headers").iterdir()
-    lines = path.read_bytes().strip().splitlines()
+    _, *lines = path.read_bytes().strip().splitlines()
     path.write_bytes(b'[1]\n["a", "b", {"c": 1}]\n\xff\n' + lines[0] + b"\n" + lines[1][:-9])
     second, read = again(root)
     assert len(read) == 1
     assert second.image_ids == first.image_ids
     assert again(root)[1] == []
+
+
+def test_the_cache_commands_know_what_was_found(tmp_path, again, cli):
+    root, cache = folder_of(tmp_path), tmp_path / "cache"
+
+    def listed():
+        return json.loads(cli("cache", "list", "--cache", cache, "--json").out)["entries"]
+
+    again(root)
+    (entry,) = listed()
+    assert (entry["kind"], entry["dataset"], entry["data"]) == ("headers", "dicom", str(root))
+    (path,) = (cache / "headers").iterdir()
+    assert (path.stem, path.stat().st_size) == (entry["key"], entry["size"])
+    os.utime(path, (0, 0))
+    assert listed()[0]["last_used"].startswith("1970")
+    assert again(root)[1] == []
+    assert not listed()[0]["last_used"].startswith("1970")
+    said = cli("cache", "clear", "--data", root, "--yes", "--cache", cache)
+    assert "removed 1 entries" in said.out
+    assert listed() == []
+    assert again(root)[1] == ["good.dcm", "odd"]
 
 
 def test_a_decoder_that_was_missing_is_looked_for_again(tmp_path, again, monkeypatch):
@@ -627,13 +697,22 @@ def test_nothing_identifying_reaches_store_run_or_output(cli, archive, tmp_path,
     for path in where.glob("runs/*/run.json"):
         options = json.loads(path.read_text())["dataset_options"]
         assert options["image_ids"] == "hash"
-        assert not {"path", "labels", "key", "crosswalk"} & options.keys()
+        assert not {"path", "table", "key", "crosswalk"} & options.keys()
 
 
 def test_errors_quote_nothing_identifying(cli, archive, tmp_path):
     where = ("--runs", tmp_path / "runs", "--cache", tmp_path / "cache")
-    for rows in (("FILEPLANTED,1,0",), ("FILEPLANTED,1,0", "FILEPLANTED,0,1"), ("FILEPLANTED,1",)):
-        table(archive, *rows)
+    doe, usual = "FILEPLANTED,1,0", "file,Effusion,Mass"
+    for rows, header in (
+        ((doe,), usual),
+        ((doe, "FILEPLANTED,0,1"), usual),
+        (("FILEPLANTED,1",), usual),
+        (("FILEPLANTED,DOEPLANTED,1",), usual),
+        ((doe, "MRN998877,1,0"), "DOEPLANTED,file,Mass"),
+        ((doe,), "FILEPLANTED,1,1"),
+        ((doe, "FILEPLANTED,1"), "FILEPLANTED,1,1"),
+    ):
+        table(archive, *rows, header=header)
         said = cli("run", "prior", "--data", f"dicom:path={archive}", *where)
         assert said.code == 2
         assert "dicom" in said.err or "labels.csv" in said.err
@@ -642,14 +721,14 @@ def test_errors_quote_nothing_identifying(cli, archive, tmp_path):
 
 def test_the_text_that_repeats_a_run_works_from_any_folder(tmp_path, monkeypatch, registry):
     monkeypatch.chdir(tmp_path)
-    here = DICOM(path="archive", labels="a/labels.csv", key="key", crosswalk="c.csv")
+    here = DICOM(path="archive", table="a/labels.csv", key="key", crosswalk="c.csv")
     monkeypatch.chdir(tmp_path)
     text = data_text(here)
     monkeypatch.chdir("/")
     there = find_dataset(text, registry, Path("/"))
     assert there == DICOM(
         path=str(tmp_path / "archive"),
-        labels=str(tmp_path / "a" / "labels.csv"),
+        table=str(tmp_path / "a" / "labels.csv"),
         key=str(tmp_path / "key"),
         crosswalk=str(tmp_path / "c.csv"),
     )
@@ -697,7 +776,7 @@ REAL = os.environ.get("CXRBENCH_REAL_DATA")
 def test_real_files(tmp_path):
     root = Path(str(REAL)) / "dicom"
     labels = table(tmp_path, *(f"{path.name},1,0" for path in root.glob("*.dcm")))
-    cohort = load(root, labels=str(labels), image_ids="path")
+    cohort = load(root, table=str(labels), image_ids="path")
     names = ("cr-chest-jpeg-baseline.dcm", "cr-chest-mono1-jpeg2000.dcm", "dx-chest-pa.dcm")
     assert cohort.image_ids == names
     assert cohort.ages.tolist() == [62, 64, 81]

@@ -69,7 +69,7 @@ def embedded(cache, pixels):
 
 @pytest.fixture
 def cache(tmp_path):
-    """Something of every kind that the core makes, used by nobody."""
+    """Something of every kind, used by nobody."""
     folder = tmp_path / "cache"
     encoded(folder)
     embedded(folder, prepared(folder).pixels[16])
@@ -77,6 +77,9 @@ def cache(tmp_path):
     about = {"recipe": "tinynet"}
     kept_choice("batch-sizes", about, lambda: 64, cache=folder, display=Recorder())
     kept_choice("engines", {}, lambda: "keras", cache=folder, display=Recorder())
+    (folder / "headers").mkdir()
+    told = '{"dataset": "dicom", "data": "/archive"}\n["a file", "1", "no radiograph"]\n'
+    (folder / "headers" / f"{'0a' * 10}.jsonl").write_text(told)
     return folder
 
 
@@ -95,6 +98,7 @@ def test_everything_is_listed_with_its_purpose_and_its_size(cache):
         ("encodings", "grid feature vectors", "drawn:patients=10"),
         ("batch-sizes", "64 for tinynet", ""),
         ("engines", "keras", ""),
+        ("headers", "headers of DICOM files", "/archive"),
     }
     assert {e.kind for e in found} == set(KINDS)
     assert {e.state for e in found} == {"complete"}
@@ -127,9 +131,9 @@ def test_use_is_noted(cache):
     about = {"recipe": "tinynet"}
     kept_choice("batch-sizes", about, lambda: 1, cache=cache, display=Recorder())
     used = {e.kind for e in entries(cache) if e.last_used > time.time() - 60}
-    assert used == set(KINDS) - {"images", "engines"}
+    assert used == set(KINDS) - {"images", "engines", "headers"}
     chosen = Selection(older_than="30d").of(entries(cache))
-    assert {e.kind for e in chosen} == {"images", "engines"}
+    assert {e.kind for e in chosen} == {"images", "engines", "headers"}
     assert Selection(older_than="13w").of(entries(cache)) == ()
 
 
@@ -184,6 +188,7 @@ def test_foreign_files_are_neither_listed_nor_removed(cache, tmp_path):
         cache / "pixels" / "about.json",
         cache / "encodings" / "thesis.npy",
         cache / "engines" / f"{name}.txt",
+        cache / "headers" / "thesis.jsonl",
         store / "thesis.txt",
     ]
     for path in foreign:
@@ -192,7 +197,7 @@ def test_foreign_files_are_neither_listed_nor_removed(cache, tmp_path):
     elsewhere = shutil.copytree(store, tmp_path / "elsewhere")
     (cache / "pixels" / ("1" * 32)).symlink_to(elsewhere)
     found = Selection(everything=True).of(entries(cache))
-    assert len(found) == 8
+    assert len(found) == 9
     assert all(remove(entry) for entry in found)
     assert entries(cache) == ()
     assert files_of(cache) >= set(foreign)
@@ -289,6 +294,17 @@ def test_a_path_selects_what_was_made_of_it_even_if_it_is_gone(tmp_path, tiny_ni
         assert entry.kind == "images"
     (entry,) = Selection(data=str(tiny_nih)).of(entries(tmp_path / "cache"))
     assert entry.kind == "pixels"
+
+
+@pytest.mark.parametrize("first", [b"", b"\n", b"[]\n", b'{"data": 1}\n', b"\xff\xfe\n"])
+def test_a_memory_of_headers_that_names_no_archive_is_listed_all_the_same(first, tmp_path):
+    path = tmp_path / "headers" / f"{'0a' * 10}.jsonl"
+    path.parent.mkdir()
+    path.write_bytes(first)
+    (entry,) = entries(tmp_path)
+    assert (entry.purpose.data, entry.state, entry.size) == ("", "complete", len(first))
+    assert remove(entry)
+    assert not path.exists()
 
 
 def test_no_cache_holds_nothing(tmp_path):

@@ -8,29 +8,29 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from cxrbench import Columns, DataError, read_table
-from cxrbench.builtin._csv.choose import HEADINGS, wanted_columns
+from cxrbench import Columns, DataError, LabelOptions, read_table
+from cxrbench.builtin._csv.choose import IMAGE, wanted_columns
 from cxrbench.builtin._csv.images import Listing, find_image
 
 SOURCE = "source"
 NO_IMAGE = "no image"
 
 
-def read_rows(path: Path, folder: Path, given: Mapping[str, str], separator: str) -> Columns:
+def read_rows(path: Path, folder: Path, given: Mapping[str, str], labels: LabelOptions) -> Columns:
     """The table's columns, one row for each image.
 
     Two columns are added: `SOURCE`, the image's path, and `NO_IMAGE`, why there is none. ``given``
-    are the options of `wanted_columns`; paths start in ``folder``.
+    and ``labels`` are the options of `wanted_columns`; paths start in ``folder``.
 
     Raises
     ------
     DataError : the table cannot be read, lacks a column, or contradicts itself about an image.
     """
     table = read_table(path)
-    wanted = wanted_columns(table, given)
+    wanted = wanted_columns(table, given, labels)
     if "image" not in wanted:
         fix = "name it: --data csv:path=…,image=COLUMN"
-        raise table.missing_column(HEADINGS["image"], fix)
+        raise table.missing_column(IMAGE, fix)
     columns = table.columns(wanted)
     texts = columns.require("image")
     listed: dict[str, Listing] = {}
@@ -40,7 +40,7 @@ def read_rows(path: Path, folder: Path, given: Mapping[str, str], separator: str
     return extended.without_repeats(
         [source or text for source, text in zip(sources, texts, strict=True)],
         [key for key in columns.cells if key != "image"],
-        separator=separator,
+        separator=labels.joiner,
     )
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from cxrbench import Columns
-from cxrbench.builtin._csv.choose import VIEW, keys_of
+from cxrbench.builtin._csv.choose import VIEW
 
 _FRONTAL = ("PA", "AP")
 _POSITION_UNKNOWN = ("FRONTAL", "")
@@ -28,7 +28,7 @@ class Views:
 
 def views_of(columns: Columns) -> Views:
     """What all columns of views say together of each row."""
-    keys = keys_of(columns.cells, VIEW)
+    keys = [key for key in columns.cells if key.startswith(VIEW)]
     if not keys:
         return Views(("",) * len(columns), ("",) * len(columns), ())
     rows = list(zip(*(columns.cells[key] for key in keys), strict=True))

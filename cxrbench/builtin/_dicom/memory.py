@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from cxrbench import CxrbenchError
@@ -22,16 +23,22 @@ class Memory:
     """Lines of (file, signature, what was found), appended to as a scan goes on.
 
     A line that was cut short by a kill, or damaged, is as if it had not been written. ``path`` is
-    None where nothing is kept.
+    None where nothing is kept. The first line names the archive, for `cxrbench cache list`; the
+    file's time is that of the last use.
     """
 
-    def __init__(self, path: Path | None, *, accept_unknown: bool) -> None:
+    def __init__(self, path: Path | None, archive: str, *, accept_unknown: bool) -> None:
         self._path = path
+        self._about = json.dumps({"dataset": "dicom", "data": archive})
         self._judged = f"{_VERSION}{'+' if accept_unknown else ''}"
         self._known: dict[tuple[str, str], Found] = {}
         if path is not None and path.exists():
             for line in path.read_text("utf-8", "replace").splitlines():
                 self._learn(line)
+            with suppress(
+                OSError
+            ):  # a cache that belongs to somebody else can be read all the same
+                os.utime(path)
 
     def signature(self, path: str) -> str:
         """What changes when a file does, or the way in which it is judged."""
@@ -53,8 +60,10 @@ class Memory:
             return
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            with self._path.open("ab") as out:  # a line of its own, whatever was cut off before it
-                out.write(("\n" + "\n".join(lines) + "\n").encode())
+            with self._path.open("ab") as out:
+                # A line of its own, whatever was cut off before it.
+                start = "" if out.tell() else self._about
+                out.write("\n".join((start, *lines, "")).encode())
         except OSError as error:
             raise CxrbenchError(
                 f"cannot write to the cache in {self._path.parent}",

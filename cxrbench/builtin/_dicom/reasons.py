@@ -33,5 +33,5 @@ def nothing_to_use(found: Scan, matched: Match, rows: int) -> DataError:
         expected="files that the table names by path, name or SOP Instance UID",
         found=f"{len(found.radiographs):,} radiographs, {rows:,} rows; "
         + "; ".join(line.strip() for line in told_reasons(reasons)[1:]),
-        fix="check path and labels; see unknown=accept for headers that say little",
+        fix="check path and table; see unknown=accept for headers that say little",
     )
