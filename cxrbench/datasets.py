@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import cast
+from typing import TypeVar, cast
 
-from cxrbench.errors import DataError, PluginError
-from cxrbench.interfaces import Dataset
+from cxrbench.errors import CxrbenchError, DataError, PluginError
+from cxrbench.interfaces import Cohort, Dataset, Examination
 from cxrbench.parameters import build, nearest, parse_pairs
 from cxrbench.registry import Registry
 
 FALLBACK = "phantom"
+
+Answer = TypeVar("Answer")
 
 
 def find_dataset(text: str | None, registry: Registry, here: Path) -> Dataset:
@@ -67,6 +70,49 @@ def describe(dataset: Dataset, text: str | None) -> str:
     if dataset.name == FALLBACK:
         return f"{told}, the built-in synthetic cohort (--data names another)"
     return f"{told} (the current folder; --data names another)"
+
+
+def load_cohort(dataset: Dataset) -> Cohort:
+    """What the dataset's ``load`` returns, checked against the contract of `Cohort`.
+
+    Raises
+    ------
+    DataError : the dataset refuses what it found.
+    PluginError : ``load`` failed, or returned a broken cohort.
+    """
+    from cxrbench.data.cohort import validate
+
+    cohort = _asked(dataset, dataset.load, "load")
+    validate(cohort)
+    return cohort
+
+
+def examine(dataset: Dataset) -> Examination:
+    """What the dataset's ``examine`` returns, with a cohort that keeps its contract.
+
+    Raises
+    ------
+    DataError : the dataset refuses what it found as a whole.
+    PluginError : ``examine`` failed, or returned a broken cohort.
+    """
+    from cxrbench.data.cohort import validate
+
+    examined = _asked(dataset, dataset.examine, "examine")
+    validate(examined.cohort)
+    return examined
+
+
+def _asked(dataset: Dataset, question: Callable[[], Answer], what: str) -> Answer:
+    try:
+        return question()
+    except (CxrbenchError, OSError):
+        raise
+    except Exception as error:  # a plugin's own mistake, told as one
+        raise PluginError(
+            f"the dataset {dataset.name!r} failed to {what}",
+            found=f"{type(error).__name__}: {error}",
+            fix=f"report it to the plugin's author; {what}() in Python shows where it happens",
+        ) from error
 
 
 def _named(name: str, registry: Registry, options: str = "") -> Dataset:

@@ -86,6 +86,19 @@ class Exclusion:
     reason: str
 
 
+@dataclass(frozen=True)
+class Fault:
+    """Something wrong in a dataset's table, for `cxrbench data check`.
+
+    ``check`` is the name of one of its checks, ``image_id`` ``""`` where no single image is meant,
+    and ``found`` what stands there.
+    """
+
+    check: str
+    image_id: str
+    found: str
+
+
 @dataclass(frozen=True, eq=False)
 class Cohort:
     """The table of images, patients and labels; one row per image, no pixels.
@@ -123,6 +136,19 @@ class Cohort:
             sex=self.sexes[row] or None,
             view=self.views[row] or None,
         )
+
+
+@dataclass(frozen=True, eq=False)
+class Examination:
+    """What of a dataset can be loaded, and every fault for which ``load`` would refuse the whole.
+
+    ``cohort`` leaves out the rows with such a fault. Without ``has_images`` it has a row for each
+    image that the table names, and none of them can be read.
+    """
+
+    cohort: Cohort
+    faults: tuple[Fault, ...] = ()
+    has_images: bool = True
 
 
 class Part(ABC):
@@ -245,6 +271,13 @@ class Dataset(Part):
     @abstractmethod
     def load(self) -> Cohort:
         """Read the table; no pixels. Raise `DataError` for what cannot be used."""
+
+    def examine(self) -> Examination:
+        """For `cxrbench data check`: load what can be loaded, and tell all faults at once.
+
+        By default what ``load`` returns, with its `DataError` as the only fault that is found.
+        """
+        return Examination(self.load())
 
     @classmethod
     def recognise(cls, path: Path) -> Dataset | None:

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from cxrbench.data.cohort import board_key, fingerprint, validate
+from cxrbench.data.cohort import board_key, fingerprint
 from cxrbench.data.image_pass import Preparation
 from cxrbench.data.prepare import Prepared, prepare
 from cxrbench.data.splits import PARTS, Split, make_split
-from cxrbench.errors import CxrbenchError, DataError, PluginError
+from cxrbench.datasets import load_cohort
+from cxrbench.errors import DataError
 from cxrbench.evaluation.patients import counted_labels
 from cxrbench.interfaces import Cohort, Dataset, Display, FeatureExtractor
 from cxrbench.settings import Settings
@@ -58,7 +59,7 @@ def gather_material(  # noqa: PLR0913 - what is wanted of the images, and where 
     display: Display,
 ) -> Material:
     """Load, split and prepare; one decode per image feeds all sizes and extractors."""
-    cohort = _load(dataset)
+    cohort = load_cohort(dataset)
     for note in cohort.notes:
         display.say(f"  {note}")
     split = make_split(cohort, dataset, settings.split, settings.fractions, settings.split_seed)
@@ -100,21 +101,6 @@ def gather_material(  # noqa: PLR0913 - what is wanted of the images, and where 
         counted=counted_labels(cohort.labels[test], patients),
         images_key=hashlib.sha256("\n".join(prepared.digests).encode()).hexdigest(),
     )
-
-
-def _load(dataset: Dataset) -> Cohort:
-    try:
-        cohort = dataset.load()
-    except (CxrbenchError, OSError):
-        raise
-    except Exception as error:  # a plugin's own mistake, told as one
-        raise PluginError(
-            f"the dataset {dataset.name!r} failed to load",
-            found=f"{type(error).__name__}: {error}",
-            fix="report it to the plugin's author; load() in Python shows where it happens",
-        ) from error
-    validate(cohort)
-    return cohort
 
 
 def _check_parts(usable: Split, split: Split) -> None:

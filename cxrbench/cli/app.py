@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from cxrbench.cli import export, leaderboard, plugins, predict, run
+from cxrbench.cli import data, export, leaderboard, plugins, predict, run
 
 
 class Commands(TyperGroup):
@@ -33,6 +33,7 @@ app.command("run")(run.run)
 app.command("leaderboard")(leaderboard.leaderboard)
 app.command("predict")(predict.predict)
 app.command("export")(export.export)
+app.add_typer(data.app, name="data")
 app.add_typer(plugins.app, name="plugins")
 
 

@@ -47,6 +47,13 @@ Json = Annotated[bool, typer.Option("--json", help="Short for --format json.")]
 PerLabel = Annotated[bool, typer.Option("--per-label", help="Also the scores of each label.")]
 
 
+def thread_count(threads: int | None) -> int:
+    """``--threads``, else one for each core that this process may use."""
+    import os
+
+    return threads or len(os.sched_getaffinity(0))
+
+
 def chosen_format(output: Format, as_json: bool) -> Format:
     """``--json`` goes before ``--format``."""
     return Format.json if as_json else output

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cxrbench.cli.options import Cache, Json, Threads
+from cxrbench.cli.options import Cache, Json, Threads, thread_count
 
 if TYPE_CHECKING:
     from cxrbench.inference.images import Source, Survey
@@ -129,7 +129,11 @@ def predict(  # noqa: PLR0913 - each argument is an option of the command
             )
             advance = stack.enter_context(bars.task("predicting", found.images))
             batches = predict_images(
-                trained, source, batch_size=batch_size, threads=threads or _cores(), predict=compute
+                trained,
+                source,
+                batch_size=batch_size,
+                threads=thread_count(threads),
+                predict=compute,
             )
             cuts = trained.thresholds if threshold else None
             columns = Columns(trained.name, trained.label_names, cuts)
@@ -187,9 +191,3 @@ def _tell_unknown_records(trained: TrainedRun, found: Survey, display: Display) 
             f"age, sex and view of {found.without_record:,} of {found.images:,} images are unknown "
             f"to {', '.join(names)}; a table with such columns would tell them"
         )
-
-
-def _cores() -> int:
-    import os
-
-    return len(os.sched_getaffinity(0))

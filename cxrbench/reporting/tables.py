@@ -39,7 +39,7 @@ def print_boards(
         for run in skipped:
             print(f"left out: {run.reason}", file=sys.stderr)
     else:
-        console = _console()
+        console = plain_console()
         for board in boards:
             _print_board(console, board, per_label=per_label)
         if not boards:
@@ -50,7 +50,7 @@ def print_boards(
 
 def print_plugins(plugins: Sequence[Plugin]) -> None:
     """Print one row for each plugin, and the whole error of each broken one below."""
-    console = _console()
+    console = plain_console()
     table = Table("plugin", "provides", "package", "version", "state", box=box.SIMPLE_HEAD)
     for plugin in plugins:
         state = Text("ok") if plugin.error is None else Text("broken", style="red")
@@ -62,8 +62,8 @@ def print_plugins(plugins: Sequence[Plugin]) -> None:
             console.print(f"{plugin.name} is broken: {plugin.error}")
 
 
-def _console() -> Console:
-    # Names, paths and errors are shown as they are, whatever brackets and colons they hold.
+def plain_console() -> Console:
+    """Standard output, where names, paths and errors are shown as they are."""
     width = None if sys.stdout.isatty() else _WIDTH_OF_A_FILE
     return Console(highlight=False, markup=False, emoji=False, width=width)
 

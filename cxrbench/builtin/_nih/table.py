@@ -47,7 +47,9 @@ _COLUMNS = {
     "view": ("View Position",),
 }
 _REQUIRED = ("image", "labels")
-_NIH_STEM = re.compile(r"([0-9]{8})_[0-9]{3,}")
+NIH_STEM = re.compile(r"([0-9]{8})_[0-9]{3,}")
+"""How NIH names images: the patient, and which of the patient's images it is."""
+
 _AGE = re.compile(r"([0-9]+(?:\.[0-9]*)?)\s*([YMWD]?)", re.IGNORECASE)
 _UNITS_PER_YEAR = {"": 1.0, "Y": 1.0, "M": 12.0, "W": 365.25 / 7, "D": 365.25}
 _SEXES = {"M": "M", "MALE": "M", "F": "F", "FEMALE": "F"}
@@ -73,7 +75,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class _Cells:
+class Cells:
     """The table's columns as text; None for an optional column that is not there."""
 
     path: Path
@@ -114,14 +116,24 @@ def read_table(path: Path) -> Table:
     DataError : a column is missing, a text is no label of NIH's, an image has two rows that
         disagree, a patient is blank, and whatever `read_rows` finds.
     """
+    return table_of(*read_cells(path))
+
+
+def read_cells(path: Path) -> tuple[Cells, tuple[str, ...]]:
+    """The table as text, nothing of it checked but the columns, and notes on how it was read."""
     rows = read_rows(path)
-    cells, repeated = _without_repeats(_pick_columns(rows, path))
+    return _pick_columns(rows, path), rows.notes
+
+
+def table_of(cells: Cells, notes: Sequence[str]) -> Table:
+    """Check the cells and turn them into a table; see `read_table`."""
+    cells, repeated = _without_repeats(cells)
     ages, age_notes = _ages(cells.age, len(cells.lines))
     sexes, sex_notes = _coded(cells.sex, _SEXES, "sexes", len(cells.lines))
     views, view_notes = _coded(cells.view, _VIEWS, "views", len(cells.lines))
-    notes = [*rows.notes, *age_notes, *sex_notes, *view_notes]
+    told = [*notes, *age_notes, *sex_notes, *view_notes]
     if repeated:
-        notes.append(f"{path.name}: dropped {repeated:,} rows that repeat another row")
+        told.append(f"{cells.path.name}: dropped {repeated:,} rows that repeat another row")
     return Table(
         file_names=tuple(cells.file_names),
         image_ids=tuple(cells.image_ids),
@@ -130,11 +142,11 @@ def read_table(path: Path) -> Table:
         ages=ages,
         sexes=sexes,
         views=views,
-        notes=tuple(notes),
+        notes=tuple(told),
     )
 
 
-def _pick_columns(rows: Rows, path: Path) -> _Cells:
+def _pick_columns(rows: Rows, path: Path) -> Cells:
     places = _places(rows.header, path)
     lines, picked = [], []
     for line, row in rows.rows:
@@ -149,7 +161,7 @@ def _pick_columns(rows: Rows, path: Path) -> _Cells:
         )
     found = dict(zip(places, map(list, zip(*picked, strict=True)), strict=True))
     _refuse_blank(found["image"], lines, "Image Index", path)
-    return _Cells(
+    return Cells(
         path=path,
         lines=lines,
         file_names=found["image"],
@@ -176,24 +188,29 @@ def _places(header: Sequence[str], path: Path) -> dict[str, int]:
     return found
 
 
-def _without_repeats(cells: _Cells) -> tuple[_Cells, int]:
+def _without_repeats(cells: Cells) -> tuple[Cells, int]:
     if len(set(cells.image_ids)) == len(cells.image_ids):
         return cells, 0
     first: dict[str, int] = {}
     for row, image_id in enumerate(cells.image_ids):
-        _refuse_conflict(cells, first.setdefault(image_id, row), row)
+        refuse_conflict(cells, first.setdefault(image_id, row), row)
     keep = list(first.values())
 
+    return take_rows(cells, keep), len(cells.lines) - len(keep)
+
+
+def take_rows(cells: Cells, rows: Sequence[int]) -> Cells:
+    """The cells of these rows, in this order."""
     picked: dict[str, Any] = {
-        name: [column[row] for row in keep]
+        name: [column[row] for row in rows]
         for name, column in vars(cells).items()
         if isinstance(column, list)
     }
-    kept = replace(cells, **picked)
-    return kept, len(cells.lines) - len(keep)
+    return replace(cells, **picked)
 
 
-def _refuse_conflict(cells: _Cells, first: int, again: int) -> None:
+def refuse_conflict(cells: Cells, first: int, again: int) -> None:
+    """Raise `DataError` where two rows for one image disagree."""
     if first == again:
         return
     columns: list[tuple[str, list[str] | None]] = [
@@ -217,18 +234,19 @@ def _refuse_conflict(cells: _Cells, first: int, again: int) -> None:
             )
 
 
-def _labels(cells: _Cells) -> np.ndarray:
+def _labels(cells: Cells) -> np.ndarray:
     import numpy as np
 
     codes: dict[str, int] = {}
     rows = [codes.setdefault(text, len(codes)) for text in cells.labels]
     vectors = np.zeros((len(codes), len(LABEL_NAMES)), dtype=np.float32)
     for text, code in codes.items():
-        vectors[code, _label_columns(text, cells)] = 1
+        vectors[code, label_columns(text, cells)] = 1
     return vectors[rows]
 
 
-def _label_columns(text: str, cells: _Cells) -> list[int]:
+def label_columns(text: str, cells: Cells) -> list[int]:
+    """The columns of a row's Finding Labels; raise `DataError` for what they must not be."""
     names = [name.strip() for name in text.split("|")]
     unknown = next((name for name in names if name not in LABEL_NAMES), None)
     if unknown is None and not (NO_FINDING in names and set(names) != {NO_FINDING}):
@@ -255,17 +273,17 @@ def _nearest(text: str) -> str:
     return f"did you mean {by_lower[close[0]]!r}?" if close else "correct that row's Finding Labels"
 
 
-def _patients(cells: _Cells) -> tuple[str, ...]:
-    from_names = [match and match[1] for match in map(_NIH_STEM.fullmatch, cells.image_ids)]
+def _patients(cells: Cells) -> tuple[str, ...]:
+    from_names = [match and match[1] for match in map(NIH_STEM.fullmatch, cells.image_ids)]
     if cells.patient is None:
         return _patients_from_names(cells, from_names)
     _refuse_blank(cells.patient, cells.lines, "Patient ID", cells.path)
-    patients = tuple(_plain_number(text) for text in cells.patient)
+    patients = tuple(plain_number(text) for text in cells.patient)
     _refuse_divided_patient(cells, from_names, patients)
     return patients
 
 
-def _patients_from_names(cells: _Cells, from_names: Sequence[str | None]) -> tuple[str, ...]:
+def _patients_from_names(cells: Cells, from_names: Sequence[str | None]) -> tuple[str, ...]:
     odd = next((row for row, name in enumerate(from_names) if name is None), None)
     if odd is not None:
         raise DataError(
@@ -274,11 +292,11 @@ def _patients_from_names(cells: _Cells, from_names: Sequence[str | None]) -> tup
             found=f"no such column, and {cells.file_names[odd]!r} in line {cells.lines[odd]}",
             fix="add the column: without patients, a split would leak",
         )
-    return tuple(_plain_number(name or "") for name in from_names)
+    return tuple(plain_number(name or "") for name in from_names)
 
 
 def _refuse_divided_patient(
-    cells: _Cells, from_names: Sequence[str | None], patients: Sequence[str]
+    cells: Cells, from_names: Sequence[str | None], patients: Sequence[str]
 ) -> None:
     """NIH's file name begins with the patient; two ids for one such patient would leak."""
     seen: dict[str, int] = {}
@@ -296,7 +314,8 @@ def _refuse_divided_patient(
             )
 
 
-def _plain_number(text: str) -> str:
+def plain_number(text: str) -> str:
+    """Without leading zeros and ``.0``, so that a number has one spelling."""
     whole = text.removesuffix(".0")
     return whole.lstrip("0") or "0" if whole.isascii() and whole.isdigit() else text
 
@@ -318,7 +337,7 @@ def _ages(column: list[str] | None, rows: int) -> tuple[np.ndarray, list[str]]:
     if column is None:
         return np.full(rows, np.nan, dtype=np.float32), []
     counts = Counter(column)
-    years = {text: _years(text) for text in counts}
+    years = {text: years_of(text) for text in counts}
     impossible = {text for text, age in years.items() if age > MAX_AGE}
     unread = {text for text, age in years.items() if text and age != age}
     notes = [
@@ -333,7 +352,8 @@ def _ages(column: list[str] | None, rows: int) -> tuple[np.ndarray, list[str]]:
     return np.array([known[text] for text in column], dtype=np.float32), notes
 
 
-def _years(text: str) -> float:
+def years_of(text: str) -> float:
+    """Years from ``58``, ``058Y`` or ``006M``; NaN for what is no age."""
     match = _AGE.fullmatch(text)
     return float(match[1]) / _UNITS_PER_YEAR[match[2].upper()] if match else float("nan")
 

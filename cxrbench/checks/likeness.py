@@ -1,0 +1,99 @@
+"""Whether two films are the same one: a perceptual hash finds pairs, their detail confirms them.
+
+Chest films look alike, so neither alone is enough. Measured on nih-mini (640 films, 204,146 pairs
+of different patients) and on copies that were changed as archives and exports change them:
+
+======================  ======================  ===========================
+pairs                   bits of 256 that differ correlation of the detail
+======================  ======================  ===========================
+different patients      56 at least             0.87 at most
+JPEG at quality 50      8 at most               0.99 at least
+half the size           6 at most               1.00 at least
+noise of 8 grey levels  10 at most              0.99 at least
+gamma 0.7               30 at most              0.97 at least
+contrast 1.3            26 at most              0.97 at least
+CLAHE                   32 for 97 %             0.92 at least
+======================  ======================  ===========================
+
+Drawn films of the phantom come to 22 bits, but not above 0.9 in detail. OpenCV's 64-bit pHash was
+tried first: different patients come to 2 bits there, as near as copies do. Crops, rotations, large
+burnt-in marks and histogram equalisation are mostly not found.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+MAX_BITS = 32
+MIN_DETAIL = 0.9
+
+HASH_SIDE = 16
+HASH_BYTES = HASH_SIDE**2 // 8
+DETAIL_SIDE = 32
+
+_BLOCK = (1024, 8192)  # pairs of hashes compared at once: 32 MB as float32
+
+
+def film_hash(image: np.ndarray) -> np.ndarray:
+    """The perceptual hash (32,) uint8 of a film (H, W) uint8: 256 bits of its low frequencies.
+
+    C. Zauner, "Implementation and Benchmarking of Perceptual Image Hash Functions", 2010, as the
+    package imagehash computes it.
+    """
+    import imagehash
+    from PIL import Image
+
+    bits = imagehash.phash(Image.fromarray(image), hash_size=HASH_SIDE).hash
+    return np.packbits(bits.ravel())
+
+
+def film_detail(image: np.ndarray) -> np.ndarray:
+    """What a film (H, W) uint8 has that its surroundings have not, (1024,) int8 from 32 x 32."""
+    import cv2
+
+    small = cv2.resize(image, (DETAIL_SIDE, DETAIL_SIDE), interpolation=cv2.INTER_AREA)
+    small = small.astype(np.float32)
+    detail = small - cv2.GaussianBlur(small, (0, 0), 1.0)
+    detail -= detail.mean()
+    largest = np.abs(detail).max()
+    return np.rint(detail * (127 / largest) if largest else detail).astype(np.int8).ravel()
+
+
+def same_films(hashes: np.ndarray, details: np.ndarray) -> np.ndarray:
+    """Pairs (m, 2) of rows, the first one lower, whose hash and detail say that they are one film.
+
+    Parameters
+    ----------
+    hashes : (n, 32) uint8, of `film_hash`.
+    details : (n, 1024) int8, of `film_detail`.
+    """
+    pairs = near_pairs(hashes, MAX_BITS)
+    one, other = (details[pairs[:, side]].astype(np.float32) for side in (0, 1))
+    product = (one * other).sum(axis=1)
+    sizes = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
+    alike: np.ndarray = pairs[product > MIN_DETAIL * sizes]
+    return alike
+
+
+def near_pairs(hashes: np.ndarray, max_bits: int) -> np.ndarray:
+    """All pairs (m, 2) of rows, the first one lower, whose hashes differ in ``max_bits`` at most.
+
+    Exact, and compares all with all: the product of two vectors of -1 and +1 is the number of bits
+    less twice those that differ, and matrix products are what a processor does best. 112,120 hashes
+    take 75 s on two busy cores, where OpenCV's brute-force matcher takes 286 s.
+    """
+    count, bits = len(hashes), hashes.shape[1] * 8
+    tall, wide = _BLOCK
+    found = [np.zeros((0, 2), np.int64)]
+    for top in range(0, count, tall):
+        rows = _signs(hashes[top : top + tall])
+        for left in range(top, count, wide):
+            product = rows @ _signs(hashes[left : left + wide]).T
+            near = np.argwhere(product >= bits - 2 * max_bits) + np.array([top, left])
+            found.append(near[near[:, 0] < near[:, 1]])
+    return np.concatenate(found)
+
+
+def _signs(hashes: np.ndarray) -> np.ndarray:
+    signs: np.ndarray = np.unpackbits(hashes, axis=1).astype(np.float32) * 2 - 1
+    return signs
