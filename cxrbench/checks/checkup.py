@@ -70,7 +70,7 @@ def check_up(dataset: Dataset, settings: Settings, scope: Scope, display: Displa
     except DataError as error:
         if _is_nothing_there(dataset):
             raise
-        refused = finding("cannot-load", [Item((), str(error))], str(error).splitlines()[0])
+        refused = finding("cannot-load", [Item((), str(error))])
         return _checkup(dataset, settings, refused)
     cohort = examined.cohort
     split, unusable = try_split(cohort, dataset, settings)

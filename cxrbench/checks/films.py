@@ -38,8 +38,8 @@ class File:
 
     ``digest`` is SHA-256 of its content, ``""`` if it could not be read, and ``reason`` says why it
     cannot be used. ``kind`` is its format and Pillow's mode, such as ``PNG L``, or the array's type
-    where the dataset decodes by itself. ``width`` and ``height`` are by its header, 0 where that
-    is damaged; ``size`` is in bytes.
+    where the dataset decodes by itself (``is_array``). ``width`` and ``height`` are by its header,
+    0 where that is damaged; ``size`` is in bytes.
     """
 
     digest: str
@@ -49,6 +49,7 @@ class File:
     height: int
     size: int
     coloured: bool
+    is_array: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,7 +146,7 @@ def _file(sources: list[bytes | np.ndarray], image: PreparedImage) -> File:
     if isinstance(source, np.ndarray):
         height, width = source.shape
         kind = f"{source.dtype} pixels"
-        return File(image.digest, image.reason, kind, width, height, source.nbytes, False)
+        return File(image.digest, image.reason, kind, width, height, source.nbytes, False, True)
     try:
         with open_image(source) as opened:
             kind = f"{opened.format} {opened.mode}"

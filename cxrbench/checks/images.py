@@ -33,8 +33,10 @@ def check_images(cohort: Cohort, films: Films, max_bad: float) -> tuple[Finding,
         *_too_many_unreadable(films, max_bad),
         *found("unreadable", ~films.usable, lambda at: str(files[at].reason)),
         *found("tiny", np.array(tiny, bool), lambda at: f"{files[at].width}×{files[at].height}"),
-        *found("constant", films.usable & ~shows, lambda at: f"spread {films.spread[at]:.1f}"),
-        *found("inverted", shows & (films.upright < 0), lambda at: f"{films.upright[at]:.2f}"),
+        *found("constant", films.usable & ~shows, lambda at: _spread(films, at)),
+        *found(
+            "inverted", shows & (films.upright < 0), lambda at: f"likeness {films.upright[at]:.2f}"
+        ),
         *found("colour", np.array(coloured, bool), lambda at: files[at].kind),
     )
 
@@ -43,6 +45,10 @@ def shows_something(films: Films) -> np.ndarray:
     """(n,) bool: the image can be used and is not all the same."""
     shows: np.ndarray = films.usable & (films.spread >= CONSTANT_SPREAD)
     return shows
+
+
+def _spread(films: Films, at: int) -> str:
+    return f"standard deviation of {films.spread[at]:.1f} grey levels"
 
 
 def _too_many_unreadable(films: Films, max_bad: float) -> tuple[Finding, ...]:

@@ -39,7 +39,7 @@ def try_split(
     try:
         split = make_split(cohort, dataset, settings.split, settings.fractions, settings.split_seed)
     except DataError as error:
-        return None, finding("unusable-split", [Item((), str(error))], str(error).splitlines()[0])
+        return None, finding("unusable-split", [Item((), str(error))])
     return split, ()
 
 
