@@ -35,7 +35,7 @@ SIDE = 128  # what the checks look at
 
 def _jpeg(image: np.ndarray) -> np.ndarray:
     coded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 50])[1]
-    return cv2.imdecode(coded, cv2.IMREAD_GRAYSCALE)
+    return decode(coded.tobytes(), max_pixels=10**8)
 
 
 def _rotated(image: np.ndarray) -> np.ndarray:
@@ -124,7 +124,7 @@ def _tell_pairs(hashes: np.ndarray, details: np.ndarray, patients: np.ndarray) -
     one, other = np.triu_indices(len(hashes), 1)
     strangers = patients[one] != patients[other]
     bits = np.bitwise_count(hashes[:, None] ^ hashes[None]).sum(axis=2)[one, other]
-    alike = np.corrcoef(details.astype(np.float32))[one, other]
+    alike = np.asarray(np.corrcoef(details.astype(np.float32)))[one, other]
     for name, of in (("different patients", strangers), ("the same patient", ~strangers)):
         print(
             f"{of.sum():,} pairs of {name}: bits at least {bits[of].min()}, "
