@@ -53,8 +53,11 @@ def find_shortcuts(cohort: Cohort, films: Films, display: Display) -> tuple[Shor
     """Logistic regression on each set of features, by five folds over patients.
 
     A label counts in a fold when 5 of its test patients have it and 5 have not, as on a board.
+    Nothing is found where no image can be used.
     """
     places = _few_enough(cohort, films)
+    if not len(places):
+        return ()
     rows = films.rows[places]
     sets = _feature_sets(cohort, films, places)
     labels, patients = cohort.labels[rows], np.array(cohort.patient_ids)[rows]
@@ -62,8 +65,8 @@ def find_shortcuts(cohort: Cohort, films: Films, display: Display) -> tuple[Shor
     found = []
     with display.task("probing for shortcuts", len(sets)) as advance:
         for name, (of_files, columns) in sets.items():
-            scores = _scores(columns, labels, folds) if len(columns) else np.zeros((0, 0))
-            chance = _chance(labels, patients, ~np.isnan(scores).all(axis=0))
+            scores = _scores(columns, labels, folds)
+            chance = _chance(labels, patients, scores)
             found.append(_shortcut(name, of_files, scores, chance, cohort.label_names))
             advance(detail=name)
     return tuple(found)
@@ -174,12 +177,12 @@ def _auroc(columns: np.ndarray, labels: np.ndarray, fit: np.ndarray, test: np.nd
     return float(roc_auc_score(labels[test], model.decision_function(columns[test])))
 
 
-def _chance(labels: np.ndarray, patients: np.ndarray, scored: np.ndarray) -> float:
+def _chance(labels: np.ndarray, patients: np.ndarray, scores: np.ndarray) -> float:
     """Standard deviation of macro AUROC where nothing is told, for independent labels.
 
     That of one label is Mann's and Whitney's (1947), with patients for images, which are alike.
     """
-    table = patient_table(labels[:, scored], patients)
+    table = patient_table(labels[:, ~np.isnan(scores).all(axis=0)], patients)
     has = (table.positives > 0).sum(axis=0)
     without = len(table) - has
     variances = (has + without + 1) / (12 * np.maximum(has * without, 1))

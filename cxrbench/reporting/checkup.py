@@ -183,7 +183,9 @@ def _print_shortcuts(console: Console, shortcuts: Sequence[Shortcut]) -> None:
 
 
 def _verdict(checkup: Checkup) -> str:
-    looked = "the table alone" if checkup.looked_at is None else f"{checkup.looked_at:,} images"
+    looked = f"{checkup.looked_at:,} images"
+    if checkup.looked_at is None:
+        looked = "nothing" if checkup.counts is None else "the table alone"
     numbers = {severity: 0 for severity, *_ in _GROUPS}
     for finding in checkup.findings:
         numbers[finding.severity.value] += 1
