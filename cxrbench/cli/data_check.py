@@ -18,10 +18,9 @@ def check(  # noqa: PLR0913 - each argument is an option of the command
         str,
         typer.Argument(metavar="DATA", help="A folder, or a dataset's name with :option=value,…"),
     ],
-    images: Annotated[
-        bool,
-        typer.Option("--images/--no-images", help="Look at the images, or at the table alone."),
-    ] = True,
+    no_images: Annotated[
+        bool, typer.Option("--no-images", help="Check the table and the parts alone.")
+    ] = False,
     sample: Annotated[
         int | None,
         typer.Option(
@@ -57,7 +56,7 @@ def check(  # noqa: PLR0913 - each argument is an option of the command
     with redirect_stdout(sys.stderr):
         dataset = find_dataset(data, load_registry(), Path.cwd())
         display.say(describe(dataset, data))
-        scope = Scope(images, sample, thread_count(threads))
+        scope = Scope(not no_images, sample, thread_count(threads))
         found = check_up(dataset, settings, scope, display)
     print_checkup(found, "json" if as_json else "table")
     if not found.sound:

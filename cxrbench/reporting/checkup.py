@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from cxrbench.checks.shortcuts import Shortcut
 
 _GROUPS = (
-    ("error", "What makes a benchmark wrong", "bold red"),
-    ("warning", "What to look at", "bold yellow"),
-    ("info", "What to know", "bold"),
+    ("error", "Errors: these make a benchmark wrong", "bold red"),
+    ("warning", "Warnings: look at these", "bold yellow"),
+    ("info", "Worth knowing", "bold"),
 )
 _EXAMPLES = 3
 _PAIRS = 8
@@ -183,11 +183,12 @@ def _print_shortcuts(console: Console, shortcuts: Sequence[Shortcut]) -> None:
 
 
 def _verdict(checkup: Checkup) -> str:
-    looked = f"{checkup.looked_at:,} images"
-    if checkup.looked_at is None:
+    if checkup.looked_at is not None:
+        looked = f"{checkup.looked_at:,} images"
+    else:
         looked = "nothing" if checkup.counts is None else "the table alone"
     numbers = {severity: 0 for severity, *_ in _GROUPS}
     for finding in checkup.findings:
         numbers[finding.severity.value] += 1
-    told = f"{numbers['error']} that make a benchmark wrong, {numbers['warning']} to look at"
-    return f"{'sound' if checkup.sound else 'not sound'}: looked at {looked}; {told}"
+    told = f"{numbers['error']} errors, {numbers['warning']} warnings"
+    return f"{'sound' if checkup.sound else 'not sound'}: {told}; looked at {looked}"

@@ -37,11 +37,10 @@ def spoilt(films_to_spoil):
     paths = sorted((films_to_spoil / "images").iterdir())
     one_each = list({path.name[:8]: path for path in paths}.values())
     copied, cut, negative, small, blank, painted, gone = one_each[:7]
-    film = cv2.imread(str(negative), 0)
-    cv2.imwrite(str(negative), 255 - film)
-    cv2.imwrite(str(small), film[:100, :100])
-    cv2.imwrite(str(blank), np.zeros_like(film))
-    cv2.imwrite(str(painted), cv2.applyColorMap(film[::-1], cv2.COLORMAP_HOT))
+    cv2.imwrite(str(negative), 255 - cv2.imread(str(negative), 0))
+    cv2.imwrite(str(small), cv2.resize(cv2.imread(str(small), 0), (100, 100)))
+    cv2.imwrite(str(blank), np.zeros((160, 160), np.uint8))
+    cv2.imwrite(str(painted), cv2.applyColorMap(cv2.imread(str(painted), 0), cv2.COLORMAP_HOT))
     cut.write_bytes(cut.read_bytes()[:3000])
     gone.unlink()
     shutil.copy(copied, films_to_spoil / "images" / "77777777_000.png")
@@ -94,9 +93,11 @@ def test_the_report_names_them_within_the_width(cli, spoilt, width, monkeypatch)
     for check in ("unknown-label", "no-finding-and-finding", "unclear-patient", "left-out"):
         assert f"[{check}]" in said.out
         assert planted[check][0][:-4] in said.out
-    assert said.out.index("What makes a benchmark wrong") < said.out.index("What to look at")
-    assert said.out.index("What to look at") < said.out.index("Counts")
-    assert said.out.rstrip().splitlines()[-1].startswith("not sound: looked at the table alone")
+    assert said.out.index("Errors: ") < said.out.index("Warnings: ")
+    assert said.out.index("Warnings: ") < said.out.index("Counts")
+    assert (
+        said.out.rstrip().splitlines()[-1].endswith("errors, 3 warnings; looked at the table alone")
+    )
 
 
 def test_a_sound_cohort_ends_with_0_and_counts_everything(cli, drawn_films):
@@ -139,9 +140,7 @@ def test_a_table_that_cannot_be_used_at_all_is_a_finding(cli, films_to_spoil):
     said = cli("data", "check", films_to_spoil)
     assert said.code == 1
     assert "has no column 'Finding Labels'" in " ".join(said.out.split())
-    assert said.out.rstrip().endswith(
-        "looked at nothing; 1 that make a benchmark wrong, 0 to look at"
-    )
+    assert said.out.rstrip().endswith("not sound: 1 errors, 0 warnings; looked at nothing")
 
 
 def test_official_parts_that_share_a_patient(cli, drawn_films, tmp_path):
