@@ -55,6 +55,8 @@ def find_shortcuts(cohort: Cohort, films: Films, display: Display) -> tuple[Shor
     A label counts in a fold when 5 of its test patients have it and 5 have not, as on a board.
     Nothing is found where no image can be used.
     """
+    from threadpoolctl import threadpool_limits
+
     places = _few_enough(cohort, films)
     if not len(places):
         return ()
@@ -63,7 +65,8 @@ def find_shortcuts(cohort: Cohort, films: Films, display: Display) -> tuple[Shor
     labels, patients = cohort.labels[rows], np.array(cohort.patient_ids)[rows]
     folds = _folds(labels, patients)
     found = []
-    with display.task("probing for shortcuts", len(sets)) as advance:
+    # These matrices are narrow: threads would spend more time on waiting for each other.
+    with threadpool_limits(1), display.task("probing for shortcuts", len(sets)) as advance:
         for name, (of_files, columns) in sets.items():
             scores = _scores(columns, labels, folds)
             chance = _chance(labels, patients, scores)

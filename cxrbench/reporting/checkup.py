@@ -29,6 +29,7 @@ _GROUPS = (
 )
 _EXAMPLES = 3
 _PAIRS = 8
+_TOLD = 0.55  # AUROC of a label worth naming
 
 
 def print_checkup(checkup: Checkup, output: str) -> None:
@@ -176,7 +177,7 @@ def _print_shortcuts(console: Console, shortcuts: Sequence[Shortcut]) -> None:
     for shortcut in shortcuts:
         macro = "–" if shortcut.macro is None else f"{shortcut.macro:.3f}"
         best = sorted(shortcut.per_label.items(), key=lambda item: -item[1])[:_EXAMPLES]
-        most = ", ".join(f"{name} {score:.2f}" for name, score in best if score > 0.5)
+        most = ", ".join(f"{name} {score:.2f}" for name, score in best if score >= _TOLD)
         table.add_row(shortcut.features, macro, most)
     console.print(table)
     console.print()
