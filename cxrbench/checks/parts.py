@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cxrbench.checks.finding import Finding, Item, finding
-from cxrbench.data.splits import Split, make_split
+from cxrbench.data.splits import Split, check_published, make_split
 from cxrbench.errors import DataError
 from cxrbench.evaluation.patients import MIN_PATIENTS, patient_table
 from cxrbench.interfaces import Cohort, Dataset
@@ -24,6 +24,7 @@ def check_official(dataset: Dataset, cohort: Cohort, settings: Settings) -> tupl
         return finding("no-official-split", [Item((), str(error))])
     if parts is None:
         return ()
+    check_published(cohort, parts)
     return finding("official-parts-share-patients", _shared(cohort, parts))
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 from tiny_parts import Drawn
 
 from cxrbench.checks.parts import check_official, check_split, try_split
-from cxrbench.errors import DataError
+from cxrbench.errors import DataError, PluginError
 from cxrbench.evaluation.patients import counted_labels
 from cxrbench.interfaces import Cohort
 from cxrbench.settings import Settings
@@ -40,6 +41,11 @@ def test_parts_that_share_nobody_and_datasets_without_parts(cohort_of):
     cohort = cohort_of([[0, 0, 0, 1]] * 2)
     assert check_official(Published(parts=("test", "train")), cohort, Settings()) == ()
     assert check_official(Drawn(), cohort, Settings()) == ()
+
+
+def test_parts_that_do_not_fit_the_cohort_are_the_plugins_fault(cohort_of):
+    with pytest.raises(PluginError, match="broken official split"):
+        check_official(Published(parts=("test",)), cohort_of([[0, 0, 0, 1]] * 2), Settings())
 
 
 def test_lists_that_cannot_be_used_are_only_worth_knowing(cohort_of):
