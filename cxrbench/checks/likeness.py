@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import numpy as np
 
-MAX_BITS = 32
+MAX_BITS = 24
 MIN_DETAIL = 0.9
 
 HASH_SIDE = 16
