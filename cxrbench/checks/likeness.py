@@ -19,9 +19,10 @@ a large burnt-in mark   44 or less              0.52 or more          30 %
 2 % cropped             60 or less              0.45 or more          0 %
 ======================  ======================  ====================  ===========
 
-The phantom's 1,349 drawn films are more alike: 62 of their 909,226 pairs come to 32 bits, one of them
-with a detail of 0.91; 5 come to 24 bits, with 0.86 at most. Hence the limit of 24. With OpenCV's
-64-bit pHash, tried first, real films of different patients come to 2 bits, as near as copies do.
+The phantom's 1,349 drawn films are more alike: 62 of their 909,226 pairs come to 32 bits, one of
+them with a detail of 0.91; 5 come to 24 bits, with 0.86 at most. Hence the limit of 24. With
+OpenCV's 64-bit pHash, tried first, real films of different patients come to 2 bits, as near as
+copies do.
 """
 
 from __future__ import annotations
