@@ -11,6 +11,7 @@ class CxrbenchError(Exception):
     problem : one sentence that names the thing that is wrong.
     expected, found, fix : what would have been right, what was there instead, what to do about it.
         Each becomes a line of its own; leave out one only where the problem already says it.
+        ``found`` is kept as an attribute.
     """
 
     def __init__(
@@ -26,6 +27,7 @@ class CxrbenchError(Exception):
             if text is not None:
                 lines.append(f"  {title}: {text}")
         super().__init__("\n".join(lines))
+        self.found = found
 
 
 class RecipeError(CxrbenchError):
