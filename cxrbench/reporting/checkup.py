@@ -168,13 +168,14 @@ def _label_table(counts: Counts) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     table.add_column("label", overflow="fold", min_width=12)
     parts = [part.part for part in counts.parts]
-    for name in ("images", "share", "patients", "unknown", *parts):
+    patients = ["patients"] if counts.patients is not None else []
+    for name in ("images", "share", *patients, "unknown", *parts):
         table.add_column(name, justify="right", no_wrap=True)
     for label in counts.labels:
-        numbers = [label.patients, label.unknown, *(label.parts[part] for part in parts)]
+        known = [] if label.patients is None else [label.patients]
+        numbers = [*known, label.unknown, *(label.parts[part] for part in parts)]
         share = f"{label.images / counts.images:.1%}"
-        told = ("–" if n is None else f"{n:,}" for n in numbers)
-        table.add_row(label.label, f"{label.images:,}", share, *told)
+        table.add_row(label.label, f"{label.images:,}", share, *(f"{n:,}" for n in numbers))
     return table
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 
 from cxrbench.builtin.phantom import Phantom
 from cxrbench.checks.counts import count
-from cxrbench.data.splits import split_by_patient
+from cxrbench.data.splits import Split, split_by_patient
 
 
 def test_counts_of_the_phantom_agree_with_pandas():
@@ -30,6 +30,16 @@ def test_counts_of_the_phantom_agree_with_pandas():
         assert (part.images, part.patients) == (len(of_part), of_part["patient"].nunique())
     assert sum(counts.views.values()) == len(table)
     assert counts.boxes == len(cohort.boxes)
+
+
+def test_patients_are_not_counted_where_nobody_knows_them(cohort_of):
+    ids = ("i0", "i1", "i2")
+    cohort = cohort_of([[1, 0], [1, 0], [0, 1]], patients=ids, patients_known=False)
+    split = Split(np.array(["train", "val", "test"]), "official", 0, (0.7, 0.1, 0.2), "")
+    counts = count(cohort, split, None)
+    assert (counts.images, counts.patients, counts.images_per_patient) == (3, None, None)
+    assert [(label.images, label.patients) for label in counts.labels] == [(2, None), (1, None)]
+    assert {(part.images, part.patients) for part in counts.parts} == {(1, None)}
 
 
 def test_what_is_unknown_is_counted_as_such(cohort_of):

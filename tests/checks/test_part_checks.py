@@ -72,3 +72,13 @@ def test_labels_too_rare_are_those_that_do_not_count_on_a_board():
     (found,) = check_split(cohort, split)
     named = {item.detail.partition(":")[0] for item in found.items}
     assert named == {n for n, c in zip(cohort.label_names, counted, strict=True) if not c}
+
+
+def test_where_patients_are_unknown_images_are_too_rare(cohort_of):
+    labels = [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 1]]
+    cohort = cohort_of(labels, patients=("i0", "i1", "i2"), patients_known=False)
+    dataset = Published(parts=("train", "val", "test"))
+    split, findings = try_split(cohort, dataset, Settings(split="official"))
+    assert findings == ()
+    (found,) = check_split(cohort, split)
+    assert found.items[-1].detail == "No Finding: 1 test images with it, 0 without"

@@ -161,6 +161,37 @@ def test_official_parts_that_share_a_patient(cli, drawn_films, tmp_path):
     assert "unusable-split" in images
 
 
+@pytest.fixture(scope="module")
+def without_patients(tmp_path_factory):
+    """A file in MedMNIST's form; a film is in two parts, another twice in one."""
+    rng = np.random.default_rng(0)
+    made = {}
+    for part, count in {"train": 30, "val": 6, "test": 12}.items():
+        made[f"{part}_images"] = rng.integers(0, 200, (count, 28, 28), dtype=np.uint8)
+        made[f"{part}_labels"] = (rng.random((count, 14)) < 0.5).astype(np.uint8)
+    made["test_images"][3] = made["train_images"][5]
+    made["train_images"][7] = made["train_images"][8]
+    path = tmp_path_factory.mktemp("medmnist") / "chestmnist.npz"
+    np.savez(path, **made)
+    return path
+
+
+def test_where_patients_are_unknown_parts_still_matter_and_patients_do_not(cli, without_patients):
+    code, found = checked(cli, without_patients)
+    assert code == 1
+    images = by_check(found)
+    assert images["duplicates-across-parts"] == [["train_5", "test_3"]]
+    assert images["repeated-film"] == [["train_7", "train_8"]]
+    assert not {"duplicates-across-patients", "near-duplicates-across-patients"} & images.keys()
+    assert "unknown-patients" in images
+    assert found["split"] == "official"  # the dataset's own, as for a run
+    assert found["counts"]["patients"] is None
+    assert {label["patients"] for label in found["counts"]["labels"]} == {None}
+    said = cli("data", "check", without_patients)
+    assert "patients  unknown" in said.out
+    assert "split     train 30, val 6, test 12" in said.out
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
