@@ -36,7 +36,9 @@ if TYPE_CHECKING:
     from cxrbench.interfaces import Dataset as Dataset
     from cxrbench.interfaces import Display as Display
     from cxrbench.interfaces import Encoder as Encoder
+    from cxrbench.interfaces import Examination as Examination
     from cxrbench.interfaces import Exclusion as Exclusion
+    from cxrbench.interfaces import Fault as Fault
     from cxrbench.interfaces import FeatureExtractor as FeatureExtractor
     from cxrbench.interfaces import FittedEncoder as FittedEncoder
     from cxrbench.interfaces import Fusion as Fusion
@@ -73,7 +75,9 @@ _HOMES = {
     "Dataset": "interfaces",
     "Display": "interfaces",
     "Encoder": "interfaces",
+    "Examination": "interfaces",
     "Exclusion": "interfaces",
+    "Fault": "interfaces",
     "FeatureExtractor": "interfaces",
     "FittedEncoder": "interfaces",
     "Fusion": "interfaces",

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import cast
+from typing import TypeVar, cast
 
-from cxrbench.errors import DataError, PluginError
-from cxrbench.interfaces import Dataset
+from cxrbench.errors import CxrbenchError, DataError, PluginError
+from cxrbench.interfaces import Cohort, Dataset, Display, Examination
 from cxrbench.parameters import build, nearest, parse_pairs
 from cxrbench.registry import Registry
 
 FALLBACK = "phantom"
+
+Answer = TypeVar("Answer")
 
 
 def find_dataset(text: str | None, registry: Registry, here: Path) -> Dataset:
@@ -68,6 +71,54 @@ def describe(dataset: Dataset, text: str | None) -> str:
     if dataset.name == FALLBACK:
         return f"{told}, the built-in synthetic cohort (--data names another)"
     return f"{told} (the current folder; --data names another)"
+
+
+def load_cohort(dataset: Dataset, display: Display, cache: Path) -> Cohort:
+    """The dataset's cohort, checked against the contract of `Cohort`, its notes shown.
+
+    Raises
+    ------
+    DataError : the dataset refuses what it found.
+    PluginError : its plugin failed, or returned a broken cohort.
+    """
+    from cxrbench.data.cohort import validate
+    from cxrbench.evaluation.patients import UNKNOWN_PATIENTS
+
+    cohort = _asked(dataset, lambda: dataset.load_showing(display, cache), "load")
+    validate(cohort)
+    for note in cohort.notes:
+        display.say(f"  {note}")
+    if not cohort.patients_known:
+        display.say(f"  {UNKNOWN_PATIENTS}")
+    return cohort
+
+
+def examine(dataset: Dataset, display: Display, cache: Path) -> Examination:
+    """What the dataset's ``examine`` returns, with a cohort that keeps its contract.
+
+    Raises
+    ------
+    DataError : the dataset refuses what it found as a whole.
+    PluginError : ``examine`` failed, or returned a broken cohort.
+    """
+    from cxrbench.data.cohort import validate
+
+    examined = _asked(dataset, lambda: dataset.examine(display, cache), "examine")
+    validate(examined.cohort)
+    return examined
+
+
+def _asked(dataset: Dataset, question: Callable[[], Answer], what: str) -> Answer:
+    try:
+        return question()
+    except (CxrbenchError, OSError):
+        raise
+    except Exception as error:  # a plugin's own mistake, told as one
+        raise PluginError(
+            f"the dataset {dataset.name!r} failed to {what}",
+            found=f"{type(error).__name__}: {error}",
+            fix=f"report it to the plugin's author; {what}() in Python shows where it happens",
+        ) from error
 
 
 def _named(name: str, registry: Registry, options: str = "") -> Dataset:

@@ -86,6 +86,19 @@ class Exclusion:
     reason: str
 
 
+@dataclass(frozen=True)
+class Fault:
+    """Something wrong in a dataset's table, for `cxrbench data check`.
+
+    ``check`` is the name of one of its checks, ``image_id`` ``""`` where no single image is meant,
+    and ``found`` what stands there.
+    """
+
+    check: str
+    image_id: str
+    found: str
+
+
 @dataclass(frozen=True, eq=False)
 class Cohort:
     """The table of images, patients and labels; one row per image, no pixels.
@@ -128,6 +141,19 @@ class Cohort:
             sex=self.sexes[row] or None,
             view=self.views[row] or None,
         )
+
+
+@dataclass(frozen=True, eq=False)
+class Examination:
+    """What of a dataset can be loaded, and every fault for which ``load`` would refuse the whole.
+
+    ``cohort`` leaves out the rows with such a fault. Without ``has_images`` it has a row for each
+    image that the table names, and none of them can be read.
+    """
+
+    cohort: Cohort
+    faults: tuple[Fault, ...] = ()
+    has_images: bool = True
 
 
 class Part(ABC):
@@ -263,6 +289,14 @@ class Dataset(Part):
         folder ``cache`` what makes the next call quick. This is what the harness calls.
         """
         return self.load()
+
+    def examine(self, display: Display, cache: Path) -> Examination:
+        """For `cxrbench data check`: load what can be loaded, and tell all faults at once.
+
+        By default what ``load_showing`` returns, with its `DataError` as the only fault that is
+        found. ``display`` and ``cache`` are those of ``load_showing``.
+        """
+        return Examination(self.load_showing(display, cache))
 
     @classmethod
     def recognise(cls, path: Path) -> Dataset | None:

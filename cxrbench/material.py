@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from cxrbench.data.cohort import board_key, fingerprint, validate
+from cxrbench.data.cohort import board_key, fingerprint
 from cxrbench.data.image_pass import ImagesInOrder, Preparation, in_order
 from cxrbench.data.prepare import Prepared, prepare
 from cxrbench.data.splits import PARTS, Split, make_split
-from cxrbench.errors import CxrbenchError, DataError, PluginError
-from cxrbench.evaluation.patients import UNKNOWN_PATIENTS, counted_labels
+from cxrbench.datasets import load_cohort
+from cxrbench.errors import DataError
+from cxrbench.evaluation.patients import counted_labels
 from cxrbench.interfaces import Cohort, Dataset, Display
 from cxrbench.settings import Settings
 
@@ -91,32 +92,6 @@ def gather_material(
         counted=counted_labels(cohort.labels[test], patients),
         images_key=hashlib.sha256("\n".join(prepared.digests).encode()).hexdigest(),
     )
-
-
-def load_cohort(dataset: Dataset, display: Display, cache: Path) -> Cohort:
-    """The dataset's table, checked, its notes shown.
-
-    Raises
-    ------
-    DataError : it cannot be used.
-    PluginError : the dataset's plugin failed.
-    """
-    try:
-        cohort = dataset.load_showing(display, cache)
-    except (CxrbenchError, OSError):
-        raise
-    except Exception as error:  # a plugin's own mistake, told as one
-        raise PluginError(
-            f"the dataset {dataset.name!r} failed to load",
-            found=f"{type(error).__name__}: {error}",
-            fix="report it to the plugin's author; load() in Python shows where it happens",
-        ) from error
-    validate(cohort)
-    for note in cohort.notes:
-        display.say(f"  {note}")
-    if not cohort.patients_known:
-        display.say(f"  {UNKNOWN_PATIENTS}")
-    return cohort
 
 
 def _check_parts(usable: Split, split: Split) -> None:

@@ -10,9 +10,8 @@ from typing import Any
 from cxrbench.benchmark import cache_folder, thread_count
 from cxrbench.data.contents import Entry, entry_of_store
 from cxrbench.data.prepare import prepare
-from cxrbench.datasets import describe, find_dataset
+from cxrbench.datasets import describe, find_dataset, load_cohort
 from cxrbench.interfaces import Display, Exclusion
-from cxrbench.material import load_cohort
 from cxrbench.parameters import data_text
 from cxrbench.planning import make_plans, preparation_for
 from cxrbench.registry import load_registry

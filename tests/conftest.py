@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -156,6 +158,70 @@ def write_nih(root: Path, *, patients: int = 40, size: int = 96, seed: int = 0) 
 def tiny_nih(tmp_path_factory) -> Path:
     """60 images of 40 patients; each test split has both classes of several labels."""
     return write_nih(tmp_path_factory.mktemp("nih") / "cohort")
+
+
+def write_drawn(root: Path) -> Path:
+    """The phantom's films as PNG files, with NIH's table of one row for each."""
+    import cv2
+
+    from cxrbench.builtin.phantom import Phantom
+
+    phantom = Phantom(patients=30, size=160)
+    drawn = phantom.load()
+    (root / "images").mkdir(parents=True)
+    columns = ("Image Index", "Finding Labels", "Patient ID", "Patient Age", "View Position")
+    with (root / "Ground_Truth.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        for row, source in enumerate(drawn.sources):
+            visit = drawn.image_ids[row].partition("_")[2]
+            patient = int(drawn.patient_ids[row][1:])
+            name = f"{patient:08}_{visit}.png"
+            image = phantom.read(source, max_pixels=10**6)
+            cv2.imwrite(str(root / "images" / name), image)
+            labels = [n for n, v in zip(drawn.label_names, drawn.labels[row], strict=True) if v]
+            age = f"{drawn.ages[row]:.0f}"
+            writer.writerow((name, "|".join(labels), patient, age, drawn.views[row]))
+    return root
+
+
+@pytest.fixture(scope="session")
+def drawn_films(tmp_path_factory) -> Path:
+    """Films of 30 patients; tests only read them."""
+    return write_drawn(tmp_path_factory.mktemp("drawn") / "cohort")
+
+
+@pytest.fixture
+def films_to_spoil(drawn_films, tmp_path) -> Path:
+    """A copy of the drawn films that a test may change."""
+    return shutil.copytree(drawn_films, tmp_path / "cohort")
+
+
+@pytest.fixture
+def cohort_of() -> Callable:
+    """A cohort from labels (N, L): each image of its own patient unless patients are given."""
+
+    def build(labels, *, patients=None, **changes):
+        from cxrbench.interfaces import Cohort
+
+        told = np.array(labels, np.float32)
+        count = len(told)
+        names = ("Effusion", "Mass", "Nodule", "No Finding")[-told.shape[1] :]
+        ids = tuple(f"i{row}" for row in range(count))
+        fields = {
+            "name": "made",
+            "label_names": names,
+            "image_ids": ids,
+            "patient_ids": tuple(patients or (f"p{row}" for row in range(count))),
+            "labels": told,
+            "ages": np.full(count, np.nan, np.float32),
+            "sexes": ("",) * count,
+            "views": ("",) * count,
+            "sources": tuple(f"{name}.png" for name in ids),
+        }
+        return Cohort(**fields | changes)
+
+    return build
 
 
 @dataclass(frozen=True)

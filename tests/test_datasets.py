@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from tiny_parts import Drawn
 
-from cxrbench import Dataset
-from cxrbench.datasets import describe, find_dataset
+from cxrbench import Cohort, Dataset, Display
+from cxrbench.datasets import describe, examine, find_dataset, load_cohort
 from cxrbench.errors import DataError, PluginError, RecipeError
 
 
@@ -108,3 +109,39 @@ def test_a_plugin_that_fails_to_look_at_a_path_harms_no_other(registry, tiny_nih
     assert find_dataset(None, broken, tmp_path).name == "phantom"
     with pytest.raises(PluginError, match="failing: ValueError: bug in the plugin"):
         find_dataset(str(tmp_path), broken, tmp_path)
+
+
+@dataclass(frozen=True)
+class Slow(Drawn):
+    """Shows progress, and keeps something in the cache."""
+
+    def load_showing(self, display: Display, cache: Path) -> Cohort:
+        display.say(f"kept in {cache}")
+        ids = self.load().image_ids
+        return replace(self.load(), notes=("drawn",), patient_ids=ids, patients_known=False)
+
+
+def test_loading_shows_progress_and_notes_and_that_patients_are_unknown(recorder, tmp_path):
+    cohort = load_cohort(Slow(), recorder, tmp_path)
+    assert len(cohort) == len(Slow().load())
+    kept, note, unknown = recorder.lines
+    assert (kept, note) == (f"kept in {tmp_path}", "  drawn")
+    assert unknown.startswith("  patients are unknown")
+
+
+def test_a_dataset_is_examined_by_what_it_loads_with_progress(recorder, tmp_path):
+    examined = examine(Slow(), recorder, tmp_path)
+    assert recorder.lines == [f"kept in {tmp_path}"]
+    assert (examined.faults, examined.has_images) == ((), True)
+    assert examined.cohort.notes == ("drawn",)
+
+
+@pytest.mark.parametrize(("ask", "verb"), [(load_cohort, "load"), (examine, "examine")])
+def test_a_dataset_that_fails_is_a_plugins_fault(ask, verb, recorder, tmp_path):
+    @dataclass(frozen=True)
+    class Broken(Drawn):
+        def load(self) -> Cohort:
+            raise KeyError("Mass")
+
+    with pytest.raises(PluginError, match=rf"failed to {verb}(?s:.*)KeyError: 'Mass'"):
+        ask(Broken(), recorder, tmp_path)

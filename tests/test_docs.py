@@ -17,6 +17,7 @@ import typer
 import cxrbench
 from cxrbench import errors, hookspecs, interfaces
 from cxrbench.builtin.visual_words import VLAD, BagOfWords
+from cxrbench.checks.finding import CHECKS
 from cxrbench.cli.app import app
 from cxrbench.evaluation.leaderboard import LabelRow, Row
 from cxrbench.evaluation.metrics import LabelScores, Scores
@@ -169,6 +170,18 @@ def test_every_error_class_is_told():
 
 
 @pytest.mark.parametrize(
+    ("title", "severity"),
+    [("Errors", "error"), ("Warnings", "warning"), ("Worth knowing", "info")],
+)
+def test_every_check_of_a_cohort_is_told_with_why_it_matters_and_what_to_do(title, severity):
+    told = rows_of(section(page("data-check"), title))
+    assert sorted(told) == sorted(c.name for c in CHECKS.values() if c.severity == severity)
+    for name, cells in told.items():
+        assert len(cells) == 3, name
+        assert all(cells), name
+
+
+@pytest.mark.parametrize(
     "name", [name for name, _ in inspect.getmembers(hookspecs) if name.startswith(GROUP + "_")]
 )
 def test_every_hook_is_told_with_its_signature(name):
@@ -204,7 +217,9 @@ def test_every_member_that_an_author_meets_is_told_with_its_signature(name):
         assert re.search(rf"\b{member}\b", told), f"{name}.{member}"
 
 
-@pytest.mark.parametrize("name", ["Cohort", "Record", "LocalFeatures", "Box", "Exclusion"])
+@pytest.mark.parametrize(
+    "name", ["Cohort", "Record", "LocalFeatures", "Box", "Exclusion", "Fault", "Examination"]
+)
 def test_every_field_of_a_value_is_told(name):
     assert is_dataclass(getattr(interfaces, name))
     for field in fields(getattr(interfaces, name)):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from cxrbench import Cohort, DataError, Dataset, hookimpl
+from cxrbench import Cohort, DataError, Dataset, Display, Examination, Fault, hookimpl
 
 if TYPE_CHECKING:
+    from cxrbench.builtin._nih.images import Match
     from cxrbench.builtin._nih.table import LabelTable
 
 CXRBENCH_API = 1
@@ -53,33 +54,49 @@ class NIH(Dataset):
         ------
         DataError : the folder, the table or the images are missing or cannot be used.
         """
-        from cxrbench.builtin._nih.images import find_images, match_images, places_beside
+        from cxrbench.builtin._nih.images import find_images, match_images
         from cxrbench.builtin._nih.lists import read_boxes
-        from cxrbench.builtin._nih.table import LABEL_NAMES, NO_FINDING, read_labels
+        from cxrbench.builtin._nih.table import read_labels
 
         root = self._root()
         table_path = _table_path(root)
         table = read_labels(table_path)
         match = match_images(table.file_names, table.image_ids, find_images(root))
-        rows = match.rows
-        image_ids = tuple(table.image_ids[row] for row in rows)
-        incomplete = len(rows) < len(table.image_ids)
-        beside = places_beside(root, match.paths) if incomplete else ()
-        return Cohort(
-            name=self.name,
-            label_names=LABEL_NAMES,
-            image_ids=image_ids,
-            patient_ids=tuple(table.patient_ids[row] for row in rows),
-            labels=table.labels[list(rows)],
-            ages=table.ages[list(rows)],
-            sexes=tuple(table.sexes[row] for row in rows),
-            views=tuple(table.views[row] for row in rows),
-            sources=match.paths,
-            no_finding=NO_FINDING,
-            boxes=read_boxes(root, frozenset(image_ids)),
-            excluded=match.excluded,
-            notes=_notes(root, table_path, table) + match.notes + beside,
-        )
+        cohort = _cohort(root, table_path, table, match)
+        return replace(cohort, boxes=read_boxes(root, frozenset(cohort.image_ids)))
+
+    def examine(self, display: Display, cache: Path) -> Examination:
+        """Load what can be loaded, and tell every fault of the table, the images and the boxes.
+
+        Raises
+        ------
+        DataError : the folder or the table is missing or cannot be used as a whole.
+        """
+        from cxrbench.builtin._nih.faults import without_faults
+        from cxrbench.builtin._nih.images import Match, find_images, match_images
+        from cxrbench.builtin._nih.lists import read_boxes
+        from cxrbench.builtin._nih.table import image_ids_of, labels_of, read_columns
+
+        root = self._root()
+        table_path = _table_path(root)
+        columns = read_columns(table_path)
+        sound, found = without_faults(columns)
+        # Where no row is sound, the first fault is raised.
+        table, faults = labels_of(sound if len(sound) else columns), list(found)
+        faulty = set(image_ids_of(columns)) - set(table.image_ids)
+        try:
+            files = {name: at for name, at in find_images(root).items() if name not in faulty}
+            match, has_images = match_images(table.file_names, table.image_ids, files), True
+        except DataError as error:
+            faults.append(Fault("no-images", "", str(error)))
+            everything = tuple(range(len(table.image_ids)))
+            match, has_images = Match(everything, table.file_names, (), ()), False
+        cohort = _cohort(root, table_path, table, match)
+        try:
+            cohort = replace(cohort, boxes=read_boxes(root, frozenset(cohort.image_ids)))
+        except DataError as error:
+            faults.append(Fault("unusable-boxes", "", str(error)))
+        return Examination(cohort, tuple(faults), has_images)
 
     def official_parts(self, cohort: Cohort, folder: Path | None) -> tuple[str, ...]:
         """NIH's lists, ``train_val_list.txt`` and ``test_list.txt``, plain or ``.gz``.
@@ -134,6 +151,29 @@ def _table_path(root: Path) -> Path:
             fix="download Data_Entry_2017_v2020.csv, or rename your table to Ground_Truth.csv",
         )
     return path
+
+
+def _cohort(root: Path, table_path: Path, table: LabelTable, match: Match) -> Cohort:
+    """The rows of the table that have an image, without boxes."""
+    from cxrbench.builtin._nih.images import places_beside
+    from cxrbench.builtin._nih.table import LABEL_NAMES, NO_FINDING
+
+    rows = match.rows
+    beside = places_beside(root, match.paths) if len(rows) < len(table.image_ids) else ()
+    return Cohort(
+        name=NIH.name,
+        label_names=LABEL_NAMES,
+        image_ids=tuple(table.image_ids[row] for row in rows),
+        patient_ids=tuple(table.patient_ids[row] for row in rows),
+        labels=table.labels[list(rows)],
+        ages=table.ages[list(rows)],
+        sexes=tuple(table.sexes[row] for row in rows),
+        views=tuple(table.views[row] for row in rows),
+        sources=match.paths,
+        no_finding=NO_FINDING,
+        excluded=match.excluded,
+        notes=_notes(root, table_path, table) + match.notes + beside,
+    )
 
 
 def _notes(root: Path, used: Path, table: LabelTable) -> tuple[str, ...]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import typer
 
-from cxrbench.cli import data_download, data_prepare
+from cxrbench.cli import data_check, data_download, data_prepare
 
 app = typer.Typer(help="Look at, fetch and prepare cohorts.", no_args_is_help=True)
 app.command("download")(data_download.download)
+app.command("check")(data_check.check)
 app.command("prepare", cls=data_prepare.SeveralRecipes)(data_prepare.prepare)
 
 

@@ -87,7 +87,7 @@ def predict(  # noqa: PLR0913 - each argument is an option of the command
     cache: Cache = None,
 ) -> None:
     """Predict new images with the model of a complete run, in the order in which they are named."""
-    from cxrbench.benchmark import cache_folder
+    from cxrbench.benchmark import cache_folder, thread_count
     from cxrbench.inference.files import WRITERS, Columns, whole_file
     from cxrbench.inference.images import Source, readers_of, survey
     from cxrbench.inference.predictions import Tally, predict_images
@@ -137,7 +137,7 @@ def predict(  # noqa: PLR0913 - each argument is an option of the command
                 trained,
                 source,
                 batch_size=batch_size,
-                threads=threads or _cores(),
+                threads=thread_count(threads),
                 predict=compute,
                 readers=readers,
             )
@@ -197,9 +197,3 @@ def _tell_unknown_records(trained: TrainedRun, found: Survey, display: Display) 
             f"age, sex and view of {found.without_record:,} of {found.images:,} images are unknown "
             f"to {', '.join(names)}; a table with such columns would tell them"
         )
-
-
-def _cores() -> int:
-    import os
-
-    return len(os.sched_getaffinity(0))

@@ -112,7 +112,7 @@ def _options(parameters: dict[str, Any], config: Path | None) -> dict[str, Any]:
         if name not in _OWN and value is not None and value != ()
     }
     if "fractions" in given:
-        given["fractions"] = _numbers(given["fractions"])
+        given["fractions"] = of.fractions_of(given["fractions"])
     if "batch_size" in given:
         given["batch_size"] = _number_or_auto(given["batch_size"])
     if config is None:
@@ -125,16 +125,3 @@ def _options(parameters: dict[str, Any], config: Path | None) -> dict[str, Any]:
 def _number_or_auto(text: str) -> int | str:
     # Settings say what is wrong with anything else.
     return int(text) if text.removeprefix("-").isdecimal() else text
-
-
-def _numbers(text: str) -> tuple[float, ...]:
-    from cxrbench.errors import SettingsError
-
-    try:
-        return tuple(float(number) for number in text.split(","))
-    except ValueError as error:
-        raise SettingsError(
-            f"--fractions cannot be {text!r}",
-            expected="three numbers separated by commas, such as 0.7,0.1,0.2",
-            found=repr(text),
-        ) from error

@@ -180,3 +180,17 @@ RayAddress = Annotated[
         rich_help_panel=_COMPUTING,
     ),
 ]
+
+
+def fractions_of(text: str) -> tuple[float, ...]:
+    """The numbers of ``--fractions``; raise `SettingsError` for what are none."""
+    from cxrbench.errors import SettingsError
+
+    try:
+        return tuple(float(number) for number in text.split(","))
+    except ValueError as error:
+        raise SettingsError(
+            f"--fractions cannot be {text!r}",
+            expected="three numbers separated by commas, such as 0.7,0.1,0.2",
+            found=repr(text),
+        ) from error

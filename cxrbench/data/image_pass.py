@@ -76,7 +76,9 @@ def prepare_image(dataset: Dataset, cohort: Cohort, row: int, wanted: Preparatio
     """
     image_id, source = cohort.image_ids[row], cohort.sources[row]
     return prepare_source(
-        lambda: _read(dataset, source, image_id, wanted.max_pixels), cohort.record(row), wanted
+        lambda: read_source(dataset, source, image_id, wanted.max_pixels),
+        cohort.record(row),
+        wanted,
     )
 
 
@@ -132,7 +134,7 @@ def can_be_read(dataset: Dataset, cohort: Cohort, row: int, max_pixels: int) -> 
         The dataset failed, or returned what its interface does not allow.
     """
     try:
-        _read(dataset, cohort.sources[row], cohort.image_ids[row], max_pixels)
+        read_source(dataset, cohort.sources[row], cohort.image_ids[row], max_pixels)
     except UnreadableImage:
         return True
     except OSError:
@@ -177,7 +179,18 @@ def quiet_single_threaded_libraries() -> Iterator[None]:
         cv2.setNumThreads(threads)
 
 
-def _read(dataset: Dataset, source: str, image_id: str, max_pixels: int) -> bytes | np.ndarray:
+def read_source(
+    dataset: Dataset, source: str, image_id: str, max_pixels: int
+) -> bytes | np.ndarray:
+    """What the dataset reads: an encoded file's bytes, or grey pixels (H, W) uint8 or uint16.
+
+    Raises
+    ------
+    UnreadableImage, OSError
+        The dataset's own reason to leave the image out.
+    PluginError
+        The dataset failed, or returned what its interface does not allow.
+    """
     try:
         found = dataset.read(source, max_pixels=max_pixels)
     except (UnreadableImage, OSError, PluginError):

@@ -210,7 +210,7 @@ def _read_png_chunks(data: bytes, max_pixels: int) -> tuple[tuple[int, ...], set
 
 
 def _decode_by_pillow(data: bytes, max_pixels: int) -> np.ndarray:
-    with _open_by_pillow(data) as image:
+    with open_image(data) as image:
         check_size(*image.size, max_pixels)
         image.load()
         if image.mode in _DIRECT_MODES and not image.has_transparency_data:
@@ -220,7 +220,13 @@ def _decode_by_pillow(data: bytes, max_pixels: int) -> np.ndarray:
         return np.asarray(image.convert("RGBA" if image.has_transparency_data else "RGB"))
 
 
-def _open_by_pillow(data: bytes) -> ImageFile:
+def open_image(data: bytes) -> ImageFile:
+    """Pillow's image with its header read and no pixel yet; one of a fixed list of formats.
+
+    Raises
+    ------
+    UnreadableImage : none of these formats. Pillow raises nearly anything for a broken header.
+    """
     from PIL import Image
 
     Image.init()

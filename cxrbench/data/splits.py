@@ -123,7 +123,7 @@ def split_official(
     DataError : a patient is on both sides, or a part would be empty.
     """
     _check_settings(fractions, seed)
-    _check_published(cohort, parts)
+    check_published(cohort, parts)
     published = np.array(parts, dtype="<U9")
     published[published == "train_val"] = "train"
     check_disjoint(cohort, published)
@@ -219,7 +219,8 @@ def _check_settings(fractions: Fractions, seed: int) -> None:
         )
 
 
-def _check_published(cohort: Cohort, parts: Sequence[str]) -> None:
+def check_published(cohort: Cohort, parts: Sequence[str]) -> None:
+    """Raise `PluginError` unless ``parts`` is what `Dataset.official_parts` promises."""
     unknown = sorted(set(parts) - set(_PUBLISHED))
     if unknown or len(parts) != len(cohort):
         words = ", ".join(map(repr, _PUBLISHED))

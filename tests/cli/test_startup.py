@@ -33,7 +33,9 @@ def imported(*arguments: str) -> set[str]:
     return set(json.loads(done.stderr.splitlines()[-1]))
 
 
-@pytest.mark.parametrize("arguments", [("--help",), ("run", "--help"), ("--version",)])
+@pytest.mark.parametrize(
+    "arguments", [("--help",), ("run", "--help"), ("data", "check", "--help"), ("--version",)]
+)
 def test_help_imports_nothing_heavy(arguments):
     assert not imported(*arguments) & set(HEAVY)
 

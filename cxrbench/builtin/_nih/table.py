@@ -43,7 +43,11 @@ _COLUMNS = {
     "view": ("View Position",),
 }
 _REQUIRED = ("image", "labels")
-_NIH_STEM = re.compile(r"([0-9]{8})_[0-9]{3,}")
+AGREEING = ("labels", "patient", "age", "sex", "view")
+"""The columns in which all rows of an image have to agree."""
+
+NIH_STEM = re.compile(r"([0-9]{8})_[0-9]{3,}")
+"""How NIH names images: the patient, and which of the patient's images it is."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,9 +93,25 @@ def read_labels(path: Path) -> LabelTable:
     DataError : a column is missing, a text is no label of NIH's, an image has two rows that
         disagree, a patient is blank, and whatever `cxrbench.read_table` finds.
     """
-    found = read_table(path).columns(_COLUMNS, required=_REQUIRED)
-    stems = [image_stem(name) for name in found.require("image")]
-    columns = found.without_repeats(stems, ("labels", "patient", "age", "sex", "view"))
+    return labels_of(read_columns(path))
+
+
+def read_columns(path: Path) -> Columns:
+    """The table as text, nothing of it checked but that each row names an image."""
+    columns = read_table(path).columns(_COLUMNS, required=_REQUIRED)
+    columns.require("image")
+    return columns
+
+
+def image_ids_of(columns: Columns) -> list[str]:
+    """The image of each row, by its name without folder and extension."""
+    return [image_stem(name) for name in columns.cells["image"]]
+
+
+def labels_of(columns: Columns) -> LabelTable:
+    """Check the columns and turn them into a table, see `read_labels`."""
+    stems = image_ids_of(columns)
+    columns = columns.without_repeats(stems, AGREEING)
     image_ids = tuple(dict.fromkeys(stems))
     ages, age_notes = columns.ages()
     sexes, sex_notes = columns.sexes()
@@ -115,11 +135,12 @@ def _labels(columns: Columns) -> np.ndarray:
     rows = [codes.setdefault(text, len(codes)) for text in columns.cells["labels"]]
     vectors = np.zeros((len(codes), len(LABEL_NAMES)), dtype=np.float32)
     for text, code in codes.items():
-        vectors[code, _label_columns(text, columns)] = 1
+        vectors[code, label_columns(text, columns)] = 1
     return vectors[rows]
 
 
-def _label_columns(text: str, columns: Columns) -> list[int]:
+def label_columns(text: str, columns: Columns) -> list[int]:
+    """The places of a row's Finding Labels; raise `DataError` for what they must not be."""
     names = [name.strip() for name in text.split("|")]
     unknown = next((name for name in names if name not in LABEL_NAMES), None)
     if unknown is None and not (NO_FINDING in names and set(names) != {NO_FINDING}):
@@ -147,10 +168,10 @@ def _nearest(text: str) -> str:
 
 
 def _patients(columns: Columns, image_ids: Sequence[str]) -> tuple[str, ...]:
-    from_names = [match and match[1] for match in map(_NIH_STEM.fullmatch, image_ids)]
+    from_names = [match and match[1] for match in map(NIH_STEM.fullmatch, image_ids)]
     if "patient" not in columns.cells:
         return _patients_from_names(columns, from_names)
-    patients = tuple(_plain_number(text) for text in columns.require("patient"))
+    patients = tuple(plain_number(text) for text in columns.require("patient"))
     _refuse_divided_patient(columns, from_names, patients)
     return patients
 
@@ -165,7 +186,7 @@ def _patients_from_names(columns: Columns, from_names: Sequence[str | None]) -> 
             f"{columns.lines[odd]}",
             fix="add the column: without patients, a split would leak",
         )
-    return tuple(_plain_number(name or "") for name in from_names)
+    return tuple(plain_number(name or "") for name in from_names)
 
 
 def _refuse_divided_patient(
@@ -189,6 +210,7 @@ def _refuse_divided_patient(
             )
 
 
-def _plain_number(text: str) -> str:
+def plain_number(text: str) -> str:
+    """Without leading zeros and ``.0``, so that a number has one spelling."""
     whole = text.removesuffix(".0")
     return whole.lstrip("0") or "0" if whole.isascii() and whole.isdigit() else text

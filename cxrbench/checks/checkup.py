@@ -1,0 +1,150 @@
+"""The checkup of a cohort: every check in its order, one pass over the images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from cxrbench.checks.counts import Counts, count
+from cxrbench.checks.duplicates import check_duplicates
+from cxrbench.checks.films import Films, look_at_films
+from cxrbench.checks.finding import Finding, Item, Severity, finding
+from cxrbench.checks.images import check_images
+from cxrbench.checks.parts import check_official, check_split, try_split
+from cxrbench.checks.shortcuts import Shortcut, check_shortcuts, find_shortcuts
+from cxrbench.checks.tables import check_faults, check_table, merged
+from cxrbench.data.splits import Split
+from cxrbench.datasets import examine
+from cxrbench.errors import DataError
+from cxrbench.interfaces import Dataset, Display
+from cxrbench.settings import Settings
+
+
+@dataclass(frozen=True)
+class Checkup:
+    """What was found, and what it was found in.
+
+    ``counts`` is None where the dataset could not be loaded. ``looked_at`` is the number of images
+    that were read, None where none should be. ``split`` and ``split_hash`` are those of the split
+    whose parts are meant.
+    """
+
+    dataset: str
+    path: str
+    findings: tuple[Finding, ...]
+    counts: Counts | None
+    shortcuts: tuple[Shortcut, ...]
+    looked_at: int | None
+    split: str
+    split_seed: int
+    split_hash: str | None
+
+    @property
+    def sound(self) -> bool:
+        """Nothing was found that makes a benchmark wrong."""
+        return all(found.severity is not Severity.error for found in self.findings)
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What to look at: the ``images``, or a ``sample`` of so many; ``threads`` read them."""
+
+    images: bool = True
+    sample: int | None = None
+    threads: int = 1
+
+
+def check_up(
+    dataset: Dataset, settings: Settings, scope: Scope, display: Display, cache: Path
+) -> Checkup:
+    """Check the dataset's table, parts and images, with the settings' split and limits.
+
+    Nothing is written, but for what the dataset itself keeps below the folder ``cache``.
+
+    Raises
+    ------
+    DataError : there is nothing where the dataset or its lists should be.
+    SettingsError, PluginError : wrong use, or a broken plugin.
+    """
+    _require_lists(settings)
+    try:
+        examined = examine(dataset, display, cache)
+    except DataError as error:
+        if _is_nothing_there(dataset):
+            raise
+        refused = finding("cannot-load", [Item((), str(error))])
+        return _checkup(dataset, settings, refused)
+    cohort = examined.cohort
+    split, unusable = try_split(cohort, dataset, settings)
+    findings = [
+        *check_faults([f for f in examined.faults if scope.images or f.check != "no-images"]),
+        *check_table(cohort),
+        *check_official(dataset, cohort, settings),
+        *unusable,
+        *(check_split(cohort, split) if split else ()),
+    ]
+    films: Films | None = None
+    shortcuts: tuple[Shortcut, ...] = ()
+    if scope.images and examined.has_images:
+        films = look_at_films(
+            dataset,
+            cohort,
+            _rows(len(cohort), scope.sample),
+            max_pixels=settings.max_pixels,
+            threads=scope.threads,
+            display=display,
+        )
+        shortcuts = find_shortcuts(cohort, films, display)
+        findings += check_images(cohort, films, settings.max_bad)
+        findings += check_duplicates(cohort, split, films)
+        findings += check_shortcuts(shortcuts)
+    counts = count(cohort, split, films)
+    return _checkup(dataset, settings, merged(findings), counts, shortcuts, films, split)
+
+
+def _checkup(
+    dataset: Dataset,
+    settings: Settings,
+    findings: tuple[Finding, ...],
+    counts: Counts | None = None,
+    shortcuts: tuple[Shortcut, ...] = (),
+    films: Films | None = None,
+    split: Split | None = None,
+) -> Checkup:
+    return Checkup(
+        dataset=dataset.name,
+        path=str(getattr(dataset, "path", "")),
+        findings=findings,
+        counts=counts,
+        shortcuts=shortcuts,
+        looked_at=None if films is None else len(films),
+        split=settings.split,
+        split_seed=settings.split_seed,
+        split_hash=None if split is None else split.hash,
+    )
+
+
+def _rows(count: int, sample: int | None) -> np.ndarray:
+    """All rows, or a sample that is always the same, ascending."""
+    if sample is None or sample >= count:
+        return np.arange(count)
+    return np.sort(np.random.default_rng(0).choice(count, sample, replace=False))
+
+
+def _is_nothing_there(dataset: Dataset) -> bool:
+    """A dataset in no place, or one that is not there: wrong use, and no fault of the data."""
+    path = getattr(dataset, "path", "")
+    return not path or not Path(path).expanduser().exists()
+
+
+def _require_lists(settings: Settings) -> None:
+    kind, _, folder = settings.split.partition(":")
+    if kind == "official" and folder and not Path(folder).expanduser().exists():
+        raise DataError(
+            f"--split {settings.split}: there is no such folder",
+            expected="the folder of the published lists",
+            found="nothing there",
+            fix="check the path",
+        )

@@ -1,0 +1,65 @@
+"""``cxrbench data check``: what is wrong with a cohort before anything is trained on it."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cxrbench.cli import run_options as of
+from cxrbench.cli.options import Cache, Json, Threads
+
+
+def check(  # noqa: PLR0913 - each argument is an option of the command
+    data: Annotated[
+        str,
+        typer.Argument(metavar="DATA", help="A folder, or a dataset's name with :option=value,…"),
+    ],
+    no_images: Annotated[
+        bool, typer.Option("--no-images", help="Check the table and the parts alone.")
+    ] = False,
+    sample: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Look at so many images only \\[default: all]", show_default=False
+        ),
+    ] = None,
+    split: of.Split = None,
+    fractions: of.Fractions = None,
+    split_seed: of.SplitSeed = None,
+    max_pixels: of.MaxPixels = None,
+    max_bad: of.MaxBad = None,
+    cache: Cache = None,
+    threads: Threads = None,
+    as_json: Json = False,
+) -> None:
+    """Look for what makes a benchmark on this cohort wrong; exit with 1 where something does."""
+    from cxrbench.benchmark import cache_folder, thread_count
+    from cxrbench.checks.checkup import Scope, check_up
+    from cxrbench.datasets import describe, find_dataset
+    from cxrbench.registry import load_registry
+    from cxrbench.reporting.checkup import print_checkup
+    from cxrbench.reporting.display import RichDisplay
+    from cxrbench.settings import resolve_settings
+
+    given = {
+        "split": split,
+        "fractions": None if fractions is None else of.fractions_of(fractions),
+        "split_seed": split_seed,
+        "max_pixels": max_pixels,
+        "max_bad": max_bad,
+    }
+    display = RichDisplay()
+    # Plugins print at times; standard output carries the report alone.
+    with redirect_stdout(sys.stderr):
+        dataset = find_dataset(data, load_registry(), Path.cwd())
+        settings = resolve_settings(given, dataset.defaults)
+        display.say(describe(dataset, data))
+        scope = Scope(not no_images, sample, thread_count(threads))
+        found = check_up(dataset, settings, scope, display, cache_folder(cache))
+    print_checkup(found, "json" if as_json else "table")
+    if not found.sound:
+        raise typer.Exit(1)
