@@ -104,7 +104,8 @@ def _print_board(console: Console, board: Board, *, per_label: bool) -> None:
     for note in board.notes:
         console.print(note)
     console.print(
-        f"[low, high]: 95 % over {unit}. sd: over seeds. findings: macro without No Finding. "
+        f"[low, high]: 95 % over {unit}{_told_of_seeds(board.rows)}. "
+        "findings: macro without No Finding. "
         "Rank: 1 + the rows that are significantly better (paired, Holm), so no row is shown to be "
         "better than those of rank 1."
     )
@@ -113,6 +114,15 @@ def _print_board(console: Console, board: Board, *, per_label: bool) -> None:
         for _, rows in groupby(board.per_label, key=lambda row: row.runs):
             console.print()
             console.print(_label_table(tuple(rows)))
+
+
+def _told_of_seeds(rows: Sequence[Row]) -> str:
+    """What intervals hold of seeds: those of a row of one seed hold nothing of another."""
+    seeds = {row.seeds for row in rows if row.protocol != "none"}
+    if seeds <= {1}:
+        return ", of one seed each: what another would change is not in them" if seeds else ""
+    alone = "; of a row of one seed, what another would change is not" if 1 in seeds else ""
+    return f" and seeds (sd: over seeds{alone})"
 
 
 def _score_table(board: Board) -> Table:

@@ -48,6 +48,24 @@ BOARD = Board("k", LABELS, LABELS[::2], 1280, 300, ROWS,
 SKIPPED = (SkippedRun(path=tables.__file__, reason="the run 'x[bold]' is :x: incomplete"),)
 
 
+@pytest.mark.parametrize(
+    ("seeds", "told"),
+    [
+        ((1, 1), "over patients, of one seed each: what another would change is not in them."),
+        ((2, 3), "over patients and seeds (sd: over seeds)."),
+        (
+            (1, 3),
+            "and seeds (sd: over seeds; of a row of one seed, what another would change is not",
+        ),
+    ],
+    ids=str,
+)
+def test_what_intervals_hold_of_seeds_is_told(seeds, told, capsys):
+    rows = tuple(row(f"orb{n}", seeds=n) for n in seeds)
+    tables.print_boards((replace(BOARD, rows=(*rows, PRIOR)),), (), "table", per_label=False)
+    assert told in " ".join(capsys.readouterr().out.split())
+
+
 def test_unknown_patients_are_told(capsys):
     tables.print_boards((replace(BOARD, test_patients=None),), (), "table", per_label=False)
     told = " ".join(capsys.readouterr().out.split())
