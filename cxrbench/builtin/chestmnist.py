@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from cxrbench import Cohort, DataError, Dataset, UnreadableImage, hookimpl
+from cxrbench.builtin._nih_labels import FINDINGS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,24 +19,6 @@ if TYPE_CHECKING:
     from cxrbench.builtin._chestmnist.rows import Rows
 
 CXRBENCH_API = 1
-
-LABEL_NAMES = (
-    "Atelectasis",
-    "Cardiomegaly",
-    "Effusion",
-    "Infiltration",
-    "Mass",
-    "Nodule",
-    "Pneumonia",
-    "Pneumothorax",
-    "Consolidation",
-    "Edema",
-    "Emphysema",
-    "Fibrosis",
-    "Pleural_Thickening",
-    "Hernia",
-)
-"""In MedMNIST's order, with NIH's names; MedMNIST calls Pleural_Thickening "pleural"."""
 
 _FILE = re.compile(r"chestmnist(_64|_128|_224)?\.npz", re.IGNORECASE)
 
@@ -87,7 +70,7 @@ class ChestMNIST(Dataset):
         image_ids = tuple(f"{part}_{row}" for part, row in places)
         return Cohort(
             name=self.name,
-            label_names=LABEL_NAMES,
+            label_names=FINDINGS,
             image_ids=image_ids,
             patient_ids=image_ids,
             labels=np.concatenate([labels[part] for part in PARTS]),
@@ -131,7 +114,7 @@ class ChestMNIST(Dataset):
     def _archive(self) -> Archive:
         from cxrbench.builtin._chestmnist.archive import open_archive
 
-        return open_archive(self._file(), len(LABEL_NAMES))
+        return open_archive(self._file(), len(FINDINGS))
 
     @cached_property
     def _rows(self) -> Mapping[str, Rows]:

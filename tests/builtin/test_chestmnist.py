@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from cxrbench import CxrbenchError, DataError, UnreadableImage
 from cxrbench.builtin._chestmnist import rows as rows_module
-from cxrbench.builtin.chestmnist import LABEL_NAMES, ChestMNIST
+from cxrbench.builtin.chestmnist import FINDINGS, ChestMNIST
 from cxrbench.data.cohort import validate
 from cxrbench.data.splits import make_split
 
@@ -349,4 +349,4 @@ def test_a_run_says_that_patients_are_unknown(tmp_path, cli):
 def test_the_labels_are_those_of_nih():
     from cxrbench.builtin._nih.table import LABEL_NAMES as NIH_NAMES
 
-    assert NIH_NAMES[:14] == LABEL_NAMES
+    assert NIH_NAMES[:14] == FINDINGS

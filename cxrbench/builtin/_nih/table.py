@@ -10,28 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cxrbench import Columns, DataError, find_file, image_stem, read_table
+from cxrbench.builtin._nih_labels import FINDINGS
 
 if TYPE_CHECKING:
     import numpy as np
 
 NO_FINDING = "No Finding"
-LABEL_NAMES = (
-    "Atelectasis",
-    "Cardiomegaly",
-    "Effusion",
-    "Infiltration",
-    "Mass",
-    "Nodule",
-    "Pneumonia",
-    "Pneumothorax",
-    "Consolidation",
-    "Edema",
-    "Emphysema",
-    "Fibrosis",
-    "Pleural_Thickening",
-    "Hernia",
-    NO_FINDING,
-)
+LABEL_NAMES = (*FINDINGS, NO_FINDING)
 TABLE_NAMES = ("Ground_Truth.csv", "Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv")
 
 _COLUMNS = {
