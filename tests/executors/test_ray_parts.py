@@ -40,7 +40,8 @@ def test_a_feature_store_travels_after_it_was_read(tmp_path):
 
     descriptors = np.random.default_rng(0).random((5000, 16)).astype(np.float32)
     (tmp_path / "descriptors.bin").write_bytes(descriptors.tobytes())
-    store = FeatureStore(tmp_path, np.array([2000, 0, 3000]), 16, np.dtype(np.float32), False)
+    mapped = map_array(tmp_path / "descriptors.bin", (5000, 16), np.dtype(np.float32))
+    store = FeatureStore(tmp_path, np.array([2000, 0, 3000]), mapped, None)
     assert len(store.descriptors(2)) == 3000
     data = packed(store)
     assert len(data) < 2000
