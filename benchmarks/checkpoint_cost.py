@@ -1,6 +1,6 @@
 """What checkpoints cost of a training: all saves of ResNet50 beside the time of training.
 
-    python benchmarks/checkpoint_cost.py [--minutes 3] [--folder DIR]
+    python benchmarks/checkpoint_cost.py [--minutes 8] [--folder DIR]
 
 ResNet50 at 64 pixels, so that steps are short beside what has to be saved: the hardest case for
 a network of this size. `all` trains every layer (307 MB a state), else the last stage does. The
@@ -85,7 +85,7 @@ def measure(trains: str, minutes: float, folder: Path) -> None:
 def main() -> None:
     """Both ways of training, one after the other."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--minutes", type=float, default=3)
+    parser.add_argument("--minutes", type=float, default=8)
     parser.add_argument("--folder", type=Path, help="on the disk to be measured")
     given = parser.parse_args()
     for trains in ("all", "last stage"):
