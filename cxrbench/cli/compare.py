@@ -30,5 +30,6 @@ def compare(a: Row, b: Row, runs: Runs = Path("runs"), as_json: Json = False) ->
         split.patients,
         label_names=split.label_names,
         counted=split.counted,
+        patients_known=split.patients_known,
     )
     print_comparison(found, as_json=as_json)

@@ -73,14 +73,14 @@ class LabelDifference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two rows of one board, A and B."""
+    """Two rows of one board, A and B; ``test_patients`` is None where patients are unknown."""
 
     a: str
     b: str
     runs_a: tuple[str, ...]
     runs_b: tuple[str, ...]
     test_images: int
-    test_patients: int
+    test_patients: int | None
     macro_auroc: Difference
     micro_auroc: Difference
     labels: tuple[LabelDifference, ...]
@@ -94,6 +94,7 @@ def compare(
     *,
     label_names: Sequence[str],
     counted: np.ndarray,
+    patients_known: bool = True,
 ) -> Comparison:
     """Compare two rows on the same test images.
 
@@ -107,6 +108,7 @@ def compare(
     y_true : (N, L) float32: 1, 0, or NaN where unknown.
     patients : (N,) the patient of each image.
     counted : (L,) bool, the labels in macro.
+    patients_known : False where ``patients`` are the images, since nobody knows whose they are.
     """
     return Comparison(
         a=a.name,
@@ -114,7 +116,7 @@ def compare(
         runs_a=a.runs,
         runs_b=b.runs,
         test_images=len(y_true),
-        test_patients=len(np.unique(patients)),
+        test_patients=len(np.unique(patients)) if patients_known else None,
         macro_auroc=_over_replicates(a.macro, a.macro_replicates, b.macro, b.macro_replicates),
         micro_auroc=_over_replicates(a.micro, a.micro_replicates, b.micro, b.micro_replicates),
         labels=_labels(a, b, y_true, patients, label_names, counted),

@@ -17,13 +17,17 @@ PREDICTIONS_FILE = "predictions.parquet"
 
 @dataclass(frozen=True, eq=False)
 class TestSplit:
-    """What all rows of a board share: truth (N, L), patients (N,), and which labels count (L,)."""
+    """What all rows of a board share: truth (N, L), patients (N,), and which labels count (L,).
+
+    Without ``patients_known`` the ``patients`` are the images.
+    """
 
     __test__ = False  # no test of pytest's
 
     image_ids: tuple[str, ...]
     y_true: np.ndarray
     patients: np.ndarray
+    patients_known: bool
     label_names: tuple[str, ...]
     counted: np.ndarray
 
@@ -116,7 +120,9 @@ def _predictions(run: StoredRun) -> tuple[TestSplit, np.ndarray]:
     split = TestSplit(
         image_ids=tuple(table["image"]),
         y_true=table[[f"y_true_{label}" for label in labels]].to_numpy(np.float32),
-        patients=table["patient"].to_numpy(str),
+        # Where patients are unknown, images are what is drawn and compared.
+        patients=table["patient" if run.patients_known else "image"].to_numpy(str),
+        patients_known=run.patients_known,
         label_names=labels,
         counted=np.isin(labels, run.info["labels_counted"]),
     )
@@ -125,7 +131,8 @@ def _predictions(run: StoredRun) -> tuple[TestSplit, np.ndarray]:
 
 def _told(run: StoredRun) -> str:
     metrics, info = run.metrics, run.info
+    patients = metrics["patients"] if run.patients_known else "unknown"
     return (
-        f"{metrics['images']} images of {metrics['patients']} patients of {info['dataset']} "
+        f"{metrics['images']} images of {patients} patients of {info['dataset']} "
         f"(split {info['split']}, seed {info['split_seed']}, {len(info['labels'])} labels)"
     )

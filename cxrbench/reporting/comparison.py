@@ -25,7 +25,8 @@ def print_comparison(found: Comparison, *, as_json: bool) -> None:
     out = plain_console()
     out.print(f"A  {_row(found.a, found.runs_a)}")
     out.print(f"B  {_row(found.b, found.runs_b)}")
-    out.print(f"{found.test_images:,} test images of {found.test_patients:,} patients\n")
+    patients = "unknown" if found.test_patients is None else f"{found.test_patients:,}"
+    out.print(f"{found.test_images:,} test images of {patients} patients\n")
     out.print(_pooled(found))
     out.print()
     out.print(_sentence("macro AUROC", found.macro_auroc, found))
@@ -33,8 +34,8 @@ def print_comparison(found: Comparison, *, as_json: bool) -> None:
     out.print()
     out.print(_labels(found))
     out.print(
-        "\n[low, high]: 95 % of A − B over patients. p: two-sided, paired; Holm: over the counted "
-        "labels. *: not counted in macro."
+        f"\n[low, high]: 95 % of A − B over {_drawn(found).split()[-1]}. p: two-sided, paired; "
+        "Holm: over the counted labels. *: not counted in macro."
     )
     alone = [
         name for name, runs in ((found.a, found.runs_a), (found.b, found.runs_b)) if len(runs) == 1
@@ -53,7 +54,7 @@ def _sentence(name: str, found: Difference, comparison: Comparison) -> str:
     difference, p = found.difference, found.p
     if difference is None or p is None or found.detectable is None:
         return f"{name}: undefined on these images for one of the rows."
-    patients = f"these {comparison.test_patients:,} test patients"
+    patients = f"these {_drawn(comparison)}"
     smallest = (
         f"the smallest that this test would find 8 times in 10 is about {found.detectable:.3f}"
     )
@@ -64,6 +65,13 @@ def _sentence(name: str, found: Difference, comparison: Comparison) -> str:
         f"{name}: {better} is better than {worse} by {abs(difference):.3f} with {patients} "
         f"(p {_p(p)}); {smallest}."
     )
+
+
+def _drawn(found: Comparison) -> str:
+    """What was resampled: patients, or images where patients are unknown."""
+    if found.test_patients is None:
+        return f"{found.test_images:,} test images"
+    return f"{found.test_patients:,} test patients"
 
 
 def _pooled(found: Comparison) -> Table:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import shutil
 
+import pandas as pd
 import pytest
+
+from cxrbench.runs import file_digest
 
 
 def directory(grid, recipe, seed=0):
@@ -93,3 +96,22 @@ def test_predictions_that_were_changed_are_refused(cli, grid, changed):
     said = cli("compare", directory(grid, "tinynet"), path)
     assert said.code == 2
     assert "predictions.parquet of the run 'copy-of-grid' is missing or was changed" in said.err
+
+
+def test_unknown_patients_are_told_and_images_compared(cli, grid, changed):
+    paths = []
+    for recipe in ("grid", "tinynet"):
+        path = changed(recipe, patients_known=False)
+        told = json.loads((path / "run.json").read_text())
+        table = pd.read_parquet(path / "predictions.parquet")
+        table.assign(patient=None).to_parquet(path / "predictions.parquet", index=False)
+        told["files"]["predictions.parquet"] = file_digest(path / "predictions.parquet")
+        (path / "run.json").write_text(json.dumps(told))
+        paths.append(path)
+    said = cli("compare", *paths)
+    assert said.code == 0, said.err
+    assert "test images of unknown patients" in said.out
+    assert "95 % of A − B over images" in said.out
+    told = json.loads(cli("compare", *paths, "--json").out)
+    assert told["test_patients"] is None
+    assert any(row["p"] is not None for row in told["labels"]), "as if all were of one patient"
