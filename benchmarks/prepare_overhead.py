@@ -39,7 +39,7 @@ class Films(Dataset):
     name = "films"
 
     def load(self) -> Cohort:
-        raise NotImplementedError
+        raise NotImplementedError  # `cohort_of` makes the cohort
 
 
 def cohort_of(paths: list[Path], copies: int = 1) -> Cohort:

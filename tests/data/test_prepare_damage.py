@@ -1,0 +1,160 @@
+"""Damaged stores, changed images and full disks: said, and never used as they are."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from prepared_films import (
+    Age,
+    Corners,
+    Folder,
+    Interrupted,
+    ListDisplay,
+    bytes_of,
+    forget_counts,
+    make_cohort,
+    prepared,
+)
+
+from cxrbench.errors import CacheError
+
+
+@pytest.fixture(autouse=True)
+def _fresh_counts():
+    forget_counts()
+
+
+@pytest.fixture
+def cohort(tmp_path):
+    return make_cohort(tmp_path / "films", 20)
+
+
+# Each damage to a complete store: the file and what becomes of its bytes.
+DAMAGES = {
+    "short data": ("pixels.bin", lambda data: data[:-1]),
+    "long data": ("descriptors.bin", lambda data: data + b"x"),
+    "no data": ("keypoints.bin", None),
+    "no journal": ("journal.jsonl", None),
+    "changed journal": ("journal.jsonl", lambda data: data.replace(b"1", b"2")),
+    "marker not json": ("complete.json", lambda data: data[:10]),
+    "marker of nothing": ("complete.json", lambda data: b"[]"),
+    "changed about": ("about.json", lambda data: data.replace(b"folder", b"holder")),
+    "about is binary": ("about.json", lambda data: bytes(range(256))),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_store_is_said_and_built_again(damage, cohort, tmp_path):
+    cache, display = tmp_path / "cache", ListDisplay()
+    prepared(cohort, cache)
+    whole = bytes_of(cache)
+    name, change = DAMAGES[damage]
+    path = next(cache.rglob(name))
+    if change is None:
+        path.unlink()
+    else:
+        path.write_bytes(change(path.read_bytes()))
+    prepared(cohort, cache, display=display)
+    assert bytes_of(cache) == whole
+    assert len(display.said) == 1
+    assert "is damaged and is built again" in display.said[0]
+    assert str(path.parent) in display.said[0]
+
+
+def spoil_journal(store: Path) -> None:
+    journal = store / "journal.jsonl"
+    journal.write_bytes(b"x" + journal.read_bytes()[1:])
+
+
+def shorten_data(store: Path) -> None:
+    os.truncate(store / "pixels.bin", 200 * 32 * 32)
+
+
+@pytest.mark.parametrize("damage", [spoil_journal, shorten_data])
+def test_a_damaged_incomplete_store_is_said_and_built_again(damage, tmp_path):
+    cohort, display = make_cohort(tmp_path / "films", 300), ListDisplay()
+    prepared(cohort, tmp_path / "whole", extractors=())
+    with pytest.raises(KeyboardInterrupt):
+        prepared(cohort, tmp_path / "cache", extractors=(), dataset=Interrupted(at=290))
+    (journal,) = (tmp_path / "cache").rglob("journal.jsonl")
+    damage(journal.parent)
+    prepared(cohort, tmp_path / "cache", extractors=(), display=display)
+    assert "is damaged and is built again" in display.said[0]
+    assert bytes_of(tmp_path / "cache") == bytes_of(tmp_path / "whole")
+
+
+def test_a_store_that_is_rebuilt_does_not_pull_the_pages_from_under_a_reader(cohort, tmp_path):
+    reader = prepared(cohort, tmp_path / "cache").pixels[32]
+    before = reader.copy()
+    for path in (tmp_path / "cache").rglob("complete.json"):
+        path.write_text("{}")
+    prepared(cohort, tmp_path / "cache")
+    np.testing.assert_array_equal(reader, before)
+
+
+def test_stores_that_saw_different_images_are_not_mixed(cohort, tmp_path):
+    prepared(cohort, tmp_path / "cache")
+    path = Path(cohort.sources[4])
+    data = bytearray(path.read_bytes())
+    data[-20] ^= 1  # the same size, and below the same time
+    path.write_bytes(data)
+    os.utime(path, ns=(10**18, 10**18))
+    with pytest.raises(CacheError, match=r"two versions of image '0004\.png'"):
+        prepared(cohort, tmp_path / "cache", image_sizes=(32, 16), max_bad=1.0)
+
+
+def test_a_disk_that_fills_up_says_how_much_is_needed_and_where(tmp_path, monkeypatch):
+    cohort = make_cohort(tmp_path / "films", 300)
+    prepared(cohort, tmp_path / "whole")
+    room, write = [200_000], os.write
+
+    def limited(descriptor, data):
+        if not room[0]:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        taken = min(len(data), room[0])
+        room[0] -= taken
+        return write(descriptor, data[:taken])
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", limited)
+        with pytest.raises(CacheError, match=r"0\.[12] MB free") as caught:
+            prepared(cohort, tmp_path / "cache")
+    assert str(tmp_path / "cache") in str(caught.value)
+    prepared(cohort, tmp_path / "cache")
+    assert bytes_of(tmp_path / "cache") == bytes_of(tmp_path / "whole")
+
+
+def test_a_disk_without_room_is_refused_before_anything_is_read(cohort, tmp_path, monkeypatch):
+    usage = type("Usage", (), {"free": 20 * 32 * 32 - 1})
+    monkeypatch.setattr("shutil.disk_usage", lambda path: usage)
+    with pytest.raises(CacheError, match="not enough room"):
+        prepared(cohort, tmp_path / "cache")
+    assert not Folder.counts
+
+
+def test_a_really_full_file_system(tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(disk)], capture_output=True
+    )
+    if mounted.returncode:
+        pytest.skip("a small file system cannot be mounted here (needs root)")
+    try:
+        cohort = make_cohort(tmp_path / "films", 300)
+        many = Corners(image_size=32, most=9)
+        with pytest.raises(CacheError, match="not enough room"):
+            prepared(cohort, disk, image_sizes=(35,), extractors=(many, Age()))
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_cache_that_is_no_folder_is_an_error(cohort, tmp_path):
+    (tmp_path / "cache").write_text("a file")
+    with pytest.raises(CacheError, match="--cache"):
+        prepared(cohort, tmp_path / "cache")
