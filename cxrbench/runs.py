@@ -57,6 +57,7 @@ _INFO: Mapping[str, Any] = MappingProxyType(
         **dict.fromkeys(("train_seconds", "images_per_second"), _SCORE),
         **dict.fromkeys(("labels", "labels_counted"), list),
         "files": dict,
+        "patients_known": bool,
     }
 )
 _METRICS: Mapping[str, Any] = MappingProxyType(
@@ -80,7 +81,7 @@ class StoredRun:
     @property
     def patients_known(self) -> bool:
         """Whether the run's dataset says whose images are whose."""
-        return self.info.get("patients_known") is not False  # older runs' datasets all did
+        return bool(self.info["patients_known"])
 
     def replicates(self) -> dict[str, np.ndarray]:
         """The bootstrap replicates, each (B,) float64, by the names in `REPLICATES`."""

@@ -44,6 +44,7 @@ INFO = {
     "images_per_second": 1.5,
     "labels": [],
     "labels_counted": [],
+    "patients_known": True,
 }
 
 
