@@ -59,6 +59,7 @@ def run_conditions(
         "dataset_options": _dataset_options(material.dataset),
         "citation": material.dataset.citation,
         "labels": list(material.cohort.label_names),
+        "no_finding": material.cohort.no_finding,
         "labels_counted": [
             name
             for name, counts in zip(material.cohort.label_names, material.counted, strict=True)

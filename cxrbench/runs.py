@@ -19,7 +19,7 @@ import numpy as np
 from cxrbench.data.arrays import DamagedArrays, read_arrays
 from cxrbench.errors import RunError
 
-FORMAT = 3
+FORMAT = 4
 RUN_FILE = "run.json"
 METRICS_FILE = "metrics.json"
 BOOTSTRAP_FILE = "bootstrap.npz"
@@ -58,6 +58,7 @@ _INFO: Mapping[str, Any] = MappingProxyType(
         **dict.fromkeys(("labels", "labels_counted"), list),
         "files": dict,
         "patients_known": bool,
+        "no_finding": (str, NoneType),
     }
 )
 _METRICS: Mapping[str, Any] = MappingProxyType(

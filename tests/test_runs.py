@@ -45,6 +45,7 @@ INFO = {
     "labels": [],
     "labels_counted": [],
     "patients_known": True,
+    "no_finding": None,
 }
 
 
@@ -101,7 +102,7 @@ DAMAGE = {
         "is incom",
     ),
     "another format": (
-        lambda p: replace_text(p / "run.json", '"format": 3', '"format": 9'),
+        lambda p: replace_text(p / "run.json", '"format": 4', '"format": 9'),
         "other",
     ),
     "truncated": (lambda p: (p / "run.json").write_text("{"), "is damaged"),

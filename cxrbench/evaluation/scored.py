@@ -3,33 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from cxrbench.errors import RunError
 from cxrbench.evaluation.comparison import Scored
-from cxrbench.runs import StoredRun, read_run, read_runs, require_unchanged
-
-PREDICTIONS_FILE = "predictions.parquet"
-
-
-@dataclass(frozen=True, eq=False)
-class TestSplit:
-    """What all rows of a board share: truth (N, L), patients (N,), and which labels count (L,).
-
-    Without ``patients_known`` the ``patients`` are the images.
-    """
-
-    __test__ = False  # no test of pytest's
-
-    image_ids: tuple[str, ...]
-    y_true: np.ndarray
-    patients: np.ndarray
-    patients_known: bool
-    label_names: tuple[str, ...]
-    counted: np.ndarray
+from cxrbench.evaluation.predictions import Predictions, read_predictions
+from cxrbench.runs import StoredRun, read_run, read_runs
 
 
 def find_row(text: str, runs: Path) -> tuple[StoredRun, ...]:
@@ -83,50 +64,30 @@ def require_one_board(a: Sequence[StoredRun], b: Sequence[StoredRun]) -> None:
     )
 
 
-def read_row(row: Sequence[StoredRun]) -> tuple[Scored, TestSplit]:
-    """What a row's seeds scored, from their predictions, and the test split.
+def read_row(row: Sequence[StoredRun]) -> tuple[Scored, Predictions]:
+    """What a row's seeds scored, from their predictions, and those of the first seed.
 
     Raises
     ------
     RunError : a run's predictions are missing, damaged or other than those that it wrote.
     """
-    splits, scores = zip(*(_predictions(run) for run in row), strict=True)
+    seeds = [read_predictions(run) for run in row]
     replicates = [run.replicates() for run in row]
     scored = Scored(
         name=row[0].info["recipe"],
         runs=tuple(run.path.name for run in row),
-        y_score=np.stack(scores),
+        y_score=np.stack([seed.y_score for seed in seeds]),
         macro=_metric(row, "macro_auroc"),
         micro=_metric(row, "micro_auroc"),
         macro_replicates=np.stack([arrays["macro_auroc"] for arrays in replicates]),
         micro_replicates=np.stack([arrays["micro_auroc"] for arrays in replicates]),
     )
-    return scored, splits[0]
+    return scored, seeds[0]
 
 
 def _metric(row: Sequence[StoredRun], name: str) -> np.ndarray:
     values = [run.metrics[name] for run in row]
     return np.array([np.nan if value is None else value for value in values], np.float64)
-
-
-def _predictions(run: StoredRun) -> tuple[TestSplit, np.ndarray]:
-    """The test images in the order of their ids, and (N, L) what the run scored."""
-    import pandas as pd
-
-    require_unchanged(run, PREDICTIONS_FILE)
-    table = pd.read_parquet(run.path / PREDICTIONS_FILE)
-    table = table[table["split"] == "test"].sort_values("image", kind="stable")
-    labels = tuple(run.info["labels"])
-    split = TestSplit(
-        image_ids=tuple(table["image"]),
-        y_true=table[[f"y_true_{label}" for label in labels]].to_numpy(np.float32),
-        # Where patients are unknown, images are what is drawn and compared.
-        patients=table["patient" if run.patients_known else "image"].to_numpy(str),
-        patients_known=run.patients_known,
-        label_names=labels,
-        counted=np.isin(labels, run.info["labels_counted"]),
-    )
-    return split, table[[f"y_score_{label}" for label in labels]].to_numpy(np.float64)
 
 
 def _told(run: StoredRun) -> str:

@@ -37,7 +37,7 @@ def stored(
     info = {field.name: "x" for field in fields(Row)}
     info |= {"recipe": recipe, "row_key": recipe, "board_key": board, "seed": seed}
     info |= {"labels": ["A", "B"], "labels_counted": ["A"], "train_seconds": 1.0 + seed}
-    info |= {"images_per_second": None, "patients_known": True}
+    info |= {"images_per_second": None, "patients_known": True, "no_finding": None}
     label = dict.fromkeys((field.name for field in fields(LabelRow)), score)
     for name in list(label):
         if name in ("recipe", "board", "runs") or name.endswith(("_low", "_high")):

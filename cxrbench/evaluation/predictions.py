@@ -1,0 +1,74 @@
+"""What a run predicted: truth and scores of the images of one part of the split."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from cxrbench.errors import RunError
+from cxrbench.runs import StoredRun, require_unchanged
+
+PREDICTIONS_FILE = "predictions.parquet"
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """The images of one part of a split, in the order of their ids, and what was predicted.
+
+    ``y_true`` (N, L) float32: 1, 0, or NaN where unknown. ``y_score`` (N, L) float64 are
+    probabilities. ``patients`` (N,) str are what is resampled; where patients are not known they
+    are the images. ``ages`` (N,) float32 in years, NaN where unknown; ``sexes`` and ``views`` (N,)
+    str, empty where unknown. ``counted`` (L,) bool are the labels in macro.
+    """
+
+    image_ids: np.ndarray
+    patients: np.ndarray
+    patients_known: bool
+    label_names: tuple[str, ...]
+    no_finding: str | None
+    counted: np.ndarray
+    y_true: np.ndarray
+    y_score: np.ndarray
+    ages: np.ndarray
+    sexes: np.ndarray
+    views: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.image_ids)
+
+
+def read_predictions(run: StoredRun, part: str = "test") -> Predictions:
+    """What a run predicted for ``part``, ``"val"`` or ``"test"``; ``val`` may be empty.
+
+    Raises
+    ------
+    RunError : the predictions are missing, damaged, or other than those that the run wrote.
+    """
+    import pandas as pd
+
+    require_unchanged(run, PREDICTIONS_FILE)
+    labels = tuple(run.info["labels"])
+    try:
+        whole = pd.read_parquet(run.path / PREDICTIONS_FILE)
+        table = whole[whole["split"] == part].sort_values("image", kind="stable")
+        return Predictions(
+            image_ids=table["image"].to_numpy(str),
+            # Where patients are unknown, images are what is drawn and compared.
+            patients=table["patient" if run.patients_known else "image"].to_numpy(str),
+            patients_known=run.patients_known,
+            label_names=labels,
+            no_finding=run.info["no_finding"],
+            counted=np.isin(labels, run.info["labels_counted"]),
+            y_true=table[[f"y_true_{label}" for label in labels]].to_numpy(np.float32),
+            y_score=table[[f"y_score_{label}" for label in labels]].to_numpy(np.float64),
+            ages=table["age"].to_numpy(np.float32),
+            sexes=table["sex"].fillna("").to_numpy(str),
+            views=table["view"].fillna("").to_numpy(str),
+        )
+    except (KeyError, ValueError) as error:
+        raise RunError(
+            f"{PREDICTIONS_FILE} of the run {run.path.name!r} is not what a run writes",
+            found=str(error),
+            fix="run the same command with --force",
+        ) from error
