@@ -17,6 +17,7 @@ from cxrbench.conditions import checkpoint_key, parts_of, run_conditions
 from cxrbench.config import CONFIG_FILE, absolute_plan, write_config
 from cxrbench.datasets import describe, find_dataset
 from cxrbench.errors import SettingsError
+from cxrbench.evaluation.assessment import Scoring, scoring_of
 from cxrbench.evaluation.leaderboard import Board, as_json, boards
 from cxrbench.executors import check_executor, open_executor
 from cxrbench.executors.interface import Executor, Needs, Place
@@ -39,7 +40,17 @@ from cxrbench.planning import (
 from cxrbench.record import record
 from cxrbench.registry import load_registry
 from cxrbench.reporting.display import SilentDisplay
-from cxrbench.runs import begin, finish, is_complete, read_run, run_path, writing
+from cxrbench.runs import (
+    begin,
+    finish,
+    is_complete,
+    is_scored,
+    lock_of,
+    read_run,
+    run_path,
+    writing,
+)
+from cxrbench.scores import score_again
 
 
 @dataclass(frozen=True)
@@ -55,6 +66,7 @@ class Request:
     force: bool
     executor: str
     ray_address: str | None
+    scoring: Scoring
     options: Mapping[str, Any]
 
 
@@ -70,6 +82,8 @@ def run(  # noqa: PLR0913 - the public call; every argument but the first is a k
     force: bool = False,
     executor: str = "local",
     ray_address: str | None = None,
+    calibration: str = "none",
+    thresholds: str = "youden",
     display: Display | None = None,
     **settings: Any,
 ) -> dict[str, Any]:
@@ -86,6 +100,9 @@ def run(  # noqa: PLR0913 - the public call; every argument but the first is a k
     seed, seeds : the first seed, and how many.
     force : measure again what is complete.
     executor, ray_address : ``"local"``, or ``"ray"`` and where its cluster is (``HOST:PORT``).
+    calibration : ``"none"``, ``"temperature"`` or ``"isotonic"``, fitted on the validation split.
+    thresholds : ``"youden"``, or ``"sensitivity=0.9"``, chosen on the validation split. Both shape
+        the scores, not the run: a complete one is scored again.
     display : where progress goes; by default nowhere.
     **settings : the fields of `cxrbench.settings.Settings`.
 
@@ -108,6 +125,8 @@ def run(  # noqa: PLR0913 - the public call; every argument but the first is a k
         force=force,
         executor=executor,
         ray_address=ray_address,
+        calibration=calibration,
+        thresholds=thresholds,
         **settings,
     )
     plain: dict[str, Any] = as_json(measure(asked, display or SilentDisplay()), (), per_label=True)
@@ -126,6 +145,8 @@ def request(  # noqa: PLR0913 - as `run`
     force: bool = False,
     executor: str = "local",
     ray_address: str | None = None,
+    calibration: str = "none",
+    thresholds: str = "youden",
     **settings: Any,
 ) -> Request:
     """The arguments of `run`, checked and with their defaults filled in."""
@@ -140,6 +161,7 @@ def request(  # noqa: PLR0913 - as `run`
         force=force,
         executor=executor,
         ray_address=ray_address,
+        scoring=scoring_of(calibration, thresholds),
         options=settings,
     )
 
@@ -274,23 +296,31 @@ def _measured(run: _Run, place: Place, material: Material, request: Request) -> 
     with ExitStack() as held:
         with writing(request.runs):
             request.runs.mkdir(parents=True, exist_ok=True)
-            held.enter_context(FileLock(request.runs / f".{path.name}.lock"))
+            held.enter_context(FileLock(lock_of(path)))
         # What an attempt before this one left incomplete goes on, even where all is to be anew.
         anew = request.force and (place.attempt == 0 or is_complete(path))
         if is_complete(path) and not anew:
-            display.say(f"{run.name}: complete already, used as it is")
-            return path
+            return _as_it_is(run.name, path, request.scoring, display)
         display.say(f"{run.name} in {path}")
         where = {"executor": place.executor, "node": place.node}
-        info = {**conditions, **where, "started": _now()}
+        info = {**conditions, **where, "scoring": request.scoring.to_json(), "started": _now()}
         with writing(path):
             begin(path, info, keep=None if anew else CHECKPOINT)
-            write_config(path / CONFIG_FILE, plan, seed, material.dataset)
+            write_config(path / CONFIG_FILE, plan, seed, material.dataset, info["scoring"])
         checkpoints = Checkpoints(path, checkpoint_key(conditions))
         outcome = _outcome(plan, seed, material, request.cache, checkpoints, display)
         with writing(path):
-            record(outcome, material, path)
+            record(outcome, material, path, request.scoring)
             finish(path, {**info, "finished": _now(), **_cost(outcome)}, remove=CHECKPOINT)
+    return path
+
+
+def _as_it_is(name: str, path: Path, scoring: Scoring, display: Display) -> Path:
+    if is_scored(path, scoring.to_json()):
+        display.say(f"{name}: complete already, used as it is")
+        return path
+    display.say(f"{name}: complete already, its predictions are scored again")
+    score_again(path, scoring)
     return path
 
 

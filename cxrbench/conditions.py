@@ -16,7 +16,7 @@ from cxrbench.interfaces import Dataset
 from cxrbench.material import Material
 from cxrbench.modeling.backend import hardware, load_keras
 from cxrbench.recipe import Recipe
-from cxrbench.runs import digest_of, file_digest
+from cxrbench.runs import MEASURED, digest_of, file_digest
 from cxrbench.settings import AUGMENTATION_OPTIONS, Settings
 
 # Settings that say how training goes: the prior has none of them.
@@ -55,6 +55,8 @@ def run_conditions(
         "row_key": digest_of(shaping),
         "board_key": material.board_key,
         "seed": seed,
+        "origin": MEASURED,
+        "labels_left_out": [],
         **shaping,
         "dataset_options": _dataset_options(material.dataset),
         "citation": material.dataset.citation,

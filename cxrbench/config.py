@@ -29,6 +29,8 @@ _REQUEST: Mapping[str, tuple[type, ...]] = {
     "force": (bool,),
     "executor": (str,),
     "ray_address": (str,),
+    "calibration": (str,),
+    "thresholds": (str,),
 }
 
 
@@ -87,7 +89,9 @@ def _all_text(value: Any) -> bool:
     return not isinstance(value, list) or all(isinstance(item, str) for item in value)
 
 
-def write_config(path: Path, plan: Plan, seed: int, dataset: Dataset) -> None:
+def write_config(
+    path: Path, plan: Plan, seed: int, dataset: Dataset, scoring: Mapping[str, str]
+) -> None:
     """Write what repeats one run, ``auto`` replaced by what it came to."""
     import tomli_w
 
@@ -96,6 +100,7 @@ def write_config(path: Path, plan: Plan, seed: int, dataset: Dataset) -> None:
         "recipes": [plan.recipe.text],
         "data": data_text(dataset),
         "seed": seed,
+        **scoring,
         **{name: value for name, value in settings.items() if value is not None},
     }
     text = _HEAD.format(path=path.name) + tomli_w.dumps(told)

@@ -11,29 +11,18 @@ from typing import Any
 import numpy as np
 
 from cxrbench.data.metadata import write_metadata
-from cxrbench.evaluation.bootstrap import Bootstrap, bootstrap, percentile_interval
-from cxrbench.evaluation.clustered_auroc import clustered_aurocs
-from cxrbench.evaluation.metrics import Scores, score
-from cxrbench.evaluation.thresholds import choose_thresholds
+from cxrbench.evaluation.assessment import Scoring, assess
+from cxrbench.evaluation.predictions import Predictions, write_predictions
 from cxrbench.experiment import EncodedFeature, Outcome
 from cxrbench.interfaces import Exclusion
 from cxrbench.material import Material
 from cxrbench.modeling.backend import load_keras
 from cxrbench.modeling.history import Epoch
-from cxrbench.runs import (
-    BOOTSTRAP_FILE,
-    LABEL_BOOTSTRAP_FILE,
-    LABEL_REPLICATES,
-    METRICS_FILE,
-    REPLICATES,
-    require_room,
-    write_json,
-)
-
-BOOTSTRAP_REPLICATES = 1000
+from cxrbench.runs import require_room
+from cxrbench.scores import write_scores
 
 
-def record(outcome: Outcome, material: Material, folder: Path) -> None:
+def record(outcome: Outcome, material: Material, folder: Path, scoring: Scoring) -> None:
     """Write everything but ``run.json``: history, splits, predictions, scores, encoders, model."""
     write_metadata(material.cohort, material.split, folder)
     excluded = (*material.cohort.excluded, *material.prepared.excluded)
@@ -41,8 +30,10 @@ def record(outcome: Outcome, material: Material, folder: Path) -> None:
     if outcome.training is not None:
         rows = [asdict(epoch) for epoch in outcome.training.history]
         _write_csv(folder / "history.csv", rows, fields(Epoch))
-    _write_predictions(outcome, material, folder)
-    _write_scores(outcome, material, folder)
+    test, val = (predictions_of(outcome, material, part) for part in ("test", "val"))
+    write_predictions(val, test, folder)
+    assessment = assess(test, val, board_key=material.board_key, scoring=scoring)
+    write_scores(assessment, folder, patients_known=material.cohort.patients_known)
     for name, encoded in outcome.encoders.items():
         _write_encoder(folder / "encoders" / f"{name}.npz", encoded)
     if outcome.model is not None:
@@ -71,88 +62,26 @@ def _write_csv(path: Path, rows: Iterable[Mapping[str, Any]], columns: Iterable[
         writer.writerows(rows)
 
 
-def _write_predictions(outcome: Outcome, material: Material, folder: Path) -> None:
-    import pandas as pd
-
+def predictions_of(outcome: Outcome, material: Material, part: str) -> Predictions:
+    """What a run predicted for the usable images of ``"val"`` or ``"test"``, by image id."""
     cohort = material.cohort
-    rows = np.concatenate([material.rows("val"), material.rows("test")])
-    y_score = np.concatenate([outcome.val, outcome.test])
-    columns: dict[str, Any] = {
-        "image": [cohort.image_ids[row] for row in rows],
-        "patient": [cohort.patient_ids[row] if cohort.patients_known else None for row in rows],
-        "split": material.split.parts[rows],
-        "age": cohort.ages[rows],
-        "sex": [cohort.sexes[row] or None for row in rows],
-        "view": [cohort.views[row] or None for row in rows],
-    }
-    for index, label in enumerate(cohort.label_names):
-        columns[f"y_true_{label}"] = cohort.labels[rows, index]
-    for index, label in enumerate(cohort.label_names):
-        columns[f"y_score_{label}"] = y_score[:, index]
-    pd.DataFrame(columns).to_parquet(folder / "predictions.parquet", index=False)
-
-
-def _write_scores(outcome: Outcome, material: Material, folder: Path) -> None:
-    cohort, test = material.cohort, material.rows("test")
-    thresholds = choose_thresholds(cohort.labels[material.rows("val")], outcome.val)
-    scores = score(
-        cohort.labels[test],
-        outcome.test,
-        material.patients("test"),
+    ids = np.array(cohort.image_ids, dtype=str)
+    rows = material.rows(part)
+    order = np.argsort(ids[rows], kind="stable")
+    rows = rows[order]
+    return Predictions(
+        image_ids=ids[rows],
+        patients=np.array(cohort.patient_ids, dtype=str)[rows],
+        patients_known=cohort.patients_known,
         label_names=cohort.label_names,
         no_finding=cohort.no_finding,
-        thresholds=thresholds,
+        counted=material.counted,
+        y_true=cohort.labels[rows],
+        y_score=(outcome.val if part == "val" else outcome.test)[order],
+        ages=cohort.ages[rows],
+        sexes=np.array(cohort.sexes, dtype=str)[rows],
+        views=np.array(cohort.views, dtype=str)[rows],
     )
-    names = list(cohort.label_names)
-    resampled = bootstrap(
-        cohort.labels[test],
-        outcome.test,
-        material.patients("test"),
-        material.counted,
-        board_key=material.board_key,
-        replicates=BOOTSTRAP_REPLICATES,
-        no_finding_index=names.index(cohort.no_finding) if cohort.no_finding else None,
-    )
-    told = _told(scores, resampled, _standard_errors(outcome, material))
-    if not cohort.patients_known:
-        told["patients"] = None
-    write_json(folder / METRICS_FILE, told)
-    replicates: dict[str, Any] = {name: getattr(resampled, name) for name in REPLICATES}
-    np.savez_compressed(folder / BOOTSTRAP_FILE, **replicates)
-    of_labels: dict[str, Any] = {
-        name: getattr(resampled, f"label_{name}").astype(np.float32) for name in LABEL_REPLICATES
-    }
-    np.savez_compressed(folder / LABEL_BOOTSTRAP_FILE, **of_labels)
-
-
-def _standard_errors(outcome: Outcome, material: Material) -> np.ndarray:
-    """Of each label's AUROC in closed form, a check of the bootstrap: (L,), NaN where undefined."""
-    test = material.rows("test")
-    patients = np.asarray(material.patients("test"), dtype=str)
-    columns = zip(material.cohort.labels[test].T, outcome.test.T, strict=True)
-    found = [clustered_aurocs(truth, score[None], patients) for truth, score in columns]
-    # Rounding can take the variance of constant scores below zero.
-    return np.sqrt([max(one.covariance[0, 0], 0.0) for one in found])
-
-
-def _told(scores: Scores, resampled: Bootstrap, errors: np.ndarray) -> dict[str, Any]:
-    told = scores.to_json()
-    for name in REPLICATES:
-        told[f"{name}_interval"] = _interval(getattr(resampled, name))
-    for index, label in enumerate(told["labels"]):
-        for name in LABEL_REPLICATES:
-            label[f"{name}_interval"] = _interval(getattr(resampled, f"label_{name}")[index])
-        error = float(errors[index])
-        label["auroc_standard_error"] = None if np.isnan(error) else error
-    return {
-        **told,
-        "bootstrap": {"replicates": BOOTSTRAP_REPLICATES, "redrawn": resampled.redrawn},
-    }
-
-
-def _interval(replicates: np.ndarray) -> list[float] | None:
-    low, high = percentile_interval(replicates)
-    return None if np.isnan(low) else [low, high]
 
 
 def _write_encoder(path: Path, encoded: EncodedFeature) -> None:

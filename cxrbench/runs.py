@@ -7,7 +7,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,12 +23,16 @@ FORMAT = 4
 RUN_FILE = "run.json"
 METRICS_FILE = "metrics.json"
 BOOTSTRAP_FILE = "bootstrap.npz"
-LABEL_BOOTSTRAP_FILE = "label_bootstrap.npz"
-REPLICATES = (
-    *("macro_auroc", "macro_auroc_findings", "micro_auroc"),
-    *("macro_average_precision", "micro_average_precision"),
-)
-LABEL_REPLICATES = ("auroc", "average_precision")
+DETAILS_FILE = "bootstrap_details.npz"
+SUBGROUPS_FILE = "subgroups.json"
+MEASURED, EXTERNAL = "cxrbench", "external"
+"""Where predictions come from: a model that was trained here, or anybody's submission."""
+
+SCORING = "scoring"
+"""The status of a run whose model and predictions are complete and whose scores are not."""
+
+REPLICATES = ("macro_auroc", "macro_auroc_findings", "micro_auroc")
+"""What is resampled for every board; `DETAILS_FILE` has the other measures, and each label's."""
 
 # What a board is made of; the files of a run may come from anywhere.
 _SCORE = (float, int, NoneType)
@@ -47,16 +51,18 @@ _INFO: Mapping[str, Any] = MappingProxyType(
                 "fingerprint",
                 "split",
                 "version",
+                "origin",
             ),
             str,
         ),
         **dict.fromkeys(
-            ("seed", "split_seed", "devices", "parameters", "trainable_parameters", "train_images"),
+            ("seed", "split_seed", "devices", "train_images"),
             int,
         ),
+        **dict.fromkeys(("parameters", "trainable_parameters"), (int, NoneType)),
         **dict.fromkeys(("train_seconds", "images_per_second"), _SCORE),
-        **dict.fromkeys(("labels", "labels_counted"), list),
-        "files": dict,
+        **dict.fromkeys(("labels", "labels_counted", "labels_left_out"), list),
+        **dict.fromkeys(("files", "scoring"), dict),
         "patients_known": bool,
         "no_finding": (str, NoneType),
     }
@@ -88,10 +94,15 @@ class StoredRun:
         """The bootstrap replicates, each (B,) float64, by the names in `REPLICATES`."""
         return self._read(BOOTSTRAP_FILE, REPLICATES)
 
-    def label_replicates(self) -> dict[str, np.ndarray]:
-        """Those of each label, each (L, B) float32, by the names in `LABEL_REPLICATES`."""
-        require_unchanged(self, LABEL_BOOTSTRAP_FILE)
-        return self._read(LABEL_BOOTSTRAP_FILE, LABEL_REPLICATES)
+    def details(self, names: Sequence[str]) -> dict[str, np.ndarray]:
+        """Those of other measures, float32, by names: ``macro_brier`` (B,), ``label_f1`` (L, B).
+
+        Raises
+        ------
+        RunError : the file is missing, damaged or other than the one that the run wrote.
+        """
+        require_unchanged(self, DETAILS_FILE)
+        return self._read(DETAILS_FILE, names)
 
     def _read(self, name: str, arrays: Sequence[str]) -> dict[str, np.ndarray]:
         try:
@@ -132,6 +143,11 @@ def run_path(
     return folder / f"{readable[:100]}-{key[:10]}"
 
 
+def lock_of(path: Path) -> Path:
+    """The file that is locked by whoever writes the run at ``path``."""
+    return path.parent / f".{path.name}.lock"
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write plain values so that a reader sees the old file or the new one, never a part."""
     building = path.with_name(f".{path.name}.building")
@@ -140,11 +156,25 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def is_complete(path: Path) -> bool:
-    """Whether there is a finished run here; its files are not verified."""
+    """Whether there is a run with predictions here; its files are not verified."""
+    return status_of(path) in ("complete", SCORING)
+
+
+def is_scored(path: Path, scoring: Mapping[str, str]) -> bool:
+    """Whether the scores of the run here are complete, and made as ``scoring`` tells."""
     try:
-        return bool(_read_json(path / RUN_FILE).get("status") == "complete")
+        info = _read_json(path / RUN_FILE)
     except (RunError, FileNotFoundError):
         return False
+    return info.get("status") == "complete" and info.get("scoring") == dict(scoring)
+
+
+def status_of(path: Path) -> str | None:
+    """What the run here says of itself; None where nothing can be read."""
+    try:
+        return _read_json(path / RUN_FILE).get("status")
+    except (RunError, FileNotFoundError):
+        return None
 
 
 @contextmanager
@@ -185,7 +215,7 @@ def begin(path: Path, info: Mapping[str, Any], *, keep: str | None = None) -> No
             entry.unlink()
 
 
-def finish(path: Path, info: Mapping[str, Any], *, remove: str) -> None:
+def finish(path: Path, info: Mapping[str, Any], *, remove: str | None = None) -> None:
     """Mark the run complete, with the SHA-256 of every file; the last thing that a run does.
 
     The folder ``remove`` was only of use until now.
@@ -193,10 +223,13 @@ def finish(path: Path, info: Mapping[str, Any], *, remove: str) -> None:
     files = {
         str(file.relative_to(path)): file_digest(file)
         for file in sorted(path.rglob("*"))
-        if file.is_file() and file.name != RUN_FILE and path / remove not in file.parents
+        if file.is_file()
+        and file.name != RUN_FILE
+        and (remove is None or path / remove not in file.parents)
     }
     write_json(path / RUN_FILE, {**info, "format": FORMAT, "status": "complete", "files": files})
-    shutil.rmtree(path / remove, ignore_errors=True)
+    if remove is not None:
+        shutil.rmtree(path / remove, ignore_errors=True)
 
 
 def read_run(path: Path) -> StoredRun:
@@ -207,6 +240,25 @@ def read_run(path: Path) -> StoredRun:
     RunError : it is incomplete, damaged, of another format, or its scores do not match their
         digest.
     """
+    info = _read_info(path, ("complete",))
+    for name in (METRICS_FILE, BOOTSTRAP_FILE):
+        _require_unchanged(path, info, name)
+    metrics = _read_json(path / METRICS_FILE)
+    _require(metrics, _METRICS, f"{path.name}/{METRICS_FILE}")
+    return StoredRun(path, info, metrics)
+
+
+def read_predicted(path: Path) -> StoredRun:
+    """Read a run that has its predictions, whatever became of its scores: ``metrics`` is empty.
+
+    Raises
+    ------
+    RunError : it is incomplete, damaged, or of another format.
+    """
+    return StoredRun(path, _read_info(path, ("complete", SCORING)), {})
+
+
+def _read_info(path: Path, usable: Sequence[str]) -> dict[str, Any]:
     try:
         info = _read_json(path / RUN_FILE)
     except FileNotFoundError as error:
@@ -217,17 +269,32 @@ def read_run(path: Path) -> StoredRun:
             expected=f"format {FORMAT}",
             found=f"format {info.get('format')!r}",
         )
-    if info.get("status") != "complete":
+    if info.get("status") not in usable:
+        scoring = info.get("status") == SCORING
         raise RunError(
-            f"the run {path.name!r} is incomplete",
-            fix="the command that started it finishes it",
+            f"the run {path.name!r} is incomplete" + (": its scores are" if scoring else ""),
+            fix="`cxrbench score` finishes it"
+            if scoring
+            else "the command that started it finishes it",
         )
     _require(info, _INFO, f"{path.name}/{RUN_FILE}")
-    for name in (METRICS_FILE, BOOTSTRAP_FILE):
-        _require_unchanged(path, info, name)
-    metrics = _read_json(path / METRICS_FILE)
-    _require(metrics, _METRICS, f"{path.name}/{METRICS_FILE}")
-    return StoredRun(path, info, metrics)
+    return info
+
+
+@contextmanager
+def scoring_again(
+    run: StoredRun, scoring: Mapping[str, str], names: Iterable[str]
+) -> Iterator[None]:
+    """Replace the files ``names`` of a run inside; it is marked until they are all there.
+
+    A run that stays marked has its predictions, from which the same files can be made.
+    """
+    told = {**run.info, "scoring": dict(scoring)}
+    write_json(run.path / RUN_FILE, {**told, "status": SCORING})
+    yield
+    digests = {name: file_digest(run.path / name) for name in names}
+    files = {**run.info["files"], **digests}
+    write_json(run.path / RUN_FILE, {**told, "status": "complete", "files": files})
 
 
 def require_unchanged(run: StoredRun, name: str) -> None:

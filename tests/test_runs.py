@@ -46,6 +46,9 @@ INFO = {
     "labels_counted": [],
     "patients_known": True,
     "no_finding": None,
+    "origin": "cxrbench",
+    "labels_left_out": [],
+    "scoring": {"calibration": "none", "thresholds": "youden"},
 }
 
 

@@ -7,7 +7,18 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from cxrbench.cli import cache, compare, data, export, leaderboard, plugins, predict, run
+from cxrbench.cli import (
+    cache,
+    compare,
+    data,
+    export,
+    leaderboard,
+    plugins,
+    predict,
+    run,
+    score,
+    submit,
+)
 
 
 class Commands(TyperGroup):
@@ -32,6 +43,8 @@ app = typer.Typer(
 app.command("run")(run.run)
 app.command("leaderboard")(leaderboard.leaderboard)
 app.command("compare")(compare.compare)
+app.command("score")(score.score)
+app.command("submit")(submit.submit)
 app.command("predict")(predict.predict)
 app.command("export")(export.export)
 app.add_typer(data.app, name="data")

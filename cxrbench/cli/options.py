@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+SCORING = "Scoring"
+
 
 class Format(StrEnum):
     """What standard output carries."""
@@ -48,6 +50,21 @@ Threads = Annotated[
     int | None,
     typer.Option(
         min=1, help="Threads that read images \\[default: one for each core]", show_default=False
+    ),
+]
+Calibration = Annotated[
+    str | None,
+    typer.Option(
+        help="Of probabilities, on the validation split: none, temperature or isotonic "
+        "\\[default: none]",
+        rich_help_panel=SCORING,
+    ),
+]
+Thresholds = Annotated[
+    str | None,
+    typer.Option(
+        help="Chosen on the validation split: youden, or sensitivity=0.9 \\[default: youden]",
+        rich_help_panel=SCORING,
     ),
 ]
 OutputFormat = Annotated[Format, typer.Option("--format", help="What standard output carries.")]

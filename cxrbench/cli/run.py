@@ -12,6 +12,7 @@ import typer
 from cxrbench.cli import run_options as of
 from cxrbench.cli.options import (
     Cache,
+    Calibration,
     Config,
     Data,
     Format,
@@ -19,6 +20,7 @@ from cxrbench.cli.options import (
     OutputFormat,
     PerLabel,
     Threads,
+    Thresholds,
     chosen_format,
 )
 
@@ -74,6 +76,8 @@ def run(  # noqa: PLR0913 - each argument is an option of the command
     engine: of.Engine = None,
     executor: of.ExecutorName = None,
     ray_address: of.RayAddress = None,
+    calibration: Calibration = None,
+    thresholds: Thresholds = None,
     seed: Annotated[
         int | None, typer.Option(min=0, help="Initialisation, order, augmentation \\[default: 0]")
     ] = None,

@@ -28,7 +28,8 @@ class Split:
     """Each image's part; a patient's images are all in the same.
 
     ``parts`` (N,) str in the cohort's order: ``train``, ``val``, ``test``, or ``""`` for an image
-    in none. ``kind`` is ``patient`` or ``official``. ``hash`` is SHA-256 (hex) of the sorted pairs
+    in none. ``kind`` is ``patient``, ``official`` or
+    ``predictions``. ``hash`` is SHA-256 (hex) of the sorted pairs
     of image id and part; it does not depend on the order of the cohort.
     """
 
@@ -164,18 +165,22 @@ def split_hash(image_ids: Sequence[str], parts: Sequence[str]) -> str:
     return hashlib.sha256(json.dumps(pairs, separators=(",", ":")).encode()).hexdigest()
 
 
+def _unknown_patients(cohort: Cohort) -> DataError:
+    return DataError(
+        f"The patients of {cohort.name!r} are unknown: no split by patient can be made.",
+        expected="patient ids, or a published split into train, val and test",
+        found="a cohort that does not say whose images are whose",
+        fix="use --split official, if the dataset has published parts; images of one patient "
+        "in two parts would make every score too high",
+    )
+
+
 def _stratified(
     cohort: Cohort, rows: np.ndarray, fractions: Sequence[float], seed: int
 ) -> np.ndarray:
     """Each of these rows' part as a number, by stratifying their patients."""
     if not cohort.patients_known:
-        raise DataError(
-            f"The patients of {cohort.name!r} are unknown: no split by patient can be made.",
-            expected="patient ids, or a published split into train, val and test",
-            found="a cohort that does not say whose images are whose",
-            fix="use --split official, if the dataset has published parts; images of one patient "
-            "in two parts would make every score too high",
-        )
+        raise _unknown_patients(cohort)
     ids = np.array([cohort.patient_ids[row] for row in rows.tolist()])
     patients, patient_of = np.unique(ids, return_inverse=True)
     by_name = np.argsort(np.array(cohort.label_names), kind="stable")
@@ -183,6 +188,32 @@ def _stratified(
     positive = np.zeros((len(patients), len(by_name)), dtype=bool)
     positive[patient_of[image], label] = True
     return stratify(positive, fractions, seed)[patient_of]
+
+
+def split_predictions(cohort: Cohort, tested: Sequence[str]) -> Split:
+    """The images ``tested`` are the test split; those of other patients are for training.
+
+    There is no validation split. Other images of tested patients are in no part.
+
+    Raises
+    ------
+    DataError : patients are unknown, or none is left for training.
+    """
+    if not cohort.patients_known:
+        raise _unknown_patients(cohort)
+    inside = np.isin(np.array(cohort.image_ids, dtype=str), list(tested))
+    patients = np.array(cohort.patient_ids, dtype=str)
+    of_tested = np.isin(patients, np.unique(patients[inside]))
+    parts = np.where(inside, "test", np.where(of_tested, "", "train"))
+    if not (parts == "train").any():
+        raise DataError(
+            "The predictions cover images of every patient.",
+            expected="some patients without a prediction, whose labels tell the prevalence",
+            found=f"{len(np.unique(patients)):,} patients, all with predictions",
+            fix="give a label table with more patients, or --split patient or official",
+        )
+    digest = split_hash(cohort.image_ids, parts.tolist())
+    return Split(parts, "predictions", 0, DEFAULT_FRACTIONS, digest)
 
 
 def _finished(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
 
 from cxrbench.evaluation.bootstrap import mean_over_seeds, percentile_interval
+from cxrbench.evaluation.measures import MEASURES
 from cxrbench.evaluation.patients import UNKNOWN_PATIENTS
 from cxrbench.evaluation.ranking import ranks
 from cxrbench.evaluation.seeds import seed_variance, widened
@@ -27,7 +28,11 @@ class Row:
     ``macro_auroc_sd`` is the standard deviation over seeds, None for one seed. ``trains`` says
     which layers do. ``train_seconds`` and ``images_per_second`` are of the training steps alone:
     without preparing, embedding or validating. ``board`` is the key of the board, and ``runs`` are
-    the names of run directories.
+    the names of run directories. ``origin`` is ``"cxrbench"``, or ``"external"`` for a submission,
+    of whose model nothing is known. ``calibration`` and ``thresholds`` say what was fitted on the
+    validation split. ``more`` holds the other measures, macro and micro, with their intervals:
+    ``macro_brier``, ``macro_brier_low``, ``macro_brier_high`` and so on. In JSON and CSV they are
+    columns as the others.
     """
 
     rank: int | None
@@ -50,11 +55,12 @@ class Row:
     micro_ap_high: float | None
     intervals_over: str
     labels_counted: int
-    parameters: int
-    trainable_parameters: int
+    parameters: int | None
+    trainable_parameters: int | None
     train_seconds: float | None
     images_per_second: float | None
     seeds: int
+    origin: str
     protocol: str
     weights: str
     trains: str
@@ -70,45 +76,44 @@ class Row:
     split_seed: int
     train_images: int
     version: str
+    calibration: str
+    thresholds: str
     board: str
     runs: tuple[str, ...]
+    more: Mapping[str, float | None]
 
 
 @dataclass(frozen=True)
 class LabelRow:
-    """One label's scores in one row, the mean over its seeds; ``runs`` tells which row."""
+    """One label's scores in one row, the mean over its seeds; ``runs`` tells which row.
+
+    ``scores`` holds every measure of `MEASURES` with its 95 % interval: ``auroc``, ``auroc_low``,
+    ``auroc_high`` and so on. In JSON and CSV they are columns as the others.
+    """
 
     recipe: str
     label: str
     counted: bool
     positives: int
     known: int
-    auroc: float | None
-    auroc_low: float | None
-    auroc_high: float | None
-    average_precision: float | None
-    average_precision_low: float | None
-    average_precision_high: float | None
     threshold: float | None
-    accuracy: float | None
-    precision: float | None
-    recall: float | None
-    specificity: float | None
-    f1: float | None
     board: str
     runs: tuple[str, ...]
+    scores: Mapping[str, float | None]
 
 
 @dataclass(frozen=True)
 class Board:
     """Rows that share labels, test images, patients and their truth, best macro AUROC first.
 
-    ``test_patients`` is None where patients are unknown. ``notes`` say what that means.
+    ``test_patients`` is None where patients are unknown. ``labels_left_out`` are labels of the
+    cohort that a submission has no predictions for. ``notes`` say what that means.
     """
 
     key: str
     labels: tuple[str, ...]
     labels_counted: tuple[str, ...]
+    labels_left_out: tuple[str, ...]
     test_images: int
     test_patients: int | None
     rows: tuple[Row, ...]
@@ -122,7 +127,11 @@ class Board:
     @property
     def notes(self) -> tuple[str, ...]:
         """What has to be said with every score of this board."""
-        return () if self.patients_known else (UNKNOWN_PATIENTS,)
+        left_out = f"labels without predictions are left out: {', '.join(self.labels_left_out)}"
+        return (
+            *(() if self.patients_known else (UNKNOWN_PATIENTS,)),
+            *((left_out,) if self.labels_left_out else ()),
+        )
 
 
 def boards(runs: Iterable[StoredRun], *, per_label: bool = True) -> tuple[Board, ...]:
@@ -151,6 +160,7 @@ def _plain_board(board: Board, per_label: bool) -> dict[str, Any]:
         "conditions": {
             "labels": list(board.labels),
             "labels_counted": list(board.labels_counted),
+            "labels_left_out": list(board.labels_left_out),
             "test_images": board.test_images,
             "test_patients": board.test_patients,
             "patients_known": board.patients_known,
@@ -164,13 +174,20 @@ def _plain_board(board: Board, per_label: bool) -> dict[str, Any]:
 
 
 def _plain_row(row: Row | LabelRow) -> dict[str, Any]:
-    return {**asdict(row), "runs": list(row.runs)}
+    return {**columns_of(row), "runs": list(row.runs)}
+
+
+def columns_of(row: Row | LabelRow) -> dict[str, Any]:
+    """Every column of a row by its name, with the measures that a mapping holds among them."""
+    told = asdict(row)
+    return {**told, **told.pop("more" if isinstance(row, Row) else "scores")}
 
 
 def _board(key: str, runs: Sequence[StoredRun], per_label: bool) -> Board:
     by_row: dict[str, list[StoredRun]] = defaultdict(list)
     for run in runs:
-        by_row[run.info["row_key"]].append(run)
+        # Seeds that were scored in other ways have no common mean.
+        by_row[f"{run.info['row_key']} {run.info['scoring']}"].append(run)
     groups = [sorted(group, key=lambda run: run.info["seed"]) for group in by_row.values()]
     replicates = [_replicates(group) for group in groups]
     estimates = [_mean(group, "macro_auroc") for group in groups]
@@ -188,6 +205,7 @@ def _board(key: str, runs: Sequence[StoredRun], per_label: bool) -> Board:
         key=key,
         labels=tuple(info["labels"]),
         labels_counted=tuple(info["labels_counted"]),
+        labels_left_out=tuple(info["labels_left_out"]),
         test_images=runs[0].metrics["images"],
         test_patients=runs[0].metrics["patients"] if runs[0].patients_known else None,
         rows=tuple(_row(groups[i], replicates[i], places[i]) for i in order),
@@ -199,19 +217,26 @@ def _replicates(group: Sequence[StoredRun]) -> dict[str, np.ndarray]:
     return _mean_arrays([run.replicates() for run in group])
 
 
-def _mean_arrays(seeds: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+def _mean_arrays(seeds: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
     return {name: mean_over_seeds([arrays[name] for arrays in seeds]) for name in seeds[0]}
 
 
-# What a row calls the scores whose names in a run are longer.
-_SHORT = {"macro_average_precision": "mean_ap", "micro_average_precision": "micro_ap"}
+_AVERAGE_PRECISION = {"macro_average_precision": "mean_ap", "micro_average_precision": "micro_ap"}
+"""What a row calls the scores whose names in a run are longer."""
+
+_MORE = tuple(
+    f"{kind}_{name}" for kind in ("macro", "micro") for name in MEASURES if name != "auroc"
+)
 
 
 def _row(group: Sequence[StoredRun], replicates: dict[str, np.ndarray], rank: int | None) -> Row:
     info = group[0].info
     values: dict[str, Any] = {field.name: info.get(field.name) for field in fields(Row)}
     for name, arrays in replicates.items():
-        values |= _with_interval(_SHORT.get(name, name), _values(group, name), arrays)
+        values |= _with_interval(name, _values(group, name), arrays)
+    more = _more(group)
+    for name, short in _AVERAGE_PRECISION.items():
+        values |= {f"{short}{end}": more.pop(f"{name}{end}") for end in _ENDS}
     return Row(
         **values
         | {
@@ -224,8 +249,33 @@ def _row(group: Sequence[StoredRun], replicates: dict[str, np.ndarray], rank: in
             "images_per_second": _mean_of([run.info["images_per_second"] for run in group]),
             "seeds": len(group),
             "runs": tuple(run.path.name for run in group),
+            **info["scoring"],
+            "more": more,
         }
     )
+
+
+_ENDS = ("", "_low", "_high")
+
+
+def _more(group: Sequence[StoredRun]) -> dict[str, float | None]:
+    """The other measures of a row; replicates are read only where seeds have to be joined."""
+    if len(group) == 1:
+        return _stored_intervals(group[0].metrics, _MORE)
+    found: dict[str, float | None] = {}
+    replicates = _mean_arrays([run.details(_MORE) for run in group])
+    for name, arrays in replicates.items():
+        found |= _with_interval(name, _values(group, name), arrays)
+    return found
+
+
+def _stored_intervals(told: Mapping[str, Any], names: Iterable[str]) -> dict[str, float | None]:
+    """Measures with the intervals that a run stored, of its one seed."""
+    found: dict[str, float | None] = {}
+    for name in names:
+        low, high = told.get(f"{name}_interval") or (None, None)
+        found |= {name: told.get(name), f"{name}_low": low, f"{name}_high": high}
+    return found
 
 
 def _with_interval(
@@ -238,19 +288,28 @@ def _with_interval(
 
 
 _SAME_IN_ALL_SEEDS = ("label", "counted", "positives", "known")
-_MEANS = ("threshold", "accuracy", "precision", "recall", "specificity", "f1")
 
 
 def _label_rows(group: Sequence[StoredRun]) -> Iterable[LabelRow]:
-    tables = [run.metrics["labels"] for run in group]
-    replicates = _mean_arrays([run.label_replicates() for run in group])
     info, names = group[0].info, tuple(run.path.name for run in group)
-    for index, rows in enumerate(zip(*tables, strict=True)):
-        values: dict[str, Any] = {name: rows[0][name] for name in _SAME_IN_ALL_SEEDS}
-        values |= {name: _mean_of([row[name] for row in rows]) for name in _MEANS}
+    replicates: dict[str, np.ndarray] = {}
+    if len(group) > 1:
+        wanted = [f"label_{name}" for name in MEASURES]
+        replicates = _mean_arrays([run.details(wanted) for run in group])
+    for index, rows in enumerate(zip(*(run.metrics["labels"] for run in group), strict=True)):
+        scores: dict[str, float | None] = {}
         for name, arrays in replicates.items():
-            values |= _with_interval(name, [_number(row[name]) for row in rows], arrays[index])
-        yield LabelRow(recipe=info["recipe"], board=info["board_key"], runs=names, **values)
+            measure = name.removeprefix("label_")
+            values = [_number(row[measure]) for row in rows]
+            scores |= _with_interval(measure, values, arrays[index])
+        yield LabelRow(
+            recipe=info["recipe"],
+            board=info["board_key"],
+            runs=names,
+            **{name: rows[0][name] for name in _SAME_IN_ALL_SEEDS},
+            threshold=_mean_of([row["threshold"] for row in rows]),
+            scores=scores or _stored_intervals(rows[0], MEASURES),
+        )
 
 
 def _mean(group: Sequence[StoredRun], name: str) -> float | None:

@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-from cxrbench.evaluation.auroc import (
-    auroc,
-    average_precision,
-    check_scores,
-    label_auroc,
-    label_average_precision,
-    mean_defined,
-)
-from cxrbench.evaluation.patients import counted_labels
-from cxrbench.evaluation.thresholds import apply_thresholds
-
-THRESHOLDED = ("accuracy", "precision", "recall", "specificity", "f1")
+from cxrbench.evaluation.auroc import mean_defined
+from cxrbench.evaluation.measures import MEASURES
+from cxrbench.evaluation.patients import counted_labels, patient_table
+from cxrbench.evaluation.scorers import Images, measure, scorers_of
 
 
 @dataclass(frozen=True)
@@ -30,45 +22,45 @@ class LabelScores:
     ``positives`` and ``known`` count images. ``counted`` tells whether the label is part of macro.
     ``threshold`` was chosen on the validation split, and with it accuracy, precision, recall,
     specificity and F1 (2 tp / (2 tp + fp + fn), hence 0 and not NaN when positives are all missed).
+    ``sensitivity_at_90`` and ``sensitivity_at_95`` are the highest that a threshold with 90 or 95 %
+    specificity has on these images. ``brier`` is the mean squared error of the probabilities, and
+    ``ece`` the expected calibration error over 10 bins of equally many images.
     """
 
     label: str
     counted: bool
     positives: int
     known: int
+    threshold: float
     auroc: float
     average_precision: float
-    threshold: float
+    sensitivity_at_90: float
+    sensitivity_at_95: float
     accuracy: float
     precision: float
     recall: float
     specificity: float
     f1: float
+    brier: float
+    ece: float
 
 
 @dataclass(frozen=True)
 class Scores:
-    """The scores of one set of predictions; NaN where undefined.
+    """The scores of one set of predictions by measure; NaN where undefined.
 
-    ``macro_*``: unweighted means over the counted labels, ``macro_auroc_findings`` without the
-    label that is not a finding. A counted label where a measure is undefined (no validation
-    positives, so no threshold; no predicted positive, so no precision) is left out of that mean:
-    `labels_in` says how many went in. ``macro_average_precision`` is also known as mean AP.
-    ``micro_*``: pooled over the known entries of all labels of the board, counted or not.
+    ``macro``: unweighted means over the counted labels, ``macro_auroc_findings`` without the label
+    that is not a finding. A counted label where a measure is undefined (no validation positives, so
+    no threshold; no predicted positive, so no precision) is left out of that mean: `labels_in` says
+    how many went in. Macro average precision is also known as mean AP. ``micro``: pooled over the
+    known entries of all labels of the board, counted or not.
     """
 
     images: int
     patients: int
-    macro_auroc: float
+    macro: Mapping[str, float]
+    micro: Mapping[str, float]
     macro_auroc_findings: float
-    micro_auroc: float
-    macro_average_precision: float
-    micro_average_precision: float
-    macro_accuracy: float
-    macro_precision: float
-    macro_recall: float
-    macro_specificity: float
-    macro_f1: float
     labels: tuple[LabelScores, ...]
 
     def labels_in(self, measure: str) -> int:
@@ -77,10 +69,25 @@ class Scores:
         return sum(not math.isnan(value) for value in values)
 
     def to_json(self) -> dict[str, Any]:
-        """Every field as plain JSON values, None for NaN, and the ``macro_labels`` of each mean."""
-        measures = ("auroc", "average_precision", *THRESHOLDED)
-        plain = _plain(asdict(self))
-        return {**plain, "macro_labels": {name: self.labels_in(name) for name in measures}}
+        """Plain JSON values, None for NaN: ``macro_auroc`` and so on, and the labels in each mean.
+
+        ``macro_labels`` has the number of labels by measure.
+        """
+        means = {
+            f"{kind}_{name}": value
+            for kind, values in (("macro", self.macro), ("micro", self.micro))
+            for name, value in values.items()
+        }
+        plain: dict[str, Any] = _plain(
+            {
+                "images": self.images,
+                "patients": self.patients,
+                **means,
+                "macro_auroc_findings": self.macro_auroc_findings,
+                "labels": [asdict(row) for row in self.labels],
+            }
+        )
+        return {**plain, "macro_labels": {name: self.labels_in(name) for name in MEASURES}}
 
 
 def _plain(value: Any) -> Any:
@@ -99,6 +106,7 @@ def score(
     label_names: Sequence[str],
     no_finding: str | None,
     thresholds: np.ndarray,
+    probability: np.ndarray | None = None,
 ) -> Scores:
     """Score the predictions of a test split.
 
@@ -109,21 +117,26 @@ def score(
     patient_ids : (N,) str; they decide which labels count (`counted_labels`).
     label_names : (L,) str.
     no_finding : the label that is not a finding, or None.
-    thresholds : (L,) of `choose_thresholds` on the validation split.
+    thresholds : (L,) of `choose_thresholds` on the validation split, NaN where there is none.
+    probability : (N, L) calibrated scores, for ``brier`` and ``ece``; by default ``y_score``.
 
     Raises
     ------
     DataError : shapes do not fit, or a score is NaN or infinite.
     """
-    check_scores(y_true, y_score)
+    table = patient_table(y_true, patient_ids)
     counted = counted_labels(y_true, patient_ids)
     findings = counted & np.array([name != no_finding for name in label_names], dtype=bool)
-    measures = {
-        "auroc": label_auroc(y_true, y_score),
-        "average_precision": label_average_precision(y_true, y_score),
-        **_thresholded(y_true, apply_thresholds(y_score, thresholds)),
-    }
-    macro = {f"macro_{name}": mean_defined(values[counted]) for name, values in measures.items()}
+    images = Images(
+        y_true=y_true,
+        y_score=y_score,
+        probability=y_score if probability is None else probability,
+        thresholds=thresholds,
+        patient=table.index,
+        patients=len(table),
+    )
+    whole = measure(scorers_of(images), np.ones((len(table), 1)))
+    measures = {name: values[:, 0] for name, values in whole.labels.items()}
     facts = {
         "label": label_names,
         "counted": counted,
@@ -133,12 +146,11 @@ def score(
     }
     return Scores(
         images=len(y_true),
-        patients=len(np.unique(np.asarray(patient_ids, dtype=str))),
+        patients=len(table),
+        macro={name: mean_defined(values[counted]) for name, values in measures.items()},
+        micro={name: float(values[0]) for name, values in whole.micro.items()},
         macro_auroc_findings=mean_defined(measures["auroc"][findings]),
-        micro_auroc=auroc(y_true.ravel(), y_score.ravel()),
-        micro_average_precision=average_precision(y_true.ravel(), y_score.ravel()),
         labels=_rows({**facts, **measures}),
-        **macro,
     )
 
 
@@ -146,23 +158,3 @@ def _rows(columns: dict[str, Any]) -> tuple[LabelScores, ...]:
     plain = [np.asarray(column).tolist() for column in columns.values()]
     rows = zip(*plain, strict=True)
     return tuple(LabelScores(**dict(zip(columns, row, strict=True))) for row in rows)
-
-
-def _thresholded(y_true: np.ndarray, y_pred: np.ndarray) -> dict[str, np.ndarray]:
-    tp = ((y_true == 1) & (y_pred == 1)).sum(axis=0)
-    fp = ((y_true == 0) & (y_pred == 1)).sum(axis=0)
-    fn = ((y_true == 1) & (y_pred == 0)).sum(axis=0)
-    tn = ((y_true == 0) & (y_pred == 0)).sum(axis=0)
-    return {
-        "accuracy": _ratio(tp + tn, tp + fp + fn + tn),
-        "precision": _ratio(tp, tp + fp),
-        "recall": _ratio(tp, tp + fn),
-        "specificity": _ratio(tn, tn + fp),
-        "f1": _ratio(2 * tp, 2 * tp + fp + fn),
-    }
-
-
-def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    ratio = np.full(part.shape, np.nan)
-    np.divide(part, whole, out=ratio, where=whole > 0)
-    return ratio

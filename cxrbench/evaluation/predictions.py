@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -72,3 +74,34 @@ def read_predictions(run: StoredRun, part: str = "test") -> Predictions:
             found=str(error),
             fix="run the same command with --force",
         ) from error
+
+
+def write_predictions(val: Predictions, test: Predictions, folder: Path) -> None:
+    """Write `PREDICTIONS_FILE`: a row for each image of ``val``, then of ``test``.
+
+    ``y_score`` is written as it is: float32 of a model, float64 of a submission.
+    """
+    import pandas as pd
+
+    tables = [_table(val, "val"), _table(test, "test")]
+    pd.concat([table for table in tables if len(table)]).to_parquet(
+        folder / PREDICTIONS_FILE, index=False
+    )
+
+
+def _table(part: Predictions, name: str) -> Any:
+    import pandas as pd
+
+    columns: dict[str, Any] = {
+        "image": part.image_ids,
+        "patient": part.patients if part.patients_known else [None] * len(part),
+        "split": [name] * len(part),
+        "age": part.ages,
+        "sex": [sex or None for sex in part.sexes],
+        "view": [view or None for view in part.views],
+    }
+    for kind, values in (("y_true", part.y_true), ("y_score", part.y_score)):
+        columns |= {
+            f"{kind}_{label}": values[:, index] for index, label in enumerate(part.label_names)
+        }
+    return pd.DataFrame(columns)

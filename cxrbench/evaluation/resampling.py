@@ -67,5 +67,9 @@ def board_resampler(board_key: str, table: PatientTable, counted: np.ndarray) ->
     if not all(column.any() for column in pooled):
         pooled = []
     needed = np.column_stack([has[:, counted], lacks[:, counted], *pooled])
-    digest = hashlib.sha256(board_key.encode("utf-8")).digest()
-    return Resampler(seed=int.from_bytes(digest, "big"), needed=needed)
+    return Resampler(seed=seed_of(board_key), needed=needed)
+
+
+def seed_of(key: str) -> int:
+    """The seed that a text stands for."""
+    return int.from_bytes(hashlib.sha256(key.encode("utf-8")).digest(), "big")

@@ -6,7 +6,6 @@ import csv
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, fields
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -70,14 +69,15 @@ def plain_console() -> Console:
 
 
 def _print_csv(boards: Sequence[Board], *, per_label: bool) -> None:
-    from cxrbench.evaluation.leaderboard import LabelRow, Row
+    from cxrbench.evaluation.leaderboard import columns_of
 
-    columns = [field.name for field in fields(LabelRow if per_label else Row)]
-    writer = csv.DictWriter(sys.stdout, columns, lineterminator="\n")
+    rows = [row for board in boards for row in (board.per_label if per_label else board.rows)]
+    if not rows:
+        return
+    writer = csv.DictWriter(sys.stdout, list(columns_of(rows[0])), lineterminator="\n")
     writer.writeheader()
-    for board in boards:
-        for row in board.per_label if per_label else board.rows:
-            writer.writerow({**asdict(row), "runs": " ".join(row.runs)})
+    for row in rows:
+        writer.writerow({**columns_of(row), "runs": " ".join(row.runs)})
 
 
 def _print_board(console: Console, board: Board, *, per_label: bool) -> None:
@@ -199,7 +199,9 @@ def _number(value: float | None, spec: str) -> str:
     return "–" if value is None else format(value, spec)
 
 
-def _parameters(count: int) -> str:
+def _parameters(count: int | None) -> str:
+    if count is None:
+        return "–"
     return f"{count / 1e6:.1f} M" if count >= 1e5 else f"{count:,}"
 
 
@@ -217,6 +219,8 @@ def _label_table(rows: Sequence[LabelRow]) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         label = row.label if row.counted else f"{row.label} *"
-        values = [_number(getattr(row, name), ".3f") for name in scores]
+        values = [
+            _number({**row.scores, "threshold": row.threshold}[name], ".3f") for name in scores
+        ]
         table.add_row(label, f"{row.positives} of {row.known}", *values)
     return table

@@ -9,7 +9,7 @@ import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from cxrbench.errors import DataError
-from cxrbench.evaluation import bootstrap as module
+from cxrbench.evaluation import scorers as module
 from cxrbench.evaluation.auroc import label_auroc
 from cxrbench.evaluation.bootstrap import (
     Bootstrap,
@@ -84,11 +84,11 @@ def test_agrees_with_sklearn_on_the_same_resamples(dtype, decimals):
         by_sklearn(y_true, y_score, [0, 1, 3], weights, average_precision_score)
         for weights in images
     ]
-    found = np.column_stack([result.macro_average_precision, result.micro_average_precision])
+    found = np.column_stack([result.macro["average_precision"], result.micro["average_precision"]])
     np.testing.assert_allclose(found, precision, rtol=0, atol=1e-9)
-    np.testing.assert_allclose(result.label_auroc[[0, 1, 3]].mean(axis=0), result.macro_auroc)
+    np.testing.assert_allclose(result.labels["auroc"][[0, 1, 3]].mean(axis=0), result.macro_auroc)
     alone = [by_sklearn(y_true, y_score, [1], weights)[0] for weights in images]
-    np.testing.assert_allclose(result.label_auroc[1], alone, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(result.labels["auroc"][1], alone, rtol=0, atol=1e-9)
 
 
 def run(y_true, y_score, patient_ids, **options) -> Bootstrap:
@@ -99,12 +99,13 @@ def run(y_true, y_score, patient_ids, **options) -> Bootstrap:
 
 
 def assert_same(first: Bootstrap, second: Bootstrap) -> None:
-    for name in ("macro_auroc", "macro_auroc_findings", "micro_auroc", "label_auroc"):
-        np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
-    # Precisions are fractions, whose sum depends on its order in the last bits.
-    for name in ("macro", "micro", "label"):
-        one, other = (getattr(found, f"{name}_average_precision") for found in (first, second))
-        np.testing.assert_allclose(one, other, rtol=1e-12)
+    np.testing.assert_array_equal(first.macro_auroc_findings, second.macro_auroc_findings)
+    for kind in ("macro", "micro", "labels"):
+        one, other = getattr(first, kind), getattr(second, kind)
+        np.testing.assert_array_equal(one["auroc"], other["auroc"])
+        for name in one:
+            # Sums of fractions depend on their order in the last bits.
+            np.testing.assert_allclose(one[name], other[name], rtol=1e-9, atol=1e-12)
     assert first.redrawn == second.redrawn
 
 

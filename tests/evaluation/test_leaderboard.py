@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cxrbench.evaluation.leaderboard import LabelRow, Row, as_json, boards
-from cxrbench.runs import LABEL_REPLICATES, REPLICATES, StoredRun, read_runs
+from cxrbench.evaluation.leaderboard import Row, as_json, boards
+from cxrbench.evaluation.measures import MEASURES
+from cxrbench.runs import REPLICATES, StoredRun, read_runs
 
 PROMISED = {
     *("rank", "recipe", "macro_auroc", "macro_auroc_low", "macro_auroc_high", "macro_auroc_sd"),
@@ -38,20 +39,21 @@ def stored(
     info |= {"recipe": recipe, "row_key": recipe, "board_key": board, "seed": seed}
     info |= {"labels": ["A", "B"], "labels_counted": ["A"], "train_seconds": 1.0 + seed}
     info |= {"images_per_second": None, "patients_known": True, "no_finding": None}
-    label = dict.fromkeys((field.name for field in fields(LabelRow)), score)
-    for name in list(label):
-        if name in ("recipe", "board", "runs") or name.endswith(("_low", "_high")):
-            del label[name]
-    label |= {"label": "A", "counted": True, "positives": 3, "known": 9}
+    info |= {"labels_left_out": []}
+    info |= {"scoring": {"calibration": "none", "thresholds": "youden"}}
+    label: dict[str, object] = {"label": "A", "counted": True, "positives": 3, "known": 9}
+    label |= dict.fromkeys(("threshold", *MEASURES), score)
     metrics = dict.fromkeys(REPLICATES, score)
+    metrics |= {f"{kind}_{name}": score for kind in ("macro", "micro") for name in MEASURES}
     metrics |= {"images": 9, "patients": 5, "labels": [label]}
 
     class Run(StoredRun):
         def replicates(self):
             return replicates
 
-        def label_replicates(self):
-            return dict.fromkeys(LABEL_REPLICATES, replicates["macro_auroc"][None])
+        def details(self, names):
+            macro = replicates["macro_auroc"]
+            return {n: macro[None] if n.startswith("label_") else macro for n in names}
 
     return Run(Path(f"{recipe}-{seed}"), info, metrics)
 

@@ -11,9 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sklearn import metrics as sk
+from sklearn.calibration import calibration_curve
 
 from cxrbench.errors import DataError
-from cxrbench.evaluation.metrics import THRESHOLDED, Scores, score
+from cxrbench.evaluation.measures import MEASURES, THRESHOLDED
+from cxrbench.evaluation.metrics import Scores, score
 from cxrbench.evaluation.thresholds import choose_thresholds
 
 NAN = float("nan")
@@ -45,12 +47,26 @@ def scored(seed: int = 0) -> tuple[Scores, np.ndarray, np.ndarray, np.ndarray]:
     return result, y_true, y_score, thresholds
 
 
+def sensitivity_by_sklearn(truth: np.ndarray, values: np.ndarray, specificity: float) -> float:
+    """The highest of the ROC curve's points that have this specificity."""
+    false_positives, sensitivity, _ = sk.roc_curve(truth, values, drop_intermediate=False)
+    return float(sensitivity[1 - false_positives >= specificity - 1e-9].max())
+
+
+def ece_by_sklearn(truth: np.ndarray, values: np.ndarray) -> float:
+    """The mean over images of what its bin's mean probability is off by."""
+    seen, told = calibration_curve(truth, values, n_bins=10, strategy="quantile")
+    edges = np.quantile(values, np.linspace(0, 1, 11))
+    sizes = np.bincount(np.searchsorted(edges[1:-1], values), minlength=10)
+    return float(np.sum(np.abs(seen - told) * sizes[sizes > 0]) / len(values))
+
+
 def test_every_label_agrees_with_sklearn():
     result, y_true, y_score, thresholds = scored()
     assert [row.label for row in result.labels] == list(NAMES)
     for column, row in enumerate(result.labels):
         known = ~np.isnan(y_true[:, column])
-        truth, values = y_true[known, column], y_score[known, column]
+        truth, values = y_true[known, column], y_score[known, column].astype(np.float64)
         predicted = values >= thresholds[column]
         expected = {
             "auroc": sk.roc_auc_score(truth, values),
@@ -60,6 +76,10 @@ def test_every_label_agrees_with_sklearn():
             "recall": sk.recall_score(truth, predicted),
             "specificity": sk.recall_score(truth, predicted, pos_label=0),
             "f1": sk.f1_score(truth, predicted),
+            "brier": sk.brier_score_loss(truth, values),
+            "ece": ece_by_sklearn(truth, values),
+            "sensitivity_at_90": sensitivity_by_sklearn(truth, values, 0.9),
+            "sensitivity_at_95": sensitivity_by_sklearn(truth, values, 0.95),
         }
         assert {name: getattr(row, name) for name in expected} == pytest.approx(expected, abs=1e-9)
         assert (row.positives, row.known) == (truth.sum(), known.sum())
@@ -70,17 +90,17 @@ def test_macro_is_over_counted_labels_and_micro_over_all():
     result, y_true, y_score, _ = scored()
     assert [row.counted for row in result.labels] == [True, True, False, True]
     counted = [row for row in result.labels if row.counted]
-    for name in ("auroc", "average_precision", *THRESHOLDED):
+    for name in MEASURES:
         expected = np.mean([getattr(row, name) for row in counted])
-        assert getattr(result, f"macro_{name}") == pytest.approx(expected, abs=1e-12)
+        assert result.macro[name] == pytest.approx(expected, abs=1e-12)
         assert result.labels_in(name) == 3
     findings = np.mean([row.auroc for row in counted[:2]])
     assert result.macro_auroc_findings == pytest.approx(findings, abs=1e-12)
     known = ~np.isnan(y_true)
     micro = sk.roc_auc_score(y_true[known], y_score[known])
-    assert result.micro_auroc == pytest.approx(micro, abs=1e-9)
+    assert result.micro["auroc"] == pytest.approx(micro, abs=1e-9)
     micro = sk.average_precision_score(y_true[known], y_score[known])
-    assert result.micro_average_precision == pytest.approx(micro, abs=1e-9)
+    assert result.micro["average_precision"] == pytest.approx(micro, abs=1e-9)
     assert (result.images, result.patients) == (600, 200)
 
 
@@ -94,7 +114,7 @@ def test_without_a_no_finding_label_all_labels_are_findings():
         no_finding=None,
         thresholds=np.full(4, 0.5),
     )
-    assert result.macro_auroc_findings == result.macro_auroc
+    assert result.macro_auroc_findings == result.macro["auroc"]
 
 
 def test_undefined_is_nan_and_says_how_many_labels_are_in_a_mean():
@@ -112,8 +132,8 @@ def test_undefined_is_nan_and_says_how_many_labels_are_in_a_mean():
     assert math.isnan(nothing_predicted.precision)
     assert (nothing_predicted.recall, nothing_predicted.f1) == (0, 0)
     assert nothing_predicted.specificity == 1
-    assert result.macro_precision == good.precision
-    assert result.macro_recall == good.recall / 2
+    assert result.macro["precision"] == good.precision
+    assert result.macro["recall"] == good.recall / 2
     assert (result.labels_in("precision"), result.labels_in("recall")) == (1, 2)
 
 
@@ -127,16 +147,16 @@ def test_tiny_test_split_has_micro_and_no_macro():
         no_finding=None,
         thresholds=np.full(2, 0.5),
     )
-    assert math.isnan(result.macro_auroc)
-    assert math.isnan(result.macro_f1)
-    assert result.micro_auroc == 7 / 8
+    assert math.isnan(result.macro["auroc"])
+    assert math.isnan(result.macro["f1"])
+    assert result.micro["auroc"] == 7 / 8
     assert result.labels[0].auroc == 1.0
 
 
 def test_to_json_is_strict_json_with_nulls():
     result, *_ = scored()
     plain = json.loads(json.dumps(result.to_json(), allow_nan=False))
-    assert plain["macro_auroc"] == result.macro_auroc
+    assert plain["macro_auroc"] == result.macro["auroc"]
     assert plain["macro_labels"]["f1"] == 3
     assert plain["labels"][0]["label"] == "Effusion"
     assert plain["labels"][2]["counted"] is False
@@ -192,5 +212,5 @@ def test_prevalence_alone_on_nihs_official_test_list():
         thresholds=prevalence,
     )
     assert (result.images, result.patients, result.labels_in("auroc")) == (25_596, 2_797, 15)
-    assert result.macro_auroc == 0.5
-    assert result.micro_auroc == pytest.approx(0.77, abs=0.005)
+    assert result.macro["auroc"] == 0.5
+    assert result.micro["auroc"] == pytest.approx(0.77, abs=0.005)

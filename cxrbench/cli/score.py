@@ -1,0 +1,51 @@
+"""``cxrbench score``: metrics again from saved predictions, without training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cxrbench.cli.options import (
+    Calibration,
+    Format,
+    Json,
+    OutputFormat,
+    PerLabel,
+    Thresholds,
+    chosen_format,
+)
+
+
+def score(
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="RUN…", help="Directories of complete runs.")
+    ],
+    calibration: Calibration = None,
+    thresholds: Thresholds = None,
+    output: OutputFormat = Format.table,
+    as_json: Json = False,
+    per_label: PerLabel = False,
+) -> None:
+    """Score the saved predictions of runs again, with other thresholds or another calibration."""
+    from filelock import FileLock
+
+    from cxrbench.evaluation.assessment import scoring_of
+    from cxrbench.evaluation.leaderboard import boards
+    from cxrbench.reporting.display import RichDisplay
+    from cxrbench.reporting.tables import print_boards
+    from cxrbench.runs import lock_of, read_predicted, read_run
+    from cxrbench.scores import score_again
+
+    scoring = scoring_of(calibration or "none", thresholds or "youden")
+    for path in paths:
+        read_predicted(path)
+    with RichDisplay().task("scoring", len(paths)) as advance:
+        for path in paths:
+            with FileLock(lock_of(path)):
+                score_again(path, scoring)
+            advance()
+    chosen = chosen_format(output, as_json)
+    made = boards([read_run(path) for path in paths], per_label=per_label)
+    print_boards(made, (), chosen.value, per_label=per_label)
