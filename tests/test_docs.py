@@ -20,6 +20,7 @@ from cxrbench.builtin.visual_words import VLAD, BagOfWords
 from cxrbench.checks.finding import CHECKS
 from cxrbench.cli.app import app
 from cxrbench.evaluation.leaderboard import LabelRow, Row
+from cxrbench.evaluation.measures import LOWER_IS_BETTER, MEASURES
 from cxrbench.evaluation.metrics import LabelScores, Scores
 from cxrbench.interfaces import Exclusion
 from cxrbench.modeling.train import Epoch
@@ -37,7 +38,8 @@ RUN_FILES = (
     "run.json",
     "metrics.json",
     "bootstrap.npz",
-    "label_bootstrap.npz",
+    "bootstrap_details.npz",
+    "subgroups.json",
     "predictions.parquet",
     "history.csv",
     "train_metadata.csv",
@@ -141,7 +143,15 @@ def test_every_setting_is_an_option_whose_row_tells_the_same_default():
 @pytest.mark.parametrize(("title", "kind"), [("Rows", Row), ("Labels", LabelRow)])
 def test_every_key_of_the_board_is_told(title, kind):
     told = rows_of(section(page("leaderboard"), title))
-    assert sorted(told) == sorted(field.name for field in fields(kind))
+    # The measures, which a mapping holds, are told once for both kinds.
+    assert sorted(told) == sorted({field.name for field in fields(kind)} - {"more", "scores"})
+
+
+def test_every_measure_is_told_with_its_better_direction():
+    told = rows_of(section(page("leaderboard"), "Measures"))
+    assert list(told) == list(MEASURES)
+    lower = {name for name, (better, _) in told.items() if better == "lower"}
+    assert lower == LOWER_IS_BETTER
 
 
 def test_every_file_of_a_run_is_told():

@@ -13,13 +13,19 @@ from cxrbench import (
     CxrbenchError,
     DataError,
     Dataset,
+    Display,
+    Examination,
     Exclusion,
+    Fault,
     LabelOptions,
     hookimpl,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from cxrbench import Columns
+    from cxrbench.builtin._csv.views import Views
 
 CXRBENCH_API = 1
 
@@ -90,16 +96,42 @@ class CSV(Dataset):
         ------
         DataError : the table cannot be used as the options say, or not one image is there.
         """
-        from cxrbench.builtin._csv.images import image_id
-        from cxrbench.builtin._csv.rows import NO_IMAGE, SOURCE, left_out, nothing_found
+        from cxrbench.builtin._csv.rows import NO_IMAGE, nothing_found
         from cxrbench.builtin._csv.views import views_of
 
         columns = self._columns()
         views = views_of(columns)
         reasons = [a or b for a, b in zip(views.reasons, columns.cells[NO_IMAGE], strict=True)]
-        rows = [row for row, reason in enumerate(reasons) if not reason]
-        if not rows:
+        if all(reasons):
             raise nothing_found(columns, self._folder(), reasons)
+        return self._cohort(columns, views, reasons)
+
+    def examine(self, display: Display, cache: Path) -> Examination:
+        """As ``load``; of a table without any image, every row of a radiograph that is of use.
+
+        Raises
+        ------
+        DataError : the table cannot be used as the options say.
+        """
+        from cxrbench.builtin._csv.rows import NO_IMAGE, nothing_found
+        from cxrbench.builtin._csv.views import views_of
+
+        columns = self._columns()
+        if not all(columns.cells[NO_IMAGE]):
+            return Examination(self.load())
+        views = views_of(columns)
+        error = nothing_found(columns, self._folder(), columns.cells[NO_IMAGE])
+        if all(views.reasons):
+            raise error
+        fault = Fault("no-images", "", str(error))
+        return Examination(self._cohort(columns, views, views.reasons), (fault,), has_images=False)
+
+    def _cohort(self, columns: Columns, views: Views, reasons: Sequence[str]) -> Cohort:
+        """The rows without a reason to leave them out."""
+        from cxrbench.builtin._csv.images import image_id
+        from cxrbench.builtin._csv.rows import SOURCE, left_out
+
+        rows = [row for row, reason in enumerate(reasons) if not reason]
         ids = [image_id(text) for text in columns.cells["image"]]
         image_ids = tuple(ids[row] for row in rows)
         used = columns.take(rows)
@@ -116,7 +148,10 @@ class CSV(Dataset):
             ages=ages,
             sexes=sexes,
             views=tuple(views.views[row] for row in rows),
-            sources=tuple(used.cells[SOURCE]),
+            sources=tuple(
+                source or str(self._folder() / text)
+                for source, text in zip(used.cells[SOURCE], used.cells["image"], strict=True)
+            ),
             no_finding=self.no_finding if self.no_finding in labels.names else None,
             excluded=tuple(Exclusion(ids[row], why) for row, why in enumerate(reasons) if why),
             notes=(*notes, *labels.notes, *_told(labels.ignored)),

@@ -38,14 +38,15 @@ class PredictionTable:
     def rows_for(self, image_ids: Sequence[str], what: str) -> np.ndarray:
         """The table's row of each image (n,), which are all that it has and each once.
 
-        An image is named by its id, or by a path or file name whose stem is the id.
+        An image is named by its id, or by a path or file name with or without its ending, where
+        only one image can be meant.
 
         Raises
         ------
         DataError : images are missing, there twice, or are none of these.
         """
-        wanted = {image_id: place for place, image_id in enumerate(image_ids)}
-        ids = [name if name in wanted else _stem(name) for name in self.names]
+        wanted = dict.fromkeys(image_ids)
+        ids = self._ids(image_ids)
         twice = [name for name, count in Counter(ids).items() if count > 1]
         others = [name for name in ids if name not in wanted]
         missing = sorted(wanted.keys() - set(ids))
@@ -72,10 +73,22 @@ class PredictionTable:
         DataError : some are not, or one is there twice.
         """
         known = set(image_ids)
-        ids = [name if name in known else _stem(name) for name in self.names]
-        inside = [name for name in dict.fromkeys(ids) if name in known]
-        self.rows_for(inside, "labelled")
+        ids = self._ids(image_ids)
+        self.rows_for([name for name in dict.fromkeys(ids) if name in known], "labelled")
         return ids
+
+    def _ids(self, image_ids: Sequence[str]) -> list[str]:
+        """The image that each row means; the name itself where there is none."""
+        meant: dict[str, str | None] = {}
+        for image_id in image_ids:
+            for text in {_file_name(image_id), _stem(image_id)}:
+                # Two images with the same name in different folders have to be told in full.
+                meant[text] = None if text in meant else image_id
+        known = set(image_ids)
+        return [
+            name if name in known else meant.get(_file_name(name)) or meant.get(_stem(name)) or name
+            for name in self.names
+        ]
 
 
 def read_predictions_table(
@@ -235,8 +248,12 @@ def _plain(text: str) -> str:
     return re.sub(r"[\W_]+", "", text.lower())
 
 
+def _file_name(name: str) -> str:
+    return PurePosixPath(name.replace("\\", "/")).name
+
+
 def _stem(name: str) -> str:
-    return PurePosixPath(name.replace("\\", "/")).stem
+    return PurePosixPath(_file_name(name)).stem
 
 
 def _listed(names: Sequence[str]) -> str:

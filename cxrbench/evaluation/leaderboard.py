@@ -12,7 +12,7 @@ import numpy as np
 
 from cxrbench.evaluation.bootstrap import mean_over_seeds, percentile_interval
 from cxrbench.evaluation.measures import MEASURES
-from cxrbench.evaluation.patients import UNKNOWN_PATIENTS
+from cxrbench.evaluation.patients import MIN_PATIENTS, UNKNOWN_PATIENTS
 from cxrbench.evaluation.ranking import ranks
 from cxrbench.evaluation.seeds import seed_variance, widened
 from cxrbench.runs import SkippedRun, StoredRun
@@ -128,8 +128,12 @@ class Board:
     def notes(self) -> tuple[str, ...]:
         """What has to be said with every score of this board."""
         left_out = f"labels without predictions are left out: {', '.join(self.labels_left_out)}"
+        unit = "patients" if self.patients_known else "images"
+        few = f"no label counts: none has {MIN_PATIENTS} test {unit} with it and {MIN_PATIENTS} "
+        few += "without, so that macro is undefined and intervals are wide"
         return (
             *(() if self.patients_known else (UNKNOWN_PATIENTS,)),
+            *(() if self.labels_counted else (few,)),
             *((left_out,) if self.labels_left_out else ()),
         )
 
@@ -181,6 +185,15 @@ def columns_of(row: Row | LabelRow) -> dict[str, Any]:
     """Every column of a row by its name, with the measures that a mapping holds among them."""
     told = asdict(row)
     return {**told, **told.pop("more" if isinstance(row, Row) else "scores")}
+
+
+def column_names(*, per_label: bool) -> list[str]:
+    """The names that `columns_of` gives, of rows or of labels' rows."""
+    kind, mapping = (LabelRow, "scores") if per_label else (Row, "more")
+    short = _AVERAGE_PRECISION
+    measures = MEASURES if per_label else [name for name in _MORE if name not in short]
+    own = [field.name for field in fields(kind) if field.name != mapping]
+    return [*own, *(f"{name}{end}" for name in measures for end in _ENDS)]
 
 
 def _board(key: str, runs: Sequence[StoredRun], per_label: bool) -> Board:

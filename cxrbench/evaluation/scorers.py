@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from cxrbench.evaluation.auroc import check_scores
 from cxrbench.evaluation.measures import RANKING
@@ -121,21 +124,28 @@ def resample(
 ) -> tuple[tuple[Measured, ...], int]:
     """Measure several sets of images on the same resamples of their patients.
 
+    Chunks of replicates are shared out among the cores; the result does not depend on how.
+
     Returns the measures of each set, and how many draws were thrown away.
     """
     groups = [group for scorers in sets for group in scorers]
     names = sum(len(one.measures) for one in groups[0])
     found = np.empty((len(groups), names, replicates))
-    redrawn = 0
     largest = max(len(resampler.needed), *(one.rows for group in groups for one in group))
     chunk = max(1, CHUNK_BYTES // (8 * largest))
-    for start in range(0, replicates, chunk):
+
+    def score(start: int) -> int:
         stop = min(start + chunk, replicates)
         weights, thrown_away = resampler.draw(start, stop)
         for place, group in enumerate(groups):
             scores = [one.scores(weights) for one in group]
             found[place, :, start:stop] = np.concatenate(scores)
-        redrawn += thrown_away
+        return thrown_away
+
+    cores = len(os.sched_getaffinity(0))
+    # Threads of its own would only get into the way of these: the products are small.
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(cores) as pool:
+        redrawn = sum(pool.map(score, range(0, replicates, chunk)))
     ends = np.cumsum([len(scorers) for scorers in sets])
     parts = np.split(found, ends[:-1])
     return tuple(map(_by_name, sets, parts)), redrawn

@@ -69,15 +69,14 @@ def plain_console() -> Console:
 
 
 def _print_csv(boards: Sequence[Board], *, per_label: bool) -> None:
-    from cxrbench.evaluation.leaderboard import columns_of
+    from cxrbench.evaluation.leaderboard import column_names, columns_of
 
-    rows = [row for board in boards for row in (board.per_label if per_label else board.rows)]
-    if not rows:
-        return
-    writer = csv.DictWriter(sys.stdout, list(columns_of(rows[0])), lineterminator="\n")
+    columns = column_names(per_label=per_label)
+    writer = csv.DictWriter(sys.stdout, columns, lineterminator="\n")
     writer.writeheader()
-    for row in rows:
-        writer.writerow({**columns_of(row), "runs": " ".join(row.runs)})
+    for board in boards:
+        for row in board.per_label if per_label else board.rows:
+            writer.writerow({**columns_of(row), "runs": " ".join(row.runs)})
 
 
 def _print_board(console: Console, board: Board, *, per_label: bool) -> None:

@@ -1,0 +1,107 @@
+"""``cxrbench score``: the same scores again, others by other rules, and never half of them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from cxrbench import scores
+from cxrbench.errors import RunError
+from cxrbench.evaluation.assessment import scoring_of
+from cxrbench.runs import is_complete, is_scored, read_run
+from cxrbench.scores import SCORE_FILES, score_again
+
+
+@pytest.fixture
+def run(grid, tmp_path) -> Path:
+    return Path(shutil.copytree(grid.run_of("grid"), tmp_path / "runs" / "a-run"))
+
+
+def told(run: Path, name: str = "metrics.json") -> dict:
+    return json.loads((run / name).read_text())
+
+
+def test_scoring_again_gives_the_same_files(cli, run):
+    before = {name: (run / name).read_bytes() for name in SCORE_FILES if name.endswith("json")}
+    info = told(run, "run.json")
+    said = cli("score", run)
+    assert said.code == 0, said.err
+    assert {name: (run / name).read_bytes() for name in before} == before
+    assert told(run, "run.json") == info | {"files": told(run, "run.json")["files"]}
+    assert "grid" in said.out
+
+
+def test_other_rules_are_recorded_and_change_what_they_should(cli, run):
+    before = told(run)
+    rules = ("--thresholds", "sensitivity=0.9", "--calibration", "temperature")
+    row = json.loads(cli("score", run, *rules, "--json").out)["boards"][0]["rows"][0]
+    assert (row["calibration"], row["thresholds"]) == ("temperature", "sensitivity=0.9")
+    assert told(run, "run.json")["scoring"] == {
+        "calibration": "temperature",
+        "thresholds": "sensitivity=0.9",
+    }
+    after = told(run)
+    assert after["macro_auroc"] == before["macro_auroc"]
+    assert after["macro_brier"] != before["macro_brier"]
+    assert after["calibration"]["method"] == "temperature"
+    assert read_run(run).metrics == after
+
+
+def test_the_images_and_the_model_are_not_needed(cli, run):
+    (run / "model.keras").unlink()
+    (run / "model.weights.h5").unlink()
+    assert cli("score", run, "--thresholds", "sensitivity=0.8").code == 0
+
+
+@pytest.mark.parametrize("name", SCORE_FILES)
+def test_killed_in_between_it_is_marked_and_finished_by_the_same_command(run, monkeypatch, name):
+    """Whichever file is written last."""
+    scoring = scoring_of("isotonic", "youden")
+
+    def killed(assessment, folder, *, patients_known):
+        (folder / name).write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(scores, "write_scores", killed)
+        with pytest.raises(KeyboardInterrupt):
+            score_again(run, scoring)
+    with pytest.raises(RunError, match="its scores are"):
+        read_run(run)
+    assert is_complete(run), "nothing has to be trained again"
+    assert not is_scored(run, scoring.to_json())
+    score_again(run, scoring)
+    assert is_scored(run, scoring.to_json())
+    assert read_run(run).metrics["calibration"]["method"] == "isotonic"
+
+
+@pytest.mark.parametrize(
+    ("option", "expected"),
+    [
+        (["--calibration", "platt"], "none, temperature, isotonic"),
+        (["--thresholds", "best"], "youden, or sensitivity="),
+    ],
+)
+def test_rules_that_there_are_not_are_refused(cli, run, option, expected):
+    before = (run / "run.json").read_bytes()
+    said = cli("score", run, *option)
+    assert said.code == 2
+    assert expected in said.err
+    assert (run / "run.json").read_bytes() == before
+
+
+def test_changed_predictions_are_refused(cli, run):
+    with (run / "predictions.parquet").open("ab") as file:
+        file.write(b"more")
+    said = cli("score", run)
+    assert said.code == 2
+    assert "predictions.parquet of the run 'a-run' is missing or was changed" in said.err
+
+
+def test_no_run_is_refused(cli, tmp_path):
+    said = cli("score", tmp_path)
+    assert said.code == 2
+    assert "has no run.json" in said.err
