@@ -19,6 +19,7 @@ from cxrbench.data.cohort import validate
 from cxrbench.data.splits import make_split
 from cxrbench.datasets import find_dataset
 from cxrbench.parameters import data_text
+from cxrbench.reporting.display import SilentDisplay
 
 NAN = np.nan
 GUIDE = Path(__file__).parents[2] / "docs" / "howto" / "own-data.md"
@@ -399,3 +400,15 @@ def test_any_table_gives_a_cohort_or_an_error_of_ours(tmp_path, rows, head, opti
     except CxrbenchError:
         return
     validate(cohort)
+
+
+def test_a_table_without_images_can_be_examined(tmp_path):
+    path = tmp_path / "labels.csv"
+    path.write_text("image,patient,view,Mass\na.png,1,PA,1\nb.png,2,LATERAL,0\nc.png,3,,0\n")
+    examined = CSV(path=str(path)).examine(SilentDisplay(), tmp_path)
+    assert not examined.has_images
+    assert [fault.check for fault in examined.faults] == ["no-images"]
+    assert examined.cohort.image_ids == ("a.png", "c.png"), "no lateral view"
+    assert examined.cohort.labels.tolist() == [[1.0], [0.0]]
+    with pytest.raises(DataError, match="no row with an image"):
+        CSV(path=str(path)).load()

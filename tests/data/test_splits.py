@@ -19,6 +19,7 @@ from cxrbench.data.splits import (
     make_split,
     split_by_patient,
     split_official,
+    split_predictions,
 )
 from cxrbench.errors import DataError, PluginError, SettingsError
 from cxrbench.interfaces import Cohort, Dataset
@@ -314,3 +315,19 @@ def test_a_dataset_without_official_split_is_explained(dataset):
     with pytest.raises(DataError, match="no official split") as error:
         make_split(Made().load(), dataset, "official")
     assert "--split patient" in str(error.value)
+
+
+def test_predicted_images_are_the_test_split_and_other_patients_train():
+    made = cohort([3, 1, 2])
+    split = split_predictions(made, ["image 1"])
+    assert split.parts.tolist() == ["", "test", "", "train", "train", "train"]
+    assert (split.kind, len(split.rows("val"))) == ("predictions", 0)
+
+
+def test_predictions_of_every_patient_or_of_unknown_ones_are_no_split():
+    made = cohort([2, 1])
+    with pytest.raises(DataError, match="every patient"):
+        split_predictions(made, ["image 0", "image 2"])
+    unknown = dataclasses.replace(made, patient_ids=made.image_ids, patients_known=False)
+    with pytest.raises(DataError, match="unknown"):
+        split_predictions(unknown, ["image 0"])
