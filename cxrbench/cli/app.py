@@ -12,6 +12,7 @@ from cxrbench.cli import (
     compare,
     data,
     export,
+    figures,
     leaderboard,
     plugins,
     predict,
@@ -45,6 +46,7 @@ app.command("leaderboard")(leaderboard.leaderboard)
 app.command("compare")(compare.compare)
 app.command("score")(score.score)
 app.command("submit")(submit.submit)
+app.command("figures")(figures.figures)
 app.command("predict")(predict.predict)
 app.command("export")(export.export)
 app.add_typer(data.app, name="data")

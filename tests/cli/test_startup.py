@@ -34,7 +34,14 @@ def imported(*arguments: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "arguments", [("--help",), ("run", "--help"), ("data", "check", "--help"), ("--version",)]
+    "arguments",
+    [
+        ("--help",),
+        ("run", "--help"),
+        ("figures", "--help"),
+        ("data", "check", "--help"),
+        ("--version",),
+    ],
 )
 def test_help_imports_nothing_heavy(arguments):
     assert not imported(*arguments) & set(HEAVY)

@@ -1,0 +1,85 @@
+"""``cxrbench figures``: pictures of saved runs."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cxrbench.cli.options import Runs
+
+
+class Format(StrEnum):
+    """What files are written."""
+
+    png = "png"
+    svg = "svg"
+    both = "both"
+
+
+class Kind(StrEnum):
+    """What is drawn; the values are those of `cxrbench.reporting.figures.KINDS`."""
+
+    roc = "roc"
+    precision_recall = "precision-recall"
+    forest = "forest"
+    pareto = "pareto"
+    training = "training"
+    confusion = "confusion"
+    co_occurrence = "co-occurrence"
+    reliability = "reliability"
+
+
+def figures(
+    rows: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[RUN…]",
+            help="Run directories, or recipes: then all their seeds "
+            "\\[default: all rows of the largest board]",
+            show_default=False,
+        ),
+    ] = None,
+    runs: Runs = Path("runs"),
+    output: Annotated[Path, typer.Option(metavar="DIR", help="Where to write.")] = Path("figures"),
+    output_format: Annotated[
+        Format, typer.Option("--format", help="What files to write.")
+    ] = Format.both,
+    label: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="LABEL",
+            help="Draw this label; repeatable \\[default: those that count]",
+            show_default=False,
+        ),
+    ] = None,
+    only: Annotated[
+        list[Kind] | None,
+        typer.Option(help="Draw this kind; repeatable \\[default: all]", show_default=False),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the files as JSON.")] = False,
+) -> None:
+    """Draw ROC, precision-recall, training and reliability curves, confusion, the board, its cost.
+
+    From saved run directories alone; rows have to share a board.
+    """
+    from cxrbench.reporting.display import RichDisplay
+    from cxrbench.reporting.figures import KINDS, all_figures, figure_count
+    from cxrbench.reporting.figures.rows import choose_rows, whole_board
+    from cxrbench.reporting.figures.write import write_figure
+
+    display = RichDisplay()
+    chosen = choose_rows(rows or (), runs)
+    board = whole_board(chosen, runs)
+    formats = ("png", "svg") if output_format == Format.both else (output_format.value,)
+    kinds = [kind.value for kind in only] if only else KINDS
+    made = all_figures(chosen, board, only=kinds, labels=label or (), display=display)
+    files: list[str] = []
+    with display.task("drawing", figure_count(chosen, kinds)) as advance:
+        for name, figure in made:
+            files += map(str, write_figure(figure, output, name, formats))
+            advance(1, name)
+    typer.echo(json.dumps({"files": files}, indent=2) if as_json else "\n".join(files))
