@@ -7,6 +7,8 @@ from statistics import NormalDist
 
 import numpy as np
 
+from cxrbench.evaluation.measures import BINS
+
 
 @dataclass(frozen=True, eq=False)
 class Reliability:
@@ -25,7 +27,7 @@ class Reliability:
 
 
 def reliability(
-    y_true: np.ndarray, y_score: np.ndarray, patient: np.ndarray, *, bins: int = 10
+    y_true: np.ndarray, y_score: np.ndarray, patient: np.ndarray, *, bins: int = BINS
 ) -> Reliability:
     """Bin one label's scores at their quantiles and compare them with the truth.
 

@@ -15,7 +15,9 @@ import pytest
 from matplotlib.text import Text
 
 from cxrbench.errors import RunError
+from cxrbench.evaluation.calibration import calibrate
 from cxrbench.evaluation.curves import GRID
+from cxrbench.evaluation.leaderboard import boards
 from cxrbench.reporting.figures import KINDS, all_figures, figure_count
 from cxrbench.reporting.figures.co_occurrence import draw_co_occurrence
 from cxrbench.reporting.figures.confusion import draw_confusion
@@ -168,21 +170,48 @@ def test_confusion_counts_are_means_over_seeds_and_shares_of_a_truth(first):
     assert cells[3][1] == f"{100 * recall:.0f} %"
 
 
-def test_reliability_of_other_scores_such_as_calibrated_ones(first):
-    exact = np.repeat(first.test.y_true[None], 2, axis=0).astype(float)
-    (axes,) = draw_reliability(first, [0], y_score=exact, title="Calibrated").axes
-    line = axes.containers[0].lines[0]
-    assert line.get_xdata() == pytest.approx(line.get_ydata())
-    assert texts_of(axes) == [""], "the written Brier score is of other scores"
-
-
-def test_scores_of_calibration_are_shown_where_a_run_has_them(first):
+def with_calibration(row, calibration):
+    """The row as if its seeds had been scored with this calibration."""
     runs = []
-    for run in first.runs:
-        labels = [{**label, "brier": 0.125, "ece": 0.0625} for label in run.metrics["labels"]]
-        runs.append(replace(run, metrics={**run.metrics, "labels": labels}))
-    (axes,) = draw_reliability(replace(first, runs=tuple(runs)), [0]).axes
-    assert texts_of(axes) == ["Brier 0.125\nECE 0.062"]
+    for run in row.runs:
+        metrics = {**run.metrics, "calibration": calibration.to_json()}
+        info = {**run.info, "scoring": {**run.info["scoring"], "calibration": calibration.method}}
+        runs.append(replace(run, metrics=metrics, info=info))
+    return replace(row, runs=tuple(runs))
+
+
+def told_of(row, column):
+    brier, ece = (row.label_mean(column, name) for name in ("brier", "ece"))
+    return f"Brier {brier:.3f}\nECE {ece:.3f}"
+
+
+def test_reliability_has_the_calibration_scores_of_the_run(first):
+    (axes,) = draw_reliability(first, [0]).axes
+    assert texts_of(axes) == [told_of(first, 0)]
+
+
+def test_a_calibrated_row_is_drawn_before_and_after(first):
+    y_true, y_score = first.test.y_true, first.y_score[0]
+    row = with_calibration(first, calibrate("isotonic", y_true, y_score))
+    (before,) = draw_reliability(row, [0]).axes
+    figure = draw_reliability(row, [0], calibrated=True)
+    (after,) = figure.axes
+    assert title_of(figure).startswith("Reliability after isotonic calibration · grid")
+    # What is written of the run is of its calibrated scores alone.
+    assert (texts_of(before), texts_of(after)) == ([""], [told_of(row, 0)])
+    points = after.containers[0].lines[0]
+    assert sorted(points.get_xdata()) == list(points.get_xdata())
+    one_seed = replace(row, runs=row.runs[:1], y_score=row.y_score[:1])
+    (own,) = draw_reliability(one_seed, [0], calibrated=True).axes
+    exact = own.containers[0].lines[0]
+    assert exact.get_ydata() == pytest.approx(exact.get_xdata(), abs=0.1), "fitted on these images"
+    made = dict(all_figures([row.runs], made_board(row), only=["reliability"]))
+    assert list(made) == ["reliability-grid", "reliability-calibrated-grid"]
+    assert figure_count([row.runs], ["reliability"]) == 2
+
+
+def made_board(row):
+    return boards(row.runs, per_label=False)[0]
 
 
 def test_training_has_a_line_for_each_seed_and_marks_the_epoch_that_was_kept(rows):
@@ -273,7 +302,7 @@ def test_rows_of_one_recipe_get_names_of_their_own(rows):
     both, first = rows[0], rows[0][:1]
     other = tuple(replace(run, info={**run.info, "row_key": "abcdefgh"}) for run in first)
     key = both[0].info["row_key"][:6]
-    assert row_names([both, first]) == ("grid (2 seeds)", "grid (seed 0)")
+    assert row_names([both, first]) == ("grid (seeds 0, 1)", "grid (seed 0)")
     assert row_names([both, other]) == (f"grid ({key})", "grid (abcdef)")
 
 

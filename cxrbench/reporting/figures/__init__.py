@@ -18,6 +18,7 @@ from cxrbench.reporting.figures.rows import (
     FEW_PATIENTS,
     FigureRow,
     StoredRow,
+    calibration_of,
     chosen_columns,
     read_figure_row,
     row_names,
@@ -91,7 +92,8 @@ def figure_count(rows: Sequence[StoredRow], only: Collection[str] = KINDS) -> in
     trained = sum(has_history(row) for row in rows) if "training" in only else 0
     of_rows = [kind for kind in _OF_ROWS if kind in only and kind != "training"]
     of_boards = [kind for kind in (*_OF_CURVES, *_OF_BOARDS) if kind in only]
-    return len(of_boards) + len(rows) * len(of_rows) + trained
+    calibrated = sum(calibration_of(row) != "none" for row in rows) if "reliability" in only else 0
+    return len(of_boards) + len(rows) * len(of_rows) + trained + calibrated
 
 
 def _curve_figures(
@@ -120,6 +122,9 @@ def _row_figures(
             display.say(f"{row.name}: no training curves, for it was not trained here")
         else:
             yield f"{kind}-{row.file_name}", _OF_ROWS[kind](row, columns)
+        if kind == "reliability" and row.calibration != "none":
+            figure = draw_reliability(row, columns, calibrated=True)
+            yield f"reliability-calibrated-{row.file_name}", figure
 
 
 def _warn(row: StoredRow, display: Display) -> None:

@@ -37,7 +37,7 @@ def draw_confusion(row: FigureRow, columns: Sequence[int]) -> Figure:
         cuts = row.thresholds[:, column]
         axes.set_title(row.panel_title(column) + _cut(cuts))
         if np.isnan(cuts).any():
-            note(axes, "no threshold: validation has one class of this label")
+            note(axes, "no threshold: validation images do not have both classes")
             continue
         _matrix(axes, counts[column])
         axes.set_xticks([0, 1], ["no", "yes"])

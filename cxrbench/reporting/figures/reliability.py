@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cxrbench.evaluation.measures import BINS
 from cxrbench.evaluation.reliability import Reliability, reliability
 from cxrbench.reporting.figures.rows import FigureRow, conditions, told_seeds
 from cxrbench.reporting.figures.style import (
@@ -21,25 +22,22 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-BINS = 10
-
 _COLUMNS = 4
+
+_MEASURES = {"Brier": "brier", "ECE": "ece"}
 
 
 @styled()
-def draw_reliability(
-    row: FigureRow,
-    columns: Sequence[int],
-    *,
-    y_score: np.ndarray | None = None,
-    title: str = "Reliability",
-) -> Figure:
+def draw_reliability(row: FigureRow, columns: Sequence[int], *, calibrated: bool = False) -> Figure:
     """Share of positives over mean score in bins of equally many scores, with a histogram.
 
-    ``y_score`` (S, N, L) are the scores to draw in place of the row's own, such as calibrated
-    ones. Seeds are pooled: the diagram is that of a seed picked at random.
+    ``calibrated`` draws what the row's calibration makes of its scores. Seeds are pooled: the
+    diagram is that of a seed picked at random.
     """
-    scores = row.y_score if y_score is None else y_score
+    scores = row.calibrated_scores() if calibrated else row.y_score
+    title = f"Reliability after {row.calibration} calibration" if calibrated else "Reliability"
+    # Brier score and calibration error were computed of calibrated scores where there are such.
+    measures = _MEASURES if calibrated or row.calibration == "none" else {}
     seeds = len(scores)
     unit = "patients" if row.test.patients_known else "images"
     head = (
@@ -64,9 +62,7 @@ def draw_reliability(
             note(axes, "no diagram: this label is known of no test image")
             continue
         _diagram(axes, found, pooled[~np.isnan(truth)])
-        # What is written of a run is of its own scores.
-        told = () if y_score is not None else (("Brier", "brier"), ("ECE", "ece"))
-        values = [(name, row.label_mean(column, measure)) for name, measure in told]
+        values = [(name, row.label_mean(column, key)) for name, key in measures.items()]
         text = "\n".join(f"{name} {value:.3f}" for name, value in values if value is not None)
         outlined(axes.text(0.03, 0.97, text, va="top", fontsize=6, transform=axes.transAxes))
     return figure

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from cxrbench.errors import RunError, SettingsError
+from cxrbench.evaluation.calibration import Calibration
 from cxrbench.evaluation.leaderboard import Board, boards
 from cxrbench.evaluation.predictions import Predictions, read_predictions
 from cxrbench.evaluation.scored import find_row, require_one_board
@@ -43,6 +44,17 @@ class FigureRow:
     def is_prior(self) -> bool:
         """Whether this row looks at no image."""
         return self.runs[0].info["recipe"] == PRIOR
+
+    @property
+    def calibration(self) -> str:
+        """The method that was fitted on the validation split, or ``"none"``."""
+        return calibration_of(self.runs)
+
+    def calibrated_scores(self) -> np.ndarray:
+        """What the calibration of each seed makes of its scores: (S, N, L)."""
+        fitted = [Calibration.from_json(run.metrics["calibration"]) for run in self.runs]
+        pairs = zip(fitted, self.y_score, strict=True)
+        return np.stack([calibration.apply(scores) for calibration, scores in pairs])
 
     def panel_title(self, column: int) -> str:
         """A label's name, with a star where it does not count in macro."""
@@ -103,7 +115,8 @@ def row_names(rows: Sequence[StoredRow]) -> tuple[str, ...]:
         same = {other for other, name in zip(keys, recipes, strict=True) if name == recipe}
         told = [key[:6]] if len(same) > 1 else []
         if keys.count(key) > 1:
-            told.append(f"seed {row[0].info['seed']}" if len(row) == 1 else f"{len(row)} seeds")
+            seeds = ", ".join(str(run.info["seed"]) for run in row)
+            told.append(f"seed {seeds}" if len(row) == 1 else f"seeds {seeds}")
         names.append(f"{recipe} ({', '.join(told)})" if told else recipe)
     return tuple(names)
 
@@ -146,6 +159,11 @@ def chosen_columns(wanted: Sequence[str], row: StoredRow) -> tuple[int, ...]:
             fix="name labels of this board with --label",
         )
     return tuple(labels.index(label) for label in wanted or counted or labels)
+
+
+def calibration_of(row: StoredRow) -> str:
+    """How a row was calibrated; ``"none"`` says that its scores are as the model gave them."""
+    return str(row[0].info["scoring"]["calibration"])
 
 
 def conditions(row: StoredRow) -> str:
