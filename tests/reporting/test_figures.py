@@ -182,12 +182,12 @@ def with_calibration(row, calibration):
 
 def told_of(row, column):
     brier, ece = (row.label_mean(column, name) for name in ("brier", "ece"))
-    return f"Brier {brier:.3f}\nECE {ece:.3f}"
+    return f"{row.test.label_names[column]}\nBrier {brier:.3f} · ECE {ece:.3f}"
 
 
 def test_reliability_has_the_calibration_scores_of_the_run(first):
     (axes,) = draw_reliability(first, [0]).axes
-    assert texts_of(axes) == [told_of(first, 0)]
+    assert axes.get_title() == told_of(first, 0)
 
 
 def test_a_calibrated_row_is_drawn_before_and_after(first):
@@ -198,7 +198,8 @@ def test_a_calibrated_row_is_drawn_before_and_after(first):
     (after,) = figure.axes
     assert title_of(figure).startswith("Reliability after isotonic calibration · grid")
     # What is written of the run is of its calibrated scores alone.
-    assert (texts_of(before), texts_of(after)) == ([""], [told_of(row, 0)])
+    assert before.get_title() == row.test.label_names[0]
+    assert after.get_title() == told_of(row, 0)
     points = after.containers[0].lines[0]
     assert sorted(points.get_xdata()) == list(points.get_xdata())
     one_seed = replace(row, runs=row.runs[:1], y_score=row.y_score[:1])

@@ -13,7 +13,6 @@ from cxrbench.reporting.figures.rows import FigureRow, conditions, told_seeds
 from cxrbench.reporting.figures.style import (
     BLUE,
     note,
-    outlined,
     small_multiples,
     styled,
 )
@@ -54,7 +53,9 @@ def draw_reliability(row: FigureRow, columns: Sequence[int], *, calibrated: bool
         y="share of positives",
     )
     for axes, column in zip(panels, columns, strict=True):
-        axes.set_title(row.panel_title(column))
+        values = [(name, row.label_mean(column, key)) for name, key in measures.items()]
+        told = " · ".join(f"{name} {value:.3f}" for name, value in values if value is not None)
+        axes.set_title(f"{row.panel_title(column)}\n{told}".rstrip())
         pooled = scores[:, :, column].ravel()
         truth = np.tile(row.test.y_true[:, column], seeds)
         found = reliability(truth, pooled, np.tile(row.test.patients, seeds), bins=BINS)
@@ -62,9 +63,6 @@ def draw_reliability(row: FigureRow, columns: Sequence[int], *, calibrated: bool
             note(axes, "no diagram: this label is known of no test image")
             continue
         _diagram(axes, found, pooled[~np.isnan(truth)])
-        values = [(name, row.label_mean(column, key)) for name, key in measures.items()]
-        text = "\n".join(f"{name} {value:.3f}" for name, value in values if value is not None)
-        outlined(axes.text(0.03, 0.97, text, va="top", fontsize=6, transform=axes.transAxes))
     return figure
 
 
