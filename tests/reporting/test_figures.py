@@ -159,6 +159,22 @@ def test_a_label_without_threshold_is_a_note_and_an_empty_line(changed):
     assert texts_of(decisions) == [], "two labels, one of them undecided: nothing goes together"
 
 
+def test_a_row_without_thresholds_has_no_figures_of_decisions(first, recorder):
+    """As a submission without predictions for the validation split."""
+    runs = []
+    for run in first.runs:
+        labels = [{**label, "threshold": None} for label in run.metrics["labels"]]
+        runs.append(replace(run, metrics={**run.metrics, "labels": labels}))
+    kinds = ["confusion", "co-occurrence", "reliability"]
+    made = dict(all_figures([tuple(runs)], made_board(first), only=kinds, display=recorder))
+    assert list(made) == ["reliability-grid"]
+    assert figure_count([tuple(runs)], kinds) == 1
+    assert recorder.lines[-2:] == [
+        "grid: no confusion, for there are no thresholds",
+        "grid: no co-occurrence, for there are no thresholds",
+    ]
+
+
 def test_confusion_counts_are_means_over_seeds_and_shares_of_a_truth(first):
     (axes,) = draw_confusion(first, [0]).axes
     cells = [text.split("\n") for text in texts_of(axes)]

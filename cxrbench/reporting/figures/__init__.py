@@ -20,6 +20,7 @@ from cxrbench.reporting.figures.rows import (
     StoredRow,
     calibration_of,
     chosen_columns,
+    has_thresholds,
     read_figure_row,
     row_names,
 )
@@ -89,11 +90,19 @@ def all_figures(
 
 def figure_count(rows: Sequence[StoredRow], only: Collection[str] = KINDS) -> int:
     """How many figures `all_figures` draws."""
-    trained = sum(has_history(row) for row in rows) if "training" in only else 0
-    of_rows = [kind for kind in _OF_ROWS if kind in only and kind != "training"]
-    of_boards = [kind for kind in (*_OF_CURVES, *_OF_BOARDS) if kind in only]
+    of_boards = sum(kind in only for kind in (*_OF_CURVES, *_OF_BOARDS))
+    of_rows = sum(_lacking(kind, row) is None for kind in _OF_ROWS if kind in only for row in rows)
     calibrated = sum(calibration_of(row) != "none" for row in rows) if "reliability" in only else 0
-    return len(of_boards) + len(rows) * len(of_rows) + trained + calibrated
+    return of_boards + of_rows + calibrated
+
+
+def _lacking(kind: str, row: StoredRow) -> str | None:
+    """Why a row has no figure of this kind; None where it has."""
+    if kind == "training" and not has_history(row):
+        return "no training curves, for it was not trained here"
+    if kind in ("confusion", "co-occurrence") and not has_thresholds(row):
+        return f"no {kind}, for there are no thresholds"
+    return None
 
 
 def _curve_figures(
@@ -118,8 +127,9 @@ def _row_figures(
     row: FigureRow, columns: Sequence[int], kinds: Sequence[str], display: Display
 ) -> Iterator[tuple[str, Figure]]:
     for kind in kinds:
-        if kind == "training" and not has_history(row.runs):
-            display.say(f"{row.name}: no training curves, for it was not trained here")
+        reason = _lacking(kind, row.runs)
+        if reason is not None:
+            display.say(f"{row.name}: {reason}")
         else:
             yield f"{kind}-{row.file_name}", _OF_ROWS[kind](row, columns)
         if kind == "reliability" and row.calibration != "none":

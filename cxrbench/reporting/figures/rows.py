@@ -166,6 +166,12 @@ def calibration_of(row: StoredRow) -> str:
     return str(row[0].info["scoring"]["calibration"])
 
 
+def has_thresholds(row: StoredRow) -> bool:
+    """Whether each seed has decisions: a submission without validation predictions has none."""
+    tables = [run.metrics["labels"] for run in row]
+    return all(any(label["threshold"] is not None for label in table) for table in tables)
+
+
 def conditions(row: StoredRow) -> str:
     """On what the row was scored, for the second line of a title."""
     info, metrics = row[0].info, row[0].metrics
