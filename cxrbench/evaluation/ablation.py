@@ -135,13 +135,15 @@ def ablations(runs: Iterable[StoredRun]) -> tuple[Ablation, ...]:
     return tuple(_ablation(key, members) for key, members in by_board.items())
 
 
-def as_plain(made: Ablation) -> dict[str, Any]:
-    """Plain values, for JSON."""
-    plain = asdict(made)
-    plain["rows"] = [
-        {k: list(v) if isinstance(v, tuple) else v for k, v in row.items()} for row in plain["rows"]
-    ]
-    return plain
+def with_ablations(plain: Mapping[str, Any], made: Iterable[Ablation]) -> dict[str, Any]:
+    """The plain values of boards (`leaderboard.as_json`), each with its ``ablation``: its rows."""
+    rows = {one.board: [_plain_row(row) for row in one.rows] for one in made}
+    boards = [{**board, "ablation": rows[board["key"]]} for board in plain["boards"]]
+    return {**plain, "boards": boards}
+
+
+def _plain_row(row: PartGain) -> dict[str, Any]:
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(row).items()}
 
 
 def _ablation(key: str, runs: Sequence[StoredRun]) -> Ablation:
