@@ -12,6 +12,7 @@ import pytest
 from cxrbench.evaluation.leaderboard import Board, LabelRow, Row
 from cxrbench.registry import Plugin
 from cxrbench.reporting import tables
+from cxrbench.reporting.board_cells import condition
 from cxrbench.runs import SkippedRun
 
 _TEXT = {"weights": "none", "trains": "head", "backend": "tensorflow", "device": "cpu"}
@@ -164,4 +165,4 @@ def test_plugins_are_listed_with_the_whole_error(capsys):
     ],
 )
 def test_what_a_row_was_computed_on_names_what_is_not_as_usual(changed, told):
-    assert tables._condition(row("orb", **changed), "on") == told
+    assert condition(row("orb", **changed), "on") == told
