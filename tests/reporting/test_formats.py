@@ -108,12 +108,14 @@ def test_latex_is_balanced_and_escaped():
             assert opened.pop() == name
     assert opened == []
     assert body.count(r"\toprule") == body.count(r"\bottomrule") == 2
-    rows = re.findall(r"^\{\}(.*) \\\\$", body, flags=re.MULTILINE)
+    rows = re.findall(r"^(.*) \\\\$", body, flags=re.MULTILINE)
     assert len(rows) == 6
     for row in rows:
         assert len(re.findall(r"(?<!\\)&", row)) == 2
         assert not set('%#~^_\\<>|"') & set(_COMMANDS.sub("", row))
-    assert r"{}-- & [first] * & $-$0.013 [$-$0.026, +0.052] \\" in body
+    assert "\n" + r"-- & [first] * & $-$0.013 [$-$0.026, +0.052] \\" in body
+    first = CellTable((text_column("recipe"),), (("[first]",), ("*",)))
+    assert "\n{}[first] \\\\\n{}* \\\\\n" in WRITERS["latex"]([Section("", (first,))])
     assert r"\textbackslash{}input\{x\}" in body
     assert body.count("{") == body.count("}")
 

@@ -17,7 +17,8 @@ th, td { border-bottom: 1px solid #8885; padding: .3rem .7rem; text-align: right
   vertical-align: top; white-space: nowrap; }
 thead th { border-bottom: 2px solid #888; }
 tbody th { font-weight: normal; }
-.text { overflow-wrap: anywhere; text-align: left; white-space: normal; }
+.text { min-width: 6rem; overflow-wrap: anywhere; text-align: left; white-space: normal; }
+@media (max-width: 30rem) { body { font-size: 13px; } th, td { padding: .3rem .4rem; } }
 .notes { color: GrayText; color: light-dark(#555, #aaa); font-size: .9rem; }
 @media print { body { margin: 0; max-width: none; } .table { overflow: visible; } }
 """

@@ -51,8 +51,9 @@ def _tabular(table: CellTable) -> str:
 
 
 def _line(cells: Sequence[str]) -> str:
+    line = " & ".join(map(escaped, cells)) + r" \\"
     # A bracket or star after the end of a line would be read as an option of that end.
-    return "{}" + " & ".join(map(escaped, cells)) + r" \\"
+    return f"{{}}{line}" if line.startswith(("[", "*")) else line
 
 
 def escaped(text: str) -> str:
