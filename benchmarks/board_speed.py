@@ -55,7 +55,7 @@ def drawn_material() -> Material:
     patients = tuple(f"p{owner:05}" for owner in owners)
     cohort = Cohort(
         name="drawn",
-        label_names=tuple(f"Finding_{number}" for number in range(LABELS - 1)) + ("No Finding",),
+        label_names=(*(f"Finding_{number}" for number in range(LABELS - 1)), "No Finding"),
         image_ids=ids,
         patient_ids=patients,
         labels=labels,
@@ -115,9 +115,7 @@ def fastest(work: Callable[[], object]) -> float:
 
 def command(*arguments: str) -> None:
     """The command line in a process of its own, its output read and thrown away."""
-    subprocess.run(
-        [sys.executable, "-c", MAIN, *arguments], check=True, stdout=subprocess.PIPE
-    )
+    subprocess.run([sys.executable, "-c", MAIN, *arguments], check=True, stdout=subprocess.PIPE)
 
 
 def main() -> None:
