@@ -2,15 +2,19 @@
 
     python benchmarks/board_speed.py [--rows 1000] [--seeds 1] [--folder DIR]
 
-Every run directory is written by the functions that a run uses, with 15 labels, 1,000 replicates
-and scores that were drawn: of 400 test images of 130 patients, each row with a skill of its own.
-What a run has besides (encoders and weights) no board reads. With ``--folder`` the directories are
-kept, and used again where they are there. Times are of the fastest of three; files are in memory.
+Twenty run directories are written as a run writes its own, with scores that were drawn: 15 labels,
+400 test images of 134 patients, 1,000 replicates, each with a skill of its own. The others have the
+files of one of these with macro AUROC and its replicates moved by chance, so that all rows differ;
+each has its own ``run.json``. Encoders and weights are left out, since no board reads them. With
+``--folder`` the directories are kept, and used again where they are there. Times are the fastest of
+three, files warm.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -22,12 +26,13 @@ from typing import Any, cast
 
 import numpy as np
 
-from cxrbench.benchmark import _cost
 from cxrbench.builtin.phantom import Phantom
 from cxrbench.conditions import run_conditions
+from cxrbench.data.arrays import read_arrays
 from cxrbench.data.cohort import board_key, fingerprint
 from cxrbench.data.splits import Split
 from cxrbench.evaluation.ablation import ablations
+from cxrbench.evaluation.assessment import scoring_of
 from cxrbench.evaluation.leaderboard import boards
 from cxrbench.evaluation.patients import counted_labels
 from cxrbench.experiment import Outcome
@@ -36,12 +41,24 @@ from cxrbench.material import Material
 from cxrbench.recipe import parse_recipe
 from cxrbench.record import record
 from cxrbench.registry import load_registry
-from cxrbench.runs import begin, finish, read_runs, run_path
+from cxrbench.runs import (
+    BOOTSTRAP_FILE,
+    DETAILS_FILE,
+    METRICS_FILE,
+    SUBGROUPS_FILE,
+    begin,
+    finish,
+    read_runs,
+    run_path,
+    write_json,
+)
 from cxrbench.settings import resolve_settings
 
 LABELS = 15
 IMAGES = 800  # every second one is in test, the others in train and val
 MAIN = "from cxrbench.cli import main; main()"
+WRITTEN = 20
+COST = {"parameters": 10**6, "trainable_parameters": 10**6, "images_per_second": 100.0}
 OPTIONS = {"protocol": "probe", "weights": "none", "device": "cpu", "precision": "float32"}
 
 
@@ -80,27 +97,42 @@ def drawn_material() -> Material:
 
 def write_runs(folder: Path, rows: int, seeds: int) -> None:
     """Run directories of recipes that differ in a parameter."""
-    material, registry = drawn_material(), load_registry()
+    material, registry, scoring = drawn_material(), load_registry(), scoring_of("none", "youden")
     settings = resolve_settings({**OPTIONS, "augment": "none"}, {})
-    rng = np.random.default_rng(1)
-    truth = np.nan_to_num(material.cohort.labels)
-    for row in range(rows):
+    rng, written = np.random.default_rng(1), list[Path]()
+    for number in range(rows * seeds):
+        row, seed = divmod(number, seeds)
         recipe = parse_recipe(f"orb:nfeatures={100 + row}+sift", registry)
-        skill = rng.uniform(0, 1.5)
-        for seed in range(seeds):
-            logits = skill * truth + rng.normal(size=truth.shape)
-            y_score = (1 / (1 + np.exp(-logits))).astype(np.float32)
-            val, test = (y_score[material.rows(part)] for part in ("val", "test"))
-            outcome = Outcome(val, test, parameters=100_000 + row, trainable_parameters=100_000)
-            info = run_conditions(recipe, settings, seed, material)
-            name = {"dataset": "drawn", "recipe": recipe.text, "protocol": "probe"}
-            path = run_path(folder, **name, seed=seed, key=info["run_key"])
-            begin(path, info)
-            record(outcome, material, path)
-            times = {"train_seconds": rng.uniform(1, 9), "images_per_second": 100.0}
-            finish(path, {**info, **_cost(outcome), **times}, remove="checkpoint")
-        if row % 50 == 49:
-            print(f"{row + 1} rows written", file=sys.stderr)
+        info = run_conditions(recipe, settings, seed, material) | {"scoring": scoring.to_json()}
+        name = {"dataset": "drawn", "recipe": recipe.text, "protocol": "probe"}
+        path = run_path(folder, **name, seed=seed, key=info["run_key"])
+        begin(path, info)
+        if number < WRITTEN:
+            record(drawn_outcome(material, rng), material, path, scoring)
+            written.append(path)
+        else:
+            imitate(written[number % WRITTEN], path, rng)
+        finish(path, {**info, **COST, "train_seconds": rng.uniform(1, 9)})
+
+
+def drawn_outcome(material: Material, rng: np.random.Generator) -> Outcome:
+    """Predictions that know so much of the truth."""
+    truth = np.nan_to_num(material.cohort.labels)
+    logits = rng.uniform(0, 1.5) * truth + rng.normal(size=truth.shape)
+    y_score = (1 / (1 + np.exp(-logits))).astype(np.float32)
+    return Outcome(y_score[material.rows("val")], y_score[material.rows("test")])
+
+
+def imitate(run: Path, path: Path, rng: np.random.Generator) -> None:
+    """The scores of another run, moved."""
+    arrays = read_arrays(run / BOOTSTRAP_FILE)
+    shift, count = rng.normal(scale=0.02), len(arrays["macro_auroc"])
+    arrays["macro_auroc"] += shift + rng.normal(scale=0.005, size=count)
+    np.savez(path / BOOTSTRAP_FILE, **cast("dict[str, Any]", arrays))
+    metrics = json.loads((run / METRICS_FILE).read_text(encoding="utf-8"))
+    write_json(path / METRICS_FILE, {**metrics, "macro_auroc": metrics["macro_auroc"] + shift})
+    for name in (DETAILS_FILE, SUBGROUPS_FILE):
+        os.link(run / name, path / name)
 
 
 def fastest(work: Callable[[], object]) -> float:

@@ -22,7 +22,7 @@ SCORES: tuple[Score, ...] = ("macro_auroc", "micro_auroc")
 # What has to be the same in two rows that are to differ by a part alone.
 _CONDITIONS = (
     *("fingerprint", "split_hash", "backend", "device", "devices", "precision", "version"),
-    *("protocol", "weights", "weights_sha256", "image_size", "trains", "engine"),
+    *("protocol", "weights", "weights_sha256", "image_size", "trains", "engine", "scoring"),
 )
 # A recipe without a backbone has none of these, or others, because it has none.
 _OF_THE_BACKBONE = frozenset(
@@ -150,7 +150,7 @@ def _ablation(key: str, runs: Sequence[StoredRun]) -> Ablation:
     by_row: dict[str, list[StoredRun]] = defaultdict(list)
     for run in runs:
         if run.info["protocol"] in _MEASURED:
-            by_row[run.info["row_key"]].append(run)
+            by_row[f"{run.info['row_key']} {run.info['scoring']}"].append(run)
     rows = [_Row(members) for members in by_row.values()]
     found = sorted(_gains(rows), key=lambda row: (row.part, row.without, row.protocol))
     first = runs[0]

@@ -17,6 +17,7 @@ CONDITIONS = {
     **{"devices": 1, "precision": "float32", "version": "1", "protocol": "probe"},
     **{"weights": "none", "weights_sha256": None, "image_size": None, "trains": "head"},
     **{"engine": "keras", "patients_known": True, "board_key": "b", "train_seconds": 2.0},
+    "scoring": {"calibration": "none", "thresholds": "youden"},
 }
 SETTINGS = {"epochs": 100, "batch_size": 32, "learning_rate": 1e-4, "augment": "none", "fit": "pad"}
 FINETUNE = {
@@ -66,6 +67,7 @@ def test_parameters_and_fusion_have_to_be_the_same():
     "changes",
     [
         *({name: "x"} for name in ("fingerprint", "split_hash", "backend", "precision")),
+        {"scoring": {"calibration": "isotonic", "thresholds": "youden"}},
         *({name: "x"} for name in ("version", "protocol", "engine", "weights")),
         {"settings": {**SETTINGS, "epochs": 7}},
         {"settings": {**SETTINGS, "batch_size": 7}},
