@@ -108,7 +108,7 @@ class _Row:
 
     def replicates(self, score: Score) -> np.ndarray:
         if not self._replicates:
-            read = [run.replicates() for run in self.runs]
+            read = [run.replicates(SCORES) for run in self.runs]
             self._replicates = {s: np.stack([arrays[s] for arrays in read]) for s in SCORES}
         return self._replicates[score]
 

@@ -116,14 +116,14 @@ def ranks(
 
 def _two_sided_p_values(differences: np.ndarray, errors: np.ndarray) -> np.ndarray:
     """`two_sided_p_value` of many differences (P,) with their standard errors (P,)."""
-    from scipy.special import erfc
-
     with np.errstate(divide="ignore", invalid="ignore"):
-        p_values = erfc(np.abs(differences) / errors / math.sqrt(2))
+        quotients = np.abs(differences) / errors / math.sqrt(2)
+    # SciPy's is faster for a million pairs, and takes longer than they do to be imported.
+    p_values = np.array([math.erfc(quotient) for quotient in quotients.tolist()])
     p_values[errors < ROUNDING] = 0.0
     p_values[np.abs(differences) < ROUNDING] = 1.0
     p_values[np.isnan(differences) | np.isnan(errors)] = np.nan
-    return np.asarray(p_values)
+    return p_values
 
 
 # Below this share of the rows' own sums of squares, their difference's has lost digits that count.

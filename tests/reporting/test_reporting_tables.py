@@ -9,8 +9,7 @@ from dataclasses import fields, replace
 
 import pytest
 
-from cxrbench.evaluation.leaderboard import Board, LabelRow, Row
-from cxrbench.evaluation.measures import MEASURES
+from cxrbench.evaluation.leaderboard import Board, LabelRow, Row, column_names
 from cxrbench.registry import Plugin
 from cxrbench.reporting import tables
 from cxrbench.reporting.board_cells import condition
@@ -26,7 +25,7 @@ def row(recipe: str, rank: int | None = 1, **changes) -> Row:
     values |= {"rank": rank, "recipe": recipe, "seeds": 2, "labels_counted": 2, "split_seed": 0}
     values |= {"parameters": 23_600_000, "images_per_second": 31.0, "train_seconds": 750.0}
     values |= {"board": "k", "runs": (f"{recipe}-0", f"{recipe}-1"), "macro_auroc_sd": 0.012}
-    values |= {"more": {"macro_brier": 0.125, "macro_brier_low": None}}
+    values |= {"more": dict.fromkeys(column_names(per_label=False)[len(fields(Row)) - 1 :], 0.125)}
     return Row(**values | changes)
 
 
@@ -34,7 +33,9 @@ def label_row(recipe: str, label: str, **changes) -> LabelRow:
     values = dict.fromkeys((field.name for field in fields(LabelRow)), 0.25)
     values |= {"recipe": recipe, "label": label, "counted": label != "Hernia", "positives": 6}
     values |= {"known": 128, "board": "k", "runs": (f"{recipe}-0", f"{recipe}-1")}
-    values |= {"scores": dict.fromkeys(MEASURES, 0.25)}
+    values |= {
+        "scores": dict.fromkeys(column_names(per_label=True)[len(fields(LabelRow)) - 1 :], 0.25)
+    }
     return LabelRow(**values | changes)
 
 
