@@ -17,8 +17,9 @@ from cxrbench.conditions import checkpoint_key, parts_of, run_conditions
 from cxrbench.config import CONFIG_FILE, absolute_plan, write_config
 from cxrbench.datasets import describe, find_dataset
 from cxrbench.errors import SettingsError
+from cxrbench.evaluation.ablation import ablations, with_ablations
 from cxrbench.evaluation.assessment import Scoring, scoring_of
-from cxrbench.evaluation.leaderboard import Board, as_json, boards
+from cxrbench.evaluation.leaderboard import as_json, boards
 from cxrbench.executors import check_executor, open_executor
 from cxrbench.executors.interface import Executor, Needs, Place
 from cxrbench.experiment import Outcome, fit_and_predict, predict_prior
@@ -29,6 +30,7 @@ from cxrbench.modeling.checkpoint import Checkpoints
 from cxrbench.parameters import absolute_dataset
 from cxrbench.planning import (
     Plan,
+    ablation_recipes,
     check_backbones,
     computing,
     make_plans,
@@ -41,6 +43,7 @@ from cxrbench.record import record
 from cxrbench.registry import load_registry
 from cxrbench.reporting.display import SilentDisplay
 from cxrbench.runs import (
+    StoredRun,
     begin,
     finish,
     is_complete,
@@ -64,6 +67,7 @@ class Request:
     threads: int | None
     seeds: tuple[int, ...]
     force: bool
+    ablation: bool
     executor: str
     ray_address: str | None
     scoring: Scoring
@@ -80,6 +84,7 @@ def run(  # noqa: PLR0913 - the public call; every argument but the first is a k
     seed: int = 0,
     seeds: int = 1,
     force: bool = False,
+    ablation: bool = False,
     executor: str = "local",
     ray_address: str | None = None,
     calibration: str = "none",
@@ -99,6 +104,8 @@ def run(  # noqa: PLR0913 - the public call; every argument but the first is a k
     threads : threads that read images; by default one for each core.
     seed, seeds : the first seed, and how many.
     force : measure again what is complete.
+    ablation : also measure each recipe with one part left out, and with one part permuted, and
+        return what each part adds.
     executor, ray_address : ``"local"``, or ``"ray"`` and where its cluster is (``HOST:PORT``).
     calibration : ``"none"``, ``"temperature"`` or ``"isotonic"``, fitted on the validation split.
     thresholds : ``"youden"``, or ``"sensitivity=0.9"``, chosen on the validation split. Both shape
@@ -108,7 +115,8 @@ def run(  # noqa: PLR0913 - the public call; every argument but the first is a k
 
     Returns
     -------
-    What ``cxrbench run --json`` prints: ``{"boards": [{"conditions": …, "rows": [{…}]}], …}``.
+    What ``cxrbench run --json`` prints: ``{"boards": [{"conditions": …, "rows": [{…}]}], …}``;
+    with ``ablation`` each board has ``"ablation": [{…}]``.
 
     Raises
     ------
@@ -123,14 +131,16 @@ def run(  # noqa: PLR0913 - the public call; every argument but the first is a k
         seed=seed,
         seeds=seeds,
         force=force,
+        ablation=ablation,
         executor=executor,
         ray_address=ray_address,
         calibration=calibration,
         thresholds=thresholds,
         **settings,
     )
-    plain: dict[str, Any] = as_json(measure(asked, display or SilentDisplay()), (), per_label=True)
-    return plain
+    made = measure(asked, display or SilentDisplay())
+    plain: dict[str, Any] = as_json(boards(made), (), per_label=True)
+    return with_ablations(plain, ablations(made)) if ablation else plain
 
 
 def request(  # noqa: PLR0913 - as `run`
@@ -143,6 +153,7 @@ def request(  # noqa: PLR0913 - as `run`
     seed: int = 0,
     seeds: int = 1,
     force: bool = False,
+    ablation: bool = False,
     executor: str = "local",
     ray_address: str | None = None,
     calibration: str = "none",
@@ -159,6 +170,7 @@ def request(  # noqa: PLR0913 - as `run`
         threads=None if threads is None else thread_count(threads),
         seeds=_seeds(seed, seeds),
         force=force,
+        ablation=ablation,
         executor=executor,
         ray_address=ray_address,
         scoring=scoring_of(calibration, thresholds),
@@ -166,12 +178,15 @@ def request(  # noqa: PLR0913 - as `run`
     )
 
 
-def measure(request: Request, display: Display) -> tuple[Board, ...]:
-    """Do what a request asks for; the boards of its runs and no others."""
+def measure(request: Request, display: Display) -> tuple[StoredRun, ...]:
+    """Do what a request asks for; its runs and no others."""
     registry = load_registry()
     dataset = find_dataset(request.data, registry, Path.cwd())
-    plans = make_plans(request.recipes, registry, request.options, dataset)
+    added = ablation_recipes(request.recipes, registry) if request.ablation else ()
+    plans = make_plans((*request.recipes, *added), registry, request.options, dataset)
     display.say(describe(dataset, request.data))
+    if added:
+        display.say(f"added for the ablation: {', '.join(added)}")
     if request.executor != "local":  # work is done in other folders than this one
         request = replace(request, runs=request.runs.absolute(), cache=request.cache.absolute())
         dataset, plans = absolute_dataset(dataset), tuple(map(absolute_plan, plans))
@@ -191,7 +206,7 @@ def measure(request: Request, display: Display) -> tuple[Board, ...]:
         (plans,) = executor.compute(engines, [("engines", plans)])
         one = partial(_run_one, material=material, request=request)
         paths = executor.compute(one, _named_runs(plans, material, request, executor))
-    return boards(read_run(path) for path in paths)
+    return tuple(read_run(path) for path in paths)
 
 
 def cache_folder(given: str | Path | None) -> Path:

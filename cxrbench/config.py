@@ -27,6 +27,7 @@ _REQUEST: Mapping[str, tuple[type, ...]] = {
     "seed": (int,),
     "seeds": (int,),
     "force": (bool,),
+    "ablation": (bool,),
     "executor": (str,),
     "ray_address": (str,),
     "calibration": (str,),

@@ -30,6 +30,7 @@ from cxrbench.modeling.batch_size import find_batch_size
 from cxrbench.modeling.checkpoint import Checkpoints
 from cxrbench.modeling.embed import embed, embedding_predictor, network_digest
 from cxrbench.modeling.inputs import Inputs
+from cxrbench.modeling.permute import other_patients
 from cxrbench.modeling.predict import keras_predictor, predict_logits, sigmoid
 from cxrbench.modeling.train import Training, TrainSettings, train, trial_step
 from cxrbench.parameters import changed, spelt
@@ -93,7 +94,8 @@ def fit_and_predict(
     }
     clock.stop("encode")
     network = _network(recipe, settings, seed, material, encoders)
-    trained = _training_view(network, recipe, settings, material, encoders, cache, display)
+    own = _own_inputs(recipe, seed, material, encoders)
+    trained = _training_view(network, recipe, settings, material, own, cache, display)
     clock.stop(trained.step)
     train_settings = _train_settings(settings, seed)
     training = train(
@@ -137,7 +139,8 @@ def settle_batch_size(
         for feature in recipe.features
     }
     network = _network(recipe, settings, seed, material, encoders)
-    trained = _training_view(network, recipe, settings, material, encoders, cache, display)
+    own = _own_inputs(recipe, seed, material, encoders)
+    trained = _training_view(network, recipe, settings, material, own, cache, display)
     rows = material.rows("train")
 
     def find() -> int:
@@ -147,7 +150,7 @@ def settle_batch_size(
             return find_batch_size(step, len(rows), display, multiple_of=settings.devices)
 
     about = {
-        "recipe": recipe.text,
+        "recipe": recipe.unpermuted.text,  # a control is trained as what it is a control of
         "network": network_digest(trained.model, weights=False),
         "inputs": {n: list(v.shape[1:]) for n, v in trained.inputs.gather(rows[:1]).items()},
         "images": len(rows),
@@ -230,21 +233,36 @@ class _Trained:
     step: str
 
 
+def _own_inputs(
+    recipe: Recipe, seed: int, material: Material, encoders: Mapping[str, EncodedFeature]
+) -> Inputs:
+    """What does not depend on how the image is fed: all inputs but the image."""
+    sources = {}
+    if recipe.permuted_inputs:
+        others = other_patients(
+            material.rows("train"),
+            material.patients("train"),
+            images=len(material.cohort),
+            seed=seed,
+        )
+        # One for all: inputs that are permuted together stay together.
+        sources = dict.fromkeys(recipe.permuted_inputs, others)
+    vectors = {name: told.vectors for name, told in encoders.items()}
+    return Inputs(None, vectors, material.cohort.labels, sources=sources)
+
+
 def _training_view(
     network: Network,
     recipe: Recipe,
     settings: Settings,
     material: Material,
-    encoders: Mapping[str, EncodedFeature],
+    own: Inputs,
     cache: Path,
     display: Display,
 ) -> _Trained:
     """All of the model on pixels, or what trains of it on what the frozen part gives."""
-    labels = material.cohort.labels
-    vectors = {name: told.vectors for name, told in encoders.items()}
     if network.trunk is None or recipe.backbone is None:
-        inputs = Inputs(None, vectors, labels)
-        return _Trained(network.top, inputs, network.top, inputs, "assemble")
+        return _Trained(network.top, own, network.top, own, "assemble")
     size = settings.image_size or recipe.backbone.image_size
     pixels = material.prepared.pixels[size]
     about = {
@@ -270,10 +288,10 @@ def _training_view(
 
     if settings.protocol == "probe":
         kept = keep(network.embedder(), "embeddings", np.float32)
-        inputs = Inputs(kept, vectors, labels)
+        inputs = replace(own, image=kept)
         return _Trained(network.top, inputs, network.top, inputs, "embed")
     whole = network.whole()
-    on_pixels = Inputs(pixels, vectors, labels, material.prepared.clahe_pixels.get(size))
+    on_pixels = replace(own, image=pixels, clahe=material.prepared.clahe_pixels.get(size))
     halves = None
     if keeps_activations(recipe, settings):
         halves = split_trunk(network.trunk, recipe.backbone.freeze_at)
@@ -283,7 +301,7 @@ def _training_view(
     kept = keep(below, "activations", np.float16)
     model = replace(network, trunk=above).whole()
     # Half precision is good enough to train on, but the scores are those of the model that is kept.
-    return _Trained(model, Inputs(kept, vectors, labels), whole, on_pixels, "activations")
+    return _Trained(model, replace(own, image=kept), whole, on_pixels, "activations")
 
 
 def keeps_activations(recipe: Recipe, settings: Settings) -> bool:

@@ -22,6 +22,7 @@ from cxrbench.modeling.embed import BATCH
 from cxrbench.modeling.engines.choose import choose_engine
 from cxrbench.modeling.parallel import check_batch_size, distributed
 from cxrbench.recipe import PRIOR, Recipe, parse_recipe
+from cxrbench.recipe_text import ablated
 from cxrbench.registry import Registry
 from cxrbench.settings import (
     AUGMENTATION_OPTIONS,
@@ -75,6 +76,24 @@ def make_plans(
         plans.append(Plan(recipe, resolve_settings(own, dataset.defaults)))
     _check_weights(plans)
     return tuple(plans)
+
+
+def ablation_recipes(recipes: Sequence[str], registry: Registry) -> tuple[str, ...]:
+    """The recipes that the ablation of these needs and that are not among them.
+
+    Raises
+    ------
+    SettingsError : every recipe has one part only, or is a control itself.
+    """
+    given = [parse_recipe(text, registry).text for text in recipes]
+    needed = [other for text in given for other in ablated(text)]
+    if given and not needed:
+        raise SettingsError(
+            "--ablation has no part to leave out",
+            expected="a recipe of two parts or more, none of them permuted, such as resnet+orb",
+            found=", ".join(given),
+        )
+    return tuple(dict.fromkeys(text for text in needed if text not in given))
 
 
 def preparation_for(plans: Sequence[Plan]) -> Preparation:

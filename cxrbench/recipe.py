@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import cast
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
 from cxrbench.errors import RecipeError
 from cxrbench.interfaces import Backbone, Encoder, FeatureExtractor, Fusion
 from cxrbench.parameters import (
     build,
     changed,
+    convert,
     field_types,
     nearest,
     parse_pairs,
     spelt,
     unknown_parameter,
 )
+from cxrbench.recipe_text import PERMUTED
 from cxrbench.registry import Registry
 
 PRIOR = "prior"
@@ -25,11 +26,15 @@ DEFAULT_FUSION = "concat"
 
 @dataclass(frozen=True)
 class Feature:
-    """One hand-crafted feature: an extractor, and the encoder that makes a vector of it."""
+    """One hand-crafted feature: an extractor, and the encoder that makes a vector of it.
+
+    ``permuted``: training images have the vectors of other patients' images, see `Recipe`.
+    """
 
     extractor: FeatureExtractor
     encoding: str
     encoder: Encoder
+    permuted: bool = False
 
     @property
     def name(self) -> str:
@@ -41,24 +46,41 @@ class Feature:
         parameters = changed(self.extractor) | changed(self.encoder)
         if self.encoding != next(iter(self.extractor.encodings)):
             parameters["encoding"] = self.encoding
-        return spelt(self.name, parameters)
+        return spelt(self.name, _with_permuted(parameters, self.permuted))
 
 
 @dataclass(frozen=True)
 class Recipe:
     """A named combination. ``text`` is canonical: the same recipe has the same text.
 
-    ``prior``, the image-blind recipe, has neither backbone nor features.
+    ``prior``, the image-blind recipe, has neither backbone nor features. With
+    ``backbone_permuted`` the backbone sees other patients' images in training: a permuted part has
+    its parameters and nothing to learn from, which makes the recipe a control.
     """
 
     text: str
     backbone: Backbone | None
     features: tuple[Feature, ...]
     fusion: Fusion | None
+    backbone_permuted: bool = False
 
     @property
     def is_prior(self) -> bool:
         return self.fusion is None
+
+    @property
+    def permuted_inputs(self) -> tuple[str, ...]:
+        """The inputs of the model that training takes from other patients' images."""
+        image = ("image",) if self.backbone_permuted else ()
+        return (*image, *(feature.name for feature in self.features if feature.permuted))
+
+    @property
+    def unpermuted(self) -> Recipe:
+        """The recipe that this one is a control of; the recipe itself if it is none."""
+        if self.fusion is None or not self.permuted_inputs:
+            return self
+        features = tuple(replace(feature, permuted=False) for feature in self.features)
+        return _recipe(self.backbone, features, self.fusion, backbone_permuted=False)
 
 
 def parse_recipe(text: str, registry: Registry) -> Recipe:
@@ -72,11 +94,13 @@ def parse_recipe(text: str, registry: Registry) -> Recipe:
         return Recipe(PRIOR, None, (), None)
     backbones: list[Backbone] = []
     features: list[Feature] = []
+    backbone_permuted = False
     for piece in body.split("+"):
         name, pairs = _split_piece(piece, text)
         _reject_prior(name, text)
         kind, part = registry.find(name, ("backbone", "feature"))
         if kind == "backbone":
+            backbone_permuted = _take_permuted(pairs, name)
             backbones.append(build(part, pairs, name))
         else:
             features.append(_feature(cast("type[FeatureExtractor]", part), pairs, name))
@@ -84,7 +108,17 @@ def parse_recipe(text: str, registry: Registry) -> Recipe:
     fusion = _fusion(fusion_text if at else DEFAULT_FUSION, text, registry)
     ordered = tuple(sorted(features, key=lambda feature: feature.name))
     backbone = backbones[0] if backbones else None
-    return Recipe(_canonical(backbone, ordered, fusion), backbone, ordered, fusion)
+    return _recipe(backbone, ordered, fusion, backbone_permuted=backbone_permuted)
+
+
+def _take_permuted(pairs: dict[str, str], where: str) -> bool:
+    """``permuted=`` out of the parameters of a part: every backbone and every feature has it."""
+    text = pairs.pop(PERMUTED, "false")
+    return bool(convert(where, PERMUTED, text, bool))
+
+
+def _with_permuted(parameters: dict[str, Any], permuted: bool) -> dict[str, Any]:
+    return {**parameters, PERMUTED: True} if permuted else parameters
 
 
 def _split_piece(piece: str, text: str) -> tuple[str, dict[str, str]]:
@@ -106,8 +140,9 @@ def _reject_prior(name: str, text: str) -> None:
         )
 
 
-def _feature(extractor: type[FeatureExtractor], pairs: Mapping[str, str], where: str) -> Feature:
-    """Share the parameters out between the extractor, ``encoding=`` and the encoder's own."""
+def _feature(extractor: type[FeatureExtractor], pairs: dict[str, str], where: str) -> Feature:
+    """Share the parameters out between the extractor, the encoder and what every feature has."""
+    permuted = _take_permuted(pairs, where)
     encodings = extractor.encodings
     encoding = pairs.get("encoding", next(iter(encodings)))
     if encoding not in encodings:
@@ -121,11 +156,12 @@ def _feature(extractor: type[FeatureExtractor], pairs: Mapping[str, str], where:
     own, others = field_types(extractor), field_types(encoder)
     for name in pairs:
         if name not in own and name not in others and name != "encoding":
-            raise unknown_parameter(where, name, {*own, *others, "encoding"})
+            raise unknown_parameter(where, name, {*own, *others, "encoding", PERMUTED})
     return Feature(
         extractor=build(extractor, {k: v for k, v in pairs.items() if k in own}, where),
         encoding=encoding,
         encoder=build(encoder, {k: v for k, v in pairs.items() if k in others}, where),
+        permuted=permuted,
     )
 
 
@@ -148,8 +184,18 @@ def _check_counts(text: str, backbones: list[Backbone], features: list[Feature])
             raise RecipeError(f"{text!r} names {name!r} twice", fix="leave one of the two out")
 
 
-def _canonical(backbone: Backbone | None, features: tuple[Feature, ...], fusion: Fusion) -> str:
-    pieces = [] if backbone is None else [spelt(backbone.name, changed(backbone))]
-    pieces += [feature.text for feature in features]
+def _recipe(
+    backbone: Backbone | None,
+    features: tuple[Feature, ...],
+    fusion: Fusion,
+    *,
+    backbone_permuted: bool,
+) -> Recipe:
+    """A recipe with its canonical text."""
+    pieces = [feature.text for feature in features]
+    if backbone is not None:
+        own = _with_permuted(changed(backbone), backbone_permuted)
+        pieces.insert(0, spelt(backbone.name, own))
     tail = spelt(fusion.name, changed(fusion))
-    return "+".join(pieces) + ("" if tail == DEFAULT_FUSION else f"@{tail}")
+    text = "+".join(pieces) + ("" if tail == DEFAULT_FUSION else f"@{tail}")
+    return Recipe(text, backbone, features, fusion, backbone_permuted)

@@ -26,6 +26,7 @@ from cxrbench.interfaces import (
     Part,
 )
 from cxrbench.parameters import field_types, nearest
+from cxrbench.recipe_text import PERMUTED
 
 GROUP = "cxrbench"
 HOOKS: Mapping[str, tuple[str, type[Part]]] = MappingProxyType(
@@ -233,10 +234,15 @@ def _check_part(kind: str, part: Any, base: type[Part]) -> None:
         missing = ", ".join(sorted(part.__abstractmethods__))
         raise PluginError(f"{part.__qualname__} does not define {missing}")
     parameters = field_types(part)
+    if issubclass(part, Backbone | FeatureExtractor) and PERMUTED in parameters:
+        raise PluginError(
+            f"{part.__qualname__} has the parameter {PERMUTED!r}",
+            expected="another name: every backbone and feature has this one by itself",
+        )
     if issubclass(part, Backbone):
         _check_backbone(part)
     if issubclass(part, FeatureExtractor):
-        _check_encodings(part, {*parameters, "encoding"})
+        _check_encodings(part, {*parameters, "encoding", PERMUTED})
 
 
 def _check_names(part: type[Part]) -> None:

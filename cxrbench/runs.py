@@ -90,9 +90,9 @@ class StoredRun:
         """Whether the run's dataset says whose images are whose."""
         return bool(self.info["patients_known"])
 
-    def replicates(self) -> dict[str, np.ndarray]:
-        """The bootstrap replicates, each (B,) float64, by the names in `REPLICATES`."""
-        return self._read(BOOTSTRAP_FILE, REPLICATES)
+    def replicates(self, names: Sequence[str] = REPLICATES) -> dict[str, np.ndarray]:
+        """The bootstrap replicates, each (B,) float64, by names of `REPLICATES`."""
+        return self._read(BOOTSTRAP_FILE, names)
 
     def details(self, names: Sequence[str]) -> dict[str, np.ndarray]:
         """Those of other measures, float32, by names: ``macro_brier`` (B,), ``label_f1`` (L, B).
@@ -241,9 +241,8 @@ def read_run(path: Path) -> StoredRun:
         digest.
     """
     info = _read_info(path, ("complete",))
-    for name in (METRICS_FILE, BOOTSTRAP_FILE):
-        _require_unchanged(path, info, name)
-    metrics = _read_json(path / METRICS_FILE)
+    _require_unchanged(path, info, BOOTSTRAP_FILE)
+    metrics = _parsed(path / METRICS_FILE, _unchanged(path, info, METRICS_FILE))
     _require(metrics, _METRICS, f"{path.name}/{METRICS_FILE}")
     return StoredRun(path, info, metrics)
 
@@ -304,10 +303,25 @@ def require_unchanged(run: StoredRun, name: str) -> None:
 
 def _require_unchanged(path: Path, info: Mapping[str, Any], name: str) -> None:
     if not (path / name).is_file() or file_digest(path / name) != info["files"].get(name):
-        raise RunError(
-            f"{name} of the run {path.name!r} is missing or was changed after the run",
-            fix="run the same command with --force",
-        )
+        raise _changed(path, name)
+
+
+def _unchanged(path: Path, info: Mapping[str, Any], name: str) -> bytes:
+    """The content of a file of a run, read once, if it is what the run wrote."""
+    try:
+        content = (path / name).read_bytes()
+    except OSError as error:
+        raise _changed(path, name) from error
+    if hashlib.sha256(content).hexdigest() != info["files"].get(name):
+        raise _changed(path, name)
+    return content
+
+
+def _changed(path: Path, name: str) -> RunError:
+    return RunError(
+        f"{name} of the run {path.name!r} is missing or was changed after the run",
+        fix="run the same command with --force",
+    )
 
 
 def _require(values: Mapping[str, Any], kinds: Mapping[str, Any], name: str) -> None:
@@ -354,11 +368,23 @@ def read_runs(folder: Path) -> tuple[tuple[StoredRun, ...], tuple[SkippedRun, ..
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        content = path.read_bytes()
     except FileNotFoundError:
         raise
-    except (OSError, ValueError, RecursionError) as error:
-        raise RunError(f"{path.parent.name}/{path.name} is damaged", found=str(error)) from error
+    except OSError as error:
+        raise _damaged(path, str(error)) from error
+    return _parsed(path, content)
+
+
+def _parsed(path: Path, content: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(content.decode())
+    except (ValueError, RecursionError) as error:
+        raise _damaged(path, str(error)) from error
     if not isinstance(value, dict):
         raise RunError(f"{path.parent.name}/{path.name} is damaged", expected="a JSON object")
     return value
+
+
+def _damaged(path: Path, found: str) -> RunError:
+    return RunError(f"{path.parent.name}/{path.name} is damaged", found=found)

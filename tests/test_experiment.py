@@ -15,6 +15,7 @@ from cxrbench.material import gather_material
 from cxrbench.modeling.assemble import build_trunk
 from cxrbench.modeling.augment import Augmentation, draw
 from cxrbench.modeling.inputs import Inputs
+from cxrbench.modeling.permute import other_patients
 from cxrbench.recipe import parse_recipe
 from cxrbench.settings import resolve_settings
 
@@ -233,6 +234,82 @@ def test_clahe_is_chosen_image_by_image(registry, cache):
     np.testing.assert_array_equal(batch[chosen], equalised[rows][chosen])
     np.testing.assert_array_equal(batch[~chosen], plain[rows][~chosen])
     assert not np.array_equal(plain, equalised)
+
+
+# Parts that are trained on other patients' images
+
+
+@pytest.fixture
+def fed(monkeypatch):
+    """What models are fed: the rows that were asked for, and their inputs."""
+    from cxrbench.modeling import inputs
+
+    seen = []
+    gather = inputs.Inputs.gather
+
+    def watched(self, rows, draws=None):
+        batch = gather(self, rows, draws)
+        seen.append((rows, batch))
+        return batch
+
+    monkeypatch.setattr(inputs.Inputs, "gather", watched)
+    return seen
+
+
+def permuted_rows(material, seed=0):
+    return other_patients(
+        material.rows("train"), material.patients("train"), images=len(material.cohort), seed=seed
+    )
+
+
+@pytest.mark.parametrize("part", ["tinynet", "grid"])
+def test_a_permuted_part_alone_is_fed_with_other_patients(registry, cache, fed, part):
+    text = "tinynet+grid".replace(part, f"{part}:permuted=true")
+    given = {"weights": "none", "augment": "none"}
+    outcome, _, material = finetuned(registry, cache, text, **given)
+    sources, own = permuted_rows(material), np.arange(len(material.cohort))
+    pixels, vectors = material.prepared.pixels[32], outcome.encoders["grid"].vectors
+    seen = set()
+    for rows, batch in fed:
+        seen |= set(rows.tolist())
+        of_image, of_grid = (sources, own) if part == "tinynet" else (own, sources)
+        np.testing.assert_array_equal(batch["image"], pixels[of_image[rows]])
+        np.testing.assert_array_equal(batch["grid"], vectors[of_grid[rows]])
+    assert seen == set(np.concatenate([material.rows(p) for p in ("train", "val", "test")]))
+    # Statistics are those of the vectors themselves, in the images' own order.
+    plain, _, _ = finetuned(registry, cache, "tinynet+grid", **given)
+    for name in ("mean", "variance"):
+        one, two = (o.encoders["grid"].statistics for o in (outcome, plain))
+        np.testing.assert_array_equal(getattr(one, name), getattr(two, name))
+    assert not np.array_equal(outcome.test, plain.test)
+    assert outcome.parameters == plain.parameters
+
+
+def test_a_permuted_backbone_shares_what_is_kept_of_the_frozen_one(
+    registry, cache, own_weights, outcome_of
+):
+    outcome_of("tinynet+grid")
+    permuted, computed = outcome_of("tinynet:permuted=true+grid")
+    assert computed == 0
+    again, _ = outcome_of("tinynet:permuted=true+grid")
+    np.testing.assert_array_equal(permuted.test, again.test)
+    other, _ = outcome_of("tinynet:permuted=true+grid:permuted=true")
+    assert not np.array_equal(permuted.test, other.test)
+    # On activations as on pixels, but for their rounding.
+    given = {"weights": own_weights, "augment": "none", "text": "tinynet:permuted=true+grid"}
+    kept, _, _ = finetuned(registry, cache, **given)
+    whole, _, _ = finetuned(registry, cache, **given, activations="recompute")
+    np.testing.assert_allclose(kept.test, whole.test, atol=5e-3)
+
+
+def test_a_control_has_the_batch_size_of_what_it_controls(registry, tmp_path):
+    settings = resolve_settings({**PROBE, "batch_size": "auto"}, {})
+    material = material_for(settings, tmp_path)
+    display = Recorder()
+    for text in ("grid", "grid:permuted=true"):
+        recipe = parse_recipe(text, registry)
+        settle_batch_size(recipe, settings, material, cache=tmp_path, display=display)
+    assert sum("looking for the batch size" in line for line in display.lines) == 1
 
 
 # The batch size

@@ -30,6 +30,9 @@ from cxrbench.recipe import parse_recipe
         ("orb@concat:units=256", "orb"),
         ("orb@concat:units=64", "orb@concat:units=64"),
         ("prior", "prior"),
+        ("orb:permuted=true+resnet", "resnet50+orb:permuted=true"),
+        ("resnet:permuted=yes+orb:permuted=no", "resnet50:permuted=true+orb"),
+        ("orb:words=64,permuted=1,nfeatures=9", "orb:nfeatures=9,permuted=true,words=64"),
     ],
 )
 def test_the_canonical_text(registry, text, canonical):
@@ -46,6 +49,21 @@ def test_the_parts_of_a_recipe(registry):
     assert (orb.extractor.nfeatures, orb.encoding, orb.encoder.words) == (1000, "vlad", 32)
     assert recipe.fusion.name == "concat"
     assert not recipe.is_prior
+
+
+def test_what_is_permuted(registry):
+    recipe = parse_recipe("resnet+orb:permuted=true,words=64+sift", registry)
+    assert recipe.permuted_inputs == ("orb",)
+    assert recipe.unpermuted == parse_recipe("resnet+orb:words=64+sift", registry)
+    both = parse_recipe("resnet:permuted=true+sift:permuted=true", registry)
+    assert both.permuted_inputs == ("image", "sift")
+    assert both.backbone == recipe.backbone
+    plain = parse_recipe("resnet+orb", registry)
+    assert (plain.permuted_inputs, plain.unpermuted) == ((), plain)
+    with pytest.raises(RecipeError, match="permuted cannot be 'perhaps'"):
+        parse_recipe("orb:permuted=perhaps", registry)
+    with pytest.raises(RecipeError, match="no parameter 'permuted'"):
+        parse_recipe("orb@concat:permuted=true", registry)
 
 
 def test_prior_has_no_parts(registry):

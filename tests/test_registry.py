@@ -94,6 +94,10 @@ BROKEN = {
     "not_frozen": (GOOD.replace("(frozen=True)", "", 1), "Net is not a frozen dataclass"),
     "no_default": (GOOD.replace(FREEZE, f"{FREEZE}\n    depth: int"), "depth has no default"),
     "odd_type": (GOOD.replace(FREEZE, f"{FREEZE}\n    depth: list = None"), "has the type"),
+    "takes_permuted": (
+        GOOD.replace(FREEZE, f"{FREEZE}\n    permuted: bool = False"),
+        "has the parameter 'permuted'",
+    ),
     "no_freeze_at": (GOOD.replace(FREEZE, ""), "does not set 'freeze_at'"),
     "freeze_number": (GOOD.replace('"last"', "3"), "Net.freeze_at is 3"),
     "no_build": (GOOD.replace("def build", "def built"), "does not define build"),

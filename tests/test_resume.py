@@ -19,9 +19,9 @@ from conftest import install, spawn
 
 from cxrbench.runs import is_complete
 
-RECIPE = "tinynet:normalise=true+grid"
+RECIPE = "tinynet:normalise=true,permuted=true+grid"
 # Everything that has a state: dropout, batch normalisation, Adam, the schedule of the learning
-# rate, early stopping, the order of the images, every kind of augmentation.
+# rate, early stopping, the order of the images, every kind of augmentation; and a permuted part.
 OPTIONS = (
     *("--data", "drawn", "--protocol", "finetune", "--weights", "none", "--augment", "medical"),
     *("--learning-rate", "3e-4", "--batch-size", "8"),

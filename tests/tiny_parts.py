@@ -91,6 +91,19 @@ class Rows(FeatureExtractor):
 
 
 @dataclass(frozen=True)
+class Static(FeatureExtractor):
+    """Noise of the image's name: it knows nothing of any label."""
+
+    name = "static"
+    image_size = None
+    encodings: ClassVar = {"identity": Identity}
+
+    def extract(self, image, record):
+        rng = np.random.default_rng(list(record.image_id.encode()))
+        return LocalFeatures(rng.normal(size=(1, 16)).astype(np.float32))
+
+
+@dataclass(frozen=True)
 class Drawn(Dataset):
     """Pictures whose quarters are bright where a label is positive."""
 
@@ -163,7 +176,7 @@ def cxrbench_backbones():
 
 @hookimpl
 def cxrbench_feature_extractors():
-    return [Grid, Rows]
+    return [Grid, Rows, Static]
 
 
 @hookimpl

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _OWN = ("where", "config", "as_json")
 # What a file of options has for a run, and images do not depend on.
-_OF_RUNS = ("runs", "seed", "seeds", "force")
+_OF_RUNS = ("runs", "seed", "seeds", "force", "ablation")
 
 
 class SeveralRecipes(TyperCommand):

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cxrbench.cli.options import Format, Json, OutputFormat, PerLabel, Runs, chosen_format
+from cxrbench.cli.options import (
+    Ablation,
+    Format,
+    Json,
+    OutputFormat,
+    PerLabel,
+    Runs,
+    chosen_format,
+)
 
 
 def leaderboard(
@@ -12,8 +20,10 @@ def leaderboard(
     output: OutputFormat = Format.table,
     as_json: Json = False,
     per_label: PerLabel = False,
+    ablation: Ablation = False,
 ) -> None:
     """Print the boards of all complete runs; rows share a board only if they share a test set."""
+    from cxrbench.evaluation.ablation import ablations
     from cxrbench.evaluation.leaderboard import boards
     from cxrbench.reporting.tables import print_boards
     from cxrbench.runs import read_runs
@@ -21,4 +31,5 @@ def leaderboard(
     complete, skipped = read_runs(runs)
     chosen = chosen_format(output, as_json)
     made = boards(complete, per_label=per_label)
-    print_boards(made, skipped, chosen.value, per_label=per_label)
+    gains = ablations(complete) if ablation else None
+    print_boards(made, skipped, chosen.value, per_label=per_label, ablations=gains)

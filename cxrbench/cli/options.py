@@ -17,6 +17,9 @@ class Format(StrEnum):
     table = "table"
     json = "json"
     csv = "csv"
+    markdown = "markdown"
+    html = "html"
+    latex = "latex"
 
 
 Data = Annotated[
@@ -69,6 +72,7 @@ Thresholds = Annotated[
 ]
 OutputFormat = Annotated[Format, typer.Option("--format", help="What standard output carries.")]
 Json = Annotated[bool, typer.Option("--json", help="Short for --format json.")]
+Ablation = Annotated[bool, typer.Option("--ablation", help="Also what each part of a recipe adds.")]
 PerLabel = Annotated[bool, typer.Option("--per-label", help="Also the scores of each label.")]
 
 

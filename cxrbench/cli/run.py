@@ -87,6 +87,14 @@ def run(  # noqa: PLR0913 - each argument is an option of the command
     force: Annotated[
         bool | None, typer.Option("--force", help="Measure again what is complete.")
     ] = None,
+    ablation: Annotated[
+        bool | None,
+        typer.Option(
+            "--ablation",
+            help="Also each recipe without one part, and with one part permuted; then what each "
+            "part adds.",
+        ),
+    ] = None,
     output: OutputFormat = Format.table,
     as_json: Json = False,
     per_label: PerLabel = False,
@@ -97,6 +105,8 @@ def run(  # noqa: PLR0913 - each argument is an option of the command
     resnet+orb:encoding=vlad,nfeatures=1000@concat. The image-blind recipe prior is always added.
     """
     from cxrbench.benchmark import measure, request
+    from cxrbench.evaluation.ablation import ablations
+    from cxrbench.evaluation.leaderboard import boards
     from cxrbench.reporting.display import RichDisplay
     from cxrbench.reporting.tables import print_boards
 
@@ -104,8 +114,9 @@ def run(  # noqa: PLR0913 - each argument is an option of the command
     asked = request(**_options(context.params, config))
     # Keras and plugins print at times; where standard output carries data, they must not.
     with nullcontext() if chosen is Format.table else redirect_stdout(sys.stderr):
-        boards = measure(asked, RichDisplay(lines_on_stdout=chosen is Format.table))
-    print_boards(boards, (), chosen.value, per_label=per_label)
+        made = measure(asked, RichDisplay(lines_on_stdout=chosen is Format.table))
+    gains = ablations(made) if asked.ablation else None
+    print_boards(boards(made), (), chosen.value, per_label=per_label, ablations=gains)
 
 
 def _options(parameters: dict[str, Any], config: Path | None) -> dict[str, Any]:

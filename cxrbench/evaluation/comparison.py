@@ -117,15 +117,22 @@ def compare(
         runs_b=b.runs,
         test_images=len(y_true),
         test_patients=len(np.unique(patients)) if patients_known else None,
-        macro_auroc=_over_replicates(a.macro, a.macro_replicates, b.macro, b.macro_replicates),
-        micro_auroc=_over_replicates(a.micro, a.micro_replicates, b.micro, b.micro_replicates),
+        macro_auroc=paired_difference(a.macro, a.macro_replicates, b.macro, b.macro_replicates),
+        micro_auroc=paired_difference(a.micro, a.micro_replicates, b.micro, b.micro_replicates),
         labels=_labels(a, b, y_true, patients, label_names, counted),
     )
 
 
-def _over_replicates(
+def paired_difference(
     a: np.ndarray, replicates_a: np.ndarray, b: np.ndarray, replicates_b: np.ndarray
 ) -> Difference:
+    """The difference of two rows' means over seeds, by the same resamples of patients.
+
+    Parameters
+    ----------
+    a, b : (S,) a score of each seed; S need not be the same.
+    replicates_a, replicates_b : (S, B) that score of the resamples.
+    """
     mean_a, mean_b = float(np.mean(a)), float(np.mean(b))
     spread = mean_over_seeds(list(replicates_a)) - mean_over_seeds(list(replicates_b))
     seeds = seed_variance(list(a)) + seed_variance(list(b))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from cxrbench.evaluation.measures import MEASURES
 from cxrbench.evaluation.patients import MIN_PATIENTS, UNKNOWN_PATIENTS
 from cxrbench.evaluation.ranking import ranks
 from cxrbench.evaluation.seeds import seed_variance, widened
-from cxrbench.runs import SkippedRun, StoredRun
+from cxrbench.runs import REPLICATES, SkippedRun, StoredRun
 
 
 @dataclass(frozen=True)
@@ -183,8 +183,10 @@ def _plain_row(row: Row | LabelRow) -> dict[str, Any]:
 
 def columns_of(row: Row | LabelRow) -> dict[str, Any]:
     """Every column of a row by its name, with the measures that a mapping holds among them."""
-    told = asdict(row)
-    return {**told, **told.pop("more" if isinstance(row, Row) else "scores")}
+    # Not asdict: it copies what it finds, which is most of the time that a large board takes.
+    told = {field.name: getattr(row, field.name) for field in fields(row)}
+    measures = told.pop("more" if isinstance(row, Row) else "scores")
+    return {**told, **measures}
 
 
 def column_names(*, per_label: bool) -> list[str]:
@@ -227,7 +229,9 @@ def _board(key: str, runs: Sequence[StoredRun], per_label: bool) -> Board:
 
 
 def _replicates(group: Sequence[StoredRun]) -> dict[str, np.ndarray]:
-    return _mean_arrays([run.replicates() for run in group])
+    """What seeds have to be joined of, and of one seed what its rank needs."""
+    names = REPLICATES if len(group) > 1 else ("macro_auroc",)
+    return _mean_arrays([run.replicates(names) for run in group])
 
 
 def _mean_arrays(seeds: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
@@ -245,8 +249,11 @@ _MORE = tuple(
 def _row(group: Sequence[StoredRun], replicates: dict[str, np.ndarray], rank: int | None) -> Row:
     info = group[0].info
     values: dict[str, Any] = {field.name: info.get(field.name) for field in fields(Row)}
-    for name, arrays in replicates.items():
-        values |= _with_interval(name, _values(group, name), arrays)
+    if len(group) > 1:
+        for name, arrays in replicates.items():
+            values |= _with_interval(name, _values(group, name), arrays)
+    else:
+        values |= _stored_intervals(group[0].metrics, REPLICATES)
     more = _more(group)
     for name, short in _AVERAGE_PRECISION.items():
         values |= {f"{short}{end}": more.pop(f"{name}{end}") for end in _ENDS}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -23,13 +23,15 @@ class Inputs:
     ``image`` is (N, S, S) uint8 pixels or (N, ...) float embeddings, often memory-mapped, and
     None in a recipe without a backbone; ``features`` are (N, D) float32; ``labels`` (N, L) float32
     with NaN where unknown. ``clahe`` (N, S, S) uint8 are the pixels after CLAHE, where the
-    augmentation wants them.
+    augmentation wants them. ``sources`` maps an input's name to the row (N,) that each row has it
+    from, where that is not the row itself; labels and augmentation stay with the row.
     """
 
     image: np.ndarray | None
     features: Mapping[str, np.ndarray]
     labels: np.ndarray
     clahe: np.ndarray | None = None
+    sources: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def image_size(self) -> int | None:
@@ -41,15 +43,22 @@ class Inputs:
     def gather(self, rows: np.ndarray, draws: Draws | None = None) -> dict[str, np.ndarray]:
         """The inputs for these rows, as they are stored; with ``draws``, those for augmentation."""
         # Not indexing: np.take lets other threads run while it copies.
-        batch = {name: np.take(vectors, rows, axis=0) for name, vectors in self.features.items()}
+        batch = {
+            name: np.take(vectors, self._source(name, rows), axis=0)
+            for name, vectors in self.features.items()
+        }
         if self.image is not None:
-            batch["image"] = np.take(self.image, rows, axis=0)
+            batch["image"] = np.take(self.image, self._source("image", rows), axis=0)
         if draws is not None:
             batch["augmentation"] = draws.parameters[rows]
             if self.clahe is not None:
                 chosen = np.flatnonzero(draws.clahe[rows])
-                batch["image"][chosen] = np.take(self.clahe, rows[chosen], axis=0)
+                taken = self._source("image", rows[chosen])
+                batch["image"][chosen] = np.take(self.clahe, taken, axis=0)
         return batch
+
+    def _source(self, name: str, rows: np.ndarray) -> np.ndarray:
+        return self.sources[name][rows] if name in self.sources else rows
 
 
 def feed(

@@ -9,9 +9,10 @@ from dataclasses import fields, replace
 
 import pytest
 
-from cxrbench.evaluation.leaderboard import Board, LabelRow, Row
+from cxrbench.evaluation.leaderboard import Board, LabelRow, Row, column_names
 from cxrbench.registry import Plugin
 from cxrbench.reporting import tables
+from cxrbench.reporting.board_cells import condition
 from cxrbench.runs import SkippedRun
 
 _TEXT = {"weights": "none", "trains": "head", "backend": "tensorflow", "device": "cpu"}
@@ -24,6 +25,7 @@ def row(recipe: str, rank: int | None = 1, **changes) -> Row:
     values |= {"rank": rank, "recipe": recipe, "seeds": 2, "labels_counted": 2, "split_seed": 0}
     values |= {"parameters": 23_600_000, "images_per_second": 31.0, "train_seconds": 750.0}
     values |= {"board": "k", "runs": (f"{recipe}-0", f"{recipe}-1"), "macro_auroc_sd": 0.012}
+    values |= {"more": dict.fromkeys(column_names(per_label=False)[len(fields(Row)) - 1 :], 0.125)}
     return Row(**values | changes)
 
 
@@ -31,6 +33,9 @@ def label_row(recipe: str, label: str, **changes) -> LabelRow:
     values = dict.fromkeys((field.name for field in fields(LabelRow)), 0.25)
     values |= {"recipe": recipe, "label": label, "counted": label != "Hernia", "positives": 6}
     values |= {"known": 128, "board": "k", "runs": (f"{recipe}-0", f"{recipe}-1")}
+    values |= {
+        "scores": dict.fromkeys(column_names(per_label=True)[len(fields(LabelRow)) - 1 :], 0.25)
+    }
     return LabelRow(**values | changes)
 
 
@@ -43,7 +48,7 @@ ROWS = (
     PRIOR,
 )
 LABELS = ("Pleural_Thickening", "Hernia", "No Finding")
-BOARD = Board("k", LABELS, LABELS[::2], 1280, 300, ROWS,
+BOARD = Board("k", LABELS, LABELS[::2], (), 1280, 300, ROWS,
               tuple(label_row(r.recipe, name) for r in ROWS for name in LABELS))  # fmt: skip
 SKIPPED = (SkippedRun(path=tables.__file__, reason="the run 'x[bold]' is :x: incomplete"),)
 
@@ -108,7 +113,7 @@ def test_a_recipe_is_whole_where_there_is_room(printed):
 
 def test_what_differs_between_rows_is_a_column(monkeypatch, capsys):
     rows = (row("orb"), row("resnet50", protocol="finetune", trains="from conv5_block1_1_conv"))
-    board = Board("k", LABELS, LABELS, 10, 5, rows, ())
+    board = Board("k", LABELS, LABELS, (), 10, 5, rows, ())
     tables.print_boards((board,), (), "table", per_label=False)
     out = capsys.readouterr().out
     assert "from conv5_block1_1_conv" in out
@@ -164,4 +169,4 @@ def test_plugins_are_listed_with_the_whole_error(capsys):
     ],
 )
 def test_what_a_row_was_computed_on_names_what_is_not_as_usual(changed, told):
-    assert tables._condition(row("orb", **changed), "on") == told
+    assert condition(row("orb", **changed), "on") == told

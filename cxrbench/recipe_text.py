@@ -1,0 +1,71 @@
+"""The canonical text of a recipe, taken apart and put together again; no plugin is asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+PERMUTED = "permuted"
+"""The parameter of every backbone and feature that trains it on other patients' images."""
+
+_ON = f"{PERMUTED}=true"
+
+
+@dataclass(frozen=True)
+class RecipeText:
+    """``parts`` such as ``resnet50`` and ``orb:words=64``; ``fusion`` is ``""`` for the default."""
+
+    parts: tuple[str, ...]
+    fusion: str
+
+    def __str__(self) -> str:
+        return "+".join(self.parts) + (f"@{self.fusion}" if self.fusion else "")
+
+    @property
+    def has_control_parts(self) -> bool:
+        """Whether some part is permuted."""
+        return any(map(is_permuted, self.parts))
+
+    def without(self, part: str) -> RecipeText:
+        """The recipe with this part left out."""
+        return replace(self, parts=tuple(other for other in self.parts if other != part))
+
+    def control(self, part: str) -> RecipeText:
+        """The recipe with this part permuted."""
+        parts = (permuted(other) if other == part else other for other in self.parts)
+        return replace(self, parts=tuple(parts))
+
+
+def split_recipe(text: str) -> RecipeText:
+    """Take a canonical text apart: neither ``+`` nor ``@`` can be in a part's parameters."""
+    body, _, fusion = text.partition("@")
+    return RecipeText(tuple(body.split("+")), fusion)
+
+
+def part_name(part: str) -> str:
+    """``orb`` of ``orb:words=64``."""
+    return part.partition(":")[0]
+
+
+def is_permuted(part: str) -> bool:
+    """Whether this part is trained on other patients' images."""
+    return _ON in part.partition(":")[2].split(",")
+
+
+def permuted(part: str) -> str:
+    """The same part, permuted; its parameters stay sorted, as in every canonical text."""
+    name, _, parameters = part.partition(":")
+    pairs = [*filter(None, parameters.split(",")), _ON]
+    return f"{name}:{','.join(sorted(pairs, key=lambda pair: pair.partition('=')[0]))}"
+
+
+def ablated(text: str) -> tuple[str, ...]:
+    """What the question needs whether each part of a canonical recipe helps.
+
+    For each of two parts or more: the recipe without it, and the recipe with it permuted. Nothing
+    for a recipe of one part, which leaves nothing to compare with, and for one that is a control.
+    """
+    recipe = split_recipe(text)
+    if len(recipe.parts) < 2 or recipe.has_control_parts:
+        return ()
+    without = [str(recipe.without(part)) for part in recipe.parts]
+    return (*without, *(str(recipe.control(part)) for part in recipe.parts))

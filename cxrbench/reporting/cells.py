@@ -1,0 +1,64 @@
+"""Tables as texts in cells: what every format of a board shows, whatever way it shows it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of numbers, or of text that may be broken where there is no room.
+
+    ``least`` is the width in characters that text keeps.
+    """
+
+    name: str
+    is_text: bool = False
+    least: int = 0
+
+
+@dataclass(frozen=True)
+class CellTable:
+    """Rows of texts, one for each column."""
+
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class Section:
+    """Tables that belong together: what they are of, and what has to be said of them."""
+
+    title: str
+    tables: tuple[CellTable, ...]
+    notes: tuple[str, ...] = ()
+
+
+def text_column(name: str, least: int = 7) -> Column:
+    """A column of text with room for its heading."""
+    return Column(name, is_text=True, least=max(len(name), least))
+
+
+def number(value: float | None, spec: str) -> str:
+    """A number in this format; a dash where there is none."""
+    return "–" if value is None else format(value, spec)
+
+
+def interval(value: float | None, low: float | None, high: float | None, spec: str = ".3f") -> str:
+    """``value [low, high]``."""
+    if value is None:
+        return "–"
+    return f"{format(value, spec)} [{number(low, spec)}, {number(high, spec)}]"
+
+
+def count_of_parameters(count: int | None, sign: str = "") -> str:
+    """Millions from 100,000 up; a dash where it is not known."""
+    if count is None:
+        return "–"
+    return f"{count / 1e6:{sign}.1f} M" if abs(count) >= 1e5 else f"{count:{sign},}"
+
+
+def duration(seconds: float) -> str:
+    """Minutes and seconds."""
+    minutes, rest = divmod(seconds, 60)
+    return f"{minutes:.0f} min {rest:.0f} s" if minutes else f"{rest:.1f} s"
