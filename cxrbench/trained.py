@@ -27,7 +27,8 @@ class TrainedRun:
 
     ``info`` is ``run.json``. ``model`` maps ``{"image": (N, S, S, 1) float32 grey in [0, 255],
     NAME: (N, D) float32 feature vectors}`` to probabilities (N, L); ``image`` is there only with a
-    backbone, and S is ``image_size``. ``encoders`` are the fitted encoders of the recipe's
+    backbone, and S is ``image_size``; ``network`` has the same layers, cut between trunk and top.
+    ``encoders`` are the fitted encoders of the recipe's
     features. ``thresholds`` are each label's, in the order of ``label_names``, None where
     undefined.
     """
@@ -38,6 +39,7 @@ class TrainedRun:
     label_names: tuple[str, ...]
     image_size: int | None
     model: Any
+    network: Network
     encoders: Mapping[str, FittedEncoder]
     thresholds: tuple[float | None, ...]
 
@@ -67,9 +69,8 @@ def load_trained(path: Path, registry: Registry) -> TrainedRun:
     weights = _verified(run, WEIGHTS_FILE)
     encoded = {feature.name: _encoder(run, feature) for feature in recipe.features}
     statistics = {name: told for name, (_, told) in encoded.items()}
-    model = _network(run, recipe, image_size, statistics, len(label_names)).whole(
-        probabilities=True
-    )
+    network = _network(run, recipe, image_size, statistics, len(label_names))
+    model = network.whole(probabilities=True)
     _load_weights(run, model, weights)
     return TrainedRun(
         path=path,
@@ -78,6 +79,7 @@ def load_trained(path: Path, registry: Registry) -> TrainedRun:
         label_names=label_names,
         image_size=image_size,
         model=model,
+        network=network,
         encoders={name: fitted for name, (fitted, _) in encoded.items()},
         thresholds=_thresholds(run, label_names),
     )
