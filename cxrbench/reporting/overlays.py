@@ -76,7 +76,7 @@ def draw_keypoints(film: PreparedFilm, sides: Mapping[str, int], fit: Fit, path:
 def _save(film: PreparedFilm, panels: Sequence[Panel], title: str, path: Path) -> None:
     from matplotlib.figure import Figure
 
-    columns = min(len(panels), _COLUMNS)
+    columns = 2 if len(panels) == 4 else min(len(panels), _COLUMNS)
     tall = _PANEL * film.size[1] / film.size[0]
     cell = (_PANEL + _GAP, _ABOVE + tall + _BELOW)
     width, height = columns * cell[0] + _GAP, -(-len(panels) // columns) * cell[1] + _HEAD

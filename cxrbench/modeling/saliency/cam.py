@@ -23,13 +23,13 @@ def logits_and_gradients(
     labels : (N,) int, the place of the label that is meant for each image.
     """
     keras = load_keras()
-    chosen = np.zeros((len(maps), network.top.output_shape[-1]), np.float32)
-    chosen[np.arange(len(maps)), labels] = 1
+    places = keras.ops.one_hot(labels, network.top.output_shape[-1])
+    vectors = {name: keras.ops.convert_to_tensor(told) for name, told in features.items()}
 
     def logits(point: Any) -> Any:
         crossing = keras.ops.mean(point, axis=(1, 2)) if network.pools else point
-        given = {name: keras.ops.convert_to_tensor(vectors) for name, vectors in features.items()}
-        return keras.ops.sum(network.top({**given, "image": crossing}, training=False) * chosen, 1)
+        found = network.top({**vectors, "image": crossing}, training=False)
+        return keras.ops.sum(found * places, axis=1)
 
     return value_and_gradient(logits, maps)
 
