@@ -39,12 +39,14 @@ from cxrbench.runs import (
     require_unchanged,
     writing,
 )
+from cxrbench.settings import resolve_settings
 from cxrbench.trained import TrainedRun, load_trained
 
 IOU_THRESHOLD = 0.5
 
-# Another backend or device rounds otherwise, bfloat16 most; another image scores otherwise.
-_SAME_SCORE = 0.02
+# By how much a probability may differ from the stored one: computed alike, and on another backend
+# or device or in another precision, of which bfloat16 is the coarsest.
+_SAME, _ALIKE = 1e-3, 0.02
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,8 @@ def score_saliency(
             expected="a share of the map's maximum, between 0 and 1",
             found=f"{asked.iou_threshold:g}",
         )
-    with device_scope(choose_device(asked.device)):
+    device = choose_device(resolve_settings({"device": asked.device}, {}).device)
+    with device_scope(device):
         trained = load_trained(run.path, registry)
         method = choose_method(asked.method, trained)
         kept = None if asked.force else stored_saliency(run)
@@ -94,7 +97,9 @@ def score_saliency(
         saliency = Saliency(trained, method, threads=threads)
         with quiet_single_threaded_libraries(), display.task("localising", len(boxes)) as advance:
             found: list[Localised] = []
-            for of_image in _localised(saliency, dataset, cohort, boxes, asked.iou_threshold):
+            for of_image in _localised(
+                saliency, dataset, cohort, boxes, asked.iou_threshold, _tolerance(run, device)
+            ):
                 found.extend(of_image)
                 advance()
     told, replicates = _summary(run, saliency, boxes, found, asked.iou_threshold)
@@ -171,6 +176,7 @@ def _localised(
     cohort: Cohort,
     boxes: Mapping[int, tuple[Box, ...]],
     iou_threshold: float,
+    tolerance: float,
 ) -> Iterator[list[Localised]]:
     """What each image's maps score, image by image; maps are dropped as soon as they are scored."""
     from threadpoolctl import threadpool_limits
@@ -184,7 +190,8 @@ def _localised(
         stack.enter_context(threadpool_limits(1, user_api="blas"))
         ready = stack.enter_context(closing(in_order(work, films, saliency.threads)))
         while batch := list(islice(ready, saliency.batch_size)):
-            _require_same_images(trained, batch, saliency.scores(_readable(batch)), expected)
+            y_score = saliency.scores(_readable(batch))
+            _require_same_images(trained, batch, y_score, expected, tolerance)
             names = [_labels(boxes[_row(film)]) for film in batch]
             places = [[trained.label_names.index(name) for name in told] for told in names]
             for film, told, maps in zip(batch, names, saliency.maps(batch, places), strict=True):
@@ -198,6 +205,12 @@ def _localised(
                     )
                     for label, map_ in zip(told, maps, strict=True)
                 ]
+
+
+def _tolerance(run: StoredRun, device: str) -> float:
+    here = (load_keras().backend.backend(), device, "float32")
+    there = tuple(run.info[name] for name in ("backend", "device", "precision"))
+    return _SAME if here == there else _ALIKE
 
 
 def _row(film: PreparedFilm) -> int:
@@ -222,19 +235,23 @@ def _readable(batch: Sequence[PreparedFilm]) -> Sequence[PreparedFilm]:
 
 
 def _require_same_images(
-    trained: TrainedRun, batch: Sequence[PreparedFilm], y_score: np.ndarray, expected: Any
+    trained: TrainedRun,
+    batch: Sequence[PreparedFilm],
+    y_score: np.ndarray,
+    expected: Any,
+    tolerance: float,
 ) -> None:
     """The model must give each image the scores that the run stored for it."""
     columns = [f"y_score_{label}" for label in trained.label_names]
     for film, scores in zip(batch, y_score, strict=True):
         stored = expected.loc[film.film.name, columns].to_numpy(np.float64)
         worst = float(np.abs(stored - scores).max())
-        if not worst <= _SAME_SCORE:
+        if not worst <= tolerance:
             raise DataError(
                 f"the image {film.film.name!r} is not the one that the run "
                 f"{trained.name!r} was tested on",
-                expected=f"scores within {_SAME_SCORE:g} of those that the run stored",
-                found=f"a difference of {worst:.3f}",
+                expected=f"scores within {tolerance:g} of those that the run stored",
+                found=f"a difference of {worst:.4f}",
                 fix="name the run's own data with --data, or run again on these images",
             )
 

@@ -23,6 +23,7 @@ from cxrbench.modeling.backend import choose_device, device_scope
 from cxrbench.recipe import Recipe, parse_recipe
 from cxrbench.registry import Registry, load_registry
 from cxrbench.reporting.overlays import draw_keypoints, draw_label
+from cxrbench.settings import resolve_settings
 from cxrbench.trained import load_trained
 
 
@@ -76,7 +77,7 @@ def draw_explanations(
     SettingsError, RunError, DataError : for what the user can mend.
     """
     registry = load_registry()
-    with device_scope(choose_device(asked.device)):
+    with device_scope(choose_device(resolve_settings({"device": asked.device}, {}).device)):
         trained = load_trained(run, registry)
         method = choose_method(asked.method, trained)
         labels = require_labels(asked.labels, trained)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich import box
@@ -32,12 +33,15 @@ def print_written(written: Sequence[Written], *, as_json: bool) -> None:
         table.add_column(name, justify="right", no_wrap=True)
     for image in written:
         for picture in image.pictures:
-            table.add_row(picture.file, picture.label or "", *_numbers(picture, scored))
+            table.add_row(Path(picture.file).name, picture.label or "", *_numbers(picture, scored))
     if table.row_count:
         console.print(table)
+        console.print()
+        folders = {str(Path(picture.file).parent) for one in written for picture in one.pictures}
+        console.print(f"written to {', '.join(sorted(folders))}", soft_wrap=True)
     for image in written:
         if image.error is not None:
-            console.print(f"{image.image}: {image.error}")
+            console.print(f"{image.image}: {image.error}", soft_wrap=True)
 
 
 def _numbers(picture: Picture, scored: bool) -> list[str]:
