@@ -18,15 +18,17 @@ from filelock import FileLock
 
 from cxrbench import __version__
 from cxrbench.config import CONFIG_FILE, read_config
-from cxrbench.data.cohort import board_key, take
+from cxrbench.data.cohort import board_key, fingerprint, take
 from cxrbench.data.image_pass import in_order, quiet_single_threaded_libraries
 from cxrbench.data.images import unfit_map
+from cxrbench.data.prepare import prepare
 from cxrbench.datasets import find_dataset, load_cohort
 from cxrbench.errors import DataError, SettingsError
 from cxrbench.evaluation.localisation import CENTRE_SIGMA, Localised, localise, summarise
 from cxrbench.evaluation.scored import PREDICTIONS_FILE
 from cxrbench.explain.films import PreparedFilm, films_of_cohort, prepare_film, wanted_of
 from cxrbench.explain.saliency import Saliency, choose_method
+from cxrbench.inference.predictions import preparation_of
 from cxrbench.interfaces import Box, Cohort, Dataset, Display
 from cxrbench.modeling.backend import choose_device, device_scope, load_keras
 from cxrbench.registry import Registry
@@ -35,7 +37,6 @@ from cxrbench.runs import (
     SALIENCY_FILE,
     StoredRun,
     add_files,
-    read_run,
     require_unchanged,
     writing,
 )
@@ -43,10 +44,6 @@ from cxrbench.settings import resolve_settings
 from cxrbench.trained import TrainedRun, load_trained
 
 IOU_THRESHOLD = 0.5
-
-# By how much a probability may differ from the stored one: computed alike, and on another backend
-# or device or in another precision, of which bfloat16 is the coarsest.
-_SAME, _ALIKE = 1e-3, 0.02
 
 
 @dataclass(frozen=True)
@@ -83,8 +80,7 @@ def score_saliency(
             expected="a share of the map's maximum, between 0 and 1",
             found=f"{asked.iou_threshold:g}",
         )
-    device = choose_device(resolve_settings({"device": asked.device}, {}).device)
-    with device_scope(device):
+    with device_scope(choose_device(resolve_settings({"device": asked.device}, {}).device)):
         trained = load_trained(run.path, registry)
         method = choose_method(asked.method, trained)
         kept = None if asked.force else stored_saliency(run)
@@ -94,12 +90,11 @@ def score_saliency(
         dataset = find_dataset(asked.data or _data_of(run), registry, Path.cwd())
         cohort = load_cohort(dataset, display, cache)
         boxes = _test_boxes(run, cohort)
+        _require_same_images(trained, dataset, cohort, cache, threads, display)
         saliency = Saliency(trained, method, threads=threads)
         with quiet_single_threaded_libraries(), display.task("localising", len(boxes)) as advance:
             found: list[Localised] = []
-            for of_image in _localised(
-                saliency, dataset, cohort, boxes, asked.iou_threshold, _tolerance(run, device)
-            ):
+            for of_image in _localised(saliency, dataset, cohort, boxes, asked.iou_threshold):
                 found.extend(of_image)
                 advance()
     told, replicates = _summary(run, saliency, boxes, found, asked.iou_threshold)
@@ -128,7 +123,7 @@ def _data_of(run: StoredRun) -> str:
 
 def _test_boxes(run: StoredRun, cohort: Cohort) -> dict[int, tuple[Box, ...]]:
     """The boxes of each test image that has any, by its row in the cohort."""
-    ids = tuple(_test_table(run)["image"])
+    ids = _test_ids(run)
     rows = {name: row for row, name in enumerate(cohort.image_ids)}
     missing = [name for name in ids if name not in rows]
     test = take(cohort, np.array([rows[name] for name in ids if name in rows], int))
@@ -162,12 +157,40 @@ def _test_boxes(run: StoredRun, cohort: Cohort) -> dict[int, tuple[Box, ...]]:
     return {row: tuple(by_row[row]) for row in sorted(by_row)}
 
 
-def _test_table(run: StoredRun) -> Any:
+def _require_same_images(
+    trained: TrainedRun,
+    dataset: Dataset,
+    cohort: Cohort,
+    cache: Path,
+    threads: int,
+    display: Display,
+) -> None:
+    """The images must have the content that the run's had: by the stores in the cache, if there."""
+    prepared = prepare(
+        dataset,
+        cohort,
+        preparation_of(trained),
+        max_bad=trained.info["settings"]["max_bad"],
+        cache=cache,
+        threads=threads,
+        display=display,
+    )
+    found = fingerprint(cohort, prepared.digests)
+    if found != trained.info["fingerprint"]:
+        raise DataError(
+            f"the images of {cohort.name!r} are not those of the run {trained.name!r}",
+            expected=f"the fingerprint {trained.info['fingerprint']}",
+            found=found,
+            fix="name the run's own data with --data, or run again on these images",
+        )
+
+
+def _test_ids(run: StoredRun) -> tuple[str, ...]:
     import pandas as pd
 
     require_unchanged(run, PREDICTIONS_FILE)
-    table = pd.read_parquet(run.path / PREDICTIONS_FILE)
-    return table[table["split"] == "test"].set_index("image", drop=False)
+    table = pd.read_parquet(run.path / PREDICTIONS_FILE, columns=["image", "split"])
+    return tuple(table["image"][table["split"] == "test"])
 
 
 def _localised(
@@ -176,13 +199,11 @@ def _localised(
     cohort: Cohort,
     boxes: Mapping[int, tuple[Box, ...]],
     iou_threshold: float,
-    tolerance: float,
 ) -> Iterator[list[Localised]]:
     """What each image's maps score, image by image; maps are dropped as soon as they are scored."""
     from threadpoolctl import threadpool_limits
 
     trained = saliency.trained
-    expected = _test_table(read_run(trained.path))
     wanted = wanted_of(trained)
     films = films_of_cohort(dataset, cohort, list(boxes), wanted.max_pixels)
     work = partial(prepare_film, wanted=wanted, trained=trained)
@@ -190,8 +211,7 @@ def _localised(
         stack.enter_context(threadpool_limits(1, user_api="blas"))
         ready = stack.enter_context(closing(in_order(work, films, saliency.threads)))
         while batch := list(islice(ready, saliency.batch_size)):
-            y_score = saliency.scores(_readable(batch))
-            _require_same_images(trained, batch, y_score, expected, tolerance)
+            _require_readable(batch)
             names = [_labels(boxes[_row(film)]) for film in batch]
             places = [[trained.label_names.index(name) for name in told] for told in names]
             for film, told, maps in zip(batch, names, saliency.maps(batch, places), strict=True):
@@ -207,12 +227,6 @@ def _localised(
                 ]
 
 
-def _tolerance(run: StoredRun, device: str) -> float:
-    here = (load_keras().backend.backend(), device, "float32")
-    there = tuple(run.info[name] for name in ("backend", "device", "precision"))
-    return _SAME if here == there else _ALIKE
-
-
 def _row(film: PreparedFilm) -> int:
     assert film.film.row is not None
     return film.film.row
@@ -222,7 +236,7 @@ def _labels(boxes: Sequence[Box]) -> list[str]:
     return list(dict.fromkeys(box.label for box in boxes))
 
 
-def _readable(batch: Sequence[PreparedFilm]) -> Sequence[PreparedFilm]:
+def _require_readable(batch: Sequence[PreparedFilm]) -> None:
     for film in batch:
         if film.reason is not None:
             raise DataError(
@@ -230,29 +244,6 @@ def _readable(batch: Sequence[PreparedFilm]) -> Sequence[PreparedFilm]:
                 expected="the images of the run",
                 found=film.reason,
                 fix="restore the image, or name the run's own data with --data",
-            )
-    return batch
-
-
-def _require_same_images(
-    trained: TrainedRun,
-    batch: Sequence[PreparedFilm],
-    y_score: np.ndarray,
-    expected: Any,
-    tolerance: float,
-) -> None:
-    """The model must give each image the scores that the run stored for it."""
-    columns = [f"y_score_{label}" for label in trained.label_names]
-    for film, scores in zip(batch, y_score, strict=True):
-        stored = expected.loc[film.film.name, columns].to_numpy(np.float64)
-        worst = float(np.abs(stored - scores).max())
-        if not worst <= tolerance:
-            raise DataError(
-                f"the image {film.film.name!r} is not the one that the run "
-                f"{trained.name!r} was tested on",
-                expected=f"scores within {tolerance:g} of those that the run stored",
-                found=f"a difference of {worst:.4f}",
-                fix="name the run's own data with --data, or run again on these images",
             )
 
 

@@ -18,9 +18,19 @@ def run(grid, tmp_path) -> Path:
     return Path(shutil.copytree(grid.run_of("tinynet"), tmp_path / "runs" / "copy"))
 
 
-def test_scores_are_printed_and_kept_with_the_run(cli, run):
+@pytest.fixture
+def localise(cli, grid):
+    """The command, with the cache of the runs."""
+
+    def run(*arguments, cache=grid.cache):
+        return cli("localise", *arguments, "--cache", cache)
+
+    return run
+
+
+def test_scores_are_printed_and_kept_with_the_run(localise, run):
     before = json.loads((run / "run.json").read_text())
-    said = cli("localise", run, "--json")
+    said = localise(run, "--json")
     assert said.code == 0, said.err
     (told,) = json.loads(said.out)["runs"]
     assert told == json.loads((run / "saliency.json").read_text())
@@ -46,20 +56,20 @@ def test_scores_are_printed_and_kept_with_the_run(cli, run):
         assert file["energy"].mean() == pytest.approx(told["macro"]["map"]["energy"], abs=0.02)
 
 
-def test_what_a_run_has_already_is_used(cli, run):
-    first = cli("localise", run, "--json")
-    again = cli("localise", run, "--json")
+def test_what_a_run_has_already_is_used(localise, run):
+    first = localise(run, "--json")
+    again = localise(run, "--json")
     assert again.out == first.out
     assert "scored already" in again.err
-    other = cli("localise", run, "--json", "--iou-threshold", 0.8)
+    other = localise(run, "--json", "--iou-threshold", 0.8)
     assert "scored already" not in other.err
     assert json.loads(other.out)["runs"][0]["iou_threshold"] == 0.8
-    assert "scored already" not in cli("localise", run, "--force", "--iou-threshold", 0.8).err
+    assert "scored already" not in localise(run, "--force", "--iou-threshold", 0.8).err
     assert read_run(run).info["files"]["saliency.json"] == file_digest(run / "saliency.json")
 
 
-def test_the_table_says_how_it_is_scored(cli, run):
-    said = cli("localise", "copy", "--runs", run.parent, "--method", "gradcam++")
+def test_the_table_says_how_it_is_scored(localise, run):
+    said = localise("copy", "--runs", run.parent, "--method", "gradcam++")
     assert said.code == 0, said.err
     assert "Grad-CAM++ on" in said.out
     for row in ("Effusion", "macro", "random map", "centre prior"):
@@ -68,10 +78,10 @@ def test_the_table_says_how_it_is_scored(cli, run):
     assert "95 % over patients" in said.out
 
 
-def test_a_recipe_is_all_its_seeds_and_features_alone_are_occluded(cli, grid, tmp_path):
+def test_a_recipe_is_all_its_seeds_and_features_alone_are_occluded(localise, grid, tmp_path):
     for seed in (0, 1):
         shutil.copytree(grid.run_of("grid", seed), tmp_path / "runs" / f"seed{seed}")
-    said = cli("localise", "grid", "--runs", tmp_path / "runs", "--json", "--threads", 2)
+    said = localise("grid", "--runs", tmp_path / "runs", "--json", "--threads", 2)
     assert said.code == 0, said.err
     told = json.loads(said.out)["runs"]
     assert [one["run"] for one in told] == ["seed0", "seed1"]
@@ -86,11 +96,11 @@ def test_a_recipe_is_all_its_seeds_and_features_alone_are_occluded(cli, grid, tm
         ("drawn:boxes=false", "has a box"),
         ("drawn:seed=1", "other labels or patients"),
         ("drawn:patients=20", "of them missing, such as"),
-        ("drawn:test_pixels=blank", "is not the one that the run 'copy' was tested on"),
+        ("drawn:test_pixels=blank", "the images of 'drawn' are not those of the run 'copy'"),
     ],
 )
-def test_other_data_are_refused(cli, run, data, told):
-    said = cli("localise", run, "--data", data)
+def test_other_data_are_refused(localise, run, tmp_path, data, told):
+    said = localise(run, "--data", data, cache=tmp_path / "cache")
     assert said.code == 2
     assert told in said.err
     assert not (run / "saliency.json").exists()
@@ -104,15 +114,15 @@ def test_other_data_are_refused(cli, run, data, told):
         (("--device", "tpu"), "--device cannot be 'tpu'"),
     ],
 )
-def test_options_that_cannot_work(cli, run, options, told):
-    said = cli("localise", run, *options)
+def test_options_that_cannot_work(localise, run, options, told):
+    said = localise(run, *options)
     assert said.code == 2
     assert told in said.err
 
 
-def test_runs_that_cannot_be_scored(cli, grid, run):
-    assert "has no model" in cli("localise", grid.run_of("prior")).err
+def test_runs_that_cannot_be_scored(localise, grid, run):
+    assert "has no model" in localise(grid.run_of("prior")).err
     (run / "model.weights.h5").write_bytes(b"other")
-    said = cli("localise", run)
+    said = localise(run)
     assert (said.code, said.out) == (2, "")
     assert "model.weights.h5 of the run 'copy' was changed after the run" in said.err
