@@ -23,6 +23,7 @@ from cxrbench.executors import check_executor, open_executor
 from cxrbench.executors.interface import Executor, Needs, Place
 from cxrbench.experiment import Outcome, fit_and_predict, predict_prior
 from cxrbench.interfaces import Dataset, Display
+from cxrbench.localise import require_boxes, score_all
 from cxrbench.material import Material, gather_material
 from cxrbench.modeling.checkpoint import FOLDER as CHECKPOINT
 from cxrbench.modeling.checkpoint import Checkpoints
@@ -66,6 +67,7 @@ class Request:
     force: bool
     executor: str
     ray_address: str | None
+    saliency: bool
     scoring: Scoring
     options: Mapping[str, Any]
 
@@ -82,6 +84,7 @@ def run(  # noqa: PLR0913 - the public call; every argument but the first is a k
     force: bool = False,
     executor: str = "local",
     ray_address: str | None = None,
+    saliency: bool = False,
     calibration: str = "none",
     thresholds: str = "youden",
     display: Display | None = None,
@@ -100,6 +103,7 @@ def run(  # noqa: PLR0913 - the public call; every argument but the first is a k
     seed, seeds : the first seed, and how many.
     force : measure again what is complete.
     executor, ray_address : ``"local"``, or ``"ray"`` and where its cluster is (``HOST:PORT``).
+    saliency : also score saliency maps against the boxes of the test images.
     calibration : ``"none"``, ``"temperature"`` or ``"isotonic"``, fitted on the validation split.
     thresholds : ``"youden"``, or ``"sensitivity=0.9"``, chosen on the validation split. Both shape
         the scores, not the run: a complete one is scored again.
@@ -125,6 +129,7 @@ def run(  # noqa: PLR0913 - the public call; every argument but the first is a k
         force=force,
         executor=executor,
         ray_address=ray_address,
+        saliency=saliency,
         calibration=calibration,
         thresholds=thresholds,
         **settings,
@@ -145,6 +150,7 @@ def request(  # noqa: PLR0913 - as `run`
     force: bool = False,
     executor: str = "local",
     ray_address: str | None = None,
+    saliency: bool = False,
     calibration: str = "none",
     thresholds: str = "youden",
     **settings: Any,
@@ -161,6 +167,7 @@ def request(  # noqa: PLR0913 - as `run`
         force=force,
         executor=executor,
         ray_address=ray_address,
+        saliency=saliency,
         scoring=scoring_of(calibration, thresholds),
         options=settings,
     )
@@ -187,10 +194,15 @@ def measure(request: Request, display: Display) -> tuple[Board, ...]:
             display=display,
             images_in_order=executor.in_order,
         )
+        if request.saliency:
+            require_boxes(material)
         engines = partial(_with_engines, images=len(material.cohort), cache=request.cache)
         (plans,) = executor.compute(engines, [("engines", plans)])
         one = partial(_run_one, material=material, request=request)
         paths = executor.compute(one, _named_runs(plans, material, request, executor))
+    if request.saliency:
+        threads = thread_count(request.threads)
+        score_all(paths, registry, cache=request.cache, threads=threads, display=display)
     return boards(read_run(path) for path in paths)
 
 

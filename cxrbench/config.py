@@ -29,6 +29,7 @@ _REQUEST: Mapping[str, tuple[type, ...]] = {
     "force": (bool,),
     "executor": (str,),
     "ray_address": (str,),
+    "saliency": (bool,),
     "calibration": (str,),
     "thresholds": (str,),
 }

@@ -25,18 +25,23 @@ from cxrbench.data.prepare import prepare
 from cxrbench.datasets import find_dataset, load_cohort
 from cxrbench.errors import DataError, SettingsError
 from cxrbench.evaluation.localisation import CENTRE_SIGMA, Localised, localise, summarise
-from cxrbench.evaluation.scored import PREDICTIONS_FILE
+from cxrbench.evaluation.predictions import read_predictions
+from cxrbench.evaluation.saliency import stored_saliency
 from cxrbench.explain.films import PreparedFilm, films_of_cohort, prepare_film, wanted_of
 from cxrbench.explain.saliency import Saliency, choose_method
 from cxrbench.inference.predictions import preparation_of
 from cxrbench.interfaces import Box, Cohort, Dataset, Display
+from cxrbench.material import Material
 from cxrbench.modeling.backend import choose_device, device_scope, load_keras
+from cxrbench.recipe import PRIOR
 from cxrbench.registry import Registry
 from cxrbench.runs import (
     SALIENCY_BOOTSTRAP_FILE,
     SALIENCY_FILE,
     StoredRun,
     add_files,
+    lock_of,
+    read_run,
     require_unchanged,
     writing,
 )
@@ -102,18 +107,30 @@ def score_saliency(
     return told
 
 
-def stored_saliency(run: StoredRun) -> dict[str, Any] | None:
-    """What ``saliency.json`` of the run holds, None where its saliency was not scored.
+def score_all(
+    paths: Sequence[Path], registry: Registry, *, cache: Path, threads: int, display: Display
+) -> None:
+    """Score the saliency of every one of these runs that has a model."""
+    for run in map(read_run, paths):
+        if run.info["recipe"] != PRIOR:
+            score_saliency(run, Asked(), registry, cache=cache, threads=threads, display=display)
 
-    Raises
-    ------
-    RunError : the file is not the one that was written.
-    """
-    if SALIENCY_FILE not in run.info["files"]:
-        return None
-    require_unchanged(run, SALIENCY_FILE)
-    told: dict[str, Any] = json.loads((run.path / SALIENCY_FILE).read_text(encoding="utf-8"))
-    return told
+
+def require_boxes(material: Material) -> None:
+    """Raise `DataError` unless a test image has a box: better before a training than after it."""
+    test = {material.cohort.image_ids[row] for row in material.rows("test").tolist()}
+    if not any(box.image_id in test for box in material.cohort.boxes):
+        raise _no_box(material.cohort, len(test))
+
+
+def _no_box(cohort: Cohort, images: int) -> DataError:
+    return DataError(
+        f"none of the {images:,} test images of {cohort.name!r} has a box",
+        expected="boxes of findings in the dataset, such as NIH's BBox_List_2017.csv beside "
+        "its table",
+        found=f"{len(cohort.boxes):,} boxes on other images" if cohort.boxes else "no box at all",
+        fix="NIH's boxes are all on its official test list: --split official",
+    )
 
 
 def _data_of(run: StoredRun) -> str:
@@ -123,7 +140,7 @@ def _data_of(run: StoredRun) -> str:
 
 def _test_boxes(run: StoredRun, cohort: Cohort) -> dict[int, tuple[Box, ...]]:
     """The boxes of each test image that has any, by its row in the cohort."""
-    ids = _test_ids(run)
+    ids = read_predictions(run).image_ids.tolist()
     rows = {name: row for row, name in enumerate(cohort.image_ids)}
     missing = [name for name in ids if name not in rows]
     test = take(cohort, np.array([rows[name] for name in ids if name in rows], int))
@@ -147,13 +164,7 @@ def _test_boxes(run: StoredRun, cohort: Cohort) -> dict[int, tuple[Box, ...]]:
     for box in test.boxes:
         by_row[rows[box.image_id]].append(box)
     if not by_row:
-        raise DataError(
-            f"none of the {len(ids):,} test images of the run {run.path.name!r} has a box",
-            expected="boxes of findings in the dataset, such as NIH's BBox_List_2017.csv beside "
-            "its table",
-            found=f"{len(cohort.boxes):,} boxes on images outside the test split",
-            fix="NIH's boxes are all on its official test list: run with --split official",
-        )
+        raise _no_box(cohort, len(ids))
     return {row: tuple(by_row[row]) for row in sorted(by_row)}
 
 
@@ -183,14 +194,6 @@ def _require_same_images(
             found=found,
             fix="name the run's own data with --data, or run again on these images",
         )
-
-
-def _test_ids(run: StoredRun) -> tuple[str, ...]:
-    import pandas as pd
-
-    require_unchanged(run, PREDICTIONS_FILE)
-    table = pd.read_parquet(run.path / PREDICTIONS_FILE, columns=["image", "split"])
-    return tuple(table["image"][table["split"] == "test"])
 
 
 def _localised(
@@ -301,7 +304,7 @@ def _write(run: StoredRun, told: Mapping[str, Any], replicates: Mapping[str, np.
     np.savez_compressed(arrays, **replicates)  # type: ignore[arg-type]
     text = json.dumps(told, indent=2, allow_nan=False) + "\n"
     path = run.path.resolve()
-    with writing(path), FileLock(path.parent / f".{path.name}.lock"):
+    with writing(path), FileLock(lock_of(path)):
         add_files(
             path,
             {SALIENCY_FILE: text.encode("utf-8"), SALIENCY_BOOTSTRAP_FILE: arrays.getvalue()},

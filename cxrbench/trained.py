@@ -16,7 +16,7 @@ from cxrbench.interfaces import FittedEncoder
 from cxrbench.modeling.assemble import Network, Statistics, build_top, build_trunk
 from cxrbench.recipe import Feature, Recipe, parse_recipe
 from cxrbench.registry import Registry
-from cxrbench.runs import StoredRun, file_digest, read_run
+from cxrbench.runs import EXTERNAL, StoredRun, file_digest, read_run
 
 WEIGHTS_FILE = "model.weights.h5"
 
@@ -110,6 +110,13 @@ def example_inputs(trained: TrainedRun, count: int) -> dict[str, np.ndarray]:
 
 def _recipe(run: StoredRun, registry: Registry) -> Recipe:
     text = run.info["recipe"]
+    if run.info["origin"] == EXTERNAL:
+        raise RunError(
+            f"the run {run.path.name!r} has no model",
+            expected="a run that was trained here",
+            found=f"the submission {text!r}, of which there are predictions alone",
+            fix="name another run",
+        )
     try:
         recipe = parse_recipe(text, registry)
     except (RecipeError, PluginError) as error:

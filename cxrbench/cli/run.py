@@ -87,6 +87,10 @@ def run(  # noqa: PLR0913 - each argument is an option of the command
     force: Annotated[
         bool | None, typer.Option("--force", help="Measure again what is complete.")
     ] = None,
+    saliency: Annotated[
+        bool | None,
+        typer.Option("--saliency", help="Also score saliency maps against test images' boxes."),
+    ] = None,
     output: OutputFormat = Format.table,
     as_json: Json = False,
     per_label: PerLabel = False,

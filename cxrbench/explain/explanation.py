@@ -126,7 +126,7 @@ def _explained(
             explained = LabelExplanation(
                 name,
                 float(scores[place]),
-                trained.thresholds[place],
+                _threshold(trained, place),
                 _truth(cohort, film, name),
                 fitted,
                 is_flat(fitted),
@@ -134,6 +134,11 @@ def _explained(
             )
             labels.append(_with_boxes(explained, boxes, film, wanted.iou_threshold))
         yield Explanation(film, tuple(labels))
+
+
+def _threshold(trained: TrainedRun, place: int) -> float | None:
+    # A calibrated run has thresholds of calibrated probabilities; these are the model's own.
+    return trained.thresholds[place] if trained.info["scoring"]["calibration"] == "none" else None
 
 
 def _with_boxes(

@@ -90,6 +90,7 @@ def _print_board(console: Console, board: Board, *, per_label: bool) -> None:
         console.print()
         console.print(table)
     console.print()
+    _print_saliency(console, board)
     if same := _shared_conditions(board.rows):
         console.print(
             "all rows but prior: " + ", ".join(f"{name} {text}" for name, text in same.items())
@@ -113,6 +114,35 @@ def _print_board(console: Console, board: Board, *, per_label: bool) -> None:
         for _, rows in groupby(board.per_label, key=lambda row: row.runs):
             console.print()
             console.print(_label_table(tuple(rows)))
+
+
+def _print_saliency(console: Console, board: Board) -> None:
+    """Print a table of scored saliency, if any row of the board has it."""
+    scored = [row for row in board.rows if row.saliency_method is not None]
+    if not scored:
+        return
+    table = _table("recipe", "saliency", "hit rate", "energy", "IoU")
+    for row in scored:
+        cells = (
+            _interval(row.saliency_hit_rate, row.saliency_hit_rate_low, row.saliency_hit_rate_high),
+            _interval(row.saliency_energy, row.saliency_energy_low, row.saliency_energy_high),
+            _interval(row.saliency_iou, row.saliency_iou_low, row.saliency_iou_high),
+        )
+        table.add_row(row.recipe, f"{row.saliency_method} ≥ {row.saliency_iou_threshold:g}", *cells)
+    for told in board.saliency_references:
+        table.add_row(
+            told.name,
+            f"≥ {told.iou_threshold:g}",
+            _interval(told.hit_rate, told.hit_rate_low, told.hit_rate_high),
+            _interval(told.energy, told.energy_low, told.energy_high),
+            _interval(told.iou, told.iou_low, told.iou_high),
+        )
+    console.print(table)
+    console.print()
+    console.print(
+        "saliency: against boxes, macro over labels with boxes; IoU of what has at least (≥) this "
+        "share of the map's maximum. Per label: `cxrbench localise`"
+    )
 
 
 def _told_of_seeds(rows: Sequence[Row]) -> str:
