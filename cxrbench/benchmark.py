@@ -24,6 +24,7 @@ from cxrbench.executors import check_executor, open_executor
 from cxrbench.executors.interface import Executor, Needs, Place
 from cxrbench.experiment import Outcome, fit_and_predict, predict_prior
 from cxrbench.interfaces import Dataset, Display
+from cxrbench.localise import require_boxes, score_all
 from cxrbench.material import Material, gather_material
 from cxrbench.modeling.checkpoint import FOLDER as CHECKPOINT
 from cxrbench.modeling.checkpoint import Checkpoints
@@ -70,6 +71,7 @@ class Request:
     ablation: bool
     executor: str
     ray_address: str | None
+    saliency: bool
     scoring: Scoring
     options: Mapping[str, Any]
 
@@ -87,6 +89,7 @@ def run(  # noqa: PLR0913 - the public call; every argument but the first is a k
     ablation: bool = False,
     executor: str = "local",
     ray_address: str | None = None,
+    saliency: bool = False,
     calibration: str = "none",
     thresholds: str = "youden",
     display: Display | None = None,
@@ -107,6 +110,7 @@ def run(  # noqa: PLR0913 - the public call; every argument but the first is a k
     ablation : also measure each recipe with one part left out, and with one part permuted, and
         return what each part adds.
     executor, ray_address : ``"local"``, or ``"ray"`` and where its cluster is (``HOST:PORT``).
+    saliency : also score saliency maps against the boxes of the test images.
     calibration : ``"none"``, ``"temperature"`` or ``"isotonic"``, fitted on the validation split.
     thresholds : ``"youden"``, or ``"sensitivity=0.9"``, chosen on the validation split. Both shape
         the scores, not the run: a complete one is scored again.
@@ -134,6 +138,7 @@ def run(  # noqa: PLR0913 - the public call; every argument but the first is a k
         ablation=ablation,
         executor=executor,
         ray_address=ray_address,
+        saliency=saliency,
         calibration=calibration,
         thresholds=thresholds,
         **settings,
@@ -156,6 +161,7 @@ def request(  # noqa: PLR0913 - as `run`
     ablation: bool = False,
     executor: str = "local",
     ray_address: str | None = None,
+    saliency: bool = False,
     calibration: str = "none",
     thresholds: str = "youden",
     **settings: Any,
@@ -173,6 +179,7 @@ def request(  # noqa: PLR0913 - as `run`
         ablation=ablation,
         executor=executor,
         ray_address=ray_address,
+        saliency=saliency,
         scoring=scoring_of(calibration, thresholds),
         options=settings,
     )
@@ -202,10 +209,15 @@ def measure(request: Request, display: Display) -> tuple[StoredRun, ...]:
             display=display,
             images_in_order=executor.in_order,
         )
+        if request.saliency:
+            require_boxes(material)
         engines = partial(_with_engines, images=len(material.cohort), cache=request.cache)
         (plans,) = executor.compute(engines, [("engines", plans)])
         one = partial(_run_one, material=material, request=request)
         paths = executor.compute(one, _named_runs(plans, material, request, executor))
+    if request.saliency:
+        threads = thread_count(request.threads)
+        score_all(paths, registry, cache=request.cache, threads=threads, display=display)
     return tuple(read_run(path) for path in paths)
 
 

@@ -30,6 +30,7 @@ _REQUEST: Mapping[str, tuple[type, ...]] = {
     "ablation": (bool,),
     "executor": (str,),
     "ray_address": (str,),
+    "saliency": (bool,),
     "calibration": (str,),
     "thresholds": (str,),
 }

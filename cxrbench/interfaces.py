@@ -190,6 +190,21 @@ class FittedEncoder(ABC):
     def transform(self, vectors: np.ndarray) -> np.ndarray:
         """Encode one image's vectors (n, d) float32, n may be 0, to one vector (D,) float32."""
 
+    @property
+    def word_count(self) -> int:
+        """How many visual words there are, each with as many numbers of the vector, in order.
+
+        0, the default, for an encoder without visual words.
+        """
+        return 0
+
+    def words_of(self, vectors: np.ndarray) -> np.ndarray:
+        """The word (n,) int, from 0, that each vector (n, d) of an image counts for.
+
+        Only asked of an encoder with a ``word_count``; lets `cxrbench explain` show the words.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no visual words")
+
     @abstractmethod
     def arrays(self) -> dict[str, np.ndarray]:
         """Everything that was fitted, as plain arrays (saved as ``.npz`` without pickle)."""

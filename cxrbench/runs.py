@@ -25,6 +25,8 @@ METRICS_FILE = "metrics.json"
 BOOTSTRAP_FILE = "bootstrap.npz"
 DETAILS_FILE = "bootstrap_details.npz"
 SUBGROUPS_FILE = "subgroups.json"
+SALIENCY_FILE = "saliency.json"
+SALIENCY_BOOTSTRAP_FILE = "saliency.npz"
 MEASURED, EXTERNAL = "cxrbench", "external"
 """Where predictions come from: a model that was trained here, or anybody's submission."""
 
@@ -230,6 +232,24 @@ def finish(path: Path, info: Mapping[str, Any], *, remove: str | None = None) ->
     write_json(path / RUN_FILE, {**info, "format": FORMAT, "status": "complete", "files": files})
     if remove is not None:
         shutil.rmtree(path / remove, ignore_errors=True)
+
+
+def add_files(path: Path, contents: Mapping[str, bytes]) -> None:
+    """Write files into a complete run, in place of others of these names, with their SHA-256.
+
+    Killed at any instant, the run is complete with the old files, without any, or with the new
+    ones. The caller holds the run's lock.
+    """
+    info = _read_json(path / RUN_FILE)
+    files = {name: digest for name, digest in info["files"].items() if name not in contents}
+    if files != info["files"]:
+        write_json(path / RUN_FILE, {**info, "files": files})
+    for name, content in contents.items():
+        building = path / f".{name}.building"
+        building.write_bytes(content)
+        os.replace(building, path / name)
+        files[name] = hashlib.sha256(content).hexdigest()
+    write_json(path / RUN_FILE, {**info, "files": files})
 
 
 def read_run(path: Path) -> StoredRun:

@@ -16,7 +16,7 @@ from cxrbench.interfaces import FittedEncoder
 from cxrbench.modeling.assemble import Network, Statistics, build_top, build_trunk
 from cxrbench.recipe import Feature, Recipe, parse_recipe
 from cxrbench.registry import Registry
-from cxrbench.runs import StoredRun, file_digest, read_run
+from cxrbench.runs import EXTERNAL, StoredRun, file_digest, read_run
 
 WEIGHTS_FILE = "model.weights.h5"
 
@@ -27,7 +27,8 @@ class TrainedRun:
 
     ``info`` is ``run.json``. ``model`` maps ``{"image": (N, S, S, 1) float32 grey in [0, 255],
     NAME: (N, D) float32 feature vectors}`` to probabilities (N, L); ``image`` is there only with a
-    backbone, and S is ``image_size``. ``encoders`` are the fitted encoders of the recipe's
+    backbone, and S is ``image_size``; ``network`` has the same layers, cut between trunk and top.
+    ``encoders`` are the fitted encoders of the recipe's
     features. ``thresholds`` are each label's, in the order of ``label_names``, None where
     undefined.
     """
@@ -38,6 +39,7 @@ class TrainedRun:
     label_names: tuple[str, ...]
     image_size: int | None
     model: Any
+    network: Network
     encoders: Mapping[str, FittedEncoder]
     thresholds: tuple[float | None, ...]
 
@@ -67,9 +69,8 @@ def load_trained(path: Path, registry: Registry) -> TrainedRun:
     weights = _verified(run, WEIGHTS_FILE)
     encoded = {feature.name: _encoder(run, feature) for feature in recipe.features}
     statistics = {name: told for name, (_, told) in encoded.items()}
-    model = _network(run, recipe, image_size, statistics, len(label_names)).whole(
-        probabilities=True
-    )
+    network = _network(run, recipe, image_size, statistics, len(label_names))
+    model = network.whole(probabilities=True)
     _load_weights(run, model, weights)
     return TrainedRun(
         path=path,
@@ -78,6 +79,7 @@ def load_trained(path: Path, registry: Registry) -> TrainedRun:
         label_names=label_names,
         image_size=image_size,
         model=model,
+        network=network,
         encoders={name: fitted for name, (fitted, _) in encoded.items()},
         thresholds=_thresholds(run, label_names),
     )
@@ -108,6 +110,13 @@ def example_inputs(trained: TrainedRun, count: int) -> dict[str, np.ndarray]:
 
 def _recipe(run: StoredRun, registry: Registry) -> Recipe:
     text = run.info["recipe"]
+    if run.info["origin"] == EXTERNAL:
+        raise RunError(
+            f"the run {run.path.name!r} has no model",
+            expected="a run that was trained here",
+            found=f"the submission {text!r}, of which there are predictions alone",
+            fix="name another run",
+        )
     try:
         recipe = parse_recipe(text, registry)
     except (RecipeError, PluginError) as error:

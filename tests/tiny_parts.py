@@ -16,6 +16,7 @@ import numpy as np
 from cxrbench import (
     Backbone,
     BagOfWords,
+    Box,
     Cohort,
     Dataset,
     FeatureExtractor,
@@ -105,7 +106,7 @@ class Static(FeatureExtractor):
 
 @dataclass(frozen=True)
 class Drawn(Dataset):
-    """Pictures whose quarters are bright where a label is positive."""
+    """Pictures whose quarters are bright where a label is positive, with a box around each."""
 
     name = "drawn"
     defaults: ClassVar = {"weights": "none", "image_size": 32, "epochs": 2, "batch_size": 16}
@@ -116,6 +117,7 @@ class Drawn(Dataset):
     pause: float = 0.0
     test_labels: str = "true"
     test_pixels: str = "true"
+    boxes: bool = True
 
     def load(self):
         calls["load"] += 1
@@ -137,10 +139,20 @@ class Drawn(Dataset):
             ages=np.where(owners % 5, 40 + owners % 40, np.nan).astype(np.float32),
             sexes=tuple("FM"[owner % 2] if owner % 7 else "" for owner in owners),
             views=tuple("PA" if owner % 3 else "AP" for owner in owners),
+            boxes=self._boxes(drawn) if self.boxes else (),
             sources=tuple(
                 f"{row}:{'000' if tested[row] and self.test_pixels == 'blank' else told}"
                 for row, told in enumerate(drawn)
             ),
+        )
+
+    @staticmethod
+    def _boxes(drawn):
+        return tuple(
+            Box(f"i{row:03}", name, 24 * (number % 2), 24 * (number // 2), 24, 24)
+            for row, told in enumerate(drawn)
+            for number, name in enumerate(("Effusion", "Mass", "Nodule"))
+            if told[number] == "1"
         )
 
     @staticmethod

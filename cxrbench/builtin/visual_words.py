@@ -27,6 +27,11 @@ class _VisualWords(FittedEncoder):
     words: np.ndarray
     used: int
 
+    @property
+    def word_count(self) -> int:
+        """Words and places without a word."""
+        return len(self.words)
+
     def arrays(self) -> dict[str, np.ndarray]:
         """The words, and how many of them are in use."""
         import numpy as np
@@ -38,7 +43,8 @@ class _VisualWords(FittedEncoder):
         """Rebuild from what ``arrays`` returned."""
         return cls(arrays["words"], int(arrays["used"]))
 
-    def _nearest(self, vectors: np.ndarray) -> np.ndarray:
+    def words_of(self, vectors: np.ndarray) -> np.ndarray:
+        """The nearest word of each vector."""
         # argmin |x - w|² = argmax x·w - |w|²/2. Between vectors of -1 and +1, |x - w|² is four
         # times the Hamming distance, and float32 is exact: one line serves both distances.
         words = self.words[: self.used]
@@ -55,7 +61,7 @@ class FittedBagOfWords(_VisualWords):
 
         counts = np.zeros(len(self.words), np.float32)
         if self.used and len(vectors):
-            counts += np.bincount(self._nearest(vectors), minlength=len(counts))
+            counts += np.bincount(self.words_of(vectors), minlength=len(counts))
         hellinger: np.ndarray = np.sqrt(counts / max(len(vectors), 1))
         return hellinger
 
@@ -70,7 +76,7 @@ class FittedVLAD(_VisualWords):
         residuals = np.zeros_like(self.words)
         if self.used and len(vectors):
             members = np.zeros((len(vectors), len(self.words)), np.float32)
-            members[np.arange(len(vectors)), self._nearest(vectors)] = 1
+            members[np.arange(len(vectors)), self.words_of(vectors)] = 1
             residuals = members.T @ vectors - members.sum(axis=0)[:, None] * self.words
         residuals /= np.maximum(np.linalg.norm(residuals, axis=1, keepdims=True), 1e-12)
         unit: np.ndarray = residuals.ravel() / max(float(np.linalg.norm(residuals)), 1e-12)

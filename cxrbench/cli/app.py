@@ -11,9 +11,11 @@ from cxrbench.cli import (
     cache,
     compare,
     data,
+    explain,
     export,
     figures,
     leaderboard,
+    localise,
     plugins,
     predict,
     run,
@@ -47,6 +49,8 @@ app.command("compare")(compare.compare)
 app.command("score")(score.score)
 app.command("submit")(submit.submit)
 app.command("figures")(figures.figures)
+app.command("explain")(explain.explain)
+app.command("localise")(localise.localise)
 app.command("predict")(predict.predict)
 app.command("export")(export.export)
 app.add_typer(data.app, name="data")

@@ -95,6 +95,10 @@ def run(  # noqa: PLR0913 - each argument is an option of the command
             "part adds.",
         ),
     ] = None,
+    saliency: Annotated[
+        bool | None,
+        typer.Option("--saliency", help="Also score saliency maps against test images' boxes."),
+    ] = None,
     output: OutputFormat = Format.table,
     as_json: Json = False,
     per_label: PerLabel = False,

@@ -98,7 +98,7 @@ def prepare_source(
     try:
         source = read()
         digest = _digest(source)
-        grey = _grey(source, wanted.max_pixels)
+        grey = grey_of(source, wanted.max_pixels)
     except UnreadableImage as error:
         return PreparedImage(digest, reason=str(error).splitlines()[0])
     except OSError as error:
@@ -221,7 +221,13 @@ def _digest(source: bytes | np.ndarray) -> str:
     return told.hexdigest()
 
 
-def _grey(source: bytes | np.ndarray, max_pixels: int) -> np.ndarray:
+def grey_of(source: bytes | np.ndarray, max_pixels: int) -> np.ndarray:
+    """8-bit grey (H, W) of an encoded file or of grey pixels.
+
+    Raises
+    ------
+    UnreadableImage : it cannot be decoded, or its size is not one of a radiograph.
+    """
     if isinstance(source, bytes):
         return decode(source, max_pixels=max_pixels)
     check_size(source.shape[1], source.shape[0], max_pixels)

@@ -130,6 +130,28 @@ def fit_box(box: Box, original: tuple[int, int], size: int, fit: Fit) -> Box:
     )
 
 
+def unfit_points(points: np.ndarray, original: tuple[int, int], size: int, fit: Fit) -> np.ndarray:
+    """Places (n, 2) x, y on what `fit_image` made, in pixels of the original (width, height)."""
+    place = _placement(*original, size, fit)
+    return (points - [place.x, place.y]) * [original[0] / place.width, original[1] / place.height]
+
+
+def unfit_map(values: np.ndarray, original: tuple[int, int], fit: Fit) -> np.ndarray:
+    """Values (S, S) float32 over what `fit_image` made, as (H, W) over the original.
+
+    ``original`` is (width, height). What lies on the padding is cut off; the rest is interpolated
+    bilinearly between pixels' centres, so that no value is outside those that there were.
+    """
+    import cv2
+
+    place = _placement(*original, len(values), fit)
+    inner = values[place.y : place.y + place.height, place.x : place.x + place.width]
+    result: np.ndarray = cv2.resize(
+        np.ascontiguousarray(inner), original, interpolation=cv2.INTER_LINEAR
+    )
+    return result
+
+
 @dataclass(frozen=True)
 class _Placement:
     x: int

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,11 @@ from cxrbench.evaluation.bootstrap import mean_over_seeds, percentile_interval
 from cxrbench.evaluation.measures import MEASURES
 from cxrbench.evaluation.patients import MIN_PATIENTS, UNKNOWN_PATIENTS
 from cxrbench.evaluation.ranking import ranks
+from cxrbench.evaluation.saliency import (
+    SaliencyReference,
+    saliency_columns,
+    saliency_references,
+)
 from cxrbench.evaluation.seeds import seed_variance, widened
 from cxrbench.runs import REPLICATES, SkippedRun, StoredRun
 
@@ -32,7 +37,8 @@ class Row:
     of whose model nothing is known. ``calibration`` and ``thresholds`` say what was fitted on the
     validation split. ``more`` holds the other measures, macro and micro, with their intervals:
     ``macro_brier``, ``macro_brier_low``, ``macro_brier_high`` and so on. In JSON and CSV they are
-    columns as the others.
+    columns as the others. The columns of saliency are macro means over labels with boxes, None
+    where the runs' saliency was not scored.
     """
 
     rank: int | None
@@ -78,6 +84,17 @@ class Row:
     version: str
     calibration: str
     thresholds: str
+    saliency_method: str | None
+    saliency_hit_rate: float | None
+    saliency_hit_rate_low: float | None
+    saliency_hit_rate_high: float | None
+    saliency_energy: float | None
+    saliency_energy_low: float | None
+    saliency_energy_high: float | None
+    saliency_iou: float | None
+    saliency_iou_low: float | None
+    saliency_iou_high: float | None
+    saliency_iou_threshold: float | None
     board: str
     runs: tuple[str, ...]
     more: Mapping[str, float | None]
@@ -108,6 +125,7 @@ class Board:
 
     ``test_patients`` is None where patients are unknown. ``labels_left_out`` are labels of the
     cohort that a submission has no predictions for. ``notes`` say what that means.
+    ``saliency_references`` stand beside the rows' saliency, if any row has it.
     """
 
     key: str
@@ -118,6 +136,7 @@ class Board:
     test_patients: int | None
     rows: tuple[Row, ...]
     per_label: tuple[LabelRow, ...]
+    saliency_references: tuple[SaliencyReference, ...] = ()
 
     @property
     def patients_known(self) -> bool:
@@ -171,6 +190,7 @@ def _plain_board(board: Board, per_label: bool) -> dict[str, Any]:
         },
         "notes": list(board.notes),
         "rows": [_plain_row(row) for row in board.rows],
+        "saliency_references": [asdict(told) for told in board.saliency_references],
     }
     return (
         {**told, "per_label": [_plain_row(row) for row in board.per_label]} if per_label else told
@@ -225,6 +245,7 @@ def _board(key: str, runs: Sequence[StoredRun], per_label: bool) -> Board:
         test_patients=runs[0].metrics["patients"] if runs[0].patients_known else None,
         rows=tuple(_row(groups[i], replicates[i], places[i]) for i in order),
         per_label=tuple(row for i in order for row in _label_rows(groups[i])) if per_label else (),
+        saliency_references=saliency_references(groups),
     )
 
 
@@ -270,6 +291,7 @@ def _row(group: Sequence[StoredRun], replicates: dict[str, np.ndarray], rank: in
             "seeds": len(group),
             "runs": tuple(run.path.name for run in group),
             **info["scoring"],
+            **saliency_columns(group),
             "more": more,
         }
     )

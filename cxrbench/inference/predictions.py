@@ -74,7 +74,7 @@ def predict_images(
         # One image is too small a product to share out, as in `cxrbench.data.encode`. Only BLAS:
         # the model's own threads must not be limited.
         stack.enter_context(threadpool_limits(1, user_api="blas"))
-        work = partial(_ready, trained, wanted, _feature_shapes(trained), readers)
+        work = partial(_ready, trained, wanted, feature_shapes(trained), readers)
         ready = stack.enter_context(closing(in_order(work, images, threads)))
         while rows := list(islice(ready, batch_size)):
             yield _predicted(rows, compute, batch_size, len(trained.label_names))
@@ -110,7 +110,8 @@ class _Ready:
     inputs: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
-def _feature_shapes(trained: TrainedRun) -> dict[str, tuple[int, ...]]:
+def feature_shapes(trained: TrainedRun) -> dict[str, tuple[int, ...]]:
+    """The shape of each feature vector that the model takes, by the feature's name."""
     return {t.name: tuple(t.shape[1:]) for t in trained.model.inputs if t.name != "image"}
 
 
@@ -132,15 +133,20 @@ def _ready(
         inputs = {} if size is None else {"image": found.pixels[size][..., None]}
         for feature in trained.recipe.features:
             descriptors = found.features[feature.extractor].descriptors
-            inputs[feature.name] = _vector(trained, feature, descriptors, shapes[feature.name])
+            inputs[feature.name] = feature_vector(
+                trained, feature, descriptors, shapes[feature.name]
+            )
     except Exception as error:  # a plugin's code failed on this image: the others go on
         return _Ready(name, " ".join(f"{type(error).__name__}: {error}".split()))
     return _Ready(name, inputs=inputs)
 
 
-def _vector(
+def feature_vector(
     trained: TrainedRun, feature: Feature, descriptors: np.ndarray, shape: tuple[int, ...]
 ) -> np.ndarray:
+    """One image's descriptors, encoded as the run's own were; `ValueError` if the model cannot
+    take what comes out.
+    """
     vector = trained.encoders[feature.name].transform(feature.extractor.vectors(descriptors))
     if vector.shape != shape or not np.isfinite(vector).all():
         raise ValueError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from tempfile import TemporaryFile
 from typing import Any, Literal
@@ -262,6 +262,43 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or (
         isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
     )
+
+
+def value_and_gradient(
+    function: Callable[[Any], Any], at: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """What a function of tensors gives at an array, and the gradient of its sum there.
+
+    ``function`` takes a tensor (N, ...) and gives one (N,), of Keras' operations and layers. Where
+    value n depends on row n alone, as with a model at inference, row n of the gradient is that of
+    value n. A function that does not look at its argument has a gradient of zeros.
+    """
+    keras = load_keras()
+    point = keras.ops.convert_to_tensor(at)
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(point)
+            value = function(point)
+        gradient = tape.gradient(value, point, unconnected_gradients="zero")
+    elif keras.backend.backend() == "jax":
+        import jax
+
+        def summed(point: Any) -> tuple[Any, Any]:
+            value = function(point)
+            return value.sum(), value
+
+        gradient, value = jax.grad(summed, has_aux=True)(point)
+    else:
+        import torch
+
+        with torch.enable_grad():
+            value = function(point.requires_grad_())
+            (gradient,) = torch.autograd.grad(
+                value.sum(), point, allow_unused=True, materialize_grads=True
+            )
+    return keras.ops.convert_to_numpy(value), keras.ops.convert_to_numpy(gradient)
 
 
 def hardware(device: Literal["cpu", "gpu"]) -> dict[str, str | int]:

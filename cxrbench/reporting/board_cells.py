@@ -16,6 +16,7 @@ from cxrbench.reporting.cells import (
     number,
     text_column,
 )
+from cxrbench.runs import EXTERNAL
 
 if TYPE_CHECKING:
     from cxrbench.evaluation.leaderboard import Board, LabelRow, Row
@@ -30,7 +31,8 @@ def board_sections(board: Board, *, per_label: bool) -> tuple[Section, ...]:
         f"{board.test_images:,} test images of {patients} patients · "
         f"{len(board.labels_counted)} of {len(board.labels)} labels counted"
     )
-    scores = Section(title, (_score_table(board), _cost_table(board)), tuple(_notes(board)))
+    tables = (_score_table(board), _cost_table(board), *_saliency_tables(board))
+    scores = Section(title, tables, tuple(_notes(board)))
     if not per_label:
         return (scores,)
     return (
@@ -56,6 +58,11 @@ def _notes(board: Board) -> Iterator[str]:
             f"{', '.join(left_out)}"
         )
     yield from board.notes
+    if any(row.saliency_method is not None for row in board.rows):
+        yield (
+            "saliency: against boxes, macro over labels with boxes; IoU of what has at least (≥) "
+            "this share of the map's maximum. Per label: `cxrbench localise`"
+        )
     yield (
         f"[low, high]: 95 % over {unit}{_told_of_seeds(board.rows)}. "
         "findings: macro without No Finding. "
@@ -99,7 +106,7 @@ def _score_table(board: Board) -> CellTable:
 
 def _cost_table(board: Board) -> CellTable:
     shared = _shared_conditions(board.rows)
-    varying = [name for name in _CONDITIONS if name not in shared]
+    varying = [name for name in _CONDITIONS if name not in shared and _is_told(board.rows, name)]
     numbers = ("mean AP", "parameters", "training", "images/s")
     rows = (
         (
@@ -116,16 +123,53 @@ def _cost_table(board: Board) -> CellTable:
     return CellTable(columns, tuple(rows))
 
 
+def _saliency_tables(board: Board) -> Iterator[CellTable]:
+    """A table of scored saliency with what chance gives, if any row of the board has it."""
+    scored = [row for row in board.rows if row.saliency_method is not None]
+    if not scored:
+        return
+    rows = [
+        (
+            row.recipe,
+            f"{row.saliency_method} ≥ {row.saliency_iou_threshold:g}",
+            interval(row.saliency_hit_rate, row.saliency_hit_rate_low, row.saliency_hit_rate_high),
+            interval(row.saliency_energy, row.saliency_energy_low, row.saliency_energy_high),
+            interval(row.saliency_iou, row.saliency_iou_low, row.saliency_iou_high),
+        )
+        for row in scored
+    ]
+    rows += [
+        (
+            told.name,
+            f"≥ {told.iou_threshold:g}",
+            interval(told.hit_rate, told.hit_rate_low, told.hit_rate_high),
+            interval(told.energy, told.energy_low, told.energy_high),
+            interval(told.iou, told.iou_low, told.iou_high),
+        )
+        for told in board.saliency_references
+    ]
+    named = (text_column("recipe"), text_column("saliency"))
+    yield CellTable((*named, *map(Column, ("hit rate", "energy", "IoU"))), tuple(rows))
+
+
 def _shared_conditions(rows: Sequence[Row]) -> dict[str, str]:
     """What is the same in all rows that look at images; said once, it leaves room."""
     looking = [row for row in rows if row.protocol != "none"]
     told = {name: {condition(row, name) for row in looking} for name in _CONDITIONS}
-    return {name: texts.pop() for name, texts in told.items() if len(texts) == 1}
+    return {
+        name: texts.pop() for name, texts in told.items() if len(texts) == 1 and "–" not in texts
+    }
+
+
+def _is_told(rows: Sequence[Row], name: str) -> bool:
+    return any(condition(row, name) != "–" for row in rows)
 
 
 def condition(row: Row, name: str) -> str:
-    """What a row says of a condition; the prior has none."""
+    """What a row says of a condition; the prior has none, and of a submission little is known."""
     if row.protocol == "none" and name != "seeds":
+        return "–"
+    if row.origin == EXTERNAL and name not in ("seeds", "protocol"):
         return "–"
     return _computed_on(row) if name == "on" else str(getattr(row, name))
 

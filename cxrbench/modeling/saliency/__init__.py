@@ -1,0 +1,1 @@
+"""Saliency maps: where in the picture a label's logit comes from."""

@@ -1,0 +1,187 @@
+"""``cxrbench explain``: the pictures that it writes, what it tells of them, and how it ends."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from conftest import install, spawn
+from tiny_parts import Drawn
+
+BOTH = "tinynet+grid+rows:words=8"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """Two pictures of the cohort, one of them not square, and a file that is no image."""
+    folder = tmp_path_factory.mktemp("new images")
+    dataset, cohort = Drawn(), Drawn().load()
+    row = cohort.image_ids.index(cohort.boxes[0].image_id)
+    image = dataset.read(cohort.sources[row], max_pixels=10**6)
+    cv2.imwrite(str(folder / f"{cohort.image_ids[row]}.png"), image)
+    cv2.imwrite(str(folder / "wide.png"), cv2.resize(image, (120, 60)))
+    (folder / "bad.png").write_bytes(b"no image")
+    return folder
+
+
+def pictures_of(told) -> list[dict]:
+    return [picture for image in told["images"] for picture in image["pictures"]]
+
+
+def is_picture(path: str) -> bool:
+    image = cv2.imread(path)
+    return image is not None and min(image.shape[:2]) > 400 and image.std() > 5
+
+
+def test_a_picture_for_each_image_and_label(cli, grid, folder, tmp_path):
+    said = cli(
+        *("explain", grid.run_of(BOTH), folder, "--label", "mass", "--label", "No Finding"),
+        *("--output", tmp_path / "out", "--json"),
+    )
+    assert said.code == 0, said.err
+    told = json.loads(said.out)
+    names = {Path(image["image"]).name: image["error"] for image in told["images"]}
+    assert names["bad.png"].startswith("not an image")
+    assert len(names) == 3
+    assert sum(error is None for error in names.values()) == 2
+    found = pictures_of(told)
+    assert [picture["label"] for picture in found] == ["Mass", "No Finding"] * 2
+    assert all(is_picture(picture["file"]) for picture in found)
+    assert {Path(picture["file"]).name for picture in found} >= {
+        "wide-Mass.png",
+        "wide-No_Finding.png",
+    }
+    assert all(0 <= picture["probability"] <= 1 for picture in found)
+    assert all(picture["truth"] is None and picture["hit"] is None for picture in found)
+
+
+def test_the_highest_scores_are_explained_where_no_label_is_named(cli, grid, folder, tmp_path):
+    run = grid.run_of("tinynet")
+    out = ("--output", tmp_path / "out", "--json")
+    predicted = json.loads(cli("predict", run, folder / "wide.png", "--json").out)
+    scores = {
+        name.removeprefix("y_score_"): value
+        for name, value in predicted["predictions"][0].items()
+        if name.startswith("y_score_")
+    }
+    ranked = sorted(scores, key=lambda name: -scores[name])
+    found = pictures_of(json.loads(cli("explain", run, folder / "wide.png", *out).out))
+    assert [picture["label"] for picture in found] == ranked[:3]
+    assert found[0]["probability"] == pytest.approx(scores[ranked[0]], abs=1e-5)
+    one = cli("explain", run, folder / "wide.png", "--top", 1, "--method", "occlusion", *out)
+    assert [picture["label"] for picture in pictures_of(json.loads(one.out))] == ranked[:1]
+
+
+def test_the_cohort_tells_truth_and_boxes_and_has_images_of_its_own(cli, grid, folder, tmp_path):
+    box = Drawn().load().boxes[0]
+    said = cli(
+        *("explain", grid.run_of("tinynet"), folder / f"{box.image_id}.png", box.image_id),
+        *("--data", "drawn", "--label", box.label, "--output", tmp_path / "out", "--json"),
+    )
+    assert said.code == 0, said.err
+    found = pictures_of(json.loads(said.out))
+    assert [picture["truth"] for picture in found] == [1, 1]
+    assert [picture["boxes"] for picture in found] == [1, 1]
+    assert found[0]["probability"] == pytest.approx(found[1]["probability"], abs=1e-6)
+    assert 0 <= found[0]["energy"] <= 1
+    assert len({picture["file"] for picture in found}) == 2  # no file is written over
+    assert all(is_picture(picture["file"]) for picture in found)
+
+
+def test_the_table_names_the_files(cli, grid, folder, tmp_path):
+    out = tmp_path / "out"
+    said = cli("explain", grid.run_of("grid"), folder / "wide.png", folder / "bad.png",
+               "--label", "Effusion", "--output", out)  # fmt: skip
+    assert said.code == 0
+    assert "wide-Effusion.png" in said.out
+    assert f"written to {out}" in said.out
+    assert "bad.png: not an image" in said.out
+    assert is_picture(str(out / "wide-Effusion.png"))
+
+
+def test_keypoints_need_no_run(cli, folder, tmp_path):
+    said = cli("explain", "--extractor", "orb:image_size=96+sift", folder / "wide.png",
+               "--output", tmp_path / "out", "--json")  # fmt: skip
+    assert said.code == 0, said.err
+    (picture,) = pictures_of(json.loads(said.out))
+    assert Path(picture["file"]).name == "wide-orb+sift.png"
+    assert is_picture(picture["file"])
+    blank = tmp_path / "blank.png"
+    cv2.imwrite(str(blank), np.zeros((64, 64), np.uint8))
+    assert cli("explain", "--extractor", "orb", blank, "--output", tmp_path / "out").code == 0
+
+
+def test_the_pictures_of_visual_words(cli, tmp_path):
+    cli("run", "orb:image_size=96,words=8", "--data", "drawn", "--epochs", 2,
+        "--runs", tmp_path / "runs", "--cache", tmp_path / "cache")  # fmt: skip
+    (run,) = (tmp_path / "runs").glob("drawn-orb*")
+    said = cli("explain", run, "i000", "i001", "--data", "drawn", "--label", "Mass",
+               "--output", tmp_path / "out", "--json")  # fmt: skip
+    assert said.code == 0, said.err
+    for picture in pictures_of(json.loads(said.out)):
+        # Film and map above, keypoints and words below.
+        height, width = cv2.imread(picture["file"]).shape[:2]
+        assert height > width > 1000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("{run}", "{image}", "--label", "Efusion"), "Did you mean 'Effusion'"),
+        (("{run}", "{image}", "--method", "lime"), "--method cannot be 'lime'"),
+        (("{run}", "{image}", "--device", "tpu"), "--device cannot be 'tpu'"),
+        (("{run}", "nowhere.png"), "there is no nowhere.png"),
+        (("{run}",), "no image is named"),
+        (("{prior}", "{image}"), "has no model"),
+        (("{features}", "{image}", "--method", "gradcam"), "needs a backbone"),
+        (("--extractor", "tinynet", "{image}"), "no extractor of keypoints alone"),
+        (("--extractor", "orbb", "{image}"), "orbb"),
+        (("{run}", "{image}", "--output", "{image}"), "cannot be written"),
+    ],
+)
+def test_what_cannot_be_explained(cli, grid, folder, arguments, told):
+    places = {
+        "run": grid.run_of("tinynet"),
+        "prior": grid.run_of("prior"),
+        "features": grid.run_of("grid"),
+        "image": folder / "wide.png",
+    }
+    said = cli("explain", *(argument.format(**places) for argument in arguments))
+    assert (said.code, said.out) == (2, "")
+    assert told in said.err
+
+
+def test_without_an_image_that_can_be_read_the_answer_is_no(cli, grid, folder, tmp_path):
+    said = cli("explain", grid.run_of("tinynet"), folder / "bad.png", "--output", tmp_path / "out")
+    assert said.code == 1
+    assert "not an image" in said.out
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("jax", marks=pytest.mark.slow),
+        pytest.param("torch", marks=pytest.mark.torch),
+    ],
+)
+def test_every_backend_explains_what_tensorflow_trained(
+    name, cli, grid, folder, tmp_path, monkeypatch
+):
+    if importlib.util.find_spec(name) is None:
+        pytest.skip(f"{name} is not installed")
+    arguments = (
+        *("explain", grid.run_of(BOTH), "i000", "--data", "drawn", "--label", "Mass"),
+        *("--output", tmp_path / "out", "--json", "--device", "cpu"),
+    )
+    expected = pictures_of(json.loads(cli(*arguments).out))
+    monkeypatch.setenv("KERAS_BACKEND", name)
+    install(tmp_path / "site", "tiny-parts", "tiny_parts")
+    out, err = spawn(*arguments, site=tmp_path / "site").communicate()
+    found = pictures_of(json.loads(out or "{}"))
+    assert found[0]["probability"] == pytest.approx(expected[0]["probability"], abs=1e-4), err
+    for measure in ("hit", "energy", "iou"):
+        assert found[0][measure] == pytest.approx(expected[0][measure], abs=0.01), measure
