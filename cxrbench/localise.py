@@ -92,7 +92,7 @@ def score_saliency(
         if kept and (kept["method"], kept["iou_threshold"]) == (method, asked.iou_threshold):
             display.say(f"{run.path.name}: saliency scored already, used as it is")
             return kept
-        dataset = find_dataset(asked.data or _data_of(run), registry, Path.cwd())
+        dataset = find_dataset(asked.data or data_of(run), registry, Path.cwd())
         cohort = load_cohort(dataset, display, cache)
         boxes = _test_boxes(run, cohort)
         _require_same_images(trained, dataset, cohort, cache, threads, display)
@@ -133,7 +133,8 @@ def _no_box(cohort: Cohort, images: int) -> DataError:
     )
 
 
-def _data_of(run: StoredRun) -> str:
+def data_of(run: StoredRun) -> str:
+    """Where the run found its images, as ``--data`` spells it."""
     require_unchanged(run, CONFIG_FILE)
     return str(read_config(run.path / CONFIG_FILE)["data"])
 

@@ -18,6 +18,7 @@ from cxrbench.cli import (
     localise,
     plugins,
     predict,
+    report,
     run,
     score,
     submit,
@@ -51,6 +52,7 @@ app.command("submit")(submit.submit)
 app.command("figures")(figures.figures)
 app.command("explain")(explain.explain)
 app.command("localise")(localise.localise)
+app.command("report")(report.report)
 app.command("predict")(predict.predict)
 app.command("export")(export.export)
 app.add_typer(data.app, name="data")

@@ -8,6 +8,7 @@ from cxrbench.cli.options import (
     Ablation,
     Format,
     Json,
+    Literature,
     OutputFormat,
     PerLabel,
     Runs,
@@ -21,10 +22,12 @@ def leaderboard(
     as_json: Json = False,
     per_label: PerLabel = False,
     ablation: Ablation = False,
+    literature: Literature = False,
 ) -> None:
     """Print the boards of all complete runs; rows share a board only if they share a test set."""
     from cxrbench.evaluation.ablation import ablations
     from cxrbench.evaluation.leaderboard import boards
+    from cxrbench.evaluation.literature import LITERATURE
     from cxrbench.reporting.tables import print_boards
     from cxrbench.runs import read_runs
 
@@ -32,4 +35,11 @@ def leaderboard(
     chosen = chosen_format(output, as_json)
     made = boards(complete, per_label=per_label)
     gains = ablations(complete) if ablation else None
-    print_boards(made, skipped, chosen.value, per_label=per_label, ablations=gains)
+    print_boards(
+        made,
+        skipped,
+        chosen.value,
+        per_label=per_label,
+        ablations=gains,
+        published=LITERATURE if literature else (),
+    )

@@ -73,6 +73,10 @@ Thresholds = Annotated[
 OutputFormat = Annotated[Format, typer.Option("--format", help="What standard output carries.")]
 Json = Annotated[bool, typer.Option("--json", help="Short for --format json.")]
 Ablation = Annotated[bool, typer.Option("--ablation", help="Also what each part of a recipe adds.")]
+Literature = Annotated[
+    bool,
+    typer.Option("--literature", help="Also published results on NIH's images, not ranked."),
+]
 PerLabel = Annotated[bool, typer.Option("--per-label", help="Also the scores of each label.")]
 
 

@@ -22,7 +22,7 @@ from cxrbench.interfaces import Cohort, Dataset, Display
 from cxrbench.modeling.backend import choose_device, device_scope
 from cxrbench.recipe import Recipe, parse_recipe
 from cxrbench.registry import Registry, load_registry
-from cxrbench.reporting.overlays import draw_keypoints, draw_label
+from cxrbench.reporting.overlays import keypoints_figure, label_figure, save
 from cxrbench.settings import resolve_settings
 from cxrbench.trained import load_trained
 
@@ -94,7 +94,10 @@ def draw_explanations(
                 pictures = []
                 for label in told.labels:
                     path = files.path(told.film.film.name, label.label)
-                    draw_label(told.film, label, sides, preparation.fit, asked.iou_threshold, path)
+                    figure = label_figure(
+                        told.film, label, sides, preparation.fit, asked.iou_threshold
+                    )
+                    save(figure, path)
                     pictures.append(_picture(path, label))
                 written.append(Written(told.film.film.name, told.film.reason, tuple(pictures)))
                 advance()
@@ -126,7 +129,7 @@ def draw_extractors(
             pictures = []
             if film.reason is None:
                 path = files.path(film.film.name, "+".join(sides))
-                draw_keypoints(film, sides, wanted.fit, path)
+                save(keypoints_figure(film, sides, wanted.fit), path)
                 pictures.append(Picture(str(path)))
             written.append(Written(film.film.name, film.reason, tuple(pictures)))
             advance()

@@ -38,15 +38,14 @@ _OPAQUE = 0.7  # of the map's maximum; where the map is 0 the film is seen as it
 Panel = Callable[["Figure", "Axes"], None]
 
 
-def draw_label(
+def label_figure(
     film: PreparedFilm,
     label: LabelExplanation,
     sides: Mapping[str, int],
     fit: Fit,
     iou_threshold: float,
-    path: Path,
-) -> None:
-    """Write a PNG of one label: film, map, and of each feature its keypoints and words.
+) -> Figure:
+    """One label: film, map, and of each feature its keypoints and words.
 
     ``sides`` are the sides of what each extractor saw.
     """
@@ -60,20 +59,25 @@ def draw_label(
             panels.append(_keypoints_panel(film, name, points))
             if name in label.words:
                 panels.append(_words_panel(film, name, points, label.words[name]))
-    _save(film, panels, f"{_short(film)}\n{_told(label)}", path)
+    return _figure(film, panels, f"{_short(film)}\n{_told(label)}")
 
 
-def draw_keypoints(film: PreparedFilm, sides: Mapping[str, int], fit: Fit, path: Path) -> None:
-    """Write a PNG of the keypoints of each extractor."""
+def keypoints_figure(film: PreparedFilm, sides: Mapping[str, int], fit: Fit) -> Figure:
+    """The keypoints of each extractor."""
     panels: list[Panel] = []
     for name, side in sides.items():
         points = _in_original(film, name, side, fit)
         if points is not None:
             panels.append(_keypoints_panel(film, name, points))
-    _save(film, panels, _short(film), path)
+    return _figure(film, panels, _short(film))
 
 
-def _save(film: PreparedFilm, panels: Sequence[Panel], title: str, path: Path) -> None:
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG."""
+    figure.savefig(path, dpi=_DPI, format="png")
+
+
+def _figure(film: PreparedFilm, panels: Sequence[Panel], title: str) -> Figure:
     from matplotlib.figure import Figure
 
     columns = 2 if len(panels) == 4 else min(len(panels), _COLUMNS)
@@ -90,7 +94,7 @@ def _save(film: PreparedFilm, panels: Sequence[Panel], title: str, path: Path) -
         axes.set_axis_off()
         panel(figure, axes)
     figure.suptitle(title, fontsize=11, y=1 - 0.1 / height, va="top")
-    figure.savefig(path, dpi=_DPI, format="png")
+    return figure
 
 
 def _short(film: PreparedFilm) -> str:

@@ -6,7 +6,8 @@ import csv
 import json
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Console
@@ -18,10 +19,12 @@ from cxrbench.reporting.board_cells import board_sections
 from cxrbench.reporting.cells import Section
 from cxrbench.reporting.formats import WRITERS
 from cxrbench.reporting.formats.terminal import print_section
+from cxrbench.reporting.literature import literature_section
 
 if TYPE_CHECKING:
     from cxrbench.evaluation.ablation import Ablation
     from cxrbench.evaluation.leaderboard import Board
+    from cxrbench.evaluation.literature import Published
     from cxrbench.registry import Plugin
     from cxrbench.runs import SkippedRun
 
@@ -36,14 +39,19 @@ def print_boards(
     *,
     per_label: bool,
     ablations: Sequence[Ablation] | None = None,
+    published: Sequence[Published] = (),
 ) -> None:
     """Print boards as ``table``, ``json``, ``csv``, ``markdown``, ``html`` or ``latex``.
 
     All but the first carry nothing else. With ``ablations``, also what each part adds; a CSV has
-    that instead of the rows, as it has the labels with ``per_label``.
+    that instead of the rows, as it has the labels with ``per_label``. ``published`` results stand
+    apart; a CSV, whose lines are rows of boards, has none of them.
     """
     if output == "json":
-        _print_json(boards, skipped, per_label=per_label, ablations=ablations)
+        told = _as_json(boards, skipped, per_label=per_label, ablations=ablations)
+        if published:
+            told = {**told, "literature": [asdict(one) for one in published]}
+        print(json.dumps(told, indent=2, allow_nan=False))
     elif output == "csv":
         if ablations is None:
             _print_csv(boards, per_label=per_label)
@@ -52,22 +60,26 @@ def print_boards(
         _print_skipped(skipped)
     elif output == "table":
         console = plain_console()
-        for section in _sections(boards, per_label, ablations):
+        for section in _sections(boards, per_label, ablations, published):
             print_section(console, section)
         for run in skipped:
             console.print(f"left out: {run.reason}")
     else:
-        sys.stdout.write(WRITERS[output](_sections(boards, per_label, ablations)))
+        sys.stdout.write(WRITERS[output](_sections(boards, per_label, ablations, published)))
         _print_skipped(skipped)
 
 
 def _sections(
-    boards: Sequence[Board], per_label: bool, ablations: Sequence[Ablation] | None
+    boards: Sequence[Board],
+    per_label: bool,
+    ablations: Sequence[Ablation] | None,
+    published: Sequence[Published],
 ) -> tuple[Section, ...]:
+    apart = (literature_section(published),) if published else ()
     if not boards:
-        return (Section("no complete run yet", ()),)
+        return (Section("no complete run yet", ()), *apart)
     by_board = {one.board: one for one in ablations or ()}
-    return tuple(
+    measured = tuple(
         section
         for board in boards
         for section in (
@@ -75,22 +87,21 @@ def _sections(
             *([ablation_section(by_board[board.key])] if board.key in by_board else []),
         )
     )
+    return (*measured, *apart)
 
 
-def _print_json(
+def _as_json(
     boards: Sequence[Board],
     skipped: Sequence[SkippedRun],
     *,
     per_label: bool,
     ablations: Sequence[Ablation] | None,
-) -> None:
+) -> dict[str, Any]:
     from cxrbench.evaluation.ablation import with_ablations
     from cxrbench.evaluation.leaderboard import as_json
 
-    told = as_json(boards, skipped, per_label=per_label)
-    if ablations is not None:
-        told = with_ablations(told, ablations)
-    print(json.dumps(told, indent=2, allow_nan=False))
+    told: dict[str, Any] = as_json(boards, skipped, per_label=per_label)
+    return told if ablations is None else with_ablations(told, ablations)
 
 
 def _print_skipped(skipped: Sequence[SkippedRun]) -> None:

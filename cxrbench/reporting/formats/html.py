@@ -35,12 +35,16 @@ def html_page(sections: Sequence[Section]) -> str:
     )
 
 
-def html_section(section: Section) -> str:
-    """A ``<section>`` with title, tables and notes; every text is escaped."""
+def html_section(section: Section, *, level: int = 2) -> str:
+    """A ``<section>`` with title, tables and notes; every text is escaped.
+
+    ``level`` is that of its heading; without a title it has none.
+    """
     tables = "\n".join(map(_table, section.tables))
     notes = "".join(f"<p>{escape(note)}</p>\n" for note in section.notes)
     told = f'<div class="notes">\n{notes}</div>\n' if notes else ""
-    return f"<section>\n<h2>{escape(section.title)}</h2>\n{tables}\n{told}</section>"
+    head = f"<h{level}>{escape(section.title)}</h{level}>\n" if section.title else ""
+    return f"<section>\n{head}{tables}\n{told}</section>"
 
 
 def _table(table: CellTable) -> str:

@@ -1,0 +1,72 @@
+"""``cxrbench report``: one HTML file about some rows of a board."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cxrbench.cli.options import Cache, Literature, Runs, Threads
+
+
+def report(  # noqa: PLR0913 - each argument is an option of the command
+    rows: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[RUN…]",
+            help="Run directories, or recipes: then all their seeds "
+            "\\[default: all rows of the largest board]",
+            show_default=False,
+        ),
+    ] = None,
+    runs: Runs = Path("runs"),
+    output: Annotated[Path, typer.Option(metavar="FILE", help="Where to write.")] = Path(
+        "report.html"
+    ),
+    cases: Annotated[
+        int, typer.Option(min=0, help="Test images of each kind that are shown; 0 for none.")
+    ] = 3,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATA",
+            help="Where the images are \\[default: where the run found them]",
+            show_default=False,
+        ),
+    ] = None,
+    literature: Literature = False,
+    device: Annotated[
+        str, typer.Option(help="auto, cpu or gpu: what explains the images.")
+    ] = "auto",
+    cache: Cache = None,
+    threads: Threads = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the file's name as JSON.")] = False,
+) -> None:
+    """Write one self-contained HTML file: board, tests, curves, subgroups, calibration, cases.
+
+    It needs no network, opens from disk and prints well. Rows have to share a board.
+    """
+    from functools import partial
+
+    from cxrbench.benchmark import cache_folder, thread_count
+    from cxrbench.report.cases import Viewing, cases_chapter
+    from cxrbench.report.content import gather_report
+    from cxrbench.report.page import write_report
+    from cxrbench.reporting.display import RichDisplay
+    from cxrbench.reporting.figures.rows import choose_rows, whole_board
+
+    display = RichDisplay()
+    chosen = choose_rows(rows or (), runs)
+    board = whole_board(chosen, runs)
+    viewing = Viewing(cases, data, device, cache_folder(cache), thread_count(threads))
+    made = gather_report(
+        chosen,
+        board,
+        partial(cases_chapter, chosen, viewing, display),
+        literature=literature,
+        display=display,
+    )
+    write_report(made, output)
+    typer.echo(json.dumps({"file": str(output)}) if as_json else str(output))
