@@ -39,7 +39,7 @@ def stored(
     info |= {"recipe": recipe, "row_key": recipe, "board_key": board, "seed": seed}
     info |= {"labels": ["A", "B"], "labels_counted": ["A"], "train_seconds": 1.0 + seed}
     info |= {"images_per_second": None, "patients_known": True, "no_finding": None}
-    info |= {"labels_left_out": []}
+    info |= {"labels_left_out": [], "files": {}}
     info |= {"scoring": {"calibration": "none", "thresholds": "youden"}}
     label: dict[str, object] = {"label": "A", "counted": True, "positives": 3, "known": 9}
     label |= dict.fromkeys(("threshold", *MEASURES), score)
