@@ -16,7 +16,6 @@ from cxrbench.evaluation.localisation import MEASURES
 from cxrbench.evaluation.seeds import seed_variance, widened
 from cxrbench.runs import SALIENCY_BOOTSTRAP_FILE, SALIENCY_FILE, StoredRun, require_unchanged
 
-
 _COLUMNS = (
     *("saliency_method", "saliency_iou_threshold"),
     *(f"saliency_{name}{end}" for name in MEASURES for end in ("", "_low", "_high")),
