@@ -93,6 +93,7 @@ def stand_in(*features: Feature, image_size: int | None = 16, **settings) -> Tra
         label_names=("A", "B"),
         image_size=image_size,
         model=SimpleNamespace(inputs=inputs, predict_on_batch=means),
+        network=SimpleNamespace(),
         encoders={
             f.name: f.encoder.fit([np.zeros((1, 2))], distance="l2", seed=0) for f in features
         },

@@ -16,6 +16,11 @@ from cxrbench.evaluation.localisation import MEASURES
 from cxrbench.evaluation.seeds import seed_variance, widened
 from cxrbench.runs import SALIENCY_BOOTSTRAP_FILE, SALIENCY_FILE, StoredRun, require_unchanged
 
+_COLUMNS = (
+    *("saliency_method", "saliency_iou_threshold"),
+    *(f"saliency_{name}{end}" for name in MEASURES for end in ("", "_low", "_high")),
+)
+
 
 @dataclass(frozen=True)
 class SaliencyReference:
@@ -54,12 +59,12 @@ def stored_saliency(run: StoredRun) -> dict[str, Any] | None:
 def saliency_columns(seeds: Sequence[StoredRun]) -> dict[str, Any]:
     """A row's saliency, the mean over its seeds, by the names of the board's columns.
 
-    Empty unless all seeds were scored, by one method and threshold.
+    All None unless all seeds were scored, by one method and threshold.
     """
     stored = [told for told in map(stored_saliency, seeds) if told is not None]
     conditions = {(told["method"], told["iou_threshold"]) for told in stored}
     if len(stored) < len(seeds) or len(conditions) > 1:
-        return {}
+        return dict.fromkeys(_COLUMNS)
     columns: dict[str, Any] = {
         "saliency_method": stored[0]["method"],
         "saliency_iou_threshold": stored[0]["iou_threshold"],
