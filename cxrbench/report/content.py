@@ -16,7 +16,7 @@ from cxrbench.evaluation.ablation import ablations
 from cxrbench.evaluation.comparison import Difference, paired_difference
 from cxrbench.evaluation.leaderboard import Board, LabelRow, boards
 from cxrbench.evaluation.literature import LITERATURE
-from cxrbench.evaluation.measures import MEASURES
+from cxrbench.evaluation.measures import CALIBRATION, RANKING, THRESHOLDED
 from cxrbench.evaluation.ranking import SIGNIFICANCE, holm
 from cxrbench.interfaces import Display
 from cxrbench.recipe import PRIOR
@@ -183,10 +183,13 @@ def _of_kind(figures: dict[str, Picture], *kinds: str) -> Iterator[Picture]:
 
 
 def _conditions(board: Board, runs: Sequence[StoredRun]) -> Section:
-    def told(name: str) -> str:
-        return ", ".join(sorted({str(run.info.get(name, "–")) for run in runs}))
+    # The prior has no conditions of its own.
+    looking = [run for run in runs if run.info["protocol"] != "none"] or list(runs)
 
-    info = runs[0].info
+    def told(name: str) -> str:
+        return ", ".join(sorted({str(run.info.get(name, "–")) for run in looking}))
+
+    info = looking[0].info
     patients = "unknown" if board.test_patients is None else f"{board.test_patients:,}"
     left_out = [name for name in board.labels if name not in board.labels_counted]
     rows = (
@@ -203,8 +206,8 @@ def _conditions(board: Board, runs: Sequence[StoredRun]) -> Section:
         ("protocol", told("protocol")),
         ("weights", told("weights")),
         ("computed on", f"{told('backend')}; {told('device')}; {told('precision')}"),
-        ("calibration", ", ".join(sorted({r.info["scoring"]["calibration"] for r in runs}))),
-        ("thresholds", ", ".join(sorted({r.info["scoring"]["thresholds"] for r in runs}))),
+        ("calibration", ", ".join(sorted({r.info["scoring"]["calibration"] for r in looking}))),
+        ("thresholds", ", ".join(sorted({r.info["scoring"]["thresholds"] for r in looking}))),
         ("board", board.key),
     )
     columns = (text_column("condition"), text_column("value"))
@@ -223,7 +226,7 @@ def _tests(rows: Sequence[StoredRow]) -> tuple[Section, ...]:
     found = [(names[a], names[b], _difference(rows[a], rows[b])) for a, b in pairs]
     adjusted = holm([np.nan if d.p is None else d.p for _, _, d in found])
     cells = tuple(
-        (a, b, _signed(told), number(told.p, ".3g"), _p(p), number(told.detectable, ".3f"))
+        (a, b, _signed(told), _p(told.p), _p(p), number(told.detectable, ".3f"))
         for (a, b, told), p in zip(found, adjusted, strict=True)
     )
     shown = sum(p < SIGNIFICANCE for p in adjusted)
@@ -249,10 +252,13 @@ def _signed(told: Difference) -> str:
     return interval(told.difference, told.low, told.high, "+.3f")
 
 
-def _p(p: float) -> str:
-    return "–" if np.isnan(p) else f"{p:.3g}"
+def _p(p: float | None) -> str:
+    if p is None or np.isnan(p):
+        return "–"
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
+_LONGEST_LABEL = 20
 _HEADS = {
     "auroc": "AUROC",
     "average_precision": "AP",
@@ -271,26 +277,37 @@ _HEADS = {
 def _labels(board: Board) -> tuple[Section, ...]:
     by_row: dict[tuple[str, ...], list[LabelRow]] = {}
     for row in board.per_label:
-        by_row.setdefault(row.runs, []).append(row)
-    return tuple(Section(labels[0].recipe, (_label_table(labels),)) for labels in by_row.values())
+        if row.recipe != PRIOR:  # 0.5 by construction
+            by_row.setdefault(row.runs, []).append(row)
+    return tuple(
+        Section(
+            labels[0].recipe,
+            (
+                _label_table(labels, (*RANKING, *CALIBRATION)),
+                _label_table(labels, THRESHOLDED, decided=True),
+            ),
+        )
+        for labels in by_row.values()
+    )
 
 
-def _label_table(rows: Iterable[LabelRow]) -> CellTable:
+def _label_table(
+    rows: Iterable[LabelRow], measures: Sequence[str], *, decided: bool = False
+) -> CellTable:
+    """Measures with their intervals; ``decided`` tells thresholds in place of positives."""
     columns = (
-        text_column("label"),
-        Column("positives"),
-        *(Column(_HEADS[name]) for name in MEASURES),
-        Column("threshold"),
+        text_column("label", _LONGEST_LABEL),
+        Column("threshold" if decided else "positives"),
+        *(Column(_HEADS[name]) for name in measures),
     )
     cells = (
         (
             row.label if row.counted else f"{row.label} *",
-            f"{row.positives:,} of {row.known:,}",
+            number(row.threshold, ".3g") if decided else f"{row.positives:,} of {row.known:,}",
             *(
                 interval(row.scores[n], row.scores[f"{n}_low"], row.scores[f"{n}_high"])
-                for n in MEASURES
+                for n in measures
             ),
-            number(row.threshold, ".3g"),
         )
         for row in rows
     )

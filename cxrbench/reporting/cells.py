@@ -45,9 +45,11 @@ def number(value: float | None, spec: str) -> str:
 
 
 def interval(value: float | None, low: float | None, high: float | None, spec: str = ".3f") -> str:
-    """``value [low, high]``."""
+    """``value [low, high]``; the value alone where no interval can be given."""
     if value is None:
         return "–"
+    if low is None and high is None:
+        return format(value, spec)
     return f"{format(value, spec)} [{number(low, spec)}, {number(high, spec)}]"
 
 

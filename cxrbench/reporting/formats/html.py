@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from cxrbench.reporting.cells import CellTable, Section
+from cxrbench.reporting.cells import CellTable, Column, Section
 
 _STYLE = """
 :root { color-scheme: light dark; }
@@ -17,7 +17,7 @@ th, td { border-bottom: 1px solid #8885; padding: .3rem .7rem; text-align: right
   vertical-align: top; white-space: nowrap; }
 thead th { border-bottom: 2px solid #888; }
 tbody th { font-weight: normal; }
-.text { min-width: 6rem; overflow-wrap: anywhere; text-align: left; white-space: normal; }
+.text { overflow-wrap: break-word; text-align: left; white-space: normal; }
 @media (max-width: 30rem) { body { font-size: 13px; } th, td { padding: .3rem .4rem; } }
 .notes { color: GrayText; color: light-dark(#555, #aaa); font-size: .9rem; }
 @media print { body { margin: 0; max-width: none; } .table { overflow: visible; } }
@@ -50,7 +50,7 @@ def html_section(section: Section, *, level: int = 2) -> str:
 def _table(table: CellTable) -> str:
     styles = [' class="text"' if column.is_text else "" for column in table.columns]
     head = "".join(
-        f'<th scope="col"{style}>{escape(column.name)}</th>'
+        f'<th scope="col"{style}{_least(column)}>{escape(column.name)}</th>'
         for column, style in zip(table.columns, styles, strict=True)
     )
     # What a row is of stands in its first column of text.
@@ -60,6 +60,10 @@ def _table(table: CellTable) -> str:
         f'<div class="table"><table>\n<thead><tr>{head}</tr></thead>\n'
         f"<tbody>\n{rows}\n</tbody>\n</table></div>"
     )
+
+
+def _least(column: Column) -> str:
+    return f' style="min-width: {column.least}ch"' if column.is_text else ""
 
 
 def _row(cells: Sequence[str], styles: Sequence[str], names: int) -> str:
