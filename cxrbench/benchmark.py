@@ -24,6 +24,7 @@ from cxrbench.executors import check_executor, open_executor
 from cxrbench.executors.interface import Executor, Needs, Place
 from cxrbench.experiment import Outcome, fit_and_predict, predict_prior
 from cxrbench.interfaces import Dataset, Display
+from cxrbench.latency import time_all
 from cxrbench.localise import require_boxes, score_all
 from cxrbench.material import Material, gather_material
 from cxrbench.modeling.checkpoint import FOLDER as CHECKPOINT
@@ -72,6 +73,7 @@ class Request:
     executor: str
     ray_address: str | None
     saliency: bool
+    latency: bool
     scoring: Scoring
     options: Mapping[str, Any]
 
@@ -90,6 +92,7 @@ def run(  # noqa: PLR0913 - the public call; every argument but the first is a k
     executor: str = "local",
     ray_address: str | None = None,
     saliency: bool = False,
+    latency: bool = False,
     calibration: str = "none",
     thresholds: str = "youden",
     display: Display | None = None,
@@ -111,6 +114,7 @@ def run(  # noqa: PLR0913 - the public call; every argument but the first is a k
         return what each part adds.
     executor, ray_address : ``"local"``, or ``"ray"`` and where its cluster is (``HOST:PORT``).
     saliency : also score saliency maps against the boxes of the test images.
+    latency : also time each model on one image after another.
     calibration : ``"none"``, ``"temperature"`` or ``"isotonic"``, fitted on the validation split.
     thresholds : ``"youden"``, or ``"sensitivity=0.9"``, chosen on the validation split. Both shape
         the scores, not the run: a complete one is scored again.
@@ -139,6 +143,7 @@ def run(  # noqa: PLR0913 - the public call; every argument but the first is a k
         executor=executor,
         ray_address=ray_address,
         saliency=saliency,
+        latency=latency,
         calibration=calibration,
         thresholds=thresholds,
         **settings,
@@ -162,6 +167,7 @@ def request(  # noqa: PLR0913 - as `run`
     executor: str = "local",
     ray_address: str | None = None,
     saliency: bool = False,
+    latency: bool = False,
     calibration: str = "none",
     thresholds: str = "youden",
     **settings: Any,
@@ -180,6 +186,7 @@ def request(  # noqa: PLR0913 - as `run`
         executor=executor,
         ray_address=ray_address,
         saliency=saliency,
+        latency=latency,
         scoring=scoring_of(calibration, thresholds),
         options=settings,
     )
@@ -215,6 +222,10 @@ def measure(request: Request, display: Display) -> tuple[StoredRun, ...]:
         (plans,) = executor.compute(engines, [("engines", plans)])
         one = partial(_run_one, material=material, request=request)
         paths = executor.compute(one, _named_runs(plans, material, request, executor))
+    if request.latency:
+        settings = plans[0].settings
+        with computing(settings):
+            time_all(paths, registry, material, settings.device, display)
     if request.saliency:
         threads = thread_count(request.threads)
         score_all(paths, registry, cache=request.cache, threads=threads, display=display)

@@ -31,6 +31,7 @@ _REQUEST: Mapping[str, tuple[type, ...]] = {
     "executor": (str,),
     "ray_address": (str,),
     "saliency": (bool,),
+    "latency": (bool,),
     "calibration": (str,),
     "thresholds": (str,),
 }

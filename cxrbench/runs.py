@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType, NoneType
 from typing import Any
@@ -22,9 +23,11 @@ from cxrbench.errors import RunError
 FORMAT = 4
 RUN_FILE = "run.json"
 METRICS_FILE = "metrics.json"
+LABELS_FILE = "labels.json"
 BOOTSTRAP_FILE = "bootstrap.npz"
 DETAILS_FILE = "bootstrap_details.npz"
 SUBGROUPS_FILE = "subgroups.json"
+LATENCY_FILE = "latency.json"
 SALIENCY_FILE = "saliency.json"
 SALIENCY_BOOTSTRAP_FILE = "saliency.npz"
 MEASURED, EXTERNAL = "cxrbench", "external"
@@ -74,7 +77,6 @@ _METRICS: Mapping[str, Any] = MappingProxyType(
         "images": int,
         "patients": (int, NoneType),
         **dict.fromkeys(REPLICATES, _SCORE),
-        "labels": list,
     }
 )
 
@@ -91,6 +93,21 @@ class StoredRun:
     def patients_known(self) -> bool:
         """Whether the run's dataset says whose images are whose."""
         return bool(self.info["patients_known"])
+
+    @cached_property
+    def labels(self) -> list[dict[str, Any]]:
+        """The scores of each label, ``labels.json``; read when they are first asked for.
+
+        Raises
+        ------
+        RunError : the file is missing, damaged or other than the one that the run wrote.
+        """
+        content = _unchanged(self.path, self.info, LABELS_FILE)
+        told = _json(self.path / LABELS_FILE, content)
+        if not isinstance(told, list) or not all(isinstance(row, dict) for row in told):
+            name = f"{self.path.name}/{LABELS_FILE}"
+            raise RunError(f"{name} is damaged", expected="a list of objects")
+        return told
 
     def replicates(self, names: Sequence[str] = REPLICATES) -> dict[str, np.ndarray]:
         """The bootstrap replicates, each (B,) float64, by names of `REPLICATES`."""
@@ -316,6 +333,19 @@ def scoring_again(
     write_json(run.path / RUN_FILE, {**told, "status": "complete", "files": files})
 
 
+def stored_latency(run: StoredRun) -> float | None:
+    """Seconds for one image, from its file to its probabilities; None where it was not timed.
+
+    Raises
+    ------
+    RunError : the file is damaged or not the one that was written.
+    """
+    if LATENCY_FILE not in run.info["files"]:
+        return None
+    told = _parsed(run.path / LATENCY_FILE, _unchanged(run.path, run.info, LATENCY_FILE))
+    return float(told["latency_seconds"])
+
+
 def require_unchanged(run: StoredRun, name: str) -> None:
     """Raise `RunError` unless this file of the run is there, and is what the run wrote."""
     _require_unchanged(run.path, run.info, name)
@@ -397,13 +427,17 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _parsed(path: Path, content: bytes) -> dict[str, Any]:
-    try:
-        value = json.loads(content.decode())
-    except (ValueError, RecursionError) as error:
-        raise _damaged(path, str(error)) from error
+    value = _json(path, content)
     if not isinstance(value, dict):
         raise RunError(f"{path.parent.name}/{path.name} is damaged", expected="a JSON object")
     return value
+
+
+def _json(path: Path, content: bytes) -> Any:
+    try:
+        return json.loads(content.decode())
+    except (ValueError, RecursionError) as error:
+        raise _damaged(path, str(error)) from error
 
 
 def _damaged(path: Path, found: str) -> RunError:

@@ -15,6 +15,7 @@ from cxrbench.evaluation.predictions import read_predictions
 from cxrbench.runs import (
     BOOTSTRAP_FILE,
     DETAILS_FILE,
+    LABELS_FILE,
     METRICS_FILE,
     REPLICATES,
     SUBGROUPS_FILE,
@@ -24,7 +25,7 @@ from cxrbench.runs import (
     writing,
 )
 
-SCORE_FILES = (METRICS_FILE, SUBGROUPS_FILE, BOOTSTRAP_FILE, DETAILS_FILE)
+SCORE_FILES = (METRICS_FILE, LABELS_FILE, SUBGROUPS_FILE, BOOTSTRAP_FILE, DETAILS_FILE)
 
 
 def write_scores(assessment: Assessment, folder: Path, *, patients_known: bool) -> None:
@@ -32,6 +33,8 @@ def write_scores(assessment: Assessment, folder: Path, *, patients_known: bool) 
     told = _metrics(assessment)
     if not patients_known:
         told["patients"] = None
+    # A board reads the first of many runs, and the second only where labels are asked for.
+    write_json(folder / LABELS_FILE, told.pop("labels"))
     write_json(folder / METRICS_FILE, told)
     write_json(folder / SUBGROUPS_FILE, [_plain(asdict(one)) for one in assessment.subgroups])
     resampled = assessment.resampled

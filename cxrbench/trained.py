@@ -155,11 +155,11 @@ def _image_size(run: StoredRun, recipe: Recipe) -> int | None:
 
 def _thresholds(run: StoredRun, label_names: tuple[str, ...]) -> tuple[float | None, ...]:
     try:
-        told = {row["label"]: row["threshold"] for row in run.metrics["labels"]}
+        told = {row["label"]: row["threshold"] for row in run.labels}
         found = [told[name] for name in label_names]
         return tuple(None if value is None else float(value) for value in found)
     except (KeyError, TypeError, ValueError) as error:
-        raise _damaged(run, "metrics.json", "a threshold or null for each label", error) from error
+        raise _damaged(run, "labels.json", "a threshold or null for each label", error) from error
 
 
 def _encoder(run: StoredRun, feature: Feature) -> tuple[FittedEncoder, Statistics]:

@@ -57,6 +57,7 @@ def test_every_promised_file_is_there(grid):
         "run.json",
         "settings.toml",
         "metrics.json",
+        "labels.json",
         "bootstrap.npz",
         "bootstrap_details.npz",
         "subgroups.json",
@@ -124,7 +125,7 @@ def test_scores_agree_with_scikit_learn_on_the_stored_predictions(grid, recipe):
     truth = test[[f"y_true_{label}" for label in LABELS]].to_numpy(float)
     score = test[[f"y_score_{label}" for label in LABELS]].to_numpy(float)
     aurocs, precisions = [], []
-    for column, told in enumerate(metrics["labels"]):
+    for column, told in enumerate(json.loads((path / "labels.json").read_text())):
         patients = [test["patient"][truth[:, column] == value].nunique() for value in (0, 1)]
         assert told["label"] == LABELS[column]
         assert told["counted"] == (min(patients) >= 5)
@@ -330,7 +331,7 @@ def test_the_test_patients_shape_nothing_that_is_fitted(fitted, change):
     for name, value in first.items():
         np.testing.assert_array_equal(value, second[name], err_msg=name)
     thresholds = [
-        [label["threshold"] for label in json.loads((p / "metrics.json").read_text())["labels"]]
+        [label["threshold"] for label in json.loads((p / "labels.json").read_text())]
         for p in (one, two)
     ]
     assert thresholds[0] == thresholds[1]

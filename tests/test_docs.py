@@ -37,6 +37,7 @@ DOCUMENTS = [
 RUN_FILES = (
     "run.json",
     "metrics.json",
+    "labels.json",
     "bootstrap.npz",
     "bootstrap_details.npz",
     "subgroups.json",
@@ -161,7 +162,10 @@ def test_every_file_of_a_run_is_told():
 
 def test_every_score_of_a_run_is_told():
     told = section(page("run-directory"), "`metrics.json`")
-    for field in (*fields(Scores), *fields(LabelScores)):
+    for field in fields(Scores):
+        assert f"`{field.name}`" in told, field.name
+    told = section(page("run-directory"), "`labels.json`")
+    for field in fields(LabelScores):
         assert f"`{field.name}`" in told, field.name
 
 

@@ -114,9 +114,9 @@ def test_the_description_is_enough_to_use_the_model(fused, keras_file):
     )
     told = json.loads(done.description.read_text())
     info = json.loads((fused / "run.json").read_text())
-    metrics = json.loads((fused / "metrics.json").read_text())
+    labels = json.loads((fused / "labels.json").read_text())
     assert told["labels"] == ["Effusion", "Mass", "Nodule", "No Finding"]
-    assert told["thresholds"] == {row["label"]: row["threshold"] for row in metrics["labels"]}
+    assert told["thresholds"] == {row["label"]: row["threshold"] for row in labels}
     assert {name: value["shape"] for name, value in told["inputs"].items()} == {
         "image": [None, 32, 32, 1],
         "grid": [None, 16],

@@ -382,5 +382,5 @@ def test_rows_without_a_file(tmp_path):
 
 
 def test_thresholds_come_from_the_run(grid, registry):
-    told = json.loads((grid.run_of("grid") / "metrics.json").read_text())
-    assert len(load_trained(grid.run_of("grid"), registry).thresholds) == len(told["labels"])
+    told = json.loads((grid.run_of("grid") / "labels.json").read_text())
+    assert len(load_trained(grid.run_of("grid"), registry).thresholds) == len(told)

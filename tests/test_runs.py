@@ -27,7 +27,6 @@ from cxrbench.runs import (
 METRICS = {
     "images": 9,
     "patients": 5,
-    "labels": [],
     **dict.fromkeys(REPLICATES, 0.5),
     "macro_average_precision": 0.5,
     "micro_average_precision": None,

@@ -69,12 +69,12 @@ def test_the_model_is_the_one_that_was_exported(recipe, grid, registry):
 def test_what_stands_beside_the_model(grid, registry):
     path = grid.run_of(BOTH, seed=1)
     trained = load_trained(path, registry)
-    metrics = json.loads((path / "metrics.json").read_text())
+    labels = json.loads((path / "labels.json").read_text())
     assert trained.recipe.text == BOTH
     assert trained.info["seed"] == 1
     assert trained.label_names == ("Effusion", "Mass", "Nodule", "No Finding")
     assert trained.image_size == 32
-    assert list(trained.thresholds) == [row["threshold"] for row in metrics["labels"]]
+    assert list(trained.thresholds) == [row["threshold"] for row in labels]
     assert set(trained.encoders) == {"grid", "rows"}
     assert trained.encoders["rows"].transform(np.zeros((3, 16), np.float32)).shape == (8,)
     assert load_trained(grid.run_of("grid"), registry).image_size is None
@@ -82,10 +82,10 @@ def test_what_stands_beside_the_model(grid, registry):
 
 def test_a_label_without_a_threshold_has_none(copy_of, registry):
     run = copy_of("grid")
-    metrics = json.loads((run / "metrics.json").read_text())
-    metrics["labels"][2]["threshold"] = None
-    (run / "metrics.json").write_text(json.dumps(metrics))
-    sign(run, "metrics.json")
+    labels = json.loads((run / "labels.json").read_text())
+    labels[2]["threshold"] = None
+    (run / "labels.json").write_text(json.dumps(labels))
+    sign(run, "labels.json")
     thresholds = load_trained(run, registry).thresholds
     assert [value is None for value in thresholds] == [False, False, True, False]
 

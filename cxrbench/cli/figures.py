@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from enum import StrEnum
+from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from cxrbench.cli.options import Runs
+from cxrbench.cli.options import Cache, Runs
 
 
 class Format(StrEnum):
@@ -21,7 +22,7 @@ class Format(StrEnum):
 
 
 class Kind(StrEnum):
-    """What is drawn; the values are those of `cxrbench.reporting.figures.KINDS`."""
+    """What is drawn; all but the last are `cxrbench.reporting.figures.KINDS`."""
 
     roc = "roc"
     precision_recall = "precision-recall"
@@ -31,9 +32,10 @@ class Kind(StrEnum):
     confusion = "confusion"
     co_occurrence = "co-occurrence"
     reliability = "reliability"
+    keypoints = "keypoints"
 
 
-def figures(
+def figures(  # noqa: PLR0913 - each argument is an option of the command
     rows: Annotated[
         list[str] | None,
         typer.Argument(
@@ -60,26 +62,43 @@ def figures(
         list[Kind] | None,
         typer.Option(help="Draw this kind; repeatable \\[default: all]", show_default=False),
     ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATA",
+            help="Where the images for keypoints are \\[default: where the run found them]",
+            show_default=False,
+        ),
+    ] = None,
+    cache: Cache = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the files as JSON.")] = False,
 ) -> None:
     """Draw ROC, precision-recall, training and reliability curves, confusion, the board, its cost.
 
-    From saved run directories alone; rows have to share a board.
+    From saved run directories; keypoints need the images too. Rows have to share a board.
     """
+    from cxrbench.benchmark import cache_folder
+    from cxrbench.explain.keypoints import IMAGES, extractors_of, keypoint_figures
     from cxrbench.reporting.display import RichDisplay
     from cxrbench.reporting.figures import KINDS, all_figures, figure_count
     from cxrbench.reporting.figures.rows import choose_rows, whole_board
     from cxrbench.reporting.figures.write import write_figure
+    from cxrbench.runs import MEASURED
 
     display = RichDisplay()
     chosen = choose_rows(rows or (), runs)
     board = whole_board(chosen, runs)
     formats = ("png", "svg") if output_format == Format.both else (output_format.value,)
-    kinds = [kind.value for kind in only] if only else KINDS
-    made = all_figures(chosen, board, only=kinds, labels=label or (), display=display)
+    kinds = [kind.value for kind in only or Kind]
+    of_runs = [kind for kind in KINDS if kind in kinds]
+    features = extractors_of(chosen) if Kind.keypoints in kinds else ()
+    made = all_figures(chosen, board, only=of_runs, labels=label or (), display=display)
+    run = next((row[0] for row in chosen if row[0].info["origin"] == MEASURED), chosen[0][0])
+    keypoints = keypoint_figures(run, features, data, cache_folder(cache), display)
+    count = figure_count(chosen, of_runs) + (IMAGES if features else 0)
     files: list[str] = []
-    with display.task("drawing", figure_count(chosen, kinds)) as advance:
-        for name, figure in made:
+    with display.task("drawing", count) as advance:
+        for name, figure in chain(made, keypoints if features else ()):
             files += map(str, write_figure(figure, output, name, formats))
             advance(1, name)
     typer.echo(json.dumps({"files": files}, indent=2) if as_json else "\n".join(files))

@@ -99,6 +99,10 @@ def run(  # noqa: PLR0913 - each argument is an option of the command
         bool | None,
         typer.Option("--saliency", help="Also score saliency maps against test images' boxes."),
     ] = None,
+    latency: Annotated[
+        bool | None,
+        typer.Option("--latency", help="Also time each model on one image after another."),
+    ] = None,
     output: OutputFormat = Format.table,
     as_json: Json = False,
     per_label: PerLabel = False,

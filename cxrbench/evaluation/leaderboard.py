@@ -20,7 +20,7 @@ from cxrbench.evaluation.saliency import (
     saliency_references,
 )
 from cxrbench.evaluation.seeds import seed_variance, widened
-from cxrbench.runs import REPLICATES, SkippedRun, StoredRun
+from cxrbench.runs import REPLICATES, SkippedRun, StoredRun, stored_latency
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,10 @@ class Row:
     is over images), joined with the variance over seeds where there are several;
     ``macro_auroc_sd`` is the standard deviation over seeds, None for one seed. ``trains`` says
     which layers do. ``train_seconds`` and ``images_per_second`` are of the training steps alone:
-    without preparing, embedding or validating. ``board`` is the key of the board, and ``runs`` are
-    the names of run directories. ``origin`` is ``"cxrbench"``, or ``"external"`` for a submission,
-    of whose model nothing is known. ``calibration`` and ``thresholds`` say what was fitted on the
+    without preparing, embedding or validating. ``latency_seconds`` is the time of one image from
+    its file to its probabilities, None where it was not measured. ``board`` is the key of the
+    board, and ``runs`` are the names of run directories. ``origin`` is ``"cxrbench"``, or
+    ``"external"`` for a submission, of whose model nothing is known. ``calibration`` and ``thresholds`` say what was fitted on the
     validation split. ``more`` holds the other measures, macro and micro, with their intervals:
     ``macro_brier``, ``macro_brier_low``, ``macro_brier_high`` and so on. In JSON and CSV they are
     columns as the others. The columns of saliency are macro means over labels with boxes, None
@@ -65,6 +66,7 @@ class Row:
     trainable_parameters: int | None
     train_seconds: float | None
     images_per_second: float | None
+    latency_seconds: float | None
     seeds: int
     origin: str
     protocol: str
@@ -288,6 +290,7 @@ def _row(group: Sequence[StoredRun], replicates: dict[str, np.ndarray], rank: in
             "labels_counted": len(info["labels_counted"]),
             "train_seconds": _mean_of([run.info["train_seconds"] for run in group]),
             "images_per_second": _mean_of([run.info["images_per_second"] for run in group]),
+            "latency_seconds": _mean_of([stored_latency(run) for run in group]),
             "seeds": len(group),
             "runs": tuple(run.path.name for run in group),
             **info["scoring"],
@@ -326,6 +329,8 @@ def _with_interval(
     """The mean over seeds and its interval, by the names of a row's fields."""
     mean = float(np.mean(values))
     low, high = widened(mean, percentile_interval(replicates), seed_variance(values))
+    # Every measure is a share; the variance over seeds knows nothing of that.
+    low, high = max(low, 0.0), min(high, 1.0)
     return {name: _plain(mean), f"{name}_low": _plain(low), f"{name}_high": _plain(high)}
 
 
@@ -338,7 +343,7 @@ def _label_rows(group: Sequence[StoredRun]) -> Iterable[LabelRow]:
     if len(group) > 1:
         wanted = [f"label_{name}" for name in MEASURES]
         replicates = _mean_arrays([run.details(wanted) for run in group])
-    for index, rows in enumerate(zip(*(run.metrics["labels"] for run in group), strict=True)):
+    for index, rows in enumerate(zip(*(run.labels for run in group), strict=True)):
         scores: dict[str, float | None] = {}
         for name, arrays in replicates.items():
             measure = name.removeprefix("label_")

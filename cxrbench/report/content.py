@@ -24,7 +24,7 @@ from cxrbench.report.groups import group_sections
 from cxrbench.reporting.ablation import ablation_section
 from cxrbench.reporting.board_cells import board_sections
 from cxrbench.reporting.cells import CellTable, Column, Section, interval, number, text_column
-from cxrbench.reporting.figures import all_figures
+from cxrbench.reporting.figures import KINDS, all_figures
 from cxrbench.reporting.figures.rows import StoredRow, row_names
 from cxrbench.reporting.figures.style import as_bytes
 from cxrbench.reporting.literature import literature_section
@@ -101,7 +101,7 @@ def gather_report(
             tuple(_of_kind(figures, "forest")),
         ),
         Chapter("tests", "Paired tests", _tests(rows)),
-        Chapter("parts", "What each part adds", tuple(map(ablation_section, ablations(runs)))),
+        *_parts(runs),
         Chapter(
             "curves",
             "Curves",
@@ -116,7 +116,12 @@ def gather_report(
             notes=(_MEASURES_TOLD,),
         ),
         Chapter("groups", "Subgroups", group_sections(rows), notes=(_GROUPS_TOLD,)),
-        Chapter("calibration", "Calibration", more=tuple(_of_kind(figures, "reliability"))),
+        Chapter(
+            "calibration",
+            "Calibration",
+            (_calibration(own),),
+            more=tuple(_of_kind(figures, "reliability")),
+        ),
         cases(),
         Chapter("cost", "Cost", (_seconds(rows),), tuple(_of_kind(figures, "pareto"))),
         _reproduce(rows),
@@ -139,6 +144,33 @@ _GROUPS_TOLD = (
     "between the groups with the highest and the lowest estimate: with several groups some gap is "
     "always there."
 )
+
+
+def _parts(runs: Sequence[StoredRun]) -> Iterator[Chapter]:
+    """What each part adds, where any two rows differ by one part alone."""
+    found = [one for one in ablations(runs) if one.rows]
+    if found:
+        yield Chapter("parts", "What each part adds", tuple(map(ablation_section, found)))
+
+
+def _calibration(board: Board) -> Section:
+    columns = (
+        text_column("recipe"),
+        text_column("calibration"),
+        *map(Column, ("Brier, macro", "ECE, macro", "Brier, micro", "ECE, micro")),
+    )
+    rows = tuple(
+        (
+            row.recipe,
+            row.calibration,
+            *(
+                interval(row.more[name], row.more[f"{name}_low"], row.more[f"{name}_high"])
+                for name in ("macro_brier", "macro_ece", "micro_brier", "micro_ece")
+            ),
+        )
+        for row in board.rows
+    )
+    return Section("", (CellTable(columns, rows),), ("Lower is better, for both.",))
 
 
 def _and(names: Sequence[str]) -> str:
@@ -171,9 +203,17 @@ def _summary(board: Board, rows: Sequence[StoredRow]) -> Iterator[str]:
 
 def _figures(rows: Sequence[StoredRow], board: Board, display: Display) -> dict[str, Picture]:
     return {
-        name: Picture("svg", as_bytes(figure, "svg"), name.replace("-", " ", 1))
+        name: Picture("svg", as_bytes(figure, "svg"), _title(name))
         for name, figure in all_figures(rows, board, display=display)
     }
+
+
+def _title(name: str) -> str:
+    """``co-occurrence-orb`` is the co-occurrence of ``orb``."""
+    kinds = sorted((*KINDS, "reliability-calibrated"), key=len, reverse=True)
+    kind = next(kind for kind in kinds if name == kind or name.startswith(f"{kind}-"))
+    told = kind.replace("-calibrated", " after calibration")
+    return f"{told}: {name.removeprefix(kind).removeprefix('-')}".removesuffix(": ")
 
 
 def _of_kind(figures: dict[str, Picture], *kinds: str) -> Iterator[Picture]:
@@ -230,7 +270,7 @@ def _tests(rows: Sequence[StoredRow]) -> tuple[Section, ...]:
         for (a, b, told), p in zip(found, adjusted, strict=True)
     )
     shown = sum(p < SIGNIFICANCE for p in adjusted)
-    notes.insert(0, f"{shown} of {len(found)} differences are significant after the correction.")
+    notes.insert(0, f"Significant after the correction: {shown} of {len(found)}.")
     columns = (
         text_column("A"),
         text_column("B"),

@@ -75,7 +75,7 @@ def _notes(attribute: Mapping[str, Any]) -> list[str]:
         told = _estimate(gap["difference"])
         notes.append(
             f"{name}: the largest gap of macro AUROC is {told}, {gap['higher']} over "
-            f"{gap['lower']}, on {len(attribute['counted'])} labels."
+            f"{gap['lower']}, on {', '.join(attribute['counted'])}."
         )
     if attribute["too_small"]:
         small = ", ".join(attribute["too_small"])

@@ -107,7 +107,8 @@ def _score_table(board: Board) -> CellTable:
 def _cost_table(board: Board) -> CellTable:
     shared = _shared_conditions(board.rows)
     varying = [name for name in _CONDITIONS if name not in shared and _is_told(board.rows, name)]
-    numbers = ("mean AP", "parameters", "training", "images/s")
+    timed = any(row.latency_seconds is not None for row in board.rows)
+    numbers = ("mean AP", "parameters", "training", "images/s", *(["latency"] if timed else []))
     rows = (
         (
             row.recipe,
@@ -115,12 +116,17 @@ def _cost_table(board: Board) -> CellTable:
             count_of_parameters(row.parameters),
             "–" if row.train_seconds is None else duration(row.train_seconds),
             number(row.images_per_second, ",.0f"),
+            *([_latency(row.latency_seconds)] if timed else []),
             *(condition(row, name) for name in varying),
         )
         for row in board.rows
     )
     columns = (text_column("recipe"), *map(Column, numbers), *map(text_column, varying))
     return CellTable(columns, tuple(rows))
+
+
+def _latency(seconds: float | None) -> str:
+    return "–" if seconds is None else f"{1000 * seconds:,.0f} ms"
 
 
 def _saliency_tables(board: Board) -> Iterator[CellTable]:

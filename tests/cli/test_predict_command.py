@@ -119,16 +119,16 @@ def test_all_formats_tell_the_same(cli, grid, table, tmp_path):
 def test_y_pred_is_made_at_the_thresholds_of_the_run(cli, grid, table, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(grid.run_of("grid"), run)
-    metrics = json.loads((run / "metrics.json").read_text())
-    metrics["labels"][1]["threshold"] = None
-    (run / "metrics.json").write_text(json.dumps(metrics))
+    labels = json.loads((run / "labels.json").read_text())
+    labels[1]["threshold"] = None
+    (run / "labels.json").write_text(json.dumps(labels))
     info = json.loads((run / "run.json").read_text())
-    info["files"]["metrics.json"] = file_digest(run / "metrics.json")
+    info["files"]["labels.json"] = file_digest(run / "labels.json")
     (run / "run.json").write_text(json.dumps(info))
     rows = rows_of(cli("predict", run, table, "--threshold").out)
     assert list(rows[0])[5:9] == [f"y_pred_{label}" for label in LABELS]
     for row in rows:
-        for scored in metrics["labels"]:
+        for scored in labels:
             label, cut = scored["label"], scored["threshold"]
             expected = "" if cut is None else str(int(float(row[f"y_score_{label}"]) >= cut))
             assert row[f"y_pred_{label}"] == expected

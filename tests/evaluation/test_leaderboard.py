@@ -6,6 +6,7 @@ import json
 import shutil
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -45,9 +46,11 @@ def stored(
     label |= dict.fromkeys(("threshold", *MEASURES), score)
     metrics = dict.fromkeys(REPLICATES, score)
     metrics |= {f"{kind}_{name}": score for kind in ("macro", "micro") for name in MEASURES}
-    metrics |= {"images": 9, "patients": 5, "labels": [label]}
+    metrics |= {"images": 9, "patients": 5}
 
     class Run(StoredRun):
+        labels: ClassVar = [label]
+
         def replicates(self, names=REPLICATES):
             return {name: replicates[name] for name in names}
 

@@ -119,7 +119,7 @@ def test_the_prior_is_the_diagonal_and_the_prevalence(rows, recorder):
 def test_a_curve_has_the_score_of_the_board_and_a_band(first, board, recorder):
     curves = row_curves(first, [0], recorder)
     (axes,) = draw_roc([curves], [0]).axes
-    auroc = np.mean([run.metrics["labels"][0]["auroc"] for run in first.runs])
+    auroc = np.mean([run.labels[0]["auroc"] for run in first.runs])
     assert texts_of(axes) == [f"{auroc:.2f}"]
     assert np.trapezoid(curves.labels[0].roc.value, GRID) == pytest.approx(auroc, abs=0.01)
     assert len(axes.collections) == 1
@@ -163,8 +163,10 @@ def test_a_row_without_thresholds_has_no_figures_of_decisions(first, recorder):
     """As a submission without predictions for the validation split."""
     runs = []
     for run in first.runs:
-        labels = [{**label, "threshold": None} for label in run.metrics["labels"]]
-        runs.append(replace(run, metrics={**run.metrics, "labels": labels}))
+        undecided = replace(run)
+        # As if they had been read.
+        undecided.__dict__["labels"] = [{**label, "threshold": None} for label in run.labels]
+        runs.append(undecided)
     kinds = ["confusion", "co-occurrence", "reliability"]
     made = dict(all_figures([tuple(runs)], made_board(first), only=kinds, display=recorder))
     assert list(made) == ["reliability-grid"]
@@ -182,7 +184,7 @@ def test_confusion_counts_are_means_over_seeds_and_shares_of_a_truth(first):
     y_true = first.test.y_true[:, 0]
     assert sum(counts[:2]) == (y_true == 0).sum()
     assert sum(counts[2:]) == (y_true == 1).sum()
-    recall = np.mean([run.metrics["labels"][0]["recall"] for run in first.runs])
+    recall = np.mean([run.labels[0]["recall"] for run in first.runs])
     assert cells[3][1] == f"{100 * recall:.0f} %"
 
 

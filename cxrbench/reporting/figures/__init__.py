@@ -12,7 +12,7 @@ from cxrbench.reporting.figures.co_occurrence import draw_co_occurrence
 from cxrbench.reporting.figures.confusion import draw_confusion
 from cxrbench.reporting.figures.curves import draw_precision_recall, draw_roc, row_curves
 from cxrbench.reporting.figures.forest import draw_forest
-from cxrbench.reporting.figures.pareto import NOT_DRAWN, draw_pareto
+from cxrbench.reporting.figures.pareto import NOT_TIMED, draw_pareto
 from cxrbench.reporting.figures.reliability import draw_reliability
 from cxrbench.reporting.figures.rows import (
     FEW_PATIENTS,
@@ -80,8 +80,8 @@ def all_figures(
     for kind, draw in _OF_BOARDS.items():
         if kind in only:
             yield kind, draw(board)
-    if "pareto" in only:
-        display.say(NOT_DRAWN)
+    if "pareto" in only and all(row.latency_seconds is None for row in board.rows):
+        display.say(NOT_TIMED)
     kinds = [kind for kind in _OF_ROWS if kind in only]
     for row, name in zip(rows, names, strict=True):
         if kinds:

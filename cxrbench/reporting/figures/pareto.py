@@ -20,11 +20,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-NOT_DRAWN = "pareto: no panel of latency, which runs do not record"
+NOT_TIMED = "pareto: an empty panel of latency, which `cxrbench run --latency` measures"
 
 # A cost's field in a row, and what it is called.
 _COSTS = (
     ("train_seconds", "training (seconds)"),
+    ("latency_seconds", "latency (seconds an image)"),
     ("parameters", "parameters"),
 )
 

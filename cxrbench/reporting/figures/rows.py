@@ -67,8 +67,9 @@ class FigureRow:
 
     def label_mean(self, column: int, measure: str) -> float | None:
         """A score of one label, the mean over seeds; None where a seed has none."""
-        values = [run.metrics["labels"][column].get(measure) for run in self.runs]
-        return None if None in values else float(np.mean(values))
+        values = [run.labels[column].get(measure) for run in self.runs]
+        known = [value for value in values if value is not None]
+        return float(np.mean(known)) if len(known) == len(values) else None
 
 
 def choose_rows(names: Sequence[str], folder: Path) -> tuple[StoredRow, ...]:
@@ -129,7 +130,7 @@ def read_figure_row(row: StoredRow, name: str) -> FigureRow:
     RunError : a file of a run is missing, damaged or was changed after the run.
     """
     seeds = [read_predictions(run) for run in row]
-    labels = [run.metrics["labels"] for run in row]
+    labels = [run.labels for run in row]
     return FigureRow(
         name=name,
         file_name=_file_name(name, row[0].info["row_key"]),
@@ -168,7 +169,7 @@ def calibration_of(row: StoredRow) -> str:
 
 def has_thresholds(row: StoredRow) -> bool:
     """Whether each seed has decisions: a submission without validation predictions has none."""
-    tables = [run.metrics["labels"] for run in row]
+    tables = [run.labels for run in row]
     return all(any(label["threshold"] is not None for label in table) for table in tables)
 
 
