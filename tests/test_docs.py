@@ -50,6 +50,8 @@ RUN_FILES = (
     "encoders/NAME.npz",
     "model.weights.h5",
     "model.keras",
+    "saliency.json",
+    "saliency.npz",
 )
 
 

@@ -12,10 +12,11 @@ import numpy as np
 
 from cxrbench.data.image_files import image_stem
 from cxrbench.data.image_pass import Preparation, grey_of, prepare_source, read_source
-from cxrbench.errors import UnreadableImage
+from cxrbench.errors import DataError, UnreadableImage
 from cxrbench.inference.images import Readers, Source, read_image
 from cxrbench.inference.predictions import feature_shapes, feature_vector, preparation_of
 from cxrbench.interfaces import Cohort, Dataset, LocalFeatures, Record
+from cxrbench.parameters import nearest
 from cxrbench.trained import TrainedRun
 
 
@@ -83,6 +84,14 @@ def films_of(
         if known is not None and str(path) in rows and not os.path.lexists(path):
             yield from films_of_cohort(*known, [rows[str(path)]], max_pixels)
             continue
+        if known is not None and not os.path.lexists(path):
+            raise DataError(
+                f"there is no {path}",
+                expected="an image file, a folder of images, a table (.csv, .tsv), or the id of "
+                f"an image of {known[1].name!r}, such as {known[1].image_ids[0]}",
+                found="nothing there, and no such id",
+                fix=nearest(str(path), known[1].image_ids) or "check the path",
+            )
         for image in Source((path,), suffixes=tuple(readers)):
             row = rows.get(image_stem(image.record.image_id))
             read = partial(read_image, image.path, max_pixels, readers)

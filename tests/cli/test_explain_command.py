@@ -135,6 +135,7 @@ def test_the_pictures_of_visual_words(cli, tmp_path):
         (("{run}", "{image}", "--method", "lime"), "--method cannot be 'lime'"),
         (("{run}", "{image}", "--device", "tpu"), "--device cannot be 'tpu'"),
         (("{run}", "nowhere.png"), "there is no nowhere.png"),
+        (("{run}", "i0001", "--data", "drawn"), "or the id of an image of 'drawn', such as i000"),
         (("{run}",), "no image is named"),
         (("{prior}", "{image}"), "has no model"),
         (("{features}", "{image}", "--method", "gradcam"), "needs a backbone"),
