@@ -35,8 +35,9 @@ class Row:
     without preparing, embedding or validating. ``latency_seconds`` is the time of one image from
     its file to its probabilities, None where it was not measured. ``board`` is the key of the
     board, and ``runs`` are the names of run directories. ``origin`` is ``"cxrbench"``, or
-    ``"external"`` for a submission, of whose model nothing is known. ``calibration`` and ``thresholds`` say what was fitted on the
-    validation split. ``more`` holds the other measures, macro and micro, with their intervals:
+    ``"external"`` for a submission, of whose model nothing is known. ``calibration`` and
+    ``thresholds`` say what was fitted on the validation split. ``more`` holds the other measures,
+    macro and micro, with their intervals:
     ``macro_brier``, ``macro_brier_low``, ``macro_brier_high`` and so on. In JSON and CSV they are
     columns as the others. The columns of saliency are macro means over labels with boxes, None
     where the runs' saliency was not scored.
