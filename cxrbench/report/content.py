@@ -323,8 +323,9 @@ def _labels(board: Board) -> tuple[Section, ...]:
         Section(
             labels[0].recipe,
             (
-                _label_table(labels, (*RANKING, *CALIBRATION)),
+                _label_table(labels, RANKING),
                 _label_table(labels, THRESHOLDED, decided=True),
+                _label_table(labels, CALIBRATION),
             ),
         )
         for labels in by_row.values()

@@ -8,6 +8,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import cv2
+import pandas as pd
 import pytest
 
 from cxrbench.cli.figures import Kind
@@ -15,7 +16,7 @@ from cxrbench.reporting.figures import KINDS
 
 
 def test_the_kinds_of_the_command_are_those_that_can_be_drawn():
-    assert tuple(Kind) == KINDS
+    assert tuple(Kind) == (*KINDS, "keypoints")
 
 
 def test_without_a_run_the_largest_board_is_drawn(cli, grid, tmp_path):
@@ -100,3 +101,20 @@ def test_board_figures_are_of_the_whole_board(cli, grid, tmp_path, kind):
     drawn = (tmp_path / f"{kind}.svg").read_bytes()
     cli("figures", *options)
     assert (tmp_path / f"{kind}.svg").read_bytes() == drawn
+
+
+def test_keypoints_are_drawn_on_test_images(cli, tmp_path):
+    options = ["--data", "phantom:patients=40,size=96", "--cache", tmp_path / "cache"]
+    runs = ["--runs", tmp_path / "runs"]
+    assert cli("run", "orb", *options, *runs, "--epochs", 1).code == 0
+    out = ["--output", tmp_path / "figures", "--format", "png", "--only", "keypoints"]
+    said = cli("figures", *runs, *out, "--cache", tmp_path / "cache")
+    assert said.code == 0, said.err
+    names = sorted(path.name for path in (tmp_path / "figures").iterdir())
+    test = pd.read_csv(next((tmp_path / "runs").glob("*orb*/test_metadata.csv")))["image_id"]
+    assert names == [f"keypoints-{name}.png" for name in sorted(test)[:3]]
+
+
+def test_without_keypoints_in_a_recipe_there_is_nothing_to_draw(cli, grid, tmp_path):
+    said = cli("figures", "prior", "--runs", grid.runs, "--output", tmp_path, "--only", "keypoints")
+    assert (said.code, said.out.strip()) == (0, "")
