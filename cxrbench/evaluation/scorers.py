@@ -17,8 +17,11 @@ from cxrbench.evaluation.resampling import Resampler
 from cxrbench.evaluation.summed import Summed, summed
 from cxrbench.evaluation.thresholds import apply_thresholds
 
-CHUNK_BYTES = 8 * 2**20
-"""Size of the largest temporary array: it sets how many replicates are scored at a time."""
+CHUNK_BYTES = 4 * 2**20
+"""Size of a thread's largest temporary array: it sets how many replicates it scores at a time."""
+
+MOST_THREADS = 4
+"""More would wait for memory, and hold more of it."""
 
 Scorer = Ranked | Summed
 
@@ -142,7 +145,7 @@ def resample(
             found[place, :, start:stop] = np.concatenate(scores)
         return thrown_away
 
-    cores = len(os.sched_getaffinity(0))
+    cores = min(MOST_THREADS, len(os.sched_getaffinity(0)))
     # Threads of its own would only get into the way of these: the products are small.
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(cores) as pool:
         redrawn = sum(pool.map(score, range(0, replicates, chunk)))
