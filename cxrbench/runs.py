@@ -94,6 +94,11 @@ class StoredRun:
         """Whether the run's dataset says whose images are whose."""
         return bool(self.info["patients_known"])
 
+    @property
+    def row_key(self) -> str:
+        """What runs share that are seeds of one row: seeds scored in other ways have no mean."""
+        return digest_of([self.info["row_key"], self.info["scoring"]])
+
     @cached_property
     def labels(self) -> list[dict[str, Any]]:
         """The scores of each label, ``labels.json``; read when they are first asked for.

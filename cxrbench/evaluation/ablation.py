@@ -150,7 +150,7 @@ def _ablation(key: str, runs: Sequence[StoredRun]) -> Ablation:
     by_row: dict[str, list[StoredRun]] = defaultdict(list)
     for run in runs:
         if run.info["protocol"] in _MEASURED:
-            by_row[f"{run.info['row_key']} {run.info['scoring']}"].append(run)
+            by_row[run.row_key].append(run)
     rows = [_Row(members) for members in by_row.values()]
     found = sorted(_gains(rows), key=lambda row: (row.part, row.without, row.protocol))
     first = runs[0]

@@ -224,8 +224,7 @@ def column_names(*, per_label: bool) -> list[str]:
 def _board(key: str, runs: Sequence[StoredRun], per_label: bool) -> Board:
     by_row: dict[str, list[StoredRun]] = defaultdict(list)
     for run in runs:
-        # Seeds that were scored in other ways have no common mean.
-        by_row[f"{run.info['row_key']} {run.info['scoring']}"].append(run)
+        by_row[run.row_key].append(run)
     groups = [sorted(group, key=lambda run: run.info["seed"]) for group in by_row.values()]
     replicates = [_replicates(group) for group in groups]
     estimates = [_mean(group, "macro_auroc") for group in groups]

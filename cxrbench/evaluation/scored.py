@@ -29,7 +29,7 @@ def find_row(text: str, runs: Path) -> tuple[StoredRun, ...]:
     rows: dict[tuple[str, str], list[StoredRun]] = {}
     for run in complete:
         if run.info["recipe"] == text:
-            rows.setdefault((run.info["board_key"], run.info["row_key"]), []).append(run)
+            rows.setdefault((run.info["board_key"], run.row_key), []).append(run)
     if not rows:
         known = sorted({run.info["recipe"] for run in complete})
         raise RunError(
@@ -41,7 +41,7 @@ def find_row(text: str, runs: Path) -> tuple[StoredRun, ...]:
     if len(rows) > 1:
         raise RunError(
             f"{len(rows)} rows have the recipe {text!r}",
-            expected="one row: the same settings, data, split and board",
+            expected="one row: the same settings, data, split, board and scoring",
             found="; ".join(
                 ", ".join(run.path.name for run in row[:2]) + (", …" if len(row) > 2 else "")
                 for row in rows.values()

@@ -20,10 +20,10 @@ def widened(
     """An interval over patients joined with another, independent source of variance.
 
     Each side's distance from the estimate grows as standard errors add, so that an interval which
-    is longer on one side stays so.
+    is longer on one side stays so. One that leaves the estimate out, as that of a biased measure
+    can, moves its bounds outwards by as much.
     """
     other = NormalDist().inv_cdf((1 + level) / 2) * math.sqrt(variance)
+    below, above = (abs(bound - estimate) for bound in interval)
     low, high = interval
-    return estimate - math.hypot(estimate - low, other), estimate + math.hypot(
-        high - estimate, other
-    )
+    return low + below - math.hypot(below, other), high - above + math.hypot(above, other)

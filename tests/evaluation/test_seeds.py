@@ -47,3 +47,11 @@ def test_it_covers_what_it_says():
         )
     ]
     assert 0.92 < np.mean(covered) < 0.97
+
+
+def test_an_interval_that_leaves_the_estimate_out_only_grows():
+    """As a calibration error's can: resamples are less calibrated than the split itself."""
+    assert widened(0.10, (0.12, 0.20), 0.0) == pytest.approx((0.12, 0.20))
+    low, high = widened(0.10, (0.12, 0.20), 0.01**2)
+    assert low < 0.12
+    assert high > 0.20
