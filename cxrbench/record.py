@@ -12,7 +12,7 @@ import numpy as np
 
 from cxrbench.data.metadata import write_metadata
 from cxrbench.evaluation.assessment import Scoring, assess
-from cxrbench.evaluation.predictions import Predictions, write_predictions
+from cxrbench.evaluation.predictions import predictions_of, write_predictions
 from cxrbench.experiment import EncodedFeature, Outcome
 from cxrbench.interfaces import Exclusion
 from cxrbench.material import Material
@@ -30,7 +30,10 @@ def record(outcome: Outcome, material: Material, folder: Path, scoring: Scoring)
     if outcome.training is not None:
         rows = [asdict(epoch) for epoch in outcome.training.history]
         _write_csv(folder / "history.csv", rows, fields(Epoch))
-    test, val = (predictions_of(outcome, material, part) for part in ("test", "val"))
+    test, val = (
+        predictions_of(material.cohort, material.rows(part), y_score, material.counted)
+        for part, y_score in (("test", outcome.test), ("val", outcome.val))
+    )
     write_predictions(val, test, folder)
     assessment = assess(test, val, board_key=material.board_key, scoring=scoring)
     write_scores(assessment, folder, patients_known=material.cohort.patients_known)
@@ -60,28 +63,6 @@ def _write_csv(path: Path, rows: Iterable[Mapping[str, Any]], columns: Iterable[
         writer = csv.DictWriter(file, [column.name for column in columns], lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-
-
-def predictions_of(outcome: Outcome, material: Material, part: str) -> Predictions:
-    """What a run predicted for the usable images of ``"val"`` or ``"test"``, by image id."""
-    cohort = material.cohort
-    ids = np.array(cohort.image_ids, dtype=str)
-    rows = material.rows(part)
-    order = np.argsort(ids[rows], kind="stable")
-    rows = rows[order]
-    return Predictions(
-        image_ids=ids[rows],
-        patients=np.array(cohort.patient_ids, dtype=str)[rows],
-        patients_known=cohort.patients_known,
-        label_names=cohort.label_names,
-        no_finding=cohort.no_finding,
-        counted=material.counted,
-        y_true=cohort.labels[rows],
-        y_score=(outcome.val if part == "val" else outcome.test)[order],
-        ages=cohort.ages[rows],
-        sexes=np.array(cohort.sexes, dtype=str)[rows],
-        views=np.array(cohort.views, dtype=str)[rows],
-    )
 
 
 def _write_encoder(path: Path, encoded: EncodedFeature) -> None:

@@ -19,7 +19,7 @@ from cxrbench.datasets import examine, find_dataset
 from cxrbench.errors import DataError, RunError, SettingsError
 from cxrbench.evaluation.assessment import UNCALIBRATED, Scoring, assess
 from cxrbench.evaluation.patients import counted_labels
-from cxrbench.evaluation.predictions import Predictions, write_predictions
+from cxrbench.evaluation.predictions import Predictions, predictions_of, write_predictions
 from cxrbench.interfaces import Cohort, Dataset, Display
 from cxrbench.recipe import PRIOR
 from cxrbench.registry import Registry
@@ -190,30 +190,14 @@ def _judge(dataset: Dataset, cohort: Cohort, split: Split, table: PredictionTabl
 
 
 def _predictions(judged: _Judged, part: str, table: PredictionTable | None) -> Predictions:
-    """Those of a part, in the order of the image ids; of none of its images without a table."""
+    """Those of a part; of none of its images without a table."""
     cohort = judged.cohort
     rows = judged.split.rows(part)[: None if table else 0]
-    ids = np.array(cohort.image_ids, dtype=str)
-    rows = rows[np.argsort(ids[rows], kind="stable")]
-    what = "test" if part == "test" else "validation"
-    y_score = (
-        table.y_score[table.rows_for(ids[rows].tolist(), what)]
-        if table
-        else np.zeros((0, len(cohort.label_names)))
-    )
-    return Predictions(
-        image_ids=ids[rows],
-        patients=np.array(cohort.patient_ids, dtype=str)[rows],
-        patients_known=cohort.patients_known,
-        label_names=cohort.label_names,
-        no_finding=cohort.no_finding,
-        counted=judged.counted,
-        y_true=cohort.labels[rows],
-        y_score=y_score,
-        ages=cohort.ages[rows],
-        sexes=np.array(cohort.sexes, dtype=str)[rows],
-        views=np.array(cohort.views, dtype=str)[rows],
-    )
+    y_score = np.zeros((0, len(cohort.label_names)))
+    if table is not None:
+        ids = [cohort.image_ids[row] for row in rows.tolist()]
+        y_score = table.y_score[table.rows_for(ids, "test" if part == "test" else "validation")]
+    return predictions_of(cohort, rows, y_score, judged.counted)
 
 
 def _validation(submission: Submission, judged: _Judged, whole: Cohort) -> Predictions:

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from cxrbench.cli.options import Cache, Runs
+from cxrbench.cli.options import BoardRows, Cache, Runs
 
 
 class Format(StrEnum):
@@ -36,15 +36,7 @@ class Kind(StrEnum):
 
 
 def figures(  # noqa: PLR0913 - each argument is an option of the command
-    rows: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[RUN…]",
-            help="Run directories, or recipes: then all their seeds "
-            "\\[default: all rows of the largest board]",
-            show_default=False,
-        ),
-    ] = None,
+    rows: BoardRows = None,
     runs: Runs = Path("runs"),
     output: Annotated[Path, typer.Option(metavar="DIR", help="Where to write.")] = Path("figures"),
     output_format: Annotated[

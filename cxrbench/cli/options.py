@@ -73,6 +73,15 @@ Thresholds = Annotated[
 OutputFormat = Annotated[Format, typer.Option("--format", help="What standard output carries.")]
 Json = Annotated[bool, typer.Option("--json", help="Short for --format json.")]
 Ablation = Annotated[bool, typer.Option("--ablation", help="Also what each part of a recipe adds.")]
+BoardRows = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[RUN…]",
+        help="Run directories, or recipes: then all their seeds "
+        "\\[default: all rows of the largest board]",
+        show_default=False,
+    ),
+]
 Literature = Annotated[
     bool,
     typer.Option("--literature", help="Also published results on NIH's images, not ranked."),

@@ -8,19 +8,11 @@ from typing import Annotated
 
 import typer
 
-from cxrbench.cli.options import Cache, Literature, Runs, Threads
+from cxrbench.cli.options import BoardRows, Cache, Literature, Runs, Threads
 
 
 def report(  # noqa: PLR0913 - each argument is an option of the command
-    rows: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[RUN…]",
-            help="Run directories, or recipes: then all their seeds "
-            "\\[default: all rows of the largest board]",
-            show_default=False,
-        ),
-    ] = None,
+    rows: BoardRows = None,
     runs: Runs = Path("runs"),
     output: Annotated[Path, typer.Option(metavar="FILE", help="Where to write.")] = Path(
         "report.html"

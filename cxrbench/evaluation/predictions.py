@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from cxrbench.errors import RunError
+from cxrbench.interfaces import Cohort
 from cxrbench.runs import StoredRun, require_unchanged
 
 PREDICTIONS_FILE = "predictions.parquet"
@@ -38,6 +39,28 @@ class Predictions:
 
     def __len__(self) -> int:
         return len(self.image_ids)
+
+
+def predictions_of(
+    cohort: Cohort, rows: np.ndarray, y_score: np.ndarray, counted: np.ndarray
+) -> Predictions:
+    """The images in ``rows`` (n,) of a cohort with their scores (n, L), by image id."""
+    ids = np.array(cohort.image_ids, dtype=str)
+    order = np.argsort(ids[rows], kind="stable")
+    rows = rows[order]
+    return Predictions(
+        image_ids=ids[rows],
+        patients=np.array(cohort.patient_ids, dtype=str)[rows],
+        patients_known=cohort.patients_known,
+        label_names=cohort.label_names,
+        no_finding=cohort.no_finding,
+        counted=counted,
+        y_true=cohort.labels[rows],
+        y_score=y_score[order],
+        ages=cohort.ages[rows],
+        sexes=np.array(cohort.sexes, dtype=str)[rows],
+        views=np.array(cohort.views, dtype=str)[rows],
+    )
 
 
 def read_predictions(run: StoredRun, part: str = "test") -> Predictions:
