@@ -83,6 +83,7 @@ def build_trunk(backbone: Backbone, image_size: int, weights: str | None, seed: 
     WeightsError : the weights cannot be had or do not fit.
     SettingsError : the backbone cannot be built for this image size.
     PluginError : the backbone's output is not a feature map.
+    CxrbenchError : what else the backbone itself refuses.
     """
     set_seed(seed)
     # Keras raises a bare Exception for a failed download and a ValueError for a misfit: whatever
@@ -91,6 +92,8 @@ def build_trunk(backbone: Backbone, image_size: int, weights: str | None, seed: 
         # Keras shows a download on standard output, which may carry JSON.
         with redirect_stdout(sys.stderr):
             trunk = backbone.build(image_size, weights)
+    except CxrbenchError:  # the backbone's own advice
+        raise
     except Exception as error:
         raise _told(backbone, image_size, weights, error) from error
     if len(trunk.output_shape) != 4:
@@ -197,12 +200,14 @@ def split_trunk(trunk: Any, freeze_at: str) -> tuple[Any, Any] | None:
     there is no single activation to keep.
     """
     keras = load_keras()
-    position = _position(trunk, freeze_at)
-    below = {id(layer) for layer in trunk.layers[:position]}
+    # Not the layers alone: a residual addition that is written + is none.
+    operations = trunk.operations
+    position = operations.index(trunk.layers[_position(trunk, freeze_at)])
+    below = {id(operation) for operation in operations[:position]}
     passing = {
         id(tensor): tensor
-        for layer in trunk.layers[position:]
-        for node in layer._inbound_nodes  # Keras has no public way to ask for a layer's inputs
+        for operation in operations[position:]
+        for node in operation._inbound_nodes  # Keras has no public way to ask for the inputs
         for tensor in node.input_tensors
         if id(tensor._keras_history.operation) in below
     }

@@ -120,6 +120,8 @@ class LBP(FeatureExtractor):
 
         assert image is not None, "an extractor with an image_size is given an image"
         codes = local_binary_pattern(image, self.points, self.radius, method="uniform")
+        # At the border the circle leaves the image, and scikit-image compares with black.
+        codes = codes[self.radius : -self.radius, self.radius : -self.radius]
         patterns = self.points + 2  # points + 1 uniform ones, and all others together
         histograms = [
             np.bincount(cell.astype(np.int64).ravel(), minlength=patterns) / cell.size

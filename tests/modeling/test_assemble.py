@@ -11,7 +11,7 @@ from small_cnn import SmallCNN, small_pictures
 
 from cxrbench import Fusion
 from cxrbench.builtin.concat import Concat
-from cxrbench.errors import PluginError, SettingsError, WeightsError
+from cxrbench.errors import CxrbenchError, PluginError, SettingsError, WeightsError
 from cxrbench.modeling.assemble import (
     build_top,
     build_trunk,
@@ -284,6 +284,17 @@ def test_a_weights_file_in_a_network_built_anew_gives_the_same_predictions(pictu
 # The cut at the first layer that trains
 
 
+def test_what_a_backbone_itself_refuses_is_told_as_it_tells_it():
+    @dataclass(frozen=True)
+    class Picky(SmallCNN):
+        def build(self, image_size, weights):
+            raise CxrbenchError("picky: no", expected="another width", fix="write picky:width=1")
+
+    with pytest.raises(CxrbenchError, match=r"^picky: no") as told:
+        build_trunk(Picky(), 32, "imagenet", 0)
+    assert told.value.fix == "write picky:width=1"
+
+
 def test_the_two_halves_of_a_trunk_are_the_trunk(pictures):
     trunk = build_trunk(SmallCNN(), 32, None, 0)
     below, above = split_trunk(trunk, SmallCNN.freeze_at)
@@ -321,6 +332,19 @@ def test_resnet50_is_cut_between_its_stages():
     below, above = split_trunk(trunk, ResNet50.freeze_at)
     assert below.output_shape == (None, 4, 4, 1024)
     assert above.output_shape == trunk.output_shape
+
+
+def test_a_trunk_is_cut_behind_an_addition_that_is_no_layer():
+    keras = load_keras()
+    grey = keras.Input((8, 8, 1))
+    one = keras.layers.Conv2D(2, 3, padding="same", name="one")(grey)
+    sum_ = one + keras.layers.Conv2D(2, 3, padding="same", name="two")(one)
+    trunk = keras.Model(grey, keras.layers.Conv2D(3, 3, name="three")(sum_))
+    below, above = split_trunk(trunk, "three")
+    images = np.random.default_rng(0).normal(size=(2, 8, 8, 1)).astype(np.float32)
+    np.testing.assert_allclose(
+        np.asarray(above(below(images))), np.asarray(trunk(images)), atol=1e-6
+    )
 
 
 def test_a_trunk_with_two_ways_up_is_not_cut():

@@ -1,0 +1,46 @@
+"""ConvNeXt-Tiny as a backbone: Keras' own network, preprocessing and weights."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+from cxrbench_convnext import ConvNeXtTiny
+
+GREY = np.random.default_rng(0).uniform(0, 255, (2, 32, 32, 1)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def original():
+    keras.utils.set_random_seed(0)
+    return keras.applications.ConvNeXtTiny(include_top=False, weights=None, input_shape=(32, 32, 3))
+
+
+@pytest.fixture(scope="module")
+def loaded(original, tmp_path_factory):
+    path = tmp_path_factory.mktemp("weights") / "convnexttiny.weights.h5"
+    original.save_weights(path)
+    return ConvNeXtTiny().build(32, str(path))
+
+
+def test_it_is_kerass_network_which_has_its_preprocessing_in_it(original, loaded):
+    assert loaded.input_shape == (None, 32, 32, 1)
+    assert loaded.output_shape == (None, 1, 1, 768)
+    expected = np.asarray(original(GREY.repeat(3, axis=-1), training=False))
+    assert expected.std() > 0
+    np.testing.assert_allclose(np.asarray(loaded(GREY, training=False)), expected, atol=1e-4)
+
+
+def test_it_trains_from_its_last_stage(loaded):
+    names = [layer.name for layer in loaded.layers if layer.weights]
+    trained = names[names.index(ConvNeXtTiny.freeze_at) :]
+    assert not [name for name in trained if "stage_2" in name]
+    assert {name for name in names if "stage_3" in name} <= set(trained)
+
+
+def test_an_export_opens_with_keras_alone(loaded, tmp_path):
+    loaded.save(tmp_path / "model.keras")
+    opened = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(np.asarray(opened(GREY)), np.asarray(loaded(GREY)))
+    assert {type(layer).__module__.split(".")[0] for layer in loaded.layers} == {"keras"}
+    assert not any(isinstance(layer, keras.layers.Lambda) for layer in loaded.layers)
