@@ -3,8 +3,9 @@
     python benchmarks/mobilenet_beside_logistic.py FOLDER WEIGHTS [--split-seeds 5]
 
 FOLDER has NIH's layout; WEIGHTS are ImageNet's of MobileNet with a width of 0.25. The plugin
-`cxrbench-mobilenet` has to be installed. For each split seed are printed both macro AUROCs, over the
-same counted labels of the same test images, then means and their difference.
+`cxrbench-mobilenet` has to be installed. For each split seed are printed both macro AUROCs, over
+the same counted labels of the same test images, then means and their difference. The embeddings of
+the logistic regression come from Keras' network and films read here, apart from the package.
 """
 
 from __future__ import annotations

@@ -179,7 +179,9 @@ class Backbone(Part):
 
         The model does its own preprocessing and is made of Keras' own layers only, so that it can
         be saved and opened anywhere. ``weights`` is None (random), ``"imagenet"``, or the path of
-        a ``.weights.h5`` file. Raise whatever Keras raises; the harness turns it into advice.
+        a ``.weights.h5`` file; the layers are the same for all three, since a run's model is
+        rebuilt with None and given its own weights. Raise whatever Keras raises; the harness turns
+        it into advice. A `CxrbenchError` is shown as it is.
         """
 
 

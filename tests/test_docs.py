@@ -6,8 +6,10 @@ import inspect
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
@@ -260,6 +262,32 @@ def test_every_built_in_part_is_told_with_its_parameters_and_defaults(name, part
         assert f"`{alias}`" in told
     for encoding in getattr(part, "encodings", ()):
         assert f"`{encoding}`" in rows["encoding"][1]
+
+
+PACKAGES = sorted((ROOT / "plugins").glob("cxrbench-*"))
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda path: path.name)
+def test_every_package_in_plugins_loads_and_tells_its_parts_parameters_and_defaults(
+    package, monkeypatch
+):
+    project = tomllib.loads((package / "pyproject.toml").read_text("utf-8"))["project"]
+    assert project["name"] == package.name
+    monkeypatch.syspath_prepend(package)
+    points = [EntryPoint(*item, GROUP) for item in project["entry-points"][GROUP].items()]
+    loaded = load_registry(points)
+    assert [plugin.error for plugin in loaded.plugins] == [None]
+    readme = (package / "README.md").read_text("utf-8")
+    rows = rows_of(readme)
+    for part in (part for parts in loaded.parts.values() for part in parts.values()):
+        listing = (ROOT / "plugins" / "README.md").read_text("utf-8")
+        for text in (readme, listing, page("plugin-packages")):
+            assert f"`{part.name}`" in text
+        for alias in part.aliases:
+            assert f"`{alias}`" in readme
+        for field in fields(part):
+            told = rows.get(f"{part.name}:{field.name}") or rows[field.name]
+            assert told[0] == f"`{field.default!r}`", f"{part.name}:{field.name}"
 
 
 def anchors(text: str) -> set[str]:

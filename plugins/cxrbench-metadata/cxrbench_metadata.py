@@ -85,8 +85,8 @@ class Scaler(Encoder):
 class Metadata(FeatureExtractor):
     """Age, sex and view of an image's record; no pixels."""
 
-    name: ClassVar[str] = "metadata"
-    image_size: ClassVar[int | None] = None
+    name = "metadata"
+    image_size = None
     encodings: ClassVar[Mapping[str, type[Encoder]]] = {"scaled": Scaler}
 
     def extract(self, image: np.ndarray | None, record: Record) -> LocalFeatures:
