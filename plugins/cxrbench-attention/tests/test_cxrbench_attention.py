@@ -27,9 +27,9 @@ def fused(fusion, image, features):
     model = keras.Model({**inputs, **({} if image is None else {"image": tensor})}, output)
     rng = np.random.default_rng(1)
     for weight in model.weights:
-        weight.assign(weight.numpy() + rng.normal(0, 0.3, weight.shape))
+        weight.assign(keras.ops.convert_to_numpy(weight) + rng.normal(0, 0.3, weight.shape))
     given = {**features, **({} if image is None else {"image": image})}
-    return model, np.asarray(model(given, training=False))
+    return model, keras.ops.convert_to_numpy(model(given, training=False))
 
 
 def weights_of(model, layer):
@@ -124,7 +124,7 @@ def test_an_export_opens_with_keras_alone(fusion, image, tmp_path):
     model.save(tmp_path / "model.keras")
     opened = keras.models.load_model(tmp_path / "model.keras")
     given = {**features, **({} if image is None else {"image": image})}
-    np.testing.assert_array_equal(np.asarray(opened(given)), output)
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(opened(given)), output)
     assert {type(layer).__module__.split(".")[0] for layer in model.layers} == {"keras"}
     assert not any(isinstance(layer, keras.layers.Lambda) for layer in model.layers)
 

@@ -26,9 +26,11 @@ def loaded(original, tmp_path_factory):
 def test_it_is_kerass_network_which_has_its_preprocessing_in_it(original, loaded):
     assert loaded.input_shape == (None, 32, 32, 1)
     assert loaded.output_shape == (None, 1, 1, 768)
-    expected = np.asarray(original(GREY.repeat(3, axis=-1), training=False))
+    expected = keras.ops.convert_to_numpy(original(GREY.repeat(3, axis=-1), training=False))
     assert expected.std() > 0
-    np.testing.assert_allclose(np.asarray(loaded(GREY, training=False)), expected, atol=1e-4)
+    np.testing.assert_allclose(
+        keras.ops.convert_to_numpy(loaded(GREY, training=False)), expected, atol=1e-4
+    )
 
 
 def test_it_trains_from_its_last_stage(loaded):
@@ -41,6 +43,8 @@ def test_it_trains_from_its_last_stage(loaded):
 def test_an_export_opens_with_keras_alone(loaded, tmp_path):
     loaded.save(tmp_path / "model.keras")
     opened = keras.models.load_model(tmp_path / "model.keras")
-    np.testing.assert_array_equal(np.asarray(opened(GREY)), np.asarray(loaded(GREY)))
+    np.testing.assert_array_equal(
+        keras.ops.convert_to_numpy(opened(GREY)), keras.ops.convert_to_numpy(loaded(GREY))
+    )
     assert {type(layer).__module__.split(".")[0] for layer in loaded.layers} == {"keras"}
     assert not any(isinstance(layer, keras.layers.Lambda) for layer in loaded.layers)

@@ -27,9 +27,9 @@ def test_it_is_kerass_network_on_its_own_preprocessing(original, loaded):
     assert loaded.input_shape == (None, 32, 32, 1)
     assert loaded.output_shape == (None, 1, 1, 1024)
     colour = keras.applications.densenet.preprocess_input(GREY.repeat(3, axis=-1))
-    expected = np.asarray(original(colour, training=False))
+    expected = keras.ops.convert_to_numpy(original(colour, training=False))
     assert expected.std() > 0
-    found = np.asarray(loaded(GREY, training=False))
+    found = keras.ops.convert_to_numpy(loaded(GREY, training=False))
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4 * expected.max())
 
 
@@ -42,6 +42,8 @@ def test_it_trains_from_its_last_dense_block(loaded):
 def test_an_export_opens_with_keras_alone(loaded, tmp_path):
     loaded.save(tmp_path / "model.keras")
     opened = keras.models.load_model(tmp_path / "model.keras")
-    np.testing.assert_array_equal(np.asarray(opened(GREY)), np.asarray(loaded(GREY)))
+    np.testing.assert_array_equal(
+        keras.ops.convert_to_numpy(opened(GREY)), keras.ops.convert_to_numpy(loaded(GREY))
+    )
     assert {type(layer).__module__.split(".")[0] for layer in loaded.layers} == {"keras"}
     assert not any(isinstance(layer, keras.layers.Lambda) for layer in loaded.layers)

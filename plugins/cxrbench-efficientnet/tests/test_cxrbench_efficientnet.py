@@ -46,7 +46,7 @@ def of_keras(published):
             include_top=False, weights="imagenet", input_shape=(32, 32, 3)
         )
         ours = EfficientNetB0().build(32, "imagenet")
-    return np.asarray(network(GREY.repeat(3, axis=-1), training=False)), ours
+    return keras.ops.convert_to_numpy(network(GREY.repeat(3, axis=-1), training=False)), ours
 
 
 @pytest.fixture(scope="module")
@@ -63,18 +63,18 @@ def test_b0_with_imagenets_weights_is_kerass(of_keras):
     expected, ours = of_keras
     assert ours.input_shape == (None, 32, 32, 1)
     assert ours.output_shape == (None, 1, 1, 1280)
-    close(np.asarray(ours(GREY, training=False)), expected)
+    close(keras.ops.convert_to_numpy(ours(GREY, training=False)), expected)
 
 
 def test_b0_sees_the_same_image_when_the_weights_come_from_a_file(of_keras, loaded):
-    close(np.asarray(loaded(GREY, training=False)), of_keras[0])
+    close(keras.ops.convert_to_numpy(loaded(GREY, training=False)), of_keras[0])
 
 
 def test_b0_rebuilt_without_weights_and_given_them_sees_the_same_image(of_keras):
     """As a run's model is: the network comes from the recipe, the weights from the run."""
     rebuilt = EfficientNetB0().build(32, None)
     rebuilt.set_weights(of_keras[1].get_weights())
-    close(np.asarray(rebuilt(GREY, training=False)), of_keras[0])
+    close(keras.ops.convert_to_numpy(rebuilt(GREY, training=False)), of_keras[0])
 
 
 def test_v2b0_is_kerass_network_which_has_its_preprocessing_in_it(tmp_path):
@@ -83,8 +83,8 @@ def test_v2b0_is_kerass_network_which_has_its_preprocessing_in_it(tmp_path):
     model = EfficientNetV2B0().build(32, str(tmp_path / "v2.weights.h5"))
     assert model.input_shape == (None, 32, 32, 1)
     assert model.output_shape == (None, 1, 1, 1280)
-    expected = np.asarray(original(GREY.repeat(3, axis=-1), training=False))
-    close(np.asarray(model(GREY, training=False)), expected)
+    expected = keras.ops.convert_to_numpy(original(GREY.repeat(3, axis=-1), training=False))
+    close(keras.ops.convert_to_numpy(model(GREY, training=False)), expected)
     assert model.get_layer(EfficientNetV2B0.freeze_at)
     assert_opens_with_keras_alone(model, tmp_path)
 
@@ -102,6 +102,8 @@ def test_the_export_of_b0_opens_with_keras_alone(loaded, tmp_path):
 def assert_opens_with_keras_alone(model, folder):
     model.save(folder / "model.keras")
     opened = keras.models.load_model(folder / "model.keras")
-    np.testing.assert_array_equal(np.asarray(opened(GREY)), np.asarray(model(GREY)))
+    np.testing.assert_array_equal(
+        keras.ops.convert_to_numpy(opened(GREY)), keras.ops.convert_to_numpy(model(GREY))
+    )
     assert {type(layer).__module__.split(".")[0] for layer in model.layers} == {"keras"}
     assert not any(isinstance(layer, keras.layers.Lambda) for layer in model.layers)
