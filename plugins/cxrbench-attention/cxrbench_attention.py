@@ -121,20 +121,21 @@ class Gated(Fusion):
         said = []
         for name, x in inputs.items():
             h = layers.Dense(self.units, activation="tanh", name=f"{name}_h")(x)
-            dropped = name in features
-            said.append(layers.Dropout(self.dropout, name=f"{name}_dropout")(h) if dropped else h)
+            if name in features:
+                h = layers.Dropout(self.dropout, name=f"{name}_dropout")(h)
+            said.append(h)
         if len(said) == 1:
             return said[0]
         beside = layers.Concatenate(name="inputs")(list(inputs.values()))
-        gate = layers.Dense(self.units, activation="sigmoid", name="z")
+
+        def gate(name: str) -> Any:
+            return layers.Dense(self.units, activation="sigmoid", name=name)(beside)
+
         if len(said) == 2:
-            z = gate(beside)
+            z = gate("z")
             gates = [z, layers.Rescaling(-1.0, offset=1.0, name="other_z")(z)]
         else:
-            gates = [
-                layers.Dense(self.units, activation="sigmoid", name=f"{name}_z")(beside)
-                for name in inputs
-            ]
+            gates = [gate(f"{name}_z") for name in inputs]
         weighed = [layers.Multiply()([z, h]) for z, h in zip(gates, said, strict=True)]
         return layers.Add(name="h")(weighed)
 
