@@ -63,7 +63,7 @@ class Check:
                 f"{self.part} failed while its {self.name} were checked",
                 expected="no exception",
                 found=_told(error),
-                fix="run the check in pytest, or call the part yourself, to see the whole way there",
+                fix="see that line; the check run by pytest shows the whole way there",
             ) from error
 
     def result(self) -> CheckResult:

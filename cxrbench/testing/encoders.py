@@ -35,14 +35,15 @@ def encoding(subject: Subject) -> str:
 def training_only(subject: Subject) -> str:
     """What images outside of training show changes neither what is fitted nor other vectors.
 
-    The canary: a patient whose films are looked at first, and are films once, and once noise of people older than all others.
+    The canary: a patient whose films are looked at first, and are films once,
+    and once noise of people older than all others.
     """
     training = films(FILMS)
     noise = np.random.default_rng(1).integers(0, 256, (2, *training[0].shape)).astype(np.uint8)
     quiet, loud = (
         # The canary first: what is kept of it would show in what comes after.
         (vectors_of(subject.part, canary, first_record=first), vectors_of(subject.part, training))
-        for canary, first in ((training[:2], 0), (noise, 80))
+        for canary, first in ((training[:2], 0), (list(noise), 80))
     )
     for name, encoder in subject.encoders.items():
         _require_equal_arrays(
@@ -108,9 +109,8 @@ def _through_a_file(
 ) -> tuple[dict[str, np.ndarray], int]:
     file = io.BytesIO()
     arrays = fitted.arrays()
-    if wrong := [
-        k for k, v in arrays.items() if not isinstance(v, np.ndarray) or v.dtype.hasobject
-    ]:
+    wrong = [k for k, v in arrays.items() if not isinstance(v, np.ndarray) or v.dtype.hasobject]
+    if wrong:
         raise PluginError(
             f"{subject.text}:encoding={name}: arrays() holds something else than plain arrays",
             expected="NumPy arrays of numbers or text",

@@ -28,10 +28,8 @@ def gradients_on(backend: str, sample: Sample) -> str:
     if find_spec(backend) is None:
         raise NotChecked(f"{backend} is not installed")
     own = input_gradients(sample.model, _inputs(sample))
-    if load_keras().backend.backend() == backend:
-        found = own
-    else:
-        found = _elsewhere(backend, sample)
+    here = load_keras().backend.backend() == backend
+    found = own if here else _elsewhere(backend, sample)
     told = []
     for name, wanted in own.items():
         _require_useful(sample, backend, name, found[name])
@@ -43,8 +41,8 @@ def gradients_on(backend: str, sample: Sample) -> str:
                 found=f"{apart:.1%} apart",
                 fix="use Keras' layers and keras.ops alone, nothing of one backend",
             )
-        told.append(f"{name} {apart:.0e}" if found is not own else name)
-    return ("by " if found is own else "apart: ") + ", ".join(told)
+        told.append(name if here else f"{name} {apart:.0e}")
+    return ("by " if here else "apart: ") + ", ".join(told)
 
 
 def input_gradients(model: Any, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -37,8 +37,8 @@ def registration(subject: Subject) -> str:
 
 def import_cost(subject: Subject) -> str:
     """The plugin's module imports nothing heavy, and takes little time."""
-    told = _imported(subject.plugin.module.partition(":")[0])
-    heavy = [name for name in HEAVY if name in told["modules"]]
+    seconds, modules = _imported(subject.plugin.module.partition(":")[0])
+    heavy = [name for name in HEAVY if name in modules]
     if heavy:
         raise PluginError(
             f"importing {subject.plugin.module} imports {', '.join(heavy)}",
@@ -47,7 +47,7 @@ def import_cost(subject: Subject) -> str:
             fix="move the import into the function that uses it, and under `if TYPE_CHECKING:` "
             "for annotations",
         )
-    if told["seconds"] > _LONGEST_IMPORT:
+    if seconds > _LONGEST_IMPORT:
         raise PluginError(
             f"importing {subject.plugin.module} takes long",
             expected=f"at most {_LONGEST_IMPORT} s of processor time",
@@ -70,7 +70,8 @@ print(json.dumps({"seconds": seconds, "modules": sorted(set(sys.modules) - befor
 """
 
 
-def _imported(module: str) -> dict[str, object]:
+def _imported(module: str) -> tuple[float, frozenset[str]]:
+    """Seconds of processor time, and the names of the modules that came with it."""
     done = subprocess.run(
         [sys.executable, "-c", _IMPORT, module, json.dumps(sys.path)],
         capture_output=True,
@@ -84,5 +85,5 @@ def _imported(module: str) -> dict[str, object]:
             found=(done.stderr.strip().splitlines() or ["no message"])[-1],
             fix="install the plugin, and import only what its pyproject.toml depends on",
         )
-    told: dict[str, object] = json.loads(done.stdout.splitlines()[-1])
-    return told
+    told = json.loads(done.stdout.splitlines()[-1])
+    return float(told["seconds"]), frozenset(told["modules"])

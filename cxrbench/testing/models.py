@@ -60,7 +60,7 @@ def backbone_shapes(sample: Sample) -> str:
 
 
 def fusion_shapes(sample: Sample) -> str:
-    """(N, k) of an image and features; of one of the two that, or a `CxrbenchError` that says why."""
+    """(N, k) of image and features; of one of the two alone that too, or a `CxrbenchError`."""
     fusion, text = sample.subject.part, sample.subject.text
     told = []
     first = dict(list(FEATURES.items())[:1])
