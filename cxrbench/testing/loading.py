@@ -43,7 +43,7 @@ def import_cost(subject: Subject) -> str:
         raise PluginError(
             f"importing {subject.plugin.module} imports {', '.join(heavy)}",
             expected="nothing heavy before it is used: every command loads every plugin",
-            found=f"{told['seconds']:.2f} s of processor time",
+            found=f"{seconds:.2f} s of processor time",
             fix="move the import into the function that uses it, and under `if TYPE_CHECKING:` "
             "for annotations",
         )
@@ -51,10 +51,10 @@ def import_cost(subject: Subject) -> str:
         raise PluginError(
             f"importing {subject.plugin.module} takes long",
             expected=f"at most {_LONGEST_IMPORT} s of processor time",
-            found=f"{told['seconds']:.2f} s",
+            found=f"{seconds:.2f} s",
             fix="compute and read nothing at import; do it in the function that needs it",
         )
-    return f"{1000 * told['seconds']:.0f} ms"
+    return f"{1000 * seconds:.0f} ms"
 
 
 # NumPy and cxrbench itself are not the plugin's cost.
