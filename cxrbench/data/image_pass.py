@@ -210,6 +210,7 @@ def read_source(
         f"dataset {dataset.name!r} read image {image_id!r} as something else than an image",
         expected="bytes of an encoded file, or an array (H, W) uint8 or uint16",
         found=_described(found),
+        fix="return one of these from read(), or raise UnreadableImage",
     )
 
 

@@ -49,7 +49,7 @@ def write_plugin(kind: str, name: str, registry: Registry, output: Path | None =
     """
     _check_name(kind, name, registry)
     folder = Path(f"cxrbench-{name.replace('_', '-')}") if output is None else output
-    texts = _rendered(kind, name)
+    texts = render(kind, name)
     try:
         folder.mkdir(parents=True)
         for file, text in texts.items():
@@ -91,7 +91,8 @@ def _check_name(kind: str, name: str, registry: Registry) -> None:
         )
 
 
-def _rendered(kind: str, name: str) -> dict[str, str]:
+def render(kind: str, name: str) -> dict[str, str]:
+    """The texts of a new plugin's files, by their paths in its folder."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     templates = Environment(

@@ -135,14 +135,15 @@ def recognising(source: Source) -> str:
 
 def quickness(source: Source) -> str:
     """Reading images beside the built-in phantom, which draws them."""
+    rows = source.rows[:4]
     phantom = Phantom(patients=20)
-    drawn = phantom.load().sources[:_IMAGES]
+    drawn = phantom.load().sources[: len(rows)]
     return speed.compare(
         source.subject.text,
-        lambda: _read_all(source),
+        lambda: [_read(source, row) for row in rows],
         "phantom",
         lambda: [phantom.read(name, max_pixels=_MAX_PIXELS) for name in drawn],
-        len(source.rows),
+        len(rows),
     )
 
 

@@ -39,13 +39,14 @@ def backbone_shapes(sample: Sample) -> str:
     for size in sorted({side_of(sample.subject), part.image_size}):
         trunk = build_trunk(part, size, None, 0)
         shape, given = tuple(trunk.output_shape), tuple(trunk.input_shape)
-        if given != (None, size, size, 1) or None in shape[1:] or str(trunk.dtype) != "float32":
+        dtype = load_keras().backend.standardize_dtype(trunk.output.dtype)
+        if given != (None, size, size, 1) or None in shape[1:] or dtype != "float32":
             raise PluginError(
                 f"{sample.subject.text} does not map grey images to a feature map",
                 expected=f"(N, {size}, {size}, 1) to (N, h, w, C), all but N known, in float32",
-                found=f"{given} to {shape}, {trunk.dtype}",
-                fix="make the model with keras.Input((image_size, image_size, 1)) and "
-                "include_top=False",
+                found=f"{given} to {shape}, {dtype}",
+                fix="make the model with keras.Input((image_size, image_size, 1)), "
+                "include_top=False, and no cast at its end",
             )
         told.append(f"{size} px to {' x '.join(map(str, shape[1:]))}")
     freeze_below(trunk, part.freeze_at)  # raises where there is no such layer
