@@ -1,4 +1,4 @@
-"""Conformance checks can fail: each finds the plugin that is spoilt for it, and says how to mend."""
+"""Conformance checks can fail: each finds what is spoilt for it, and says how to mend it."""
 
 from __future__ import annotations
 

@@ -155,7 +155,8 @@ ZOO = {
         "feature", "encoding", _MEAN, f"{_MEAN} + np.random.random()", "fitted differently", True
     ),
     "encodes_float64": Broken(
-        "feature", "encoding", ").astype(np.float32)\n\n    def arr", ").astype(float)\n\n    def arr",
+        "feature", "encoding", ").astype(np.float32)\n\n    def arr",
+        ").astype(float)\n\n    def arr",
         "float64", True,
     ),
     "fails_on_nothing": Broken(
@@ -272,7 +273,8 @@ ZOO = {
     ),
     "takes_everything": Broken(
         "dataset", "recognising", "    def signature",
-        "    @classmethod\n    def recognise(cls, path):\n        return cls()\n\n    def signature",
+        "    @classmethod\n    def recognise(cls, path):\n        return cls()\n\n"
+        "    def signature",
         "takes any path",
     ),
     "reads_slowly": Broken(
