@@ -106,9 +106,9 @@ def test_a_broken_plugin_fails_its_check(site):
 
 
 def test_strict_plugins_makes_a_broken_one_fatal_to_any_command(site, tmp_path):
-    code, _, err = said(site, "leaderboard", "--runs", tmp_path / "none")
+    code, _, err = said(site, "cache", "list", "--cache", tmp_path)
     assert code == 0, err
-    code, out, err = said(site, "--strict-plugins", "leaderboard", "--runs", tmp_path / "none")
+    code, out, err = said(site, "--strict-plugins", "cache", "list", "--cache", tmp_path)
     assert (code, out) == (2, "")
     assert "plugins are broken" in err
     assert "shiny: ModuleNotFoundError" in err
@@ -124,7 +124,7 @@ def test_the_environment_chooses_which_plugins_are_loaded(site, monkeypatch):
     chosen, count = names()
     assert chosen == {"tiny_parts"}
     assert count > 5  # cxrbench's own are always there
-    assert said(site, "--strict-plugins", "leaderboard", "--runs", site)[0] == 0
+    assert said(site, "--strict-plugins", "cache", "list", "--cache", site)[0] == 0
     monkeypatch.setenv("CXRBENCH_PLUGINS", "")
     assert names()[0] == set()
     monkeypatch.setenv("CXRBENCH_PLUGINS", "tiny_part")

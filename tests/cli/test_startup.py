@@ -88,7 +88,7 @@ def test_installed_plugins_are_listed_and_a_broken_one_fails_only_where_it_is_na
 
 
 def test_fifty_plugins_cost_help_nothing_and_are_not_imported(tmp_path):
-    """At most 50 ms of processor time, which other processes do not stretch, for all fifty."""
+    """At most 50 ms of processor time for all fifty, in the best of some tries of each."""
     for number in range(50):
         module = f"crowd_parts_{number}"
         install(tmp_path, f"cxrbench-crowd-{number}", module)
@@ -96,11 +96,13 @@ def test_fifty_plugins_cost_help_nothing_and_are_not_imported(tmp_path):
     empty = tmp_path / "empty"
     empty.mkdir()
     seconds = {site: [] for site in (empty, tmp_path)}
-    for _ in range(4):
+    for _ in range(12):  # on a busy machine single tries differ by more than that
         for site, found in seconds.items():
             found.append(processor_seconds("--help", site=site))
-    crowded, alone = min(seconds[tmp_path]), min(seconds[empty])
-    assert crowded - alone < 0.05
+        added = min(seconds[tmp_path]) - min(seconds[empty])
+        if added < 0.05:
+            break
+    assert added < 0.05
     process = spawn("plugins", "list", "--json", site=tmp_path)
     rows = json.loads(process.communicate(timeout=60)[0])["plugins"]
     assert sum(row["name"].startswith("crowd") for row in rows) == 50
