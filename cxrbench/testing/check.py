@@ -10,6 +10,8 @@ from unittest import SkipTest
 
 from cxrbench.errors import CxrbenchError, PluginError
 
+_FIX = "see where it happens: the check run by pytest shows the whole way there"
+
 
 class NotChecked(SkipTest):
     """The check cannot be made here, for the reason given; pytest counts it as skipped."""
@@ -58,12 +60,19 @@ class Check:
             return self.ask()
         except (PluginError, NotChecked):
             raise
+        except CxrbenchError as error:
+            raise PluginError(
+                f"{self.part}: {error.problem}",
+                expected=error.expected or "no error",
+                found=error.found or "this error",
+                fix=error.fix or _FIX,
+            ) from error
         except Exception as error:  # a plugin's code: it may raise anything
             raise PluginError(
-                f"{self.part} failed while its {self.name} were checked",
+                f"{self.part} failed in the check {self.name!r}",
                 expected="no exception",
                 found=_told(error),
-                fix="see that line; the check run by pytest shows the whole way there",
+                fix=_FIX,
             ) from error
 
     def result(self) -> CheckResult:
@@ -81,7 +90,5 @@ class Check:
 
 def _told(error: Exception) -> str:
     words = " ".join(str(error).split())
-    if isinstance(error, CxrbenchError):
-        return words
     place = traceback.extract_tb(error.__traceback__)[-1]
     return f"{type(error).__name__}: {words} ({place.filename}, line {place.lineno})"

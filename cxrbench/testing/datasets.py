@@ -14,7 +14,7 @@ import numpy as np
 
 from cxrbench.builtin.phantom import Phantom
 from cxrbench.data.image_pass import Preparation, prepare_image, read_source
-from cxrbench.data.splits import PARTS, make_split
+from cxrbench.data.splits import PARTS, split_by_patient, split_official
 from cxrbench.datasets import load_cohort
 from cxrbench.errors import DataError, PluginError
 from cxrbench.interfaces import Cohort, Dataset
@@ -106,13 +106,10 @@ def threads(source: Source) -> str:
 def splitting(source: Source) -> str:
     """A split by patient can be made; a published one names parts that there are."""
     part, cohort = source.subject.part, source.cohort
-    published = part.official_parts(cohort, None)
-    told = "no published split" if published is None else "a published split"
-    if published is not None:
-        make_split(cohort, part, "official")  # raises for what does not fit
+    told = _published(part, cohort)
     if not cohort.patients_known:
         return f"patients are unknown; {told}"
-    counts = make_split(cohort, part).parts
+    counts = split_by_patient(cohort).parts
     return ", ".join(f"{name} {int((counts == name).sum())}" for name in PARTS) + f"; {told}"
 
 
@@ -171,6 +168,17 @@ def _load(subject: Subject) -> Cohort:
                 f"it wants data: cxrbench plugins check {dataset.name}:{missing[0]}=… "
                 f"({error.problem})"
             ) from error
+
+
+def _published(dataset: Dataset, cohort: Cohort) -> str:
+    try:
+        parts = dataset.official_parts(cohort, None)
+    except DataError as error:  # as it may: the lists are somewhere else
+        return f"no published split here ({error.problem})"
+    if parts is None:
+        return "no published split"
+    split_official(cohort, parts)  # raises for what does not fit
+    return "a published split"
 
 
 def _read(source: Source, row: int) -> bytes | np.ndarray:

@@ -40,7 +40,7 @@ def asked() -> list[object]:
                 continue
             marks = [pytest.mark.slow] if slow(check) else []
             if check.name == "gradients-torch":
-                marks = [pytest.mark.torch]
+                marks.append(pytest.mark.torch)
             found.append(pytest.param(check, marks=marks, id=str(check)))
     return found
 
@@ -51,7 +51,10 @@ def test_a_built_in_part_keeps_its_promises(check):
 
 
 def test_nih_and_csv_keep_them_on_a_folder(tiny_nih: Path):
-    for text in (f"nih:path={tiny_nih}", f"csv:path={tiny_nih / 'Ground_Truth.csv'}"):
+    for text in (
+        f"nih:path={tiny_nih}",
+        f"csv:path={tiny_nih}/Ground_Truth.csv,images={tiny_nih}/images",
+    ):
         results = [check.result() for check in checks_for(text)]
         assert {result.state for result in results} == {"ok"}, results
 

@@ -6,7 +6,7 @@ from unittest import SkipTest
 
 import pytest
 
-from cxrbench.errors import PluginError, RecipeError
+from cxrbench.errors import DataError, PluginError, RecipeError
 from cxrbench.testing import Check, check_plugin, checks_for
 from cxrbench.testing.check import NotChecked
 
@@ -26,11 +26,18 @@ def test_calling_a_check_returns_what_is_worth_telling():
 
 
 def test_a_strangers_exception_becomes_an_error_that_says_where():
-    with pytest.raises(PluginError, match="shape failed while its images were checked") as error:
+    with pytest.raises(PluginError, match="shape failed in the check .images.") as error:
         asks(ZeroDivisionError("division by zero"))()
     assert "ZeroDivisionError: division by zero" in error.value.found
     assert "test_check.py, line " in error.value.found
     assert isinstance(error.value.__cause__, ZeroDivisionError)
+
+
+def test_an_error_of_another_class_keeps_its_advice():
+    with pytest.raises(PluginError) as error:
+        asks(DataError("no table", expected="a table", fix="write one"))()
+    told = (error.value.expected, error.value.found, error.value.fix)
+    assert told == ("a table", "this error", "write one")
 
 
 def test_pytest_understands_what_cannot_be_checked():
