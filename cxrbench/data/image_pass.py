@@ -245,7 +245,8 @@ def _extract(
             f"feature extractor {extractor.name!r} failed on image {record.image_id!r}",
             expected="LocalFeatures for every image, with n = 0 where nothing is found",
             found=f"{type(error).__name__}: {error}",
-            fix=f"report it to the author; `cxrbench plugins check {extractor.name}` shows more",
+            fix="mend extract, or tell the plugin's author; "
+            f"`cxrbench plugins check {extractor.name}` shows more",
         ) from error
     wrong = _wrong_features(found)
     if wrong is not None:
@@ -255,7 +256,8 @@ def _extract(
             expected="LocalFeatures: descriptors (n, d) uint8 or float32, finite; "
             "keypoints (n, 4) float32, or None",
             found=wrong,
-            fix=f"report it to the author; `cxrbench plugins check {extractor.name}` shows more",
+            fix="mend extract, or tell the plugin's author; "
+            f"`cxrbench plugins check {extractor.name}` shows more",
         )
     return found
 
