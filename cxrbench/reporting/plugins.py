@@ -75,8 +75,12 @@ def print_checks(results: Sequence[CheckResult], output: str) -> None:
     console = plain_console()
     console.print(table)
     failed = [result for result in results if result.state == "failed"]
+    # One mistake often fails many checks: it is told once.
+    by_failure: dict[tuple[str, str], list[str]] = {}
     for result in failed:
-        console.print(f"{result.part}, {result.check}: {result.told}")
+        by_failure.setdefault((result.part, result.told), []).append(result.check)
+    for (part, told), checks in by_failure.items():
+        console.print(f"{part}, {', '.join(checks)}: {told}")
     seconds = sum(result.seconds for result in results)
     console.print(f"{len(results)} checks in {seconds:.1f} s, {len(failed)} failed")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -68,3 +69,11 @@ def test_checks_are_told_with_seconds_and_failures_whole(capsys, output):
         )
         assert "orb, images: bad\n  expected: good\n  found: bad\n" in out
         assert out.endswith("3 checks in 0.8 s, 1 failed\n")
+
+
+def test_a_failure_of_several_checks_is_told_once(capsys):
+    again = replace(RESULTS[1], check="threads")
+    print_checks([*RESULTS, again], "table")
+    out = capsys.readouterr().out
+    assert out.count("expected: good") == 1
+    assert "orb, images, threads: bad\n" in out
