@@ -26,7 +26,7 @@ def test_calling_a_check_returns_what_is_worth_telling():
 
 
 def test_a_strangers_exception_becomes_an_error_that_says_where():
-    with pytest.raises(PluginError, match="shape failed in the check .images.") as error:
+    with pytest.raises(PluginError, match=r"shape failed in the check .images.") as error:
         asks(ZeroDivisionError("division by zero"))()
     assert "ZeroDivisionError: division by zero" in error.value.found
     assert "test_check.py, line " in error.value.found
