@@ -87,12 +87,12 @@ def _of_kind(subject: Subject) -> tuple[Any, Mapping[str, Callable[[Any], str]]]
 
         return datasets.Source(subject), datasets.CHECKS
     from cxrbench.modeling.backend import BACKENDS
-    from cxrbench.testing import gradients, models, networks
+    from cxrbench.testing import gradients, models, networks, shapes
 
-    shapes = models.backbone_shapes if subject.kind == "backbone" else models.fusion_shapes
+    of_kind = shapes.backbone_shapes if subject.kind == "backbone" else shapes.fusion_shapes
     derived = {f"gradients-{name}": partial(gradients.gradients_on, name) for name in BACKENDS}
     *before, (last, speed) = models.COMMON.items()
-    return networks.Sample(subject), {"shapes": shapes, **dict(before), **derived, last: speed}
+    return networks.Sample(subject), {"shapes": of_kind, **dict(before), **derived, last: speed}
 
 
 def _fail(plugin: Plugin) -> str:
