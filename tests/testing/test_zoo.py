@@ -38,7 +38,7 @@ def registry_with(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=pytest.mark.slow if broken.check == "gradients-jax" else ())
+        pytest.param(name, marks=pytest.mark.slow if broken.check in LONG[:2] else ())
         for name, broken in ZOO.items()
     ],
 )
