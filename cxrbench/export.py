@@ -70,7 +70,7 @@ def export(run: Path, registry: Registry, *, format: str, output: Path | None = 
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".cxrbench-export-", dir=path.parent) as folder:
             written = _write(trained.model, format, Path(folder))
-            difference = _compare(trained.model, inputs, written, format, Path(folder))
+            difference = compare_elsewhere(trained.model, inputs, written, format, Path(folder))
             told = describe(trained, format, inputs, written)
             write_json(Path(folder, "description"), told)
             _check_free(path, description)
@@ -206,7 +206,7 @@ def _not_exported(problem: str, found: str, expected: str | None = None) -> RunE
 # Comparing
 
 
-def _compare(
+def compare_elsewhere(
     model: Any, inputs: Mapping[str, np.ndarray], written: Path, format: str, folder: Path
 ) -> float:
     """The largest difference; `RunError` if it is too large, or what was written does not run."""

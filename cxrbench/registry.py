@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import re
 import sys
 from collections.abc import Iterable, Mapping
@@ -29,6 +30,8 @@ from cxrbench.parameters import field_types, nearest
 from cxrbench.recipe_text import PERMUTED
 
 GROUP = "cxrbench"
+CHOICE = "CXRBENCH_PLUGINS"
+"""The environment variable that chooses among the installed plugins."""
 HOOKS: Mapping[str, tuple[str, type[Part]]] = MappingProxyType(
     {
         "backbone": ("cxrbench_backbones", Backbone),
@@ -48,7 +51,10 @@ _REQUIRED = {
 
 @dataclass(frozen=True)
 class Plugin:
-    """One installed plugin: what it is, what it provides, and why it is broken if it is."""
+    """One installed plugin: what it is, what it provides, and why it is broken if it is.
+
+    ``fix`` says what to do about the ``error``, where that does not say it itself.
+    """
 
     name: str
     module: str
@@ -56,6 +62,7 @@ class Plugin:
     version: str
     provides: tuple[str, ...] = ()
     error: str | None = None
+    fix: str = ""
 
     @property
     def state(self) -> str:
@@ -83,9 +90,7 @@ class Registry:
                 return kind, self.parts[kind][name]
         for plugin in self.plugins:
             if plugin.error is not None and plugin.name == name:
-                raise PluginError(
-                    f"the plugin {name!r} is installed and broken", found=plugin.error
-                )
+                raise broken_error(plugin)
         known = {kind: self.names(kind) for kind in kinds}
         raise RecipeError(
             f"there is no {' or '.join(kinds)} named {name!r}",
@@ -112,21 +117,64 @@ class Registry:
         return sorted({part.name for part in self.parts[kind].values()})
 
 
+def broken_error(plugin: Plugin) -> PluginError:
+    """The error for a command that names a broken plugin."""
+    return PluginError(
+        f"the plugin {plugin.name!r} is installed and broken",
+        found=plugin.error,
+        fix=plugin.fix or None,
+    )
+
+
+def require_sound(registry: Registry) -> None:
+    """Raise `PluginError` with every broken plugin's error, if there is one."""
+    broken = [plugin for plugin in registry.plugins if plugin.error is not None]
+    if broken:
+        raise PluginError(
+            f"{len(broken)} of {len(registry.plugins)} plugins are broken",
+            expected="none, for --strict-plugins was given",
+            found="; ".join(f"{plugin.name}: {plugin.error}" for plugin in broken),
+            fix="see `cxrbench plugins doctor`",
+        )
+
+
 def load_registry(found: Iterable[EntryPoint] | None = None) -> Registry:
     """Load every plugin of the entry point group ``cxrbench``; broken ones are listed, not raised.
 
     ``found`` replaces the installed entry points (tests). cxrbench's own come first, so that no
-    other plugin can take the name of a built-in part.
+    other plugin can take the name of a built-in part. With ``CXRBENCH_PLUGINS=a,b`` in the
+    environment, of the installed ones only cxrbench's own and these are loaded.
+
+    Raises
+    ------
+    PluginError : ``CXRBENCH_PLUGINS`` names a plugin that is not installed.
     """
     parts: dict[str, dict[str, type[Part]]] = {kind: {} for kind in HOOKS}
     plugins = []
-    for entry_point in _ordered(entry_points(group=GROUP) if found is None else found):
+    for entry_point in _ordered(_chosen() if found is None else found):
         plugin, provided = _load(entry_point, parts)
         plugins.append(plugin)
         for kind, part in provided:
             for name in (part.name, *part.aliases):
                 parts[kind][name] = part
     return Registry(MappingProxyType(parts), tuple(plugins))
+
+
+def _chosen() -> list[EntryPoint]:
+    installed = list(entry_points(group=GROUP))
+    text = os.environ.get(CHOICE)
+    if text is None:
+        return installed
+    names = {name.strip() for name in text.split(",")} - {""}
+    known = {entry_point.name for entry_point in installed}
+    if unknown := sorted(names - known):
+        raise PluginError(
+            f"{CHOICE} names plugins that are not installed",
+            expected=f"names of `cxrbench plugins list`: {', '.join(sorted(known))}",
+            found=", ".join(unknown),
+            fix=nearest(unknown[0], known) or f"install them, or change {CHOICE}",
+        )
+    return [ep for ep in installed if ep.name in names or _package(ep) == "cxrbench"]
 
 
 def _ordered(found: Iterable[EntryPoint]) -> list[EntryPoint]:
@@ -142,7 +190,7 @@ def _package(entry_point: EntryPoint) -> str:
 def _load(
     entry_point: EntryPoint, taken: Mapping[str, Mapping[str, type[Part]]]
 ) -> tuple[Plugin, list[tuple[str, type[Part]]]]:
-    error, provided = None, []
+    error, fix, provided = None, "", []
     # A plugin is a stranger's code: whatever it raises, an exit included, is its own failure, and
     # what it prints is not part of a result on standard output.
     try:
@@ -152,7 +200,7 @@ def _load(
     except KeyboardInterrupt:
         raise
     except BaseException as failure:
-        error, provided = _told(failure), []
+        error, fix, provided = _told(failure), _fix(failure, _package(entry_point)), []
     plugin = Plugin(
         name=entry_point.name,
         module=entry_point.value,
@@ -160,6 +208,7 @@ def _load(
         version=entry_point.dist.version if entry_point.dist is not None else "",
         provides=tuple(f"{kind} {part.name}" for kind, part in provided),
         error=error,
+        fix=fix,
     )
     return plugin, provided
 
@@ -168,6 +217,21 @@ def _told(failure: BaseException) -> str:
     if isinstance(failure, PluginError):
         return str(failure)
     return f"{type(failure).__name__}: {failure}"
+
+
+def _fix(failure: BaseException, package: str) -> str:
+    """What to do, where the failure does not say it itself."""
+    if isinstance(failure, PluginError) and failure.fix is not None:
+        return ""
+    package = package or "the plugin's package"
+    if isinstance(failure, ModuleNotFoundError):
+        return (
+            f"pip install --upgrade {package}, which brings what it needs; "
+            f"if {failure.name!r} is still missing, tell its author"
+        )
+    return (
+        f"pip install --upgrade {package}; if that does not help, tell its author or uninstall it"
+    )
 
 
 def _provided(module: Any) -> list[tuple[str, type[Part]]]:

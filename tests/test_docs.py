@@ -17,7 +17,7 @@ import pytest
 import typer
 
 import cxrbench
-from cxrbench import errors, hookspecs, interfaces
+from cxrbench import errors, hookspecs, interfaces, scaffold, testing
 from cxrbench.builtin.visual_words import VLAD, BagOfWords
 from cxrbench.checks.finding import CHECKS
 from cxrbench.cli.app import app
@@ -290,6 +290,20 @@ def test_every_package_in_plugins_loads_and_tells_its_parts_parameters_and_defau
             assert told[0] == f"`{field.default!r}`", f"{part.name}:{field.name}"
 
 
+def test_every_conformance_check_is_told():
+    text = section(page("python"), "`cxrbench.testing`")
+    common = set(rows_of(section(text, "Checks of every part")))
+    titles = {"feature": "features", "backbone": "backbones and fusions", "dataset": "datasets"}
+    titles["fusion"] = titles["backbone"]
+    for kind, name in (("feature", "orb"), ("backbone", "resnet50"), ("fusion", "concat")):
+        asked = {check.name for check in testing.checks_for(name)}
+        assert asked - common == set(rows_of(section(text, f"Checks of {titles[kind]}"))), kind
+    asked = {check.name for check in testing.checks_for("phantom")}
+    assert asked - common == set(rows_of(section(text, "Checks of datasets")))
+    for name in testing.__all__:
+        assert re.search(rf"`{name}[`(]", text), name
+
+
 def anchors(text: str) -> set[str]:
     """The anchors that GitHub gives to headings."""
     titles = re.findall(r"^#+ (.+)$", without_code(text), re.MULTILINE)
@@ -327,6 +341,25 @@ def test_the_readme_marks_its_test_command():
     block = re.search(r"^<!-- test command -->\n```bash\n([^\n]+)\n```$", readme, re.MULTILINE)
     assert block
     assert block[1].endswith('pip install -e ".[test]" && pytest -n auto')
+
+
+def test_the_guide_shows_what_is_written_for_a_new_plugin():
+    guide = (ROOT / "docs" / "howto" / "write-a-plugin.md").read_text("utf-8")
+    written = scaffold.render("feature", "histogram")
+    assert f"```toml\n{written['pyproject.toml']}```" in guide
+    assert f"```python\n{written['cxrbench_histogram.py']}```" in guide
+
+
+def test_the_daisy_of_the_guide_passes_its_checks(tmp_path, monkeypatch):
+    pytest.importorskip("skimage")
+    guide = (ROOT / "docs" / "howto" / "write-a-plugin.md").read_text("utf-8")
+    module = re.findall(r"^```python\n(.*?)^```$", guide, re.MULTILINE | re.DOTALL)[1]
+    (tmp_path / "cxrbench_daisy.py").write_text(module)
+    monkeypatch.syspath_prepend(tmp_path)
+    own = [EntryPoint("concat", "cxrbench.builtin.concat", GROUP)]
+    registry = load_registry([*own, EntryPoint("daisy", "cxrbench_daisy", GROUP)])
+    for check in testing.checks_for("daisy:image_size=96", registry=registry):
+        check()
 
 
 def test_the_complete_example_of_a_plugin_is_one(tmp_path):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sys
 from importlib.metadata import EntryPoint
+from pathlib import Path
 from textwrap import dedent
 
 import pytest
 
+from cxrbench.datasets import find_dataset
 from cxrbench.errors import PluginError, RecipeError
 from cxrbench.recipe import parse_recipe
 from cxrbench.registry import load_registry
@@ -138,6 +140,12 @@ def test_a_broken_plugin_is_listed_with_its_error_and_harms_nobody(load, name):
     with pytest.raises(PluginError, match=f"'{name}' is installed and broken") as error:
         parse_recipe(name, registry)
     assert told in str(error.value)
+    for named in (
+        lambda: parse_recipe(f"orb@{name}", registry),
+        lambda: find_dataset(name, registry, Path.cwd()),
+    ):
+        with pytest.raises(PluginError, match=f"'{name}' is installed and broken"):
+            named()
     with pytest.raises(RecipeError, match=f"Installed and broken: {name}"):
         parse_recipe("something_else", registry)
 

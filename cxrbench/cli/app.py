@@ -74,5 +74,12 @@ def options(
         bool,
         typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
     ] = False,
+    strict_plugins: Annotated[
+        bool, typer.Option("--strict-plugins", help="Fail if any installed plugin is broken.")
+    ] = False,
 ) -> None:
     """Benchmark backbones, hand-crafted features and their fusion on chest radiographs."""
+    if strict_plugins:
+        from cxrbench.registry import load_registry, require_sound
+
+        require_sound(load_registry())

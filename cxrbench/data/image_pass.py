@@ -210,6 +210,7 @@ def read_source(
         f"dataset {dataset.name!r} read image {image_id!r} as something else than an image",
         expected="bytes of an encoded file, or an array (H, W) uint8 or uint16",
         found=_described(found),
+        fix="return one of these from read(), or raise UnreadableImage",
     )
 
 
@@ -242,7 +243,10 @@ def _extract(
     except Exception as error:
         raise PluginError(
             f"feature extractor {extractor.name!r} failed on image {record.image_id!r}",
+            expected="LocalFeatures for every image, with n = 0 where nothing is found",
             found=f"{type(error).__name__}: {error}",
+            fix="mend extract, or tell the plugin's author; "
+            f"`cxrbench plugins check {extractor.name}` shows more",
         ) from error
     wrong = _wrong_features(found)
     if wrong is not None:
@@ -252,6 +256,8 @@ def _extract(
             expected="LocalFeatures: descriptors (n, d) uint8 or float32, finite; "
             "keypoints (n, 4) float32, or None",
             found=wrong,
+            fix="mend extract, or tell the plugin's author; "
+            f"`cxrbench plugins check {extractor.name}` shows more",
         )
     return found
 

@@ -101,6 +101,7 @@ def build_trunk(backbone: Backbone, image_size: int, weights: str | None, seed: 
             f"the backbone {backbone.name!r} does not return a feature map",
             expected="an output of shape (N, h, w, C)",
             found=str(trunk.output_shape),
+            fix="leave out what comes after the last convolutions: include_top=False, no pooling",
         )
     return trunk
 
@@ -224,5 +225,6 @@ def _position(trunk: Any, freeze_at: str) -> int:
             f"the backbone has no layer {freeze_at!r} to train from",
             expected="freeze_at to be the name of one of its layers",
             found=f"{len(names)} layers, the last ones {', '.join(names[-5:])}",
+            fix="set freeze_at to the first layer of the last stage, and name that layer",
         )
     return names.index(freeze_at)

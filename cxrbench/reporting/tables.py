@@ -1,4 +1,4 @@
-"""Boards and plugins on standard output, in the format that is asked for."""
+"""Boards on standard output, in the format that is asked for."""
 
 from __future__ import annotations
 
@@ -9,10 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from cxrbench.reporting.ablation import ablation_section, print_ablation_csv
 from cxrbench.reporting.board_cells import board_sections
@@ -25,7 +22,6 @@ if TYPE_CHECKING:
     from cxrbench.evaluation.ablation import Ablation
     from cxrbench.evaluation.leaderboard import Board
     from cxrbench.evaluation.literature import Published
-    from cxrbench.registry import Plugin
     from cxrbench.runs import SkippedRun
 
 # What a board needs where standard output is no terminal, so that a file of it is not cut.
@@ -107,20 +103,6 @@ def _as_json(
 def _print_skipped(skipped: Sequence[SkippedRun]) -> None:
     for run in skipped:
         print(f"left out: {run.reason}", file=sys.stderr)
-
-
-def print_plugins(plugins: Sequence[Plugin]) -> None:
-    """Print one row for each plugin, and the whole error of each broken one below."""
-    console = plain_console()
-    table = Table("plugin", "provides", "package", "version", "state", box=box.SIMPLE_HEAD)
-    for plugin in plugins:
-        state = Text("ok") if plugin.error is None else Text("broken", style="red")
-        provides = ", ".join(plugin.provides) or "–"
-        table.add_row(plugin.name, provides, plugin.package, plugin.version, state)
-    console.print(table)
-    for plugin in plugins:
-        if plugin.error is not None:
-            console.print(f"{plugin.name} is broken: {plugin.error}")
 
 
 def plain_console() -> Console:

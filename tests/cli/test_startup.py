@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -84,3 +85,59 @@ def test_installed_plugins_are_listed_and_a_broken_one_fails_only_where_it_is_na
     assert "'shiny' is installed and broken" in err
     assert "nothing_of_this_name" in err
     assert "Traceback" not in err
+
+
+def test_fifty_plugins_cost_help_nothing_and_are_not_imported(tmp_path):
+    """At most 50 ms of processor time for all fifty, in the best of some tries of each."""
+    for number in range(50):
+        module = f"crowd_parts_{number}"
+        install(tmp_path, f"cxrbench-crowd-{number}", module)
+        (tmp_path / f"{module}.py").write_text(CROWD.format(number=number))
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    seconds = {site: [] for site in (empty, tmp_path)}
+    for _ in range(12):  # on a busy machine single tries differ by more than that
+        for site, found in seconds.items():
+            found.append(processor_seconds("--help", site=site))
+        added = min(seconds[tmp_path]) - min(seconds[empty])
+        if added < 0.05:
+            break
+    assert added < 0.05
+    process = spawn("plugins", "list", "--json", site=tmp_path)
+    rows = json.loads(process.communicate(timeout=60)[0])["plugins"]
+    assert sum(row["name"].startswith("crowd") for row in rows) == 50
+    assert {row["state"] for row in rows} == {"ok"}
+
+
+CROWD = """
+import sys
+from dataclasses import dataclass
+from cxrbench import FeatureExtractor, Identity, hookimpl
+
+CXRBENCH_API = 1
+assert "--help" not in sys.argv, "help loads no plugin"
+
+@dataclass(frozen=True)
+class Crowd(FeatureExtractor):
+    name = "crowd{number}"
+    image_size = 32
+    encodings = {{"identity": Identity}}
+
+    def extract(self, image, record): ...
+
+@hookimpl
+def cxrbench_feature_extractors():
+    return [Crowd]
+"""
+
+
+def processor_seconds(*arguments: str, site) -> float:
+    """Of a command in a process of its own."""
+    before = os.times()
+    process = spawn(*arguments, site=site)
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+    after = os.times()
+    return (
+        after.children_user + after.children_system - before.children_user - before.children_system
+    )

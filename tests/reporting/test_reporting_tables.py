@@ -10,7 +10,6 @@ from dataclasses import fields, replace
 import pytest
 
 from cxrbench.evaluation.leaderboard import Board, LabelRow, Row, column_names
-from cxrbench.registry import Plugin
 from cxrbench.reporting import tables
 from cxrbench.reporting.board_cells import condition
 from cxrbench.runs import SkippedRun
@@ -146,17 +145,6 @@ def test_csv_and_json_hold_the_same(printed, per_label):
         assert list(text) == list(plain)
         plain["runs"] = " ".join(plain["runs"])
         assert text == {k: "" if v is None else str(v) for k, v in plain.items()}
-
-
-def test_plugins_are_listed_with_the_whole_error(capsys):
-    found = [
-        Plugin("orb", "m", "cxrbench", "1", ("feature orb",)),
-        Plugin("bad", "m", "cxrbench-bad", "2", (), "there is no hook 'x[red]'\n  expected: y"),
-    ]
-    tables.print_plugins(found)
-    out = capsys.readouterr().out
-    assert "bad is broken: there is no hook 'x[red]'\n  expected: y" in out
-    assert max(map(len, out.splitlines())) <= 80
 
 
 @pytest.mark.parametrize(

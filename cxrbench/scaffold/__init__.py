@@ -1,0 +1,122 @@
+"""Write the package of a new plugin from the templates beside this file."""
+
+from __future__ import annotations
+
+import keyword
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from cxrbench import __version__
+from cxrbench.errors import PluginError, SettingsError
+from cxrbench.registry import HOOKS, Registry
+
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+
+# What a first look on the board is: the new part, and something to compare it with.
+_COMMANDS = {
+    "backbone": "cxrbench run {name} orb --data phantom:patients=200 --image-size 64",
+    "feature": "cxrbench run {name} orb orb+{name} --data phantom:patients=200",
+    "fusion": "cxrbench run orb+sift orb+sift@{name} --data phantom:patients=200",
+    "dataset": "cxrbench run orb --data {name}",
+}
+
+
+@dataclass(frozen=True)
+class Written:
+    """A new package: its folder, its files, and the command that puts it onto a board."""
+
+    folder: Path
+    files: tuple[str, ...]
+    command: str
+
+
+def write_plugin(kind: str, name: str, registry: Registry, output: Path | None = None) -> Written:
+    """Write a package with a part that works as it comes.
+
+    Parameters
+    ----------
+    kind : ``"backbone"``, ``"feature"``, ``"fusion"`` or ``"dataset"``.
+    name : of the part, and in the names of the package and its module.
+    registry : whose names are taken.
+    output : the folder to write, which must not be there; by default ``cxrbench-NAME``.
+
+    Raises
+    ------
+    PluginError : the name is not one, or is taken.
+    SettingsError : the folder is there already, or cannot be written.
+    """
+    _check_name(kind, name, registry)
+    folder = Path(f"cxrbench-{name.replace('_', '-')}") if output is None else output
+    texts = render(kind, name)
+    try:
+        folder.mkdir(parents=True)
+        for file, text in texts.items():
+            (folder / file).parent.mkdir(exist_ok=True)
+            (folder / file).write_text(text, encoding="utf-8")
+    except FileExistsError as error:
+        raise SettingsError(
+            f"{folder} is there already, and is not overwritten",
+            fix="choose another place with --output, or remove it",
+        ) from error
+    except OSError as error:
+        raise SettingsError(
+            f"cannot write the plugin to {folder}",
+            found=os.strerror(error.errno) if error.errno else str(error),
+            fix="choose another place with --output",
+        ) from error
+    return Written(folder, tuple(texts), _COMMANDS[kind].format(name=name))
+
+
+def _check_name(kind: str, name: str, registry: Registry) -> None:
+    if not _NAME.fullmatch(name) or keyword.iskeyword(name) or name == "prior":
+        raise PluginError(
+            f"a part cannot be called {name!r}",
+            expected="small letters, digits and _, first a letter; not 'prior', no word of Python",
+            found=repr(name),
+        )
+    taken = {
+        called: f"the {other} {part.name!r}"
+        for other in HOOKS
+        for called, part in registry.parts[other].items()
+    }
+    taken |= {plugin.name: f"the plugin {plugin.name!r}" for plugin in registry.plugins}
+    if name in taken:
+        raise PluginError(
+            f"there is {taken[name]} already",
+            expected=f"a name for the new {kind} that nothing installed has",
+            found=repr(name),
+            fix="choose another name; `cxrbench plugins list` shows those that are taken",
+        )
+
+
+def render(kind: str, name: str) -> dict[str, str]:
+    """The texts of a new plugin's files, by their paths in its folder."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    templates = Environment(
+        loader=PackageLoader("cxrbench.scaffold"),
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+        trim_blocks=True,
+        autoescape=False,
+    )
+    major, minor = __version__.split(".")[:2]
+    known = {
+        "kind": kind,
+        "name": name,
+        "package": f"cxrbench-{name.replace('_', '-')}",
+        "module": f"cxrbench_{name}",
+        "class_name": "".join(word.capitalize() for word in name.split("_")),
+        "command": _COMMANDS[kind].format(name=name),
+        "oldest": f"{major}.{minor}",
+        "next": f"{major}.{int(minor) + 1}",
+    }
+    sources = {
+        "pyproject.toml": "pyproject.toml.jinja",
+        "README.md": "README.md.jinja",
+        f"cxrbench_{name}.py": f"{kind}.py.jinja",
+        f"tests/test_{name}.py": "test_plugin.py.jinja",
+    }
+    return {file: templates.get_template(source).render(known) for file, source in sources.items()}

@@ -1,0 +1,153 @@
+"""Checks of a feature's encoders: fitted on training images alone, saved as plain arrays."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from cxrbench.errors import PluginError
+from cxrbench.interfaces import Encoder, FeatureExtractor, FittedEncoder
+from cxrbench.testing.extracting import FILMS, difference, vectors_of
+from cxrbench.testing.samples import films
+from cxrbench.testing.subject import Subject
+
+_SEED = 0
+
+
+def encoding(subject: Subject) -> str:
+    """Each encoder gives one finite vector of one length, the same for the same seed."""
+    vectors = vectors_of(subject.part, films(FILMS))
+    told = []
+    for name, encoder in subject.encoders.items():
+        first, second = (_fit(subject.part, encoder, vectors) for _ in range(2))
+        _require_equal_arrays(
+            f"{subject.text}:encoding={name} is fitted differently a second time",
+            first.arrays(),
+            second.arrays(),
+            "pass the seed that fit is given on to whatever draws random numbers in it",
+        )
+        told.append(f"{name} {_encoded(subject, name, first, vectors)}")
+    return "length: " + ", ".join(told)
+
+
+def training_only(subject: Subject) -> str:
+    """What images outside of training show changes neither what is fitted nor other vectors.
+
+    The canary: a patient whose films are looked at first, and are films once,
+    and once noise of people older than all others.
+    """
+    training = films(FILMS)
+    noise = np.random.default_rng(1).integers(0, 256, (2, *training[0].shape)).astype(np.uint8)
+    quiet, loud = (
+        # The canary first: what is kept of it would show in what comes after.
+        (vectors_of(subject.part, canary, first_record=first), vectors_of(subject.part, training))
+        for canary, first in ((training[:2], 0), (list(noise), 80))
+    )
+    for name, encoder in subject.encoders.items():
+        _require_equal_arrays(
+            f"{subject.text}:encoding={name} depends on a patient outside of the training split",
+            _fitted_beside(subject.part, encoder, *quiet),
+            _fitted_beside(subject.part, encoder, *loud),
+            "fit on the images that fit is given, change nothing in transform, and keep nothing "
+            "of an image in extract",
+        )
+    return ""
+
+
+def saving(subject: Subject) -> str:
+    """A fitted encoder comes back from plain arrays in a file, and encodes as before."""
+    vectors = vectors_of(subject.part, films(FILMS))
+    size = 0
+    for name, encoder in subject.encoders.items():
+        fitted = _fit(subject.part, encoder, vectors)
+        arrays, stored = _through_a_file(subject, name, fitted)
+        back = type(encoder).fitted.from_arrays(arrays)
+        size += stored
+        for one in [*vectors, vectors[0][:0]]:
+            if not np.array_equal(fitted.transform(one), back.transform(one)):
+                raise PluginError(
+                    f"{subject.text}:encoding={name} encodes differently after it was loaded",
+                    expected="the vectors that the fitted encoder gave",
+                    found="others",
+                    fix="return all that transform needs from arrays(), and take it up again in "
+                    "from_arrays()",
+                )
+    return f"{size / 1000:.0f} kB"
+
+
+CHECKS: Mapping[str, Callable[[Subject], str]] = {
+    "encoding": encoding,
+    "training-only": training_only,
+    "saving": saving,
+}
+
+
+def _fit(
+    extractor: FeatureExtractor, encoder: Encoder, vectors: Sequence[np.ndarray]
+) -> FittedEncoder:
+    return encoder.fit(iter(vectors), distance=extractor.distance, seed=_SEED)
+
+
+def _fitted_beside(
+    extractor: FeatureExtractor,
+    encoder: Encoder,
+    outside: Sequence[np.ndarray],
+    training: Sequence[np.ndarray],
+) -> dict[str, np.ndarray]:
+    """What is fitted, and what it makes of the training images after it saw those outside."""
+    fitted = _fit(extractor, encoder, training)
+    for one in outside:
+        fitted.transform(one)
+    encoded = np.stack([fitted.transform(one) for one in training])
+    return {**fitted.arrays(), "vectors of the training images": encoded}
+
+
+def _through_a_file(
+    subject: Subject, name: str, fitted: FittedEncoder
+) -> tuple[dict[str, np.ndarray], int]:
+    file = io.BytesIO()
+    arrays = fitted.arrays()
+    wrong = [k for k, v in arrays.items() if not isinstance(v, np.ndarray) or v.dtype.hasobject]
+    if wrong:
+        raise PluginError(
+            f"{subject.text}:encoding={name}: arrays() holds something else than plain arrays",
+            expected="NumPy arrays of numbers or text",
+            found=", ".join(wrong),
+            fix="wrap single numbers with np.array(…), and keep no Python objects",
+        )
+    np.savez(file, **arrays)  # type: ignore[arg-type]
+    file.seek(0)
+    with np.load(file, allow_pickle=False) as loaded:
+        return {key: loaded[key] for key in loaded.files}, file.getbuffer().nbytes
+
+
+def _encoded(subject: Subject, name: str, fitted: FittedEncoder, vectors: list[np.ndarray]) -> int:
+    """The length of the vectors, which are all alike; an image without descriptors has one too."""
+    length = 0
+    for one in [*vectors, vectors[0][:0]]:
+        vector = fitted.transform(one)
+        length = length or len(vector)
+        sound = vector.shape == (length,) and vector.dtype == np.float32
+        if not sound or not np.isfinite(vector).all():
+            raise PluginError(
+                f"{subject.text}:encoding={name} gives a bad vector for {len(one)} descriptors",
+                expected=f"({length},) float32, finite",
+                found=f"{vector.shape} {vector.dtype}, {np.isfinite(vector).sum()} finite",
+                fix="return float32 of one length, and zeros for an image without descriptors",
+            )
+    return length
+
+
+def _require_equal_arrays(
+    problem: str, wanted: Mapping[str, np.ndarray], found: Mapping[str, np.ndarray], fix: str
+) -> None:
+    for name in wanted:
+        if name not in found or not np.array_equal(wanted[name], found[name]):
+            raise PluginError(
+                problem,
+                expected=f"the same {name}",
+                found=difference(wanted[name], found[name]) if name in found else "it is gone",
+                fix=fix,
+            )

@@ -1,0 +1,162 @@
+"""Checks of a feature extractor; those of its encoders are in `cxrbench.testing.encoders`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+
+from cxrbench.builtin.orb import ORB
+from cxrbench.data.images import Fit, fit_image
+from cxrbench.errors import PluginError
+from cxrbench.interfaces import LocalFeatures
+from cxrbench.testing import encoders, speed
+from cxrbench.testing.extracting import FILMS, difference, extract, extract_all
+from cxrbench.testing.samples import films, record, ugly_images
+from cxrbench.testing.subject import Subject
+
+_THREADS = 4
+
+_PURE = (
+    "let extract depend on its arguments and the fields alone: keep nothing on self, on the class "
+    "or in the module, make detectors inside extract, and draw no random numbers without a fixed "
+    "seed"
+)
+
+
+def shapes(subject: Subject) -> str:
+    """Films give ``LocalFeatures`` of one width; ``prepare_source`` checks types and numbers."""
+    found = extract_all(subject.part, films(FILMS))
+    widths = {features.descriptors.shape[1] for features in found}
+    kinds = {features.descriptors.dtype.name for features in found}
+    if len(widths) > 1 or len(kinds) > 1:
+        raise PluginError(
+            f"{subject.text} changes its descriptors from image to image",
+            expected="descriptors (n, d) of one width d and one dtype",
+            found=f"widths {sorted(widths)}, dtypes {sorted(kinds)}",
+            fix="make d depend on the parameters alone; n may differ",
+        )
+    _require_inside(subject, found)
+    counts = [len(features.descriptors) for features in found]
+    if not any(counts):
+        raise PluginError(
+            f"{subject.text} finds nothing on {FILMS} drawn radiographs",
+            expected="descriptors on most of them",
+            found="n = 0 on each",
+            fix="lower the detector's threshold: real films have few keypoints",
+        )
+    return f"n from {min(counts)} to {max(counts)}, d = {widths.pop()} {kinds.pop()}"
+
+
+def determinism(subject: Subject) -> str:
+    """The same image gives the same features, in another order too, and stays as it is."""
+    images = films(FILMS)
+    first = extract_all(subject.part, images)
+    again = extract_all(subject.part, images[::-1], first_record=FILMS - 1, step=-1)[::-1]
+    _require_same(subject, first, again, "a second time, in the opposite order")
+    _require_untouched(subject, images[0])
+    return ""
+
+
+def images(subject: Subject) -> str:
+    """Images that no film looks like give features of the same width, under both ways to fit."""
+    width = extract_all(subject.part, films(1))[0].descriptors.shape[1]
+    ways: tuple[Fit, ...] = ("stretch", "pad")
+    for name, image in ugly_images().items():
+        for fit in ways:
+            called = f"{name} ({fit})"
+            found = extract(subject.part, image, replace(record(0), image_id=called), fit=fit)
+            if found.descriptors.shape[1] != width:
+                raise PluginError(
+                    f"{subject.text} gives another width for an image called {called}",
+                    expected=f"descriptors (n, {width}), where n may be 0",
+                    found=f"an array of shape {found.descriptors.shape}",
+                    fix="return np.zeros((0, d), dtype) where nothing is found",
+                )
+    return f"{2 * len(ugly_images())} images"
+
+
+def threads(subject: Subject) -> str:
+    """Several threads at once get what one gets."""
+    pictures = [*films(FILMS), *ugly_images().values()]
+    alone = extract_all(subject.part, pictures)
+    with ThreadPoolExecutor(_THREADS) as pool:
+        numbered = pool.map(
+            lambda pair: extract(subject.part, pair[1], record(pair[0])), enumerate(pictures)
+        )
+        together = list(numbered)
+    _require_same(subject, alone, together, f"in {_THREADS} threads at once")
+    return f"{len(pictures)} images in {_THREADS} threads"
+
+
+def quickness(subject: Subject) -> str:
+    """Extracting beside the built-in ORB on the same films."""
+    pictures = films(4)
+    return speed.compare(
+        subject.text,
+        lambda: extract_all(subject.part, pictures),
+        "orb",
+        lambda: extract_all(ORB(), pictures),
+        len(pictures),
+    )
+
+
+CHECKS: Mapping[str, Callable[[Subject], str]] = {
+    "shapes": shapes,
+    "determinism": determinism,
+    "images": images,
+    "threads": threads,
+    **encoders.CHECKS,
+    "speed": quickness,
+}
+
+
+def _require_inside(subject: Subject, found: Sequence[LocalFeatures]) -> None:
+    side = subject.part.image_size
+    for features in found:
+        points = features.keypoints
+        if points is None or side is None or not len(points):
+            continue
+        if points[:, :2].min() < 0 or points[:, :2].max() > side:
+            raise PluginError(
+                f"{subject.text} has keypoints outside of the image",
+                expected=f"x and y from 0 to {side}, in pixels of the image given to extract",
+                found=f"from {points[:, :2].min():.1f} to {points[:, :2].max():.1f}",
+                fix="return keypoints as columns x, y, size, angle",
+            )
+
+
+def _require_same(
+    subject: Subject, wanted: Sequence[LocalFeatures], found: Sequence[LocalFeatures], when: str
+) -> None:
+    for number, (one, other) in enumerate(zip(wanted, found, strict=True)):
+        pairs = ((one.descriptors, other.descriptors), (_points(one), _points(other)))
+        for what, (first, second) in zip(("descriptors", "keypoints"), pairs, strict=True):
+            if not np.array_equal(first, second):
+                raise PluginError(
+                    f"{subject.text} gives other {what} for the same image {when}",
+                    expected="the same numbers to the last bit",
+                    found=f"image {number}: {difference(first, second)}",
+                    fix=_PURE,
+                )
+
+
+def _points(features: LocalFeatures) -> np.ndarray:
+    return np.zeros((0, 4)) if features.keypoints is None else features.keypoints
+
+
+def _require_untouched(subject: Subject, film: np.ndarray) -> None:
+    if subject.part.image_size is None:
+        return
+    image = fit_image(film, subject.part.image_size, "stretch")
+    before = image.copy()
+    subject.part.extract(image, record(0))
+    if not np.array_equal(before, image):
+        raise PluginError(
+            f"{subject.text} changes the image that it is given",
+            expected="an image that other parts of the recipe can go on with",
+            found=difference(before, image),
+            fix="work on a copy: image = image.copy()",
+        )

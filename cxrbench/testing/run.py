@@ -1,0 +1,99 @@
+"""All checks of a part, by its kind, and of a plugin."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any
+
+from cxrbench.interfaces import Display
+from cxrbench.registry import Plugin, Registry, broken_error, load_registry
+from cxrbench.reporting.display import SilentDisplay
+from cxrbench.testing.check import Check, CheckResult
+from cxrbench.testing.subject import IMAGE_SIZE, Subject, broken, subjects
+
+
+def checks_for(
+    name: str, *, registry: Registry | None = None, image_size: int = IMAGE_SIZE
+) -> tuple[Check, ...]:
+    """The checks of every part of a plugin, or of one part.
+
+    Parameters
+    ----------
+    name : of a plugin (all its parts), or of a part, with parameters as in a recipe:
+        ``"histogram:bins=64"``, for a dataset ``"nih:path=my_nih"``.
+    registry : by default that of the installed plugins.
+    image_size : side in pixels of the images that a backbone is checked on.
+
+    Returns
+    -------
+    Checks to be called, for example by pytest. A broken plugin has one, which fails.
+
+    Raises
+    ------
+    RecipeError : there is no such plugin or part.
+    """
+    known = load_registry() if registry is None else registry
+    if (plugin := broken(name, known)) is not None:
+        return (Check("plugin", name, "registration", partial(_fail, plugin)),)
+    return tuple(
+        check for subject in subjects(name, known, image_size) for check in _checks_of(subject)
+    )
+
+
+def check_plugin(
+    name: str,
+    *,
+    registry: Registry | None = None,
+    image_size: int = IMAGE_SIZE,
+    display: Display | None = None,
+) -> tuple[CheckResult, ...]:
+    """Run all checks of `checks_for` and return what they told; a failure is a result as well.
+
+    Raises
+    ------
+    RecipeError : there is no such plugin or part.
+    """
+    checks = checks_for(name, registry=registry, image_size=image_size)
+    results = []
+    with (display or SilentDisplay()).task(f"check {name}", len(checks)) as advance:
+        for check in checks:
+            results.append(check.result())
+            advance(detail=check.name)
+    return tuple(results)
+
+
+def _checks_of(subject: Subject) -> Iterator[Check]:
+    # The checks of the kinds import what they check with: OpenCV, Keras, scikit-learn.
+    from cxrbench.testing import loading
+
+    looked_at, kinds = _of_kind(subject)
+    asked: dict[str, Callable[[], str]] = {
+        "registration": partial(loading.registration, subject),
+        "import": partial(loading.import_cost, subject),
+        **{name: partial(check, looked_at) for name, check in kinds.items()},
+    }
+    for name, ask in asked.items():
+        yield Check(subject.kind, subject.text, name, ask)
+
+
+def _of_kind(subject: Subject) -> tuple[Any, Mapping[str, Callable[[Any], str]]]:
+    if subject.kind == "feature":
+        from cxrbench.testing import features
+
+        return subject, features.CHECKS
+    if subject.kind == "dataset":
+        from cxrbench.testing import datasets
+
+        return datasets.Source(subject), datasets.CHECKS
+    from cxrbench.modeling.backend import BACKENDS
+    from cxrbench.testing import gradients, models, networks, shapes
+
+    of_kind = shapes.backbone_shapes if subject.kind == "backbone" else shapes.fusion_shapes
+    derived = {f"gradients-{name}": partial(gradients.gradients_on, name) for name in BACKENDS}
+    *before, (last, speed) = models.COMMON.items()
+    return networks.Sample(subject), {"shapes": of_kind, **dict(before), **derived, last: speed}
+
+
+def _fail(plugin: Plugin) -> str:
+    raise broken_error(plugin)
