@@ -32,9 +32,14 @@ class FittedScaler(FittedEncoder):
     deviation: np.ndarray
 
     def transform(self, vectors: np.ndarray) -> np.ndarray:
-        """(1, 6) to (6,): the columns standardised, 0 where missing, and the indicators."""
+        """(1, 6) to (6,): the columns standardised, 0 where missing, and the indicators.
+
+        (0, 6), which an image that was left out has, is one of which nothing is known.
+        """
         import numpy as np
 
+        if not len(vectors):
+            return np.repeat(np.array([0, 1], np.float32), _COLUMNS)
         values, missing = vectors[0, :_COLUMNS], vectors[0, _COLUMNS:]
         scaled = np.where(missing == 1, 0.0, (values - self.mean) / self.deviation)
         return np.concatenate([scaled, missing]).astype(np.float32)

@@ -78,3 +78,8 @@ def test_an_image_that_is_not_fitted_on_changes_nothing():
 def test_no_training_image_is_refused():
     with pytest.raises(CxrbenchError, match="no training images"):
         Scaler().fit([], distance="l2", seed=0)
+
+
+def test_an_image_that_was_left_out_is_one_of_which_nothing_is_known():
+    found = fitted(RECORDS).transform(np.zeros((0, 6), np.float32))
+    np.testing.assert_array_equal(found, [0, 0, 0, 1, 1, 1])
