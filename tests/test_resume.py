@@ -108,6 +108,7 @@ def kill(process) -> None:
     assert process.returncode == -signal.SIGKILL
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_and_ends_as_one_that_never_was(tmp_path):
     options = ("--epochs", 40, "--patience", 40)
     whole, killed = place(tmp_path / "whole"), place(tmp_path / "killed")

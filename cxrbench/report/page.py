@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import re
+from collections import Counter
 from importlib.resources import files
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from cxrbench.reporting.formats.html import html_section
 
 _TEMPLATE = "report.html.jinja"
 _SVG_HEAD = re.compile(r"^.*?(?=<svg)", re.DOTALL)
+_ID = re.compile(r'\bid="([^"]*)"')
 _IDS = re.compile(r'(\bid="|xlink:href="#|href="#|url\(#)')
 
 
@@ -50,11 +52,23 @@ class _Pictures:
         if picture.kind == "svg":
             self._count += 1
             text = _SVG_HEAD.sub("", picture.data.decode("utf-8"), count=1)
-            text = _IDS.sub(rf"\g<1>p{self._count}-", text)
+            text = _once_each(_IDS.sub(rf"\g<1>p{self._count}-", text))
             return Markup(text.replace("<svg ", '<svg role="img" ', 1))
         data = base64.b64encode(picture.data).decode()
         alt = escape(picture.caption or picture.title)
         return Markup(f'<img alt="{alt}" src="data:image/{picture.kind};base64,{data}">')
+
+
+def _once_each(svg: str) -> str:
+    """Matplotlib names an image by its content, so that two alike in one figure share their id."""
+    seen: Counter[str] = Counter()
+
+    def renamed(found: re.Match[str]) -> str:
+        seen[found[1]] += 1
+        again = seen[found[1]]
+        return found[0] if again == 1 else f'id="{found[1]}-{again}"'
+
+    return _ID.sub(renamed, svg)
 
 
 def write_report(report: Report, path: Path) -> None:

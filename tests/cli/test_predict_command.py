@@ -66,7 +66,10 @@ def test_csv_on_standard_output(cli, grid, table, told):
     assert "predicting" in said.err
 
 
-@pytest.mark.parametrize("name", ["jax", pytest.param("torch", marks=pytest.mark.torch)])
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param("jax", marks=pytest.mark.slow), pytest.param("torch", marks=pytest.mark.torch)],
+)
 def test_every_backend_gives_what_tensorflow_predicted(
     name, grid, table, told, tmp_path, monkeypatch
 ):

@@ -96,7 +96,7 @@ def test_the_same_weights_predict_and_train_alike(name, folder, monkeypatch):
     ("name", "protocol"),
     [
         ("tensorflow", "finetune"),
-        ("jax", "finetune"),
+        pytest.param("jax", "finetune", marks=pytest.mark.slow),
         pytest.param("jax", "probe", marks=pytest.mark.slow),
         pytest.param("torch", "finetune", marks=pytest.mark.torch),
         pytest.param("torch", "probe", marks=pytest.mark.torch),

@@ -28,7 +28,10 @@ def test_maps_on_tensorflow_are_those_by_hand():
     agreed(differences())
 
 
-@pytest.mark.parametrize("name", ["jax", pytest.param("torch", marks=pytest.mark.torch)])
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param("jax", marks=pytest.mark.slow), pytest.param("torch", marks=pytest.mark.torch)],
+)
 def test_maps_on_the_other_backends_are_those_by_hand(name):
     if importlib.util.find_spec(name) is None:
         pytest.skip(f"{name} is not installed")

@@ -166,6 +166,7 @@ print(chosen(Path(sys.argv[1]), SilentDisplay()))
 """
 
 
+@pytest.mark.slow
 def test_two_processes_at_once_take_the_same_engine(tmp_path):
     processes = [
         subprocess.Popen(
@@ -183,6 +184,7 @@ def test_two_processes_at_once_take_the_same_engine(tmp_path):
     assert (tmp_path / "log").read_text() == "measured\n"
 
 
+@pytest.mark.slow
 def test_measuring_really_measures_each(tmp_path, recorder, monkeypatch):
     monkeypatch.setattr(choose, "_SECONDS", 0.1)
     monkeypatch.setattr(choose, "_others", lambda: ("keras-jax",))

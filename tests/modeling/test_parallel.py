@@ -146,7 +146,11 @@ if __name__ == "__main__":
     main()
 """
 
-BACKENDS = ["tensorflow", "jax", pytest.param("torch", marks=pytest.mark.torch)]
+BACKENDS = [
+    "tensorflow",
+    pytest.param("jax", marks=pytest.mark.slow),
+    pytest.param("torch", marks=pytest.mark.torch),
+]
 
 
 @pytest.fixture(scope="module", params=BACKENDS)

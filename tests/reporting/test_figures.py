@@ -295,6 +295,7 @@ def test_names_of_a_pareto_plot_do_not_cover_each_other(board, count):
             macro_auroc=0.6 + rng.random() / 10,
             macro_auroc_low=None,
             train_seconds=10 ** rng.uniform(1, 3),
+            latency_seconds=10 ** rng.uniform(-2, 0),
             parameters=int(10 ** rng.uniform(5, 7)),
         )
         for words in range(count)
