@@ -1,0 +1,1 @@
+"""Where the time goes, and whether a change made a hot path slower."""

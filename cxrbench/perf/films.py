@@ -1,0 +1,62 @@
+"""Films to time on: some of a dataset's, or drawn ones, as files in a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cxrbench.data.image_pass import read_source
+from cxrbench.errors import DataError, UnreadableImage
+
+if TYPE_CHECKING:
+    from cxrbench.interfaces import Cohort, Dataset
+
+COUNT = 4
+DRAWN_SIDE = 1024
+_MAX_PIXELS = 100_000_000
+
+
+def write_films(dataset: Dataset, cohort: Cohort, folder: Path, *, count: int = COUNT) -> None:
+    """Write images spread over the cohort, as they are stored; decoded ones as PNG.
+
+    Raises
+    ------
+    DataError : none of those that were tried can be read.
+    """
+    written = 0
+    for row in np.linspace(0, len(cohort) - 1, 4 * count).astype(int).tolist():
+        try:
+            source = read_source(dataset, cohort.sources[row], cohort.image_ids[row], _MAX_PIXELS)
+        except (UnreadableImage, OSError):
+            continue  # reported by `cxrbench data check`; here any film serves
+        (folder / f"film-{written}").write_bytes(_encoded(source))
+        written += 1
+        if written == count:
+            return
+    if not written:
+        raise DataError(
+            f"no image of {dataset.name} can be read",
+            expected="images to time on",
+            found=f"{4 * count} that cannot be read",
+            fix="look at them with cxrbench data check",
+        )
+
+
+def write_drawn_films(folder: Path, *, count: int = COUNT) -> None:
+    """Write drawn radiographs of NIH's size, 1024 x 1024 pixels, as PNG."""
+    from cxrbench.builtin.phantom import Phantom
+
+    phantom = Phantom(patients=20, size=DRAWN_SIDE)
+    write_films(phantom, phantom.load(), folder, count=count)
+
+
+def _encoded(source: bytes | np.ndarray) -> bytes:
+    if isinstance(source, bytes):
+        return source
+    import cv2
+
+    done, encoded = cv2.imencode(".png", source)
+    assert done
+    return bytes(encoded.tobytes())

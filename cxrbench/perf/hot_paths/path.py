@@ -1,0 +1,57 @@
+"""What a hot path is: something to call, and on how many images it works."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class HotPath:
+    """One path, set up. ``call`` does its work once, on ``images`` images.
+
+    ``step`` is the step of a run that it is a part of.
+    """
+
+    name: str
+    step: str
+    images: int
+    call: Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Films:
+    """Encoded radiographs (PNG, JPEG, …) that all paths work on, in one order.
+
+    ``image_size`` is the side in pixels of stored images, ``network_size`` that of what networks
+    are timed on, ``batch_size`` the images in a batch.
+    """
+
+    encoded: tuple[bytes, ...]
+    image_size: int = 224
+    network_size: int = 224
+    batch_size: int = 16
+
+    @classmethod
+    def read(cls, folder: Path, **sizes: int) -> Films:
+        """The files of a folder, in the order of their names; ``sizes`` are the other fields."""
+        return cls(tuple(path.read_bytes() for path in sorted(folder.iterdir())), **sizes)
+
+    def grey(self, count: int) -> list[np.ndarray]:
+        """The first films decoded, (H, W) uint8; again from the first where there are fewer."""
+        from cxrbench.data.images import decode
+
+        known = [decode(film, max_pixels=MAX_PIXELS) for film in self.encoded[:count]]
+        return [known[number % len(known)] for number in range(count)]
+
+    def fitted(self, count: int, size: int) -> list[np.ndarray]:
+        """As `grey`, each (size, size)."""
+        from cxrbench.data.images import fit_image
+
+        return [fit_image(film, size, "stretch") for film in self.grey(count)]
+
+
+MAX_PIXELS = 100_000_000
