@@ -1,0 +1,248 @@
+"""Samples of one side that are kept: a line of JSON for each recording, in a file that grows."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock
+
+from cxrbench.errors import DataError, SettingsError
+from cxrbench.interfaces import Display
+from cxrbench.perf.gate import (
+    FIRST_RESTARTS,
+    ROUNDS,
+    Absent,
+    Comparison,
+    Options,
+)
+from cxrbench.perf.machine import Machine, this_machine
+from cxrbench.perf.process import Work
+from cxrbench.perf.samples import Samples
+from cxrbench.perf.sampling import Plan, Turn, restart
+from cxrbench.perf.sides import Side
+from cxrbench.perf.verdict import Effect, Rule, judge, unpaired_effect
+
+FORMAT = 1
+SUFFIXES = (".json", ".jsonl")
+
+
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """What was measured of one side, when and where. ``samples`` have one turn."""
+
+    side: str
+    commit: str
+    time: str
+    machine: Machine
+    versions: Mapping[str, str]
+    samples: Samples
+    absent: Mapping[str, str]
+
+    def line(self) -> str:
+        """As a line of a file."""
+        told = {
+            "format": FORMAT,
+            **{"side": self.side, "commit": self.commit, "time": self.time},
+            "machine": self.machine.to_json(),
+            "versions": dict(self.versions),
+            "not_measured": dict(self.absent),
+            "paths": self.samples.to_json(),
+        }
+        return json.dumps(told) + "\n"
+
+
+def record_side(side: Side, paths: Sequence[str], work: Work, display: Display) -> Recording:
+    """Measure one side alone.
+
+    Raises
+    ------
+    SettingsError : no path can be measured.
+    WorkerDied : its process cannot be started.
+    """
+    plan = Plan((side.environment,), (Turn(0),), ROUNDS, work)
+    samples, absent, left = Samples(), dict[str, str](), tuple(paths)
+    versions: Mapping[str, str] = {}
+    with display.task("recording", FIRST_RESTARTS) as advance:
+        for _ in range(FIRST_RESTARTS):
+            one = restart(plan, left, samples.calls)
+            absent |= {path: f"{t[0].state}: {t[0].told}" for path, t in one.troubles.items()}
+            samples, versions = samples.with_restart(one).without(absent), one.versions[0]
+            left = tuple(path for path in left if path not in absent)
+            advance(1)
+    if not left:
+        raise SettingsError(
+            "no hot path can be measured",
+            expected="one at least",
+            found="; ".join(f"{path} {told}" for path, told in absent.items()),
+        )
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    return Recording(side.told, side.commit, now, this_machine(), versions, samples, absent)
+
+
+def append_recording(recording: Recording, path: Path) -> None:
+    """Add a line; two processes take turns, and a kill leaves all of it or nothing of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_name(f".{path.name}.lock")):
+        known = path.read_bytes() if path.is_file() else b""
+        if known and not known.endswith(b"\n"):
+            raise _damaged(path, known.count(b"\n") + 1, "it has no end")
+        made = path.with_name(f".{path.name}.new")
+        with made.open("wb") as file:
+            file.write(known + recording.line().encode())
+            file.flush()
+            os.fsync(file.fileno())
+        made.replace(path)
+
+
+def read_recordings(path: Path) -> tuple[Recording, ...]:
+    """All recordings of a file, oldest first.
+
+    Raises
+    ------
+    DataError : the file cannot be read, is empty, or has a line that is none.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(
+            f"{path} cannot be read",
+            expected="a file that cxrbench perf record wrote",
+            found=str(error),
+        ) from error
+    if not lines:
+        raise DataError(f"{path} holds no recording", fix="make one with cxrbench perf record")
+    return tuple(_recording(line, path, number) for number, line in enumerate(lines, 1))
+
+
+def find_recording(text: str) -> Recording | None:
+    """The recording that ``FILE`` (its last) or ``FILE@COMMIT`` names; None for another text.
+
+    Raises
+    ------
+    DataError : the file cannot be used, or has no recording of that commit.
+    """
+    name, at, commit = text.rpartition("@")
+    if not at:
+        name, commit = text, ""
+    path = Path(name)
+    if path.suffix not in SUFFIXES:
+        return None
+    found = read_recordings(path)
+    chosen = [one for one in found if one.commit.startswith(commit)] if commit else found
+    if not chosen:
+        commits = [one.commit[:10] or "none" for one in found[-8:]]
+        raise DataError(
+            f"{path} has no recording of {commit!r}",
+            expected="the beginning of a commit's hash",
+            found=f"recordings of {', '.join(commits)}",
+        )
+    return chosen[-1]
+
+
+def compare_recordings(
+    base: Recording, head: Recording, options: Options, *, allow_cross_machine: bool
+) -> Comparison:
+    """Judge two recordings: made at different times, so less can be told than side by side.
+
+    The control is base's every second restart against the others.
+
+    Raises
+    ------
+    SettingsError : they are from two machines, and that is not allowed.
+    """
+    notes = ["recorded at different times: what the machine did then is in the difference"]
+    if base.machine != head.machine:
+        differing = _differing(base.machine, head.machine)
+        if not allow_cross_machine:
+            raise SettingsError(
+                "the recordings are from two machines",
+                expected="the same machine: times of two differ for reasons that are not the code",
+                found=differing,
+                fix="record both on one, or give --allow-cross-machine",
+            )
+        notes.append(f"two machines: {differing}")
+    common = [path for path in base.samples.seconds if path in head.samples.seconds]
+    effects = {path: _effects(base, head, path, options.clock) for path in common}
+    sides = (("base", base), ("head", head))
+    absent = {
+        path: tuple(
+            Absent(side, *_why(one, path)) for side, one in sides if path not in one.samples.seconds
+        )
+        for path in dict.fromkeys([*base.samples.seconds, *head.samples.seconds])
+        if path not in common
+    }
+    return Comparison(
+        base=f"{base.side}, recorded {base.time}",
+        head=f"{head.side}, recorded {head.time}",
+        commits=(base.commit, head.commit),
+        options=options,
+        machine=base.machine,
+        versions=(base.versions, head.versions),
+        samples=_side_by_side(base, head, common),
+        verdicts=judge(effects, Rule(threshold=options.threshold)),
+        absent=absent,
+        notes=tuple(notes),
+        paired=False,
+    )
+
+
+def _effects(base: Recording, head: Recording, path: str, clock: str) -> tuple[Effect, Effect]:
+    before = base.samples.logs(path, clock)[..., 0]
+    after = head.samples.logs(path, clock)[..., 0]
+    return unpaired_effect(before, after), unpaired_effect(before[::2], before[1::2])
+
+
+def _side_by_side(base: Recording, head: Recording, paths: Sequence[str]) -> Samples:
+    """Samples as a comparison has them: base, base again, head; cut to what both have."""
+    seconds = {}
+    for path in paths:
+        one, other = base.samples.seconds[path], head.samples.seconds[path]
+        restarts, rounds = min(len(one), len(other)), min(one.shape[1], other.shape[1])
+        cut = (slice(restarts), slice(rounds))
+        seconds[path] = np.concatenate([one[cut], one[cut], other[cut]], axis=2)
+    return replace(base.samples, seconds=seconds)
+
+
+def _why(recording: Recording, path: str) -> tuple[str, str]:
+    told = recording.absent.get(path, "missing: not recorded")
+    state, _, words = told.partition(": ")
+    return state, words
+
+
+def _differing(one: Machine, other: Machine) -> str:
+    known, others = one.to_json(), other.to_json()
+    return ", ".join(f"{k} {known[k]} and {others[k]}" for k in known if known[k] != others[k])
+
+
+def _recording(line: str, path: Path, number: int) -> Recording:
+    try:
+        told: dict[str, Any] = json.loads(line)
+        if told["format"] != FORMAT:
+            raise _damaged(path, number, f"format {told['format']}, and this is {FORMAT}")
+        return Recording(
+            side=str(told["side"]),
+            commit=str(told["commit"]),
+            time=str(told["time"]),
+            machine=Machine(**told["machine"]),
+            versions=dict(told["versions"]),
+            samples=Samples.from_json(told["paths"], turns=1),
+            absent=dict(told["not_measured"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise _damaged(path, number, f"{type(error).__name__}: {error}") from error
+
+
+def _damaged(path: Path, number: int, found: str) -> DataError:
+    return DataError(
+        f"line {number} of {path} is no recording",
+        expected="lines that cxrbench perf record wrote",
+        found=found,
+        fix="delete that line",
+    )

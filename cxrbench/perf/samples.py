@@ -1,0 +1,83 @@
+"""Samples of hot paths as they were taken, and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from cxrbench.errors import DataError
+from cxrbench.perf.sampling import CLOCKS, Restart
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """``seconds`` has for each path (restarts, rounds, turns, 2): of a call, by `CLOCKS`.
+
+    ``calls`` is how many calls a sample timed together, ``images`` on how many one of them works.
+    """
+
+    seconds: Mapping[str, np.ndarray] = field(default_factory=dict)
+    calls: Mapping[str, int] = field(default_factory=dict)
+    images: Mapping[str, int] = field(default_factory=dict)
+
+    def with_restart(self, one: Restart) -> Samples:
+        """These, and those of one restart more."""
+        seconds = dict(self.seconds)
+        for path, taken in one.seconds.items():
+            known = [seconds[path]] if path in seconds else []
+            seconds[path] = np.concatenate([*known, taken[None]])
+        return Samples(seconds, {**self.calls, **one.calls}, {**self.images, **one.images})
+
+    def without(self, paths: Iterable[str]) -> Samples:
+        """These, but those of some paths."""
+        left = {p: taken for p, taken in self.seconds.items() if p not in set(paths)}
+        return Samples(left, self.calls, self.images)
+
+    def logs(self, path: str, clock: str) -> np.ndarray:
+        """Logarithms (restarts, rounds, turns) of a path's seconds by one clock."""
+        logs: np.ndarray = np.log(np.maximum(self.seconds[path][..., CLOCKS.index(clock)], 1e-9))
+        return logs
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, seconds to nine digits."""
+        return {
+            path: {
+                "calls": self.calls[path],
+                "images": self.images[path],
+                "seconds": _rounded(taken.tolist()),
+            }
+            for path, taken in self.seconds.items()
+        }
+
+    @classmethod
+    def from_json(cls, told: Mapping[str, Any], turns: int) -> Samples:
+        """Raises `DataError` for anything that `to_json` does not return."""
+        try:
+            seconds = {path: np.array(one["seconds"], np.float64) for path, one in told.items()}
+            calls = {path: int(one["calls"]) for path, one in told.items()}
+            images = {path: int(one["images"]) for path, one in told.items()}
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise _unusable(f"{type(error).__name__}: {error}") from error
+        for path, taken in seconds.items():
+            if taken.ndim != 4 or taken.shape[2:] != (turns, len(CLOCKS)) or not taken.size:
+                raise _unusable(f"{path}: an array {taken.shape}")
+            if not np.isfinite(taken).all() or (taken < 0).any():
+                raise _unusable(f"{path}: seconds that are none")
+        return cls(seconds, calls, images)
+
+
+def _rounded(values: Sequence[Any] | float) -> Any:
+    if isinstance(values, float):
+        return float(f"{values:.9g}")
+    return [_rounded(value) for value in values]
+
+
+def _unusable(found: str) -> DataError:
+    return DataError(
+        "these are no samples of hot paths",
+        expected="a file that cxrbench perf record wrote",
+        found=found,
+    )

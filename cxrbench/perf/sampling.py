@@ -1,0 +1,178 @@
+"""Time hot paths on several sides in turn: interleaved, and in new processes again and again."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from cxrbench.perf.process import Environment, Work, WorkerDied, WorkerProcess
+
+CLOCKS = ("wall", "cpu")
+SAMPLE_SECONDS = 0.01
+"""What a sample should last at least: so many calls are timed together."""
+
+MOST_CALLS = 2_000
+"""More calls than these are not timed together: what returns at once is no hot path."""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """Whose turn it is: the number of an environment, and how many times as long it shall take."""
+
+    environment: int
+    slowdown: float = 1.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Environments, the turns in a round, and how many rounds each restart has.
+
+    Every second round has its turns in the opposite order, so that what drifts cancels out.
+    """
+
+    environments: tuple[Environment, ...]
+    turns: tuple[Turn, ...]
+    rounds: int
+    work: Work
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """Why a path has no samples in an environment: ``state`` is ``missing`` or ``failed``."""
+
+    environment: int
+    state: str
+    told: str
+
+
+@dataclass(frozen=True, eq=False)
+class Restart:
+    """What one start of all processes gave.
+
+    ``seconds`` has for each path (rounds, turns, 2) float64: seconds of a call by the clocks in
+    `CLOCKS`. ``calls`` is how many were timed together, ``images`` on how many one works.
+    """
+
+    seconds: Mapping[str, np.ndarray] = field(default_factory=dict)
+    troubles: Mapping[str, tuple[Trouble, ...]] = field(default_factory=dict)
+    calls: Mapping[str, int] = field(default_factory=dict)
+    images: Mapping[str, int] = field(default_factory=dict)
+    versions: tuple[Mapping[str, str], ...] = ()
+
+
+def restart(plan: Plan, paths: Sequence[str], calls: Mapping[str, int]) -> Restart:
+    """Start a process for each environment, and time every path in all of them.
+
+    ``calls`` are those of restarts before; a path that is not in it is tried out.
+
+    Raises
+    ------
+    WorkerDied : a process cannot be started at all.
+    """
+    seconds, troubles, found, images = {}, {}, dict(calls), {}
+    with ExitStack() as stack:
+        workers = _start(plan, stack)
+        versions = tuple(worker.versions() for worker in workers)
+        for path in paths:
+            told = _set_up(workers, path)
+            if told.troubles:
+                troubles[path] = told.troubles
+                workers = _again_where_dead(plan, workers, told.troubles, stack)
+                continue
+            images[path] = told.images
+            try:
+                if path not in found:
+                    found[path] = _calls(workers, path)
+                seconds[path] = np.array(list(_rounds(plan, workers, path, found[path])))
+            except _Failed as failure:
+                troubles[path] = (failure.trouble,)
+                workers = _again_where_dead(plan, workers, troubles[path], stack)
+    return Restart(seconds, troubles, found, images, versions)
+
+
+@dataclass(frozen=True)
+class _SetUp:
+    images: int
+    troubles: tuple[Trouble, ...]
+
+
+class _Failed(Exception):
+    def __init__(self, trouble: Trouble) -> None:
+        super().__init__(trouble.told)
+        self.trouble = trouble
+
+
+def _start(plan: Plan, stack: ExitStack) -> list[WorkerProcess]:
+    return [stack.enter_context(WorkerProcess(one, plan.work)) for one in plan.environments]
+
+
+def _set_up(workers: Sequence[WorkerProcess], path: str) -> _SetUp:
+    images, troubles = 0, []
+    for number, worker in enumerate(workers):
+        try:
+            images = int(_asked(number, worker, do="set up", path=path)["images"])
+            _asked(number, worker, do="time", path=path, calls=1)  # warms up, and compiles
+        except _Failed as failure:
+            troubles.append(failure.trouble)
+    return _SetUp(images, tuple(troubles))
+
+
+def _asked(number: int, worker: WorkerProcess, **request: Any) -> dict[str, float]:
+    try:
+        answer = worker.ask(**request)
+    except WorkerDied as error:
+        raise _Failed(Trouble(number, "died", f"{error.problem} ({error.found})")) from error
+    for state in ("missing", "failed"):
+        if state in answer:
+            raise _Failed(Trouble(number, state, answer[state]))
+    return answer
+
+
+def _calls(workers: Sequence[WorkerProcess], path: str) -> int:
+    """So many that the quickest side's sample is long enough; at once is a failure."""
+    quickest = min(
+        _asked(number, worker, do="time", path=path, calls=3)["wall"] / 3
+        for number, worker in enumerate(workers)
+    )
+    calls = math.ceil(SAMPLE_SECONDS / max(quickest, 1e-9))
+    if calls > MOST_CALLS:
+        raise _Failed(
+            Trouble(0, "failed", f"returns at once: {quickest * 1e9:.0f} ns a call is not its work")
+        )
+    return calls
+
+
+def _rounds(
+    plan: Plan, workers: Sequence[WorkerProcess], path: str, calls: int
+) -> Iterator[list[list[float]]]:
+    for number in range(plan.rounds):
+        order = list(enumerate(plan.turns))
+        taken: list[list[float]] = [[] for _ in order]
+        for place, turn in order if number % 2 == 0 else order[::-1]:
+            answer = _asked(
+                turn.environment,
+                workers[turn.environment],
+                do="time",
+                path=path,
+                calls=calls,
+                slowdown=turn.slowdown,
+            )
+            taken[place] = [answer[clock] / calls for clock in CLOCKS]
+        yield taken
+
+
+def _again_where_dead(
+    plan: Plan, workers: list[WorkerProcess], troubles: Sequence[Trouble], stack: ExitStack
+) -> list[WorkerProcess]:
+    """A new process for each that a path brought down, so that the next paths have one."""
+    for trouble in troubles:
+        if trouble.state == "died":
+            worker = WorkerProcess(plan.environments[trouble.environment], plan.work)
+            workers[trouble.environment] = stack.enter_context(worker)
+            worker.versions()
+    return workers

@@ -1,0 +1,186 @@
+"""What samples say of a path: slower, faster, no change beyond a threshold, or cannot tell.
+
+The measure is the median log-ratio of the two sides. Its error comes from a bootstrap with restarts
+as clusters, since a process keeps for its life what its memory layout gave it. With a handful of
+restarts the bootstrap's percentiles are too narrow, so its standard deviation is used with
+Student's t, as many degrees of freedom as restarts allow. The same side measured against itself,
+in the same rounds, is a second estimate of the same error, and both are used. Paths share the
+error rate by Holm's method, looks at growing samples by halves.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+ALPHA = 0.01
+"""How often, at most, a call says slower or faster where no path changed beyond the threshold."""
+
+ALPHA_NO_CHANGE = 0.05
+"""How often, at most, a path that changed by the threshold is said not to have changed."""
+
+REPLICATES = 1_000
+STATES = ("slower", "faster", "no change", "cannot tell")
+
+# Clocks tick in nanoseconds; equal numbers do not make a difference certain.
+_SMALLEST_ERROR = 1e-5
+
+
+@dataclass(frozen=True)
+class Effect:
+    """A log-ratio of times, its standard error and that error's degrees of freedom."""
+
+    estimate: float
+    error: float
+    freedom: int
+
+
+@dataclass(frozen=True)
+class Rule:
+    """``threshold`` is the ratio minus 1 that matters; ``look`` counts looks at the same samples.
+
+    At look k (from 1) the error rates are divided by 2^k, which all looks together do not exceed.
+    """
+
+    threshold: float = 0.05
+    look: int = 1
+    alpha: float = ALPHA
+    alpha_no_change: float = ALPHA_NO_CHANGE
+
+    @property
+    def margin(self) -> float:
+        """The threshold as a log-ratio."""
+        return math.log1p(self.threshold)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is said of a path.
+
+    ``ratio`` is head's time over base's, ``low`` and ``high`` its 95 % interval; ``control`` the
+    same of base against itself, with ``control_low`` and ``control_high``. ``why`` says why nothing
+    can be told.
+    """
+
+    state: str
+    ratio: float
+    low: float
+    high: float
+    control: float
+    control_low: float
+    control_high: float
+    why: str = ""
+
+
+def paired_effect(ratios: np.ndarray, seed: int = 0) -> Effect:
+    """The effect that log-ratios (restarts, pairs) show: their median.
+
+    Restarts are drawn with replacement, then pairs within each (Davison & Hinkley, Bootstrap
+    Methods and their Application, 1997, section 3.8).
+    """
+    restarts, pairs = ratios.shape
+    rng = np.random.default_rng(seed)
+    drawn = rng.integers(0, restarts, (REPLICATES, restarts, 1))
+    within = rng.integers(0, pairs, (REPLICATES, restarts, pairs))
+    medians = np.median(ratios[drawn, within].reshape(REPLICATES, -1), axis=1)
+    error = max(float(medians.std(ddof=1)), _SMALLEST_ERROR)
+    return Effect(float(np.median(ratios)), error, restarts - 1)
+
+
+def unpaired_effect(base: np.ndarray, head: np.ndarray, seed: int = 0) -> Effect:
+    """The effect between log-times (restarts, samples) that were not measured in turn."""
+    one, other = paired_effect(base, seed), paired_effect(head, seed + 1)
+    return Effect(
+        other.estimate - one.estimate,
+        math.hypot(one.error, other.error),
+        min(one.freedom, other.freedom),
+    )
+
+
+def judge(
+    effects: Mapping[str, tuple[Effect, Effect]], rule: Rule, paths: int | None = None
+) -> dict[str, Verdict]:
+    """The verdict on each path, given head's effect and the control's.
+
+    ``paths`` is how many share the error rate; by default those that are judged here.
+    """
+    count = len(effects) if paths is None else paths
+    joined = {name: _joined(*pair) for name, pair in effects.items()}
+    changed = _holm({n: _p_changed(e, rule) for n, e in joined.items()}, _at(rule, "alpha"), count)
+    return {
+        name: _verdict(effects[name], joined[name], rule, changed=name in changed)
+        for name in effects
+    }
+
+
+def no_verdict(head: Effect, control: Effect, why: str) -> Verdict:
+    """The figures, where nothing may be said of them."""
+    joined = _joined(head, control)
+    return Verdict("cannot tell", *_ratio(joined), *_ratio(control), why)
+
+
+def _joined(head: Effect, control: Effect) -> Effect:
+    """The effect with the error that it and the control show together, or its own if larger."""
+    pooled = math.sqrt((head.error**2 + control.error**2) / 2)
+    return Effect(head.estimate, max(head.error, pooled), head.freedom + control.freedom)
+
+
+def _verdict(pair: tuple[Effect, Effect], effect: Effect, rule: Rule, *, changed: bool) -> Verdict:
+    control = pair[1]
+    told = (*_ratio(effect), *_ratio(control))
+    if abs(control.estimate) > rule.margin / 2:
+        why = f"the same code differs by {_percent(control.estimate)} from itself here"
+        return Verdict("cannot tell", *told, why)
+    if changed:
+        return Verdict("slower" if effect.estimate > 0 else "faster", *told)
+    if _p_unchanged(effect, rule) <= _at(rule, "alpha_no_change"):
+        return Verdict("no change", *told)
+    return Verdict("cannot tell", *told, "too few samples for a difference this small")
+
+
+def _at(rule: Rule, rate: str) -> float:
+    found: float = getattr(rule, rate)
+    return found / 2**rule.look
+
+
+def _p_changed(effect: Effect, rule: Rule) -> float:
+    """Against a change of at most the threshold, in the direction that is seen; both count."""
+    beyond = abs(effect.estimate) - rule.margin
+    return min(1.0, 2 * _survival(beyond / effect.error, effect.freedom))
+
+
+def _p_unchanged(effect: Effect, rule: Rule) -> float:
+    """Against a change of at least the threshold (two one-sided tests, Schuirmann 1987)."""
+    within = rule.margin - abs(effect.estimate)
+    return _survival(within / effect.error, effect.freedom)
+
+
+def _survival(value: float, freedom: int) -> float:
+    from scipy.stats import t
+
+    return float(t.sf(value, freedom))
+
+
+def _holm(p_values: Mapping[str, float], alpha: float, count: int) -> set[str]:
+    """The names whose hypothesis is rejected (Holm, Scandinavian Journal of Statistics, 1979)."""
+    rejected: set[str] = set()
+    for name in sorted(p_values, key=lambda one: p_values[one]):
+        if p_values[name] > alpha / (count - len(rejected)):
+            break
+        rejected.add(name)
+    return rejected
+
+
+def _ratio(effect: Effect) -> tuple[float, float, float]:
+    from scipy.stats import t
+
+    half = float(t.ppf(0.975, effect.freedom)) * effect.error
+    middle = effect.estimate
+    return math.exp(middle), math.exp(middle - half), math.exp(middle + half)
+
+
+def _percent(log_ratio: float) -> str:
+    return f"{abs(math.expm1(log_ratio)):.1%}"
