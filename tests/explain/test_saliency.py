@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from cxrbench.explain.explanation import require_labels
 from cxrbench.explain.films import films_of_cohort, prepare_film, wanted_of
 from cxrbench.explain.saliency import Saliency, choose_method
 from cxrbench.explain.words import words_of
+from cxrbench.modeling.backend import load_keras
 from cxrbench.trained import load_trained
 
 BOTH = "tinynet+grid+rows:words=8"
@@ -68,24 +70,30 @@ def test_maps_do_not_depend_on_batches_or_threads(recipe, method, grid, registry
 
 
 def test_gradcam_of_a_stored_run_is_the_one_of_finite_differences(grid, registry):
-    """The weights of the channels, found by nudging each channel of the map as a whole."""
+    """The weights of the channels, found by nudging each channel of the map as a whole.
+
+    In double precision: a step that single precision resolves crosses the kinks of ReLUs.
+    """
     trained = load_trained(grid.run_of(BOTH), registry)
     (film,) = films(trained, 1)
-    network, label, step = trained.network, 1, 1e-3
-    maps = network.trunk.predict_on_batch(film.inputs["image"][None])
+    network, label, step = trained.network, 1, 1e-6
+    maps = network.trunk.predict_on_batch(film.inputs["image"][None]).astype(np.float64)
     vectors = {name: told[None] for name, told in film.inputs.items() if name != "image"}
+    text = json.dumps(network.top.get_config()).replace("float32", "float64")
+    top = load_keras().Model.from_config(json.loads(text))
+    top.set_weights(network.top.get_weights())
 
     def logit(embedding):
-        return float(network.top.predict_on_batch({"image": embedding, **vectors})[0, label])
+        return float(top({"image": embedding, **vectors})[0, label])
 
     embedding = maps.mean(axis=(1, 2))
     slopes = []
-    for nudge in np.eye(maps.shape[3], dtype=np.float32) * step:
+    for nudge in np.eye(maps.shape[3]) * step:
         slopes.append((logit(embedding + nudge) - logit(embedding - nudge)) / (2 * step))
     expected = np.maximum(maps[0] @ np.array(slopes), 0) / np.prod(maps.shape[1:3])
     (found,) = Saliency(trained, "gradcam")._cam([film], [[label]])
     assert expected.max() > 0
-    np.testing.assert_allclose(found[0], expected, atol=0.02 * expected.max())
+    np.testing.assert_allclose(found[0], expected, atol=1e-4 * expected.max())
 
 
 def test_occlusion_extracts_the_features_of_each_occluded_picture_again(grid, registry):
