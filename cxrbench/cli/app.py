@@ -16,6 +16,7 @@ from cxrbench.cli import (
     figures,
     leaderboard,
     localise,
+    perf,
     plugins,
     predict,
     report,
@@ -58,6 +59,7 @@ app.command("export")(export.export)
 app.add_typer(data.app, name="data")
 app.add_typer(cache.app, name="cache")
 app.add_typer(plugins.app, name="plugins")
+app.add_typer(perf.app, name="perf")
 
 
 def _version(wanted: bool) -> None:

@@ -11,7 +11,7 @@ from cxrbench.data.image_pass import read_source
 from cxrbench.errors import DataError, UnreadableImage
 
 if TYPE_CHECKING:
-    from cxrbench.interfaces import Cohort, Dataset
+    from cxrbench.interfaces import Cohort, Dataset, Display
 
 COUNT = 4
 DRAWN_SIDE = 1024
@@ -42,6 +42,23 @@ def write_films(dataset: Dataset, cohort: Cohort, folder: Path, *, count: int = 
             found=f"{4 * count} that cannot be read",
             fix="look at them with cxrbench data check",
         )
+
+
+def write_films_of(data: str | None, folder: Path, cache: Path, display: Display) -> None:
+    """Write films of what ``--data`` names; without it, drawn ones.
+
+    Raises
+    ------
+    DataError : it is no cohort, or no image of it can be read.
+    """
+    if data is None:
+        write_drawn_films(folder)
+        return
+    from cxrbench.datasets import find_dataset, load_cohort
+    from cxrbench.registry import load_registry
+
+    dataset = find_dataset(data, load_registry(), Path.cwd())
+    write_films(dataset, load_cohort(dataset, display, cache), folder)
 
 
 def write_drawn_films(folder: Path, *, count: int = COUNT) -> None:

@@ -69,11 +69,12 @@ class Comparison:
         return tuple(path for path, one in self.verdicts.items() if one.state == state)
 
     def failed(self) -> tuple[str, ...]:
-        """The paths that could not be run on a side that has them."""
+        """The paths that could not be run on a side that has them, or that no side has."""
         return tuple(
             path
             for path, troubles in self.absent.items()
             if any(trouble.state != "missing" for trouble in troubles)
+            or {trouble.side for trouble in troubles} == {"base", "head"}
         )
 
     def exit_code(self, *, cannot_tell_fails: bool) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -30,6 +31,9 @@ from cxrbench.perf.sides import Side
 from cxrbench.perf.verdict import Effect, Rule, judge, unpaired_effect
 
 FORMAT = 1
+RESTARTS = 2 * FIRST_RESTARTS
+"""As many as there can be: what is recorded cannot be measured on, where the answer is open."""
+
 SUFFIXES = (".json", ".jsonl")
 
 
@@ -69,8 +73,8 @@ def record_side(side: Side, paths: Sequence[str], work: Work, display: Display) 
     plan = Plan((side.environment,), (Turn(0),), ROUNDS, work)
     samples, absent, left = Samples(), dict[str, str](), tuple(paths)
     versions: Mapping[str, str] = {}
-    with display.task("recording", FIRST_RESTARTS) as advance:
-        for _ in range(FIRST_RESTARTS):
+    with display.task("recording", RESTARTS) as advance:
+        for _ in range(RESTARTS):
             one = restart(plan, left, samples.calls)
             absent |= {path: f"{t[0].state}: {t[0].told}" for path, t in one.troubles.items()}
             samples, versions = samples.with_restart(one).without(absent), one.versions[0]
@@ -84,6 +88,16 @@ def record_side(side: Side, paths: Sequence[str], work: Work, display: Display) 
         )
     now = datetime.now(UTC).isoformat(timespec="seconds")
     return Recording(side.told, side.commit, now, this_machine(), versions, samples, absent)
+
+
+def require_history(path: Path) -> None:
+    """Raise `SettingsError` for a name that no recording would be found by."""
+    if path.suffix not in SUFFIXES:
+        raise SettingsError(
+            f"a history cannot be called {path.name!r}",
+            expected=f"a name that ends with {' or '.join(SUFFIXES)}",
+            found=path.suffix or "no ending",
+        )
 
 
 def append_recording(recording: Recording, path: Path) -> None:
@@ -196,7 +210,9 @@ def compare_recordings(
 def _effects(base: Recording, head: Recording, path: str, clock: str) -> tuple[Effect, Effect]:
     before = base.samples.logs(path, clock)[..., 0]
     after = head.samples.logs(path, clock)[..., 0]
-    return unpaired_effect(before, after), unpaired_effect(before[::2], before[1::2])
+    control = unpaired_effect(before[::2], before[1::2])
+    # Between halves of one recording, the error is larger than between two whole ones.
+    return unpaired_effect(before, after), replace(control, error=control.error / math.sqrt(2))
 
 
 def _side_by_side(base: Recording, head: Recording, paths: Sequence[str]) -> Samples:

@@ -96,7 +96,7 @@ def unpaired_effect(base: np.ndarray, head: np.ndarray, seed: int = 0) -> Effect
     return Effect(
         other.estimate - one.estimate,
         math.hypot(one.error, other.error),
-        min(one.freedom, other.freedom),
+        one.freedom + other.freedom,
     )
 
 

@@ -1,0 +1,17 @@
+"""``cxrbench perf``: where the time goes, and whether a change made a hot path slower."""
+
+from __future__ import annotations
+
+import typer
+
+from cxrbench.cli import perf_compare, perf_history, perf_record
+
+app = typer.Typer(help="Time hot paths, and catch what slows them.", no_args_is_help=True)
+app.command("compare")(perf_compare.compare)
+app.command("record")(perf_record.record)
+app.command("history")(perf_history.history)
+
+
+@app.callback()
+def group() -> None:
+    """Time hot paths, and catch what slows them."""

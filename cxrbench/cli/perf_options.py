@@ -1,0 +1,31 @@
+"""Options that mean the same in the commands of ``cxrbench perf`` that measure sides."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+HotPaths = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--path",
+        metavar="NAME",
+        help="A hot path, such as decode, extract/orb, augment/medical, forward/resnet50 or "
+        "train-step/resnet50+orb; repeatable \\[default: a selection]",
+        show_default=False,
+    ),
+]
+Films = Annotated[
+    str | None,
+    typer.Option(
+        "--data",
+        metavar="DATA",
+        help="Time on images of this folder or dataset \\[default: four drawn films]",
+        show_default=False,
+    ),
+]
+ImageSize = Annotated[
+    int, typer.Option(min=32, help="Side in pixels of what networks are timed on.")
+]
+BatchSize = Annotated[int, typer.Option(min=1, help="Images in a batch.")]

@@ -1,0 +1,53 @@
+"""``cxrbench perf record``: measure one side, and keep its samples in a history."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated
+
+import typer
+
+from cxrbench.cli import perf_options as of
+from cxrbench.cli.options import Cache, Json
+
+HISTORY = Path("perf-history.jsonl")
+
+
+def record(  # noqa: PLR0913 - each argument is an option of the command
+    side: Annotated[
+        str,
+        typer.Argument(metavar="[SIDE]", help="As for cxrbench perf compare, but no recording."),
+    ] = "HEAD",
+    history: Annotated[
+        Path, typer.Option(metavar="FILE", help="Where a line is added: .jsonl or .json.")
+    ] = HISTORY,
+    path: of.HotPaths = None,
+    data: of.Films = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Paths without Keras.")] = False,
+    image_size: of.ImageSize = 64,
+    batch_size: of.BatchSize = 8,
+    cache: Cache = None,
+    as_json: Json = False,
+) -> None:
+    """Measure one side's hot paths and add a line to a history."""
+    from cxrbench.benchmark import cache_folder
+    from cxrbench.perf.choose import chosen_paths
+    from cxrbench.perf.films import write_films_of
+    from cxrbench.perf.process import Work
+    from cxrbench.perf.recordings import append_recording, record_side, require_history
+    from cxrbench.perf.sides import find_side
+    from cxrbench.reporting.display import RichDisplay
+    from cxrbench.reporting.speed_history import print_recording
+
+    require_history(history)
+    display, folder = RichDisplay(), cache_folder(cache)
+    with ExitStack() as stack:
+        films = Path(stack.enter_context(TemporaryDirectory()))
+        write_films_of(data, films, folder, display)
+        found_side = find_side(side, Path.cwd(), folder, stack)
+        work = Work(films, network_size=image_size, batch_size=batch_size)
+        found = record_side(found_side, chosen_paths(path or (), quick=quick), work, display)
+    append_recording(found, history)
+    print_recording(found, history, as_json=as_json)

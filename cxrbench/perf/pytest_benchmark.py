@@ -1,0 +1,102 @@
+"""A comparison's samples in pytest-benchmark's JSON, one file a side, for its users' tools."""
+
+from __future__ import annotations
+
+import json
+import platform
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cxrbench.perf.gate import BASE, HEAD, Comparison
+from cxrbench.perf.sampling import CLOCKS
+
+FORMAT_VERSION = "5.1.0"
+"""The version of pytest-benchmark whose form this is."""
+
+
+def write_benchmark_files(found: Comparison, folder: Path) -> tuple[Path, Path]:
+    """Write ``0001_base.json`` and ``0002_head.json``; ``pytest-benchmark compare`` reads both."""
+    folder.mkdir(parents=True, exist_ok=True)
+    base, head = folder / "0001_base.json", folder / "0002_head.json"
+    for path, side, turn in ((base, 0, BASE), (head, 1, HEAD)):
+        path.write_text(json.dumps(_document(found, side, turn), indent=4) + "\n")
+    return base, head
+
+
+def _document(found: Comparison, side: int, turn: int) -> dict[str, Any]:
+    return {
+        "machine_info": {
+            "node": found.machine.node,
+            "processor": found.machine.processor,
+            "machine": platform.machine(),
+            "system": platform.system(),
+            "release": platform.release(),
+            "python_implementation": platform.python_implementation(),
+            "python_version": found.versions[side].get("python", ""),
+            "cpu": {"brand_raw": found.machine.processor, "count": found.machine.cores},
+        },
+        "commit_info": {
+            "id": found.commits[side] or None,
+            "dirty": False,
+            "project": "cxrbench",
+            "branch": None,
+        },
+        "benchmarks": [_benchmark(found, path, turn) for path in found.samples.seconds],
+        "datetime": datetime.now(UTC).isoformat(),
+        "version": FORMAT_VERSION,
+    }
+
+
+def _benchmark(found: Comparison, path: str, turn: int) -> dict[str, Any]:
+    clock = CLOCKS.index(found.options.clock)
+    data = found.samples.seconds[path][:, :, turn, clock].ravel()
+    return {
+        "group": "hot paths",
+        "name": path,
+        "fullname": f"cxrbench perf::{path}",
+        "params": None,
+        "param": None,
+        "extra_info": {"images": found.samples.images[path], "clock": found.options.clock},
+        "options": {
+            "disable_gc": False,
+            "timer": "process_time" if found.options.clock == "cpu" else "perf_counter",
+            "min_rounds": len(data),
+            "max_time": found.options.budget,
+            "min_time": 0.0,
+            "warmup": True,
+        },
+        "stats": statistics(data, found.samples.calls[path]),
+    }
+
+
+def statistics(data: np.ndarray, iterations: int) -> dict[str, Any]:
+    """pytest-benchmark's fields of seconds (n,), n even, by its own definitions."""
+    ordered, half = np.sort(data), len(data) // 2
+    q1, q3 = float(np.median(ordered[:half])), float(np.median(ordered[half:]))
+    mean, deviation = float(ordered.mean()), float(ordered.std(ddof=1))
+    low, high = q1 - 1.5 * (q3 - q1), q3 + 1.5 * (q3 - q1)
+    tukey = int(((ordered < low) | (ordered > high)).sum())
+    far = int((np.abs(ordered - mean) > deviation).sum())
+    return {
+        "min": float(ordered[0]),
+        "max": float(ordered[-1]),
+        "mean": mean,
+        "stddev": deviation,
+        "rounds": len(ordered),
+        "median": float(np.median(ordered)),
+        "iqr": q3 - q1,
+        "q1": q1,
+        "q3": q3,
+        "iqr_outliers": tukey,
+        "stddev_outliers": far,
+        "outliers": f"{far};{tukey}",
+        "ld15iqr": float(ordered[ordered >= low][0]),
+        "hd15iqr": float(ordered[ordered <= high][-1]),
+        "ops": 1 / mean,
+        "total": float(ordered.sum()),
+        "data": data.tolist(),
+        "iterations": iterations,
+    }
