@@ -26,6 +26,7 @@ class Clock(StrEnum):
 
     cpu = "cpu"
     wall = "wall"
+    instructions = "instructions"
 
 
 class CannotTell(StrEnum):
@@ -56,7 +57,11 @@ def compare(  # noqa: PLR0913 - each argument is an option of the command
         bool, typer.Option("--quick", help="A budget of 60 s, and paths without Keras.")
     ] = False,
     clock: Annotated[
-        Clock, typer.Option(help="Processor time, or wall time, which is much noisier.")
+        Clock,
+        typer.Option(
+            help="Processor time; wall time, which is much noisier; or instructions, which "
+            "valgrind counts."
+        ),
     ] = Clock.cpu,
     image_size: of.ImageSize = 64,
     batch_size: of.BatchSize = 8,

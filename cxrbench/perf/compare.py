@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 
 from cxrbench.errors import SettingsError
 from cxrbench.interfaces import Display
+from cxrbench.perf.counting import require_valgrind
 from cxrbench.perf.films import write_films_of
 from cxrbench.perf.gate import Comparison, Options, as_json, compare_sides
 from cxrbench.perf.process import Work
@@ -60,6 +61,8 @@ def compare_texts(request: Request, display: Display) -> Comparison:
 
 
 def _measured(request: Request, display: Display) -> Comparison:
+    if request.options.counts:
+        require_valgrind()
     with ExitStack() as stack:
         films = Path(stack.enter_context(TemporaryDirectory()))
         write_films_of(request.data, films, request.cache, display)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from cxrbench.interfaces import Display
+from cxrbench.perf.counting import INSTRUCTIONS, CountedProcess, counted
 from cxrbench.perf.machine import Machine, this_machine
 from cxrbench.perf.process import Work
 from cxrbench.perf.samples import Samples
@@ -17,6 +18,7 @@ from cxrbench.perf.verdict import Effect, Rule, Verdict, judge, no_verdict, pair
 
 FIRST_RESTARTS = 6
 ROUNDS = 4
+COUNTED_RESTARTS = COUNTED_ROUNDS = 2
 BUDGET_SECONDS = 300.0
 QUICK_SECONDS = 60.0
 
@@ -35,11 +37,24 @@ class Absent:
 
 @dataclass(frozen=True)
 class Options:
-    """What is asked of a comparison. ``clock`` is ``"cpu"``, processor time, or ``"wall"``."""
+    """What is asked of a comparison.
+
+    ``clock`` is ``"cpu"``, processor time, ``"wall"``, or ``"instructions"``, which are counted.
+    """
 
     threshold: float = 0.05
     budget: float = BUDGET_SECONDS
     clock: str = "cpu"
+
+    @property
+    def counts(self) -> bool:
+        """Whether instructions are counted, and nothing is timed."""
+        return self.clock == INSTRUCTIONS
+
+    @property
+    def first_restarts(self) -> int:
+        """Restarts before the first look; counts hardly differ from one to the next."""
+        return COUNTED_RESTARTS if self.counts else FIRST_RESTARTS
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,37 +111,43 @@ def compare_sides(
 ) -> Comparison:
     """Measure two sides in turn on this machine, and judge every path.
 
-    Each path has at least `FIRST_RESTARTS` times `ROUNDS` pairs of samples. Those without a verdict
-    then are measured on, until they have one or the budget is spent. ``keep`` is called with what
-    there is after every restart. Ctrl-C ends the measurement; what is complete is judged.
+    Each path has at least `FIRST_RESTARTS` times `ROUNDS` pairs of samples (of counts, fewer). Those
+    without a verdict then are measured on, until they have one or the budget is spent. ``keep`` is
+    called with what there is after every restart. Ctrl-C ends the measurement; what is complete is
+    judged.
 
     Raises
     ------
     WorkerDied : a side's process cannot be started.
     """
     base, head = sides
-    plan = Plan(
-        environments=(base.environment, base.environment, head.environment),
-        turns=(Turn(BASE), Turn(CONTROL), Turn(HEAD)),
-        rounds=ROUNDS,
-        work=work,
-    )
+    plan = _plan(sides, work, options)
     begun = Comparison(
         *(base.told, head.told, (base.commit, head.commit), options, this_machine(), ({}, {})),
-        samples=Samples(),
+        samples=Samples(clocks=plan.clocks),
         verdicts={},
         absent={},
         notes=tuple(side.note for side in sides if side.note),
     )
-    with display.task("comparing", len(paths) * FIRST_RESTARTS) as advance:
+    with display.task("comparing", len(paths) * options.first_restarts) as advance:
         course = _Course(begun, tuple(paths), time.monotonic())
         while course.open and not course.found.interrupted:
-            until = FIRST_RESTARTS * 2 ** (course.look - 1)
+            until = options.first_restarts * 2 ** (course.look - 1)
             course = _measured(course, plan, until, keep, advance)
             course = _judged(course)
             if course.spent() > options.budget:
                 break
     return course.found
+
+
+def _plan(sides: tuple[Side, Side], work: Work, options: Options) -> Plan:
+    """Base twice, the second time as its own control, and head."""
+    base, head = (side.environment for side in sides)
+    turns = (Turn(BASE), Turn(CONTROL), Turn(HEAD))
+    if options.counts:
+        environments = tuple(map(counted, (base, base, head)))
+        return Plan(environments, turns, COUNTED_ROUNDS, work, CountedProcess, (INSTRUCTIONS,))
+    return Plan((base, base, head), turns, ROUNDS, work)
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,7 +159,6 @@ class _Course:
     since: float
     look: int = 1
     restarts: int = 0
-    paths: int = field(default=0)
 
     def spent(self) -> float:
         return time.monotonic() - self.since
@@ -152,9 +172,10 @@ def _measured(
     advance: Callable[..., None],
 ) -> _Course:
     """Restart until there are enough restarts, or the time is up; the first look is always made."""
-    budget = course.found.options.budget
+    options = course.found.options
     while course.restarts < until and course.open:
-        if course.restarts >= FIRST_RESTARTS and course.spent() > budget:
+        first = course.restarts < options.first_restarts
+        if not first and course.spent() > options.budget:
             break
         try:
             one = restart(plan, course.open, course.found.samples.calls)
@@ -162,7 +183,7 @@ def _measured(
             return replace(course, found=replace(course.found, interrupted=True))
         course = _with(course, one)
         keep(course.found)
-        advance(len(course.open) if course.restarts <= FIRST_RESTARTS else 0, _told(course))
+        advance(len(course.open) if first else 0, _told(course))
     return course
 
 

@@ -21,6 +21,9 @@ WORKER = Path(__file__).with_name("worker.py")
 START_SECONDS = 120.0
 ANSWER_SECONDS = 300.0
 
+CLOCKS = ("wall", "cpu")
+"""What a worker measures of its calls: seconds of wall time, and of its processor time."""
+
 _ONE_THREAD = {
     **dict.fromkeys(
         ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1"
@@ -128,6 +131,15 @@ class WorkerProcess:
         except BrokenPipeError as error:
             raise self._died("it ended") from error
         return self._answer(seconds)
+
+    def measure(self, path: str, calls: int, slowdown: float) -> dict[str, float]:
+        """What so many calls of a path that was set up took, all together, by each clock.
+
+        Raises
+        ------
+        WorkerDied : there is no answer.
+        """
+        return self.ask(do="time", path=path, calls=calls, slowdown=slowdown)
 
     def _answer(self, seconds: float) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(self._line(time.monotonic() + seconds, seconds))

@@ -10,15 +10,25 @@ from typing import Any
 
 import numpy as np
 
+from cxrbench.errors import SettingsError
 from cxrbench.perf.gate import BASE, HEAD, Comparison
-from cxrbench.perf.sampling import CLOCKS
 
 FORMAT_VERSION = "5.1.0"
 """The version of pytest-benchmark whose form this is."""
 
 
 def write_benchmark_files(found: Comparison, folder: Path) -> tuple[Path, Path]:
-    """Write ``0001_base.json`` and ``0002_head.json``; ``pytest-benchmark compare`` reads both."""
+    """Write ``0001_base.json`` and ``0002_head.json``; ``pytest-benchmark compare`` reads both.
+
+    Raises
+    ------
+    SettingsError : instructions were counted, and it knows seconds alone.
+    """
+    if found.options.counts:
+        raise SettingsError(
+            "pytest-benchmark's files hold seconds, and instructions were counted",
+            fix="leave out --benchmark-json, or take time: --clock cpu",
+        )
     folder.mkdir(parents=True, exist_ok=True)
     base, head = folder / "0001_base.json", folder / "0002_head.json"
     for path, side, turn in ((base, 0, BASE), (head, 1, HEAD)):
@@ -51,8 +61,7 @@ def _document(found: Comparison, side: int, turn: int) -> dict[str, Any]:
 
 
 def _benchmark(found: Comparison, path: str, turn: int) -> dict[str, Any]:
-    clock = CLOCKS.index(found.options.clock)
-    data = found.samples.seconds[path][:, :, turn, clock].ravel()
+    data = found.samples.by(path, found.options.clock)[:, :, turn].ravel()
     return {
         "group": "hot paths",
         "name": path,

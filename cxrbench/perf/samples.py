@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from cxrbench.errors import DataError
-from cxrbench.perf.sampling import CLOCKS, Restart
+from cxrbench.perf.process import CLOCKS
+from cxrbench.perf.sampling import Restart
 
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """``seconds`` has for each path (restarts, rounds, turns, 2): of a call, by `CLOCKS`.
+    """``seconds`` has for each path (restarts, rounds, turns, clocks): of a call, by ``clocks``.
 
     ``calls`` is how many calls a sample timed together, ``images`` on how many one of them works.
     """
@@ -22,6 +23,7 @@ class Samples:
     seconds: Mapping[str, np.ndarray] = field(default_factory=dict)
     calls: Mapping[str, int] = field(default_factory=dict)
     images: Mapping[str, int] = field(default_factory=dict)
+    clocks: tuple[str, ...] = CLOCKS
 
     def with_restart(self, one: Restart) -> Samples:
         """These, and those of one restart more."""
@@ -29,16 +31,21 @@ class Samples:
         for path, taken in one.seconds.items():
             known = [seconds[path]] if path in seconds else []
             seconds[path] = np.concatenate([*known, taken[None]])
-        return Samples(seconds, {**self.calls, **one.calls}, {**self.images, **one.images})
+        calls, images = {**self.calls, **one.calls}, {**self.images, **one.images}
+        return replace(self, seconds=seconds, calls=calls, images=images)
 
     def without(self, paths: Iterable[str]) -> Samples:
         """These, but those of some paths."""
         left = {p: taken for p, taken in self.seconds.items() if p not in set(paths)}
-        return Samples(left, self.calls, self.images)
+        return replace(self, seconds=left)
+
+    def by(self, path: str, clock: str) -> np.ndarray:
+        """What a path's calls took (restarts, rounds, turns) by one clock."""
+        return self.seconds[path][..., self.clocks.index(clock)]
 
     def logs(self, path: str, clock: str) -> np.ndarray:
-        """Logarithms (restarts, rounds, turns) of a path's seconds by one clock."""
-        logs: np.ndarray = np.log(np.maximum(self.seconds[path][..., CLOCKS.index(clock)], 1e-9))
+        """Their logarithms."""
+        logs: np.ndarray = np.log(np.maximum(self.by(path, clock), 1e-9))
         return logs
 
     def to_json(self) -> dict[str, Any]:
@@ -47,6 +54,7 @@ class Samples:
             path: {
                 "calls": self.calls[path],
                 "images": self.images[path],
+                "clocks": list(self.clocks),
                 "seconds": _rounded(taken.tolist()),
             }
             for path, taken in self.seconds.items()

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from cxrbench.perf.process import Environment, Work, WorkerDied, WorkerProcess
+from cxrbench.perf.process import CLOCKS, Environment, Work, WorkerDied, WorkerProcess
 
-CLOCKS = ("wall", "cpu")
 SAMPLE_SECONDS = 0.01
 """What a sample should last at least: so many calls are timed together."""
 
@@ -33,12 +32,15 @@ class Plan:
     """Environments, the turns in a round, and how many rounds each restart has.
 
     Every second round has its turns in the opposite order, so that what drifts cancels out.
+    ``process`` starts what measures by ``clocks``.
     """
 
     environments: tuple[Environment, ...]
     turns: tuple[Turn, ...]
     rounds: int
     work: Work
+    process: type[WorkerProcess] = WorkerProcess
+    clocks: tuple[str, ...] = CLOCKS
 
 
 @dataclass(frozen=True)
@@ -54,8 +56,8 @@ class Trouble:
 class Restart:
     """What one start of all processes gave.
 
-    ``seconds`` has for each path (rounds, turns, 2) float64: seconds of a call by the clocks in
-    `CLOCKS`. ``calls`` is how many were timed together, ``images`` on how many one works.
+    ``seconds`` has for each path (rounds, turns, clocks) float64: of a call, by the plan's clocks.
+    ``calls`` is how many were timed together, ``images`` on how many one works.
     """
 
     seconds: Mapping[str, np.ndarray] = field(default_factory=dict)
@@ -108,23 +110,23 @@ class _Failed(Exception):
 
 
 def _start(plan: Plan, stack: ExitStack) -> list[WorkerProcess]:
-    return [stack.enter_context(WorkerProcess(one, plan.work)) for one in plan.environments]
+    return [stack.enter_context(plan.process(one, plan.work)) for one in plan.environments]
 
 
 def _set_up(workers: Sequence[WorkerProcess], path: str) -> _SetUp:
     images, troubles = 0, []
     for number, worker in enumerate(workers):
         try:
-            images = int(_asked(number, worker, do="set up", path=path)["images"])
-            _asked(number, worker, do="time", path=path, calls=1)  # warms up, and compiles
+            images = int(_asked(number, worker.ask, do="set up", path=path)["images"])
+            _asked(number, worker.ask, do="time", path=path, calls=1)  # warms up, and compiles
         except _Failed as failure:
             troubles.append(failure.trouble)
     return _SetUp(images, tuple(troubles))
 
 
-def _asked(number: int, worker: WorkerProcess, **request: Any) -> dict[str, float]:
+def _asked(number: int, ask: Callable[..., dict[str, Any]], **request: Any) -> dict[str, Any]:
     try:
-        answer = worker.ask(**request)
+        answer = ask(**request)
     except WorkerDied as error:
         raise _Failed(Trouble(number, "died", f"{error.problem} ({error.found})")) from error
     for state in ("missing", "failed"):
@@ -136,7 +138,7 @@ def _asked(number: int, worker: WorkerProcess, **request: Any) -> dict[str, floa
 def _calls(workers: Sequence[WorkerProcess], path: str) -> int:
     """So many that the quickest side's sample is long enough; at once is a failure."""
     quickest = min(
-        _asked(number, worker, do="time", path=path, calls=3)["wall"] / 3
+        _asked(number, worker.ask, do="time", path=path, calls=3)["wall"] / 3
         for number, worker in enumerate(workers)
     )
     calls = math.ceil(SAMPLE_SECONDS / max(quickest, 1e-9))
@@ -156,13 +158,12 @@ def _rounds(
         for place, turn in order if number % 2 == 0 else order[::-1]:
             answer = _asked(
                 turn.environment,
-                workers[turn.environment],
-                do="time",
+                workers[turn.environment].measure,
                 path=path,
                 calls=calls,
                 slowdown=turn.slowdown,
             )
-            taken[place] = [answer[clock] / calls for clock in CLOCKS]
+            taken[place] = [answer[clock] / calls for clock in plan.clocks]
         yield taken
 
 
@@ -172,7 +173,7 @@ def _again_where_dead(
     """A new process for each that a path brought down, so that the next paths have one."""
     for trouble in troubles:
         if trouble.state == "died":
-            worker = WorkerProcess(plan.environments[trouble.environment], plan.work)
+            worker = plan.process(plan.environments[trouble.environment], plan.work)
             workers[trouble.environment] = stack.enter_context(worker)
             worker.versions()
     return workers

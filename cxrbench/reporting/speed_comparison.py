@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cxrbench.perf.gate import BASE, HEAD, as_json
-from cxrbench.perf.sampling import CLOCKS
 from cxrbench.reporting.cells import CellTable, Column, Section, text_column
 from cxrbench.reporting.formats.markdown import markdown_text
 from cxrbench.reporting.formats.terminal import print_section
@@ -29,6 +28,7 @@ _COLUMNS = (
     Column("base again"),
     Column("pairs"),
 )
+_CLOCKS = {"cpu": "processor time", "wall": "wall time", "instructions": "instructions counted"}
 
 
 def print_comparison(found: Comparison, *, as_json_text: bool) -> None:
@@ -73,7 +73,7 @@ def _header(found: Comparison) -> Iterator[str]:
     yield f"base: {found.base}"
     yield f"head: {found.head}"
     machine = found.machine
-    clock = {"cpu": "processor time", "wall": "wall time"}[found.options.clock]
+    clock = _CLOCKS[found.options.clock]
     yield (
         f"{machine.processor}, {machine.cores} cores, {machine.system}; {clock}, one thread, "
         f"measured for {found.seconds:.0f} s"
@@ -100,15 +100,15 @@ def _section(found: Comparison) -> Section:
 
 
 def _row(found: Comparison, path: str, verdict: Verdict) -> tuple[str, ...]:
-    seconds = found.samples.seconds[path][..., CLOCKS.index(found.options.clock)]
+    seconds = found.samples.by(path, found.options.clock)
     base, head = (float(np.median(seconds[..., turn])) for turn in (BASE, HEAD))
     return (
         path,
         verdict.state,
         _percent(verdict.ratio),
         f"[{_percent(verdict.low)}, {_percent(verdict.high)}]",
-        _milliseconds(base),
-        _milliseconds(head),
+        _cost(base, found),
+        _cost(head, found),
         f"{_percent(verdict.control)} ± {50 * (verdict.control_high - verdict.control_low):.1f}",
         str(seconds.shape[0] * seconds.shape[1]),
     )
@@ -134,5 +134,5 @@ def _percent(ratio: float) -> str:
     return f"{100 * (ratio - 1):+.1f}"
 
 
-def _milliseconds(seconds: float) -> str:
-    return f"{1e3 * seconds:.3g} ms"
+def _cost(value: float, found: Comparison) -> str:
+    return f"{value / 1e6:.4g} M" if found.options.counts else f"{1e3 * value:.3g} ms"

@@ -13,7 +13,6 @@ from rich import box
 from rich.table import Table
 
 from cxrbench.errors import SettingsError
-from cxrbench.perf.sampling import CLOCKS
 from cxrbench.reporting.tables import plain_console
 
 if TYPE_CHECKING:
@@ -41,11 +40,8 @@ def with_paths(recordings: Sequence[Recording], paths: Sequence[str]) -> tuple[R
 
 def medians(recording: Recording) -> dict[str, float]:
     """Milliseconds of processor time that a call takes, by path."""
-    clock = CLOCKS.index("cpu")
-    return {
-        path: 1e3 * float(np.median(seconds[..., clock]))
-        for path, seconds in recording.samples.seconds.items()
-    }
+    samples = recording.samples
+    return {path: 1e3 * float(np.median(samples.by(path, "cpu"))) for path in samples.seconds}
 
 
 def print_recording(recording: Recording, history: Path, *, as_json: bool) -> None:

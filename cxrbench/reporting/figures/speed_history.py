@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cxrbench.errors import SettingsError
-from cxrbench.perf.sampling import CLOCKS
 from cxrbench.reporting.figures.style import look, small_multiples, styled
 from cxrbench.reporting.figures.write import write_figure
 
@@ -60,7 +59,8 @@ def draw_history(recordings: Sequence[Recording]) -> Figure:
         for number, machine in enumerate(machines):
             _draw(axes, recordings, path, machine, number)
         _mark_commits(axes, recordings)
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.05 * axes.get_ylim()[1])
+        axes.margins(x=0.15)
     if len(machines) > 1:
         panels[0].legend([machine.node for machine in machines], loc="lower left")
     return figure
@@ -69,9 +69,8 @@ def draw_history(recordings: Sequence[Recording]) -> Figure:
 def _draw(
     axes: Axes, recordings: Sequence[Recording], path: str, machine: Machine, number: int
 ) -> None:
-    clock = CLOCKS.index("cpu")
     known = [
-        (place, np.percentile(1e3 * one.samples.seconds[path][..., clock], [25, 50, 75]))
+        (place, np.percentile(1e3 * one.samples.by(path, "cpu"), [25, 50, 75]))
         for place, one in enumerate(recordings)
         if one.machine == machine and path in one.samples.seconds
     ]
@@ -92,6 +91,6 @@ def _draw(
 
 def _mark_commits(axes: Axes, recordings: Sequence[Recording]) -> None:
     """Commits below the panel, as many as there is room for."""
-    step = math.ceil(len(recordings) / 5)
+    step = math.ceil(len(recordings) / 3)
     places = range(0, len(recordings), step)
     axes.set_xticks(list(places), [recordings[place].commit[:7] or "–" for place in places])
