@@ -96,14 +96,21 @@ def build_folder(source: Path, target: Path, called: str) -> None:
     done = subprocess.run(command, capture_output=True, timeout=_BUILD_SECONDS, check=False)
     if done.returncode:
         shutil.rmtree(target, ignore_errors=True)
-        lines = done.stderr.decode(errors="replace").strip().splitlines()
         raise SettingsError(
             f"{called} does not build",
             expected="a package that pip can install",
-            found=" / ".join(line.strip() for line in lines[-3:]) or "no message",
+            found=_reason(done.stderr.decode(errors="replace")) or "no message",
             fix=f"try it: {' '.join(command[:7])} …; in an environment without pip, "
             "python -m ensurepip",
         )
+
+
+def _reason(text: str) -> str:
+    """The last lines of what pip quotes of the build, or of all that it says."""
+    _, quoted, rest = text.partition(" of output]")
+    own = rest.partition("[end of output]")[0] if quoted else text
+    lines = [line.strip(" │╰─>×") for line in own.splitlines()]
+    return " / ".join([line for line in lines if line][-3:])
 
 
 def _unpack(revision: Revision, repository: Path, folder: Path) -> None:

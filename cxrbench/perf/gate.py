@@ -111,10 +111,10 @@ def compare_sides(
 ) -> Comparison:
     """Measure two sides in turn on this machine, and judge every path.
 
-    Each path has at least `FIRST_RESTARTS` times `ROUNDS` pairs of samples (of counts, fewer). Those
-    without a verdict then are measured on, until they have one or the budget is spent. ``keep`` is
-    called with what there is after every restart. Ctrl-C ends the measurement; what is complete is
-    judged.
+    Each path has at least `FIRST_RESTARTS` times `ROUNDS` pairs of samples (of counts, fewer).
+    Those without a verdict then are measured on, until they have one or the budget is spent.
+    ``keep`` is called with what there is after every restart. Ctrl-C ends the measurement; what is
+    complete is judged.
 
     Raises
     ------

@@ -183,4 +183,4 @@ def _ratio(effect: Effect) -> tuple[float, float, float]:
 
 
 def _percent(log_ratio: float) -> str:
-    return f"{abs(math.expm1(log_ratio)):.1%}"
+    return f"{100 * abs(math.expm1(log_ratio)):.1f} %"
