@@ -76,3 +76,7 @@ class DownloadError(CxrbenchError):
 
 class RunError(CxrbenchError):
     """A run directory cannot be read or written."""
+
+
+class TimingError(CxrbenchError):
+    """A process that times hot paths cannot be started, has ended, or does not answer."""

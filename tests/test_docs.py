@@ -122,7 +122,9 @@ def test_defaults_that_the_command_line_sets_are_the_ones_told(command):
     }
     for parameter in COMMANDS[command].params:
         if parameter.default not in (None, False) and not parameter.is_eager:
-            assert f"`{parameter.default}`" in rows[parameter.opts[0]][0], parameter.opts
+            option = parameter.opts[0]
+            name = option if option.startswith("-") else parameter.metavar.strip("[]")
+            assert f"`{parameter.default}`" in rows[name][0], name
 
 
 def test_every_setting_and_its_default_is_told():

@@ -69,7 +69,10 @@ def compare(  # noqa: PLR0913 - each argument is an option of the command
         CannotTell, typer.Option(help="What it comes to where nothing can be told.")
     ] = CannotTell.passes,
     allow_cross_machine: Annotated[
-        bool, typer.Option(help="Compare recordings of two machines all the same.")
+        bool,
+        typer.Option(
+            "--allow-cross-machine", help="Compare recordings of two machines all the same."
+        ),
     ] = False,
     markdown: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Also write Markdown, for a comment.")

@@ -43,7 +43,7 @@ def compare_texts(request: Request, display: Display) -> Comparison:
     ------
     SettingsError : a side is nothing that can be run, or one is a recording and the other is not.
     DataError : a recording or the images cannot be used.
-    WorkerDied : a side's process cannot be started.
+    TimingError : a side's process cannot be started.
     """
     base, head = find_recording(request.base), find_recording(request.head)
     if base is not None and head is not None:

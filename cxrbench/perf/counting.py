@@ -12,8 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from cxrbench.errors import SettingsError
-from cxrbench.perf.process import Environment, Work, WorkerDied, WorkerProcess
+from cxrbench.errors import SettingsError, TimingError
+from cxrbench.perf.process import Environment, Work, WorkerProcess
 
 INSTRUCTIONS = "instructions"
 
@@ -65,7 +65,7 @@ class CountedProcess(WorkerProcess):
         )
         if done.returncode:
             lines = (done.stdout + done.stderr).decode(errors="replace").strip().splitlines()
-            raise WorkerDied("valgrind cannot be asked", found=lines[-1] if lines else None)
+            raise TimingError("valgrind cannot be asked", found=lines[-1] if lines else None)
 
     def _dumped(self) -> int:
         """What was counted since the dump before; a file for each dump."""

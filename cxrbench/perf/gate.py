@@ -118,7 +118,7 @@ def compare_sides(
 
     Raises
     ------
-    WorkerDied : a side's process cannot be started.
+    TimingError : a side's process cannot be started.
     """
     base, head = sides
     plan = _plan(sides, work, options)

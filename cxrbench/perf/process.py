@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from cxrbench.errors import CxrbenchError
+from cxrbench.errors import TimingError
 
 WORKER = Path(__file__).with_name("worker.py")
 START_SECONDS = 120.0
@@ -32,10 +32,6 @@ _ONE_THREAD = {
     "TF_NUM_INTEROP_THREADS": "1",
     "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
 }
-
-
-class WorkerDied(CxrbenchError):
-    """The process ended, or did not answer in time; the message says how."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +83,7 @@ class WorkerProcess:
                 start_new_session=True,
             )
         except OSError as error:
-            raise WorkerDied(
+            raise TimingError(
                 f"{command[0]} cannot be started", found=str(error.strerror or error)
             ) from error
         self._left = b""
@@ -122,7 +118,7 @@ class WorkerProcess:
 
         Raises
         ------
-        WorkerDied : there is none.
+        TimingError : there is none.
         """
         assert self._process.stdin is not None
         try:
@@ -137,7 +133,7 @@ class WorkerProcess:
 
         Raises
         ------
-        WorkerDied : there is no answer.
+        TimingError : there is no answer.
         """
         return self.ask(do="time", path=path, calls=calls, slowdown=slowdown)
 
@@ -160,13 +156,13 @@ class WorkerProcess:
         line, _, self._left = self._left.partition(b"\n")
         return line
 
-    def _died(self, how: str) -> WorkerDied:
+    def _died(self, how: str) -> TimingError:
         self._process.kill()
         status = self._process.wait()
         self._errors.seek(0)
         lines = self._errors.read().decode(errors="replace").strip().splitlines()
         last = lines[-1].strip() if lines else f"exit status {status}, and no message"
-        return WorkerDied(f"the process that times hot paths is gone: {how}", found=last)
+        return TimingError(f"the process that times hot paths is gone: {how}", found=last)
 
 
 def _variables(environment: Environment) -> dict[str, str]:

@@ -68,7 +68,7 @@ def record_side(side: Side, paths: Sequence[str], work: Work, display: Display) 
     Raises
     ------
     SettingsError : no path can be measured.
-    WorkerDied : its process cannot be started.
+    TimingError : its process cannot be started.
     """
     plan = Plan((side.environment,), (Turn(0),), ROUNDS, work)
     samples, absent, left = Samples(), dict[str, str](), tuple(paths)

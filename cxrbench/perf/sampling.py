@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from cxrbench.perf.process import CLOCKS, Environment, Work, WorkerDied, WorkerProcess
+from cxrbench.errors import TimingError
+from cxrbench.perf.process import CLOCKS, Environment, Work, WorkerProcess
 
 SAMPLE_SECONDS = 0.01
 """What a sample should last at least: so many calls are timed together."""
@@ -74,7 +75,7 @@ def restart(plan: Plan, paths: Sequence[str], calls: Mapping[str, int]) -> Resta
 
     Raises
     ------
-    WorkerDied : a process cannot be started at all.
+    TimingError : a process cannot be started at all.
     """
     seconds, troubles, found, images = {}, {}, dict(calls), {}
     with ExitStack() as stack:
@@ -127,7 +128,7 @@ def _set_up(workers: Sequence[WorkerProcess], path: str) -> _SetUp:
 def _asked(number: int, ask: Callable[..., dict[str, Any]], **request: Any) -> dict[str, Any]:
     try:
         answer = ask(**request)
-    except WorkerDied as error:
+    except TimingError as error:
         raise _Failed(Trouble(number, "died", f"{error.problem} ({error.found})")) from error
     for state in ("missing", "failed"):
         if state in answer:

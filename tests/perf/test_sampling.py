@@ -10,9 +10,10 @@ import pytest
 from conftest import Recorder
 from timed_sides import environment, small_work
 
+from cxrbench.errors import TimingError
 from cxrbench.perf.films import write_drawn_films
 from cxrbench.perf.gate import Options, compare_sides
-from cxrbench.perf.process import Environment, WorkerDied, WorkerProcess
+from cxrbench.perf.process import Environment, WorkerProcess
 from cxrbench.perf.recordings import record_side
 from cxrbench.perf.sampling import Plan, Turn, restart
 from cxrbench.perf.sides import Side, this_environment
@@ -77,11 +78,11 @@ def test_what_returns_at_once_is_no_hot_path(work, tmp_path):
 
 
 def test_a_python_that_cannot_start_is_told(work, tmp_path):
-    with pytest.raises(WorkerDied, match="cannot be started"):
+    with pytest.raises(TimingError, match="cannot be started"):
         WorkerProcess(Environment(python=str(tmp_path / "nowhere")), work)
     (tmp_path / "empty").mkdir()
     broken = Environment(packages=tmp_path / "empty", variables=(("PYTHONHOME", "/nonexistent"),))
-    with WorkerProcess(broken, work) as worker, pytest.raises(WorkerDied, match="is gone"):
+    with WorkerProcess(broken, work) as worker, pytest.raises(TimingError, match="is gone"):
         worker.versions()
 
 
@@ -92,7 +93,7 @@ def test_an_answer_that_does_not_come_is_not_waited_for_for_ever(work, tmp_path)
     with WorkerProcess(stuck, work) as worker:
         worker.versions()
         worker.ask(do="set up", path="clahe")
-        with pytest.raises(WorkerDied, match="no answer in 1 seconds"):
+        with pytest.raises(TimingError, match="no answer in 1 seconds"):
             worker.ask(1.0, do="time", path="clahe", calls=1)
 
 
