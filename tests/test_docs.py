@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import runpy
 import subprocess
 import sys
 import tomllib
@@ -334,6 +335,27 @@ def test_the_index_links_every_page():
             continue
         name = document.relative_to(ROOT / "docs").as_posix()
         assert name == "index.md" or f"({name})" in index, name
+
+
+def test_what_a_page_of_the_site_would_fetch_from_elsewhere_is_found():
+    """With it a build of the site fails; what a reader has to click is no such thing."""
+    fetched = runpy.run_path(str(ROOT / "docs" / "conf.py"))["fetched_from_elsewhere"]
+    for text in (
+        '<script defer="defer" src="https://example.org/x.js"></script>',
+        '<script type="module">import x from "https://example.org/x.mjs";</script>',
+        '<link rel="stylesheet"\n href="//example.org/x.css">',
+        "<img alt='' src='http://example.org/x.png'>",
+        '@import "https://example.org/x.css";',
+        "src: url(https://example.org/x.woff2)",
+    ):
+        assert len(fetched(text)) == 1, text
+    for text in (
+        '<a href="https://example.org">there</a>',
+        '<script src="../_static/x.js"></script>',
+        '<svg xmlns="http://www.w3.org/2000/svg">',
+        "url(fonts/x.woff2)",
+    ):
+        assert fetched(text) == [], text
 
 
 def test_the_readme_marks_its_test_command():
