@@ -291,6 +291,14 @@ def test_every_package_in_plugins_loads_and_tells_its_parts_parameters_and_defau
             assert told[0] == f"`{field.default!r}`", f"{part.name}:{field.name}"
 
 
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda path: path.name)
+def test_every_package_in_plugins_asks_the_conformance_checks_of_all_its_parts(package):
+    project = tomllib.loads((package / "pyproject.toml").read_text("utf-8"))["project"]
+    tests = "".join(path.read_text("utf-8") for path in (package / "tests").glob("test_*.py"))
+    asked = re.findall(r'parametrize\("check", checks_for\("(\w+)', tests)
+    assert asked == list(project["entry-points"][GROUP])
+
+
 def test_every_conformance_check_is_told():
     text = section(page("python"), "`cxrbench.testing`")
     common = set(rows_of(section(text, "Checks of every part")))
