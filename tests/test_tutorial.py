@@ -37,6 +37,9 @@ def test_every_block_runs_and_prints_what_the_tutorial_shows(tmp_path):
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "CXRBENCH_CACHE": str(tmp_path / "cache"),
         "LC_ALL": "C.UTF-8",
+        # What it shows is of the default backend, on a CPU.
+        "KERAS_BACKEND": "tensorflow",
+        "CUDA_VISIBLE_DEVICES": "",
     }
     printed = ""
     for kind, block in BLOCKS[1:]:
