@@ -3,7 +3,8 @@
     pip install -e ".[docs]" && sphinx-build -W --keep-going -b html docs site
 
 The pages are made to be read where the repository is, too: what a site needs besides, tables of
-contents and links that stay inside it, is made here as they are read.
+contents and links that stay inside it, is made here as they are read. A page that loads something
+from elsewhere fails the build, so that the site can be read without a network.
 """
 
 from __future__ import annotations
@@ -15,19 +16,13 @@ from typing import Any
 
 project = "cxrbench"
 author = "The cxrbench developers"
-extensions = [
-    "myst_parser",
-    "sphinx.ext.autodoc",
-    "sphinx.ext.napoleon",
-    "sphinxcontrib.mermaid",
-]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 root_doc = "index"
 exclude_patterns = ["_build", "images/*"]
 html_theme = "furo"
 html_title = "cxrbench"
 html_show_copyright = False
 myst_heading_anchors = 3
-myst_fence_as_directive = ["mermaid"]
 default_role = "code"
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
@@ -54,6 +49,14 @@ The public names, as their docstrings tell them. What an author needs to know of
 _HERE = Path(__file__).parent
 _LINK = re.compile(r"(?<!!)\[([^\]]+)\]\(([^)#:\s]+\.md)(#[^)]*)?\)")
 _SECTION = re.compile(r"^## (.+)$", re.MULTILINE)
+# What a browser fetches by itself: not what <a> leads to.
+_FETCHED = re.compile(
+    r"""<(?:script|link|img|image|use|iframe|source|video|audio|object|embed)\b[^>]*?
+            \s(?:src|href|xlink:href|srcset|data|poster)\s*=\s*["']?\s*(?:https?:)?//[^"'\s>]+
+    |url\(\s*["']?(?:https?:)?//[^"')]+
+    |(?:@import|\bimport|\bfrom|\bfetch)\s*\(?\s*["'`](?:https?:)?//[^"'`]+""",
+    re.VERBOSE,
+)
 
 
 def _prepare(app: Any, name: str, source: list[str]) -> None:
@@ -104,7 +107,24 @@ def _generate(app: Any) -> None:
             page.write_text(text, encoding="utf-8")
 
 
+def fetched_from_elsewhere(text: str) -> list[str]:
+    """What a page, style sheet or script makes a browser fetch from another machine."""
+    return [" ".join(found[0].split()) for found in _FETCHED.finditer(text)]
+
+
+def _require_self_contained(app: Any, failed: Exception | None) -> None:
+    from sphinx.errors import ExtensionError
+
+    if failed is not None or app.builder.format != "html":
+        return
+    for path in sorted(Path(app.outdir).rglob("*")):
+        if path.suffix in (".html", ".css", ".js", ".svg"):
+            for fetched in fetched_from_elsewhere(path.read_text(encoding="utf-8")):
+                raise ExtensionError(f"{path} needs a network: {fetched}")
+
+
 def setup(app: Any) -> None:
-    """Register the two."""
+    """Register the three."""
     app.connect("builder-inited", _generate)
     app.connect("source-read", _prepare)
+    app.connect("build-finished", _require_self_contained)

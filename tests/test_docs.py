@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import runpy
 import subprocess
 import sys
 import tomllib
@@ -292,6 +293,14 @@ def test_every_package_in_plugins_loads_and_tells_its_parts_parameters_and_defau
             assert told[0] == f"`{field.default!r}`", f"{part.name}:{field.name}"
 
 
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda path: path.name)
+def test_every_package_in_plugins_asks_the_conformance_checks_of_all_its_parts(package):
+    project = tomllib.loads((package / "pyproject.toml").read_text("utf-8"))["project"]
+    tests = "".join(path.read_text("utf-8") for path in (package / "tests").glob("test_*.py"))
+    asked = re.findall(r'parametrize\("check", checks_for\("(\w+)', tests)
+    assert asked == list(project["entry-points"][GROUP])
+
+
 def test_every_conformance_check_is_told():
     text = section(page("python"), "`cxrbench.testing`")
     common = set(rows_of(section(text, "Checks of every part")))
@@ -336,6 +345,27 @@ def test_the_index_links_every_page():
             continue
         name = document.relative_to(ROOT / "docs").as_posix()
         assert name == "index.md" or f"({name})" in index, name
+
+
+def test_what_a_page_of_the_site_would_fetch_from_elsewhere_is_found():
+    """With it a build of the site fails; what a reader has to click is no such thing."""
+    fetched = runpy.run_path(str(ROOT / "docs" / "conf.py"))["fetched_from_elsewhere"]
+    for text in (
+        '<script defer="defer" src="https://example.org/x.js"></script>',
+        '<script type="module">import x from "https://example.org/x.mjs";</script>',
+        '<link rel="stylesheet"\n href="//example.org/x.css">',
+        "<img alt='' src='http://example.org/x.png'>",
+        '@import "https://example.org/x.css";',
+        "src: url(https://example.org/x.woff2)",
+    ):
+        assert len(fetched(text)) == 1, text
+    for text in (
+        '<a href="https://example.org">there</a>',
+        '<script src="../_static/x.js"></script>',
+        '<svg xmlns="http://www.w3.org/2000/svg">',
+        "url(fonts/x.woff2)",
+    ):
+        assert fetched(text) == [], text
 
 
 def test_the_readme_marks_its_test_command():

@@ -8,6 +8,7 @@ import pytest
 from cxrbench_attention import Attention, Gated
 
 from cxrbench import CxrbenchError
+from cxrbench.testing import checks_for
 
 RNG = np.random.default_rng(0)
 MAP = RNG.normal(size=(3, 2, 4, 6)).astype(np.float32)
@@ -143,3 +144,8 @@ def test_an_export_opens_with_keras_alone(fusion, image, tmp_path):
 def test_parameters_that_cannot_work_are_refused(make, told):
     with pytest.raises(CxrbenchError, match=told):
         make()
+
+
+@pytest.mark.parametrize("check", checks_for("attention"), ids=str)
+def test_conformance(check):
+    check()

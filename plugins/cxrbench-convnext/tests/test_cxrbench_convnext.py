@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from cxrbench_convnext import ConvNeXtTiny
 
+from cxrbench.testing import checks_for
+
 GREY = np.random.default_rng(0).uniform(0, 255, (2, 32, 32, 1)).astype(np.float32)
 
 
@@ -48,3 +50,8 @@ def test_an_export_opens_with_keras_alone(loaded, tmp_path):
     )
     assert {type(layer).__module__.split(".")[0] for layer in loaded.layers} == {"keras"}
     assert not any(isinstance(layer, keras.layers.Lambda) for layer in loaded.layers)
+
+
+@pytest.mark.parametrize("check", checks_for("convnext", image_size=32), ids=str)
+def test_conformance(check):
+    check()

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from cxrbench_efficientnet import EfficientNetB0, EfficientNetV2B0
 
+from cxrbench.testing import checks_for
+
 GREY = np.random.default_rng(0).uniform(0, 255, (2, 32, 32, 1)).astype(np.float32)
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 DEVIATION = np.array([0.229, 0.224, 0.225], np.float32)
@@ -107,3 +109,8 @@ def assert_opens_with_keras_alone(model, folder):
     )
     assert {type(layer).__module__.split(".")[0] for layer in model.layers} == {"keras"}
     assert not any(isinstance(layer, keras.layers.Lambda) for layer in model.layers)
+
+
+@pytest.mark.parametrize("check", checks_for("efficientnet", image_size=32), ids=str)
+def test_conformance(check):
+    check()

@@ -7,6 +7,7 @@ import pytest
 from cxrbench_metadata import FittedScaler, Metadata, Scaler
 
 from cxrbench import CxrbenchError, Record
+from cxrbench.testing import checks_for
 
 RECORDS = [
     Record("a", 30.0, "F", "PA"),
@@ -83,3 +84,8 @@ def test_no_training_image_is_refused():
 def test_an_image_that_was_left_out_is_one_of_which_nothing_is_known():
     found = fitted(RECORDS).transform(np.zeros((0, 6), np.float32))
     np.testing.assert_array_equal(found, [0, 0, 0, 1, 1, 1])
+
+
+@pytest.mark.parametrize("check", checks_for("metadata"), ids=str)
+def test_conformance(check):
+    check()

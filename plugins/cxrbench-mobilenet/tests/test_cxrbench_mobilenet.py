@@ -8,6 +8,7 @@ import pytest
 from cxrbench_mobilenet import MobileNet
 
 from cxrbench import CxrbenchError
+from cxrbench.testing import checks_for
 
 GREY = np.random.default_rng(0).uniform(0, 255, (2, 64, 64, 1)).astype(np.float32)
 
@@ -77,3 +78,8 @@ def test_a_width_out_of_range_is_an_error_with_advice(alpha):
     with pytest.raises(CxrbenchError, match="alpha is out of range") as told:
         MobileNet(alpha=alpha)
     assert "mobilenet:alpha=0.25" in told.value.fix
+
+
+@pytest.mark.parametrize("check", checks_for("mobilenet:alpha=0.25", image_size=32), ids=str)
+def test_conformance(check):
+    check()

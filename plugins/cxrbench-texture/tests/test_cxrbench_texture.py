@@ -7,6 +7,7 @@ import pytest
 from cxrbench_texture import GLCM, HOG, LBP
 
 from cxrbench import CxrbenchError, Record
+from cxrbench.testing import checks_for
 
 RECORD = Record("a")
 NOISE = np.random.default_rng(0).integers(0, 256, (256, 256)).astype(np.uint8)
@@ -96,3 +97,8 @@ def test_glcm_is_haralicks_matrix_counted_by_hand():
 def test_parameters_that_cannot_work_are_refused(make, told):
     with pytest.raises(CxrbenchError, match=told):
         make()
+
+
+@pytest.mark.parametrize("check", checks_for("texture"), ids=str)
+def test_conformance(check):
+    check()
