@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from cxrbench.parameters import changed, spelt
 from cxrbench.planning import Plan
+from cxrbench.recipe import Feature
 from cxrbench.recipe_text import part_name, split_recipe
 from cxrbench.registry import Registry
 
@@ -47,11 +49,16 @@ def candidates(
     return tuple(_candidate(kind, text, registry) for kind, text in ordered)
 
 
+def extractor_text(feature: Feature) -> str:
+    """Without the parameters of its encoding, on which extracting does not depend."""
+    return spelt(feature.name, changed(feature.extractor))
+
+
 def _parts_of(plan: Plan) -> Iterator[tuple[str, str]]:
     if plan.recipe.backbone is not None:
         yield "backbone", split_recipe(plan.recipe.unpermuted.text).parts[0]
     for feature in plan.recipe.unpermuted.features:
-        yield "feature", feature.text
+        yield "feature", extractor_text(feature)
 
 
 def _candidate(kind: str, text: str, registry: Registry) -> Candidate:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from cxrbench.evaluation.assessment import REPLICATES
 from cxrbench.perf.hot_paths.arrays import REPLICATES as TIMED_REPLICATES
 from cxrbench.perf.hot_paths.arrays import RESAMPLED
+from cxrbench.perf.parts import extractor_text
 from cxrbench.planning import Plan
 from cxrbench.recipe_text import split_recipe
 
@@ -26,13 +27,13 @@ def passes(plan: Plan) -> dict[str, float]:
     if plan.recipe.is_prior:
         return bootstrap
     epochs, text = plan.settings.epochs, plan.recipe.unpermuted.text
-    features = [feature.text for feature in plan.recipe.unpermuted.features]
+    features = plan.recipe.unpermuted.features
     return {
         "decode": 1.0,
         "resize": float(_resized(plan)),
         **({} if plan.recipe.backbone is None else {"clahe": float(_equalised(plan))}),
-        **{f"extract/{feature}": 1.0 for feature in features},
-        **{f"encode/{feature}": 1.0 for feature in features},
+        **{f"extract/{extractor_text(feature)}": 1.0 for feature in features},
+        **{f"encode/{feature.text}": 1.0 for feature in features},
         **_of_pixels(plan, train * epochs),
         f"train-step/{text}": train * epochs,
         f"predict/{text}": val * (epochs + 1) + test,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -14,7 +14,7 @@ from cxrbench.errors import PluginError, SettingsError
 from cxrbench.interfaces import Dataset, Display
 from cxrbench.modeling.backend import choose_device
 from cxrbench.parameters import data_text
-from cxrbench.perf.alone import PathFailed, Sample, Task, time_alone
+from cxrbench.perf.alone import PathFailed, Task, time_alone
 from cxrbench.perf.films import drawn_dataset, write_films
 from cxrbench.perf.parts import Candidate, candidates
 from cxrbench.perf.shares import passes, shares
@@ -28,9 +28,6 @@ _SIZED = ("resize", "gather", "augment", "forward", "train-step", "predict")
 _ANY = 224
 
 
-Timer = Callable[[Task], Sample]
-
-
 def time_paths(
     recipes: Sequence[str] = (),
     *,
@@ -39,12 +36,11 @@ def time_paths(
     threads: int | None = None,
     all_plugins: bool = False,
     display: Display,
-    timer: Timer = time_alone,
     **settings: Any,
 ) -> Timing:
     """Time the hot paths of recipes, by default of `DEFAULT_RECIPE` and all installed parts.
 
-    ``settings`` are some of `cxrbench.settings.Settings`. ``timer`` times one path.
+    ``settings`` are some of `cxrbench.settings.Settings`.
 
     Raises
     ------
@@ -70,7 +66,7 @@ def time_paths(
             threads=thread_count(threads),
         )
         wanted = [*_of_recipes(plans), *_of_parts(chosen, given.image_size)]
-        timed = _timed(wanted, common, timer, display)
+        timed = _timed(wanted, common, display)
     samples = [one.sample for one in timed.values() if one.sample is not None]
     return Timing(
         data=data_text(dataset),
@@ -139,23 +135,21 @@ def _size(path: str, plan: Plan) -> int:
     return (plan.image_size or _ANY) if path.partition("/")[0] in _SIZED else _ANY
 
 
-def _timed(
-    wanted: Sequence[_Wanted], common: Task, timer: Timer, display: Display
-) -> dict[_Wanted, TimedPath]:
+def _timed(wanted: Sequence[_Wanted], common: Task, display: Display) -> dict[_Wanted, TimedPath]:
     found = {}
     each = list(dict.fromkeys(wanted))
     with display.task("timing", len(each)) as advance:
         for one in each:
             advance(0, one.path)
             task = replace(common, path=one.path, image_size=one.image_size)
-            found[one] = _one(task, timer)
+            found[one] = _one(task)
             advance(1)
     return found
 
 
-def _one(task: Task, timer: Timer) -> TimedPath:
+def _one(task: Task) -> TimedPath:
     try:
-        return TimedPath(task.path, task.image_size, timer(task))
+        return TimedPath(task.path, task.image_size, time_alone(task))
     except PathFailed as failure:
         return TimedPath(task.path, task.image_size, None, failure.problem)
 

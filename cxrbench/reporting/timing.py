@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from cxrbench.reporting.cache_tables import size_text
 from cxrbench.reporting.cells import CellTable, Column, Section, text_column
 from cxrbench.reporting.formats.terminal import print_section
 from cxrbench.reporting.tables import plain_console
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
     from cxrbench.registry import Plugin
 
 _MEASURED = ("p50", "p95", "images/s", "memory")
+_UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"))
 _NOTES = (
     "p50, p95: of a call, which works on so many images. images/s: of all threads together. "
     "memory: what a path adds to its process at most; a GPU's is not in it.",
@@ -31,7 +31,8 @@ def print_timing(timing: Timing, output: str) -> None:
     console = plain_console()
     for recipe in timing.recipes:
         print_section(console, _of_recipe(recipe, timing))
-    print_section(console, _of_parts(timing))
+    if timing.parts or timing.broken:
+        print_section(console, _of_parts(timing))
 
 
 def _of_recipe(recipe: TimedRecipe, timing: Timing) -> Section:
@@ -80,8 +81,6 @@ def _of_parts(timing: Timing) -> Section:
     ]
     broken = [f"{_line(plugin)} is broken: {plugin.error}" for plugin in timing.broken]
     title = "extractors and backbones beside one another"
-    if not rows and not broken:
-        return Section("no extractors and backbones", ())
     return Section(title, (CellTable(columns, rows),), (*failed, *broken))
 
 
@@ -91,7 +90,7 @@ def _measured(path: TimedPath) -> tuple[str, ...]:
         _duration(path.p50),
         _duration(path.p95),
         _rate(path.images_per_second),
-        "–" if memory is None else size_text(memory),
+        "–" if memory is None else _memory(memory),
     )
 
 
@@ -104,12 +103,14 @@ def _short(path: TimedPath) -> str:
 def _duration(seconds: float | None) -> str:
     if seconds is None:
         return "–"
-    for scale, unit in ((1.0, "s"), (1e-3, "ms")):
-        if seconds >= scale:
-            return (
-                f"{seconds / scale:.3g} {unit}" if seconds < 1000 * scale else f"{seconds:,.0f} s"
-            )
-    return f"{seconds / 1e-6:.3g} µs"
+    scale, unit = next((s, u) for s, u in _UNITS if seconds >= s or s == _UNITS[-1][0])
+    value = seconds / scale
+    return f"{value:,.{0 if value >= 100 else 1 if value >= 10 else 2}f} {unit}"
+
+
+def _memory(size: int) -> str:
+    value, unit = (size / 1e9, "GB") if size >= 999.5e6 else (size / 1e6, "MB")
+    return f"{value:.{0 if value >= 10 else 1}f} {unit}"
 
 
 def _rate(rate: float | None) -> str:
