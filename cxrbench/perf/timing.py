@@ -87,7 +87,7 @@ def require_sound(timing: Timing) -> None:
     failed = {one.path: one.error for told in timing.recipes for one in told.paths if one.error}
     if failed:
         raise PluginError(
-            f"{len(failed)} hot paths of the recipes cannot be timed: {', '.join(failed)}",
+            f"hot paths of the recipes cannot be timed: {', '.join(failed)}",
             expected="paths that can be set up and called on films",
             found="; ".join(dict.fromkeys(map(str, failed.values()))),
             fix="`cxrbench plugins check` shows more of a part; leave it out of the recipes, or "

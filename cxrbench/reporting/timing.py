@@ -17,9 +17,8 @@ _MEASURED = ("p50", "p95", "images/s", "memory")
 _UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"))
 _NOTES = (
     "p50, p95: of a call, which works on so many images. images/s: of all threads together. "
-    "memory: what a path adds to its process at most; a GPU's is not in it.",
-    "share: of the time of a first run's paths, each image decoded once and trained on in every "
-    "epoch; – is part of another path.",
+    "memory: what a path adds to the peak of its process, without a GPU's.",
+    "share: of the time of all paths in a first run, estimated; – is part of another path.",
 )
 
 
@@ -57,7 +56,7 @@ def _title(recipe: TimedRecipe, timing: Timing) -> str:
     where = "" if timing.device is None else f", {timing.backend} on {timing.device}"
     return (
         f"{recipe.recipe} on {timing.films} films of {timing.data}{size}, batches of "
-        f"{recipe.batch_size}{where}; share of {recipe.epochs} epochs"
+        f"{recipe.batch_size}{where}; shares of a run of {recipe.epochs} epochs"
     )
 
 

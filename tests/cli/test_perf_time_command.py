@@ -44,7 +44,7 @@ def test_a_path_that_fails_is_shown_and_ends_the_command_where_it_was_asked_for(
     assert said.code == 2
     assert "extract grid failed: ValueError: no extract/grid today" in said.out
     assert "decode" in said.out
-    assert said.err.rpartition("cxrbench: ")[2].startswith("1 hot paths of the recipes cannot be")
+    assert said.err.rpartition("cxrbench: ")[2].startswith("hot paths of the recipes cannot be")
     said, _ = timed("grid", "--all-plugins", failing=("extract/rows",))
     assert said.code == 0
     assert "rows failed: ValueError: no extract/rows today" in said.out
