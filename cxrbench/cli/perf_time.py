@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import nullcontext, redirect_stdout
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -16,7 +16,7 @@ def time(  # noqa: PLR0913 - each argument is an option of the command
     recipes: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[RECIPE…]",
+            metavar="RECIPE…",
             help="Whose paths are timed \\[default: resnet+orb+sift, and all installed parts]",
             show_default=False,
         ),
@@ -25,7 +25,12 @@ def time(  # noqa: PLR0913 - each argument is an option of the command
     cache: Cache = None,
     threads: Threads = None,
     image_size: of.ImageSize = None,
-    batch_size: of.BatchSize = None,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(
+            help="Images in a batch of a network \\[default: 32]", rich_help_panel="Computing"
+        ),
+    ] = None,
     device: of.Device = None,
     all_plugins: Annotated[
         bool,
@@ -43,9 +48,6 @@ def time(  # noqa: PLR0913 - each argument is an option of the command
     from cxrbench.reporting.display import RichDisplay
     from cxrbench.reporting.timing import print_timing
 
-    options: dict[str, Any] = {"image_size": image_size, "device": device}
-    if batch_size is not None:
-        options["batch_size"] = of.number_or_auto(batch_size)
     # Plugins print at times; where standard output carries data, they must not.
     with redirect_stdout(sys.stderr) if as_json else nullcontext():
         timing = time_paths(
@@ -55,7 +57,9 @@ def time(  # noqa: PLR0913 - each argument is an option of the command
             threads=threads,
             all_plugins=all_plugins,
             display=RichDisplay(lines_on_stdout=not as_json),
-            **options,
+            image_size=image_size,
+            batch_size=batch_size,
+            device=device,
         )
     print_timing(timing, "json" if as_json else "table")
     require_sound(timing)

@@ -137,9 +137,14 @@ def _options(parameters: dict[str, Any], config: Path | None) -> dict[str, Any]:
     if "fractions" in given:
         given["fractions"] = of.fractions_of(given["fractions"])
     if "batch_size" in given:
-        given["batch_size"] = of.number_or_auto(given["batch_size"])
+        given["batch_size"] = _number_or_auto(given["batch_size"])
     if config is None:
         return {"recipes": (), **given}
     from cxrbench.config import read_config
 
     return {"recipes": (), **read_config(config), **given}
+
+
+def _number_or_auto(text: str) -> int | str:
+    # Settings say what is wrong with anything else.
+    return int(text) if text.removeprefix("-").isdecimal() else text

@@ -194,8 +194,3 @@ def fractions_of(text: str) -> tuple[float, ...]:
             expected="three numbers separated by commas, such as 0.7,0.1,0.2",
             found=repr(text),
         ) from error
-
-
-def number_or_auto(text: str) -> int | str:
-    """The value of ``--batch-size``; settings say what is wrong with anything else."""
-    return int(text) if text.removeprefix("-").isdecimal() else text
