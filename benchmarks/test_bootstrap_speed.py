@@ -66,7 +66,7 @@ def test_cxrbench(benchmark: BenchmarkFixture, predictions: Predictions, replica
         bootstrap,
         (predictions.y_true, predictions.y_score, predictions.patient_ids, predictions.counted),
         {"board_key": "speed", "replicates": replicates, "no_finding_index": LABELS - 1},
-        rounds=3,
+        rounds=2,
         warmup_rounds=1,
     )
     assert np.isfinite(result.micro_auroc).all()

@@ -47,6 +47,7 @@ from cxrbench.reporting.display import SilentDisplay
 from cxrbench.runs import (
     StoredRun,
     begin,
+    digests,
     finish,
     is_complete,
     is_scored,
@@ -56,6 +57,7 @@ from cxrbench.runs import (
     writing,
 )
 from cxrbench.scores import score_again
+from cxrbench.stages import Clock, stage_seconds, stages_text
 
 
 @dataclass(frozen=True)
@@ -194,6 +196,7 @@ def request(  # noqa: PLR0913 - as `run`
 
 def measure(request: Request, display: Display) -> tuple[StoredRun, ...]:
     """Do what a request asks for; its runs and no others."""
+    clock = Clock()
     registry = load_registry()
     dataset = find_dataset(request.data, registry, Path.cwd())
     added = ablation_recipes(request.recipes, registry) if request.ablation else ()
@@ -207,6 +210,7 @@ def measure(request: Request, display: Display) -> tuple[StoredRun, ...]:
     needs = _needs(request, plans, dataset)
     with open_executor(request.executor, request.ray_address, needs, display) as executor:
         (plans,) = executor.compute(_with_devices, [("devices", plans)])
+        clock.stop("start")
         material = gather_material(
             dataset,
             plans[0].settings,
@@ -216,12 +220,15 @@ def measure(request: Request, display: Display) -> tuple[StoredRun, ...]:
             display=display,
             images_in_order=executor.in_order,
         )
+        clock.stop("prepare")
         if request.saliency:
             require_boxes(material)
         engines = partial(_with_engines, images=len(material.cohort), cache=request.cache)
         (plans,) = executor.compute(engines, [("engines", plans)])
+        clock.stop("start")
         one = partial(_run_one, material=material, request=request)
-        paths = executor.compute(one, _named_runs(plans, material, request, executor))
+        runs = _named_runs(plans, material, request, executor, clock.laps)
+        paths = executor.compute(one, runs)
     if request.latency:
         settings = plans[0].settings
         with computing(settings):
@@ -296,6 +303,7 @@ def _with_batch_size(plan: Plan, place: Place, *, material: Material, cache: Pat
 class _Run:
     plan: Plan
     seed: int
+    shared: Mapping[str, float]
 
     @property
     def name(self) -> str:
@@ -303,15 +311,22 @@ class _Run:
 
 
 def _named_runs(
-    plans: Sequence[Plan], material: Material, request: Request, executor: Executor
+    plans: Sequence[Plan],
+    material: Material,
+    request: Request,
+    executor: Executor,
+    before: Mapping[str, float],
 ) -> Iterator[tuple[str, _Run]]:
     settle = partial(_with_batch_size, material=material, cache=request.cache)
     for plan in plans:
-        settled = plan
+        settled, shared = plan, dict(before)
         if plan.settings.batch_size == "auto":  # once, so that all seeds have the same
+            clock = Clock()
             (settled,) = executor.compute(settle, [(plan.recipe.text, plan)])
+            clock.stop("batch-size")
+            shared |= clock.laps
         for seed in request.seeds[:1] if plan.recipe.is_prior else request.seeds:
-            run = _Run(settled, seed)
+            run = _Run(settled, seed, shared)
             yield run.name, run
 
 
@@ -321,6 +336,7 @@ def _run_one(run: _Run, place: Place, *, material: Material, request: Request) -
 
 
 def _measured(run: _Run, place: Place, material: Material, request: Request) -> Path:
+    clock = Clock()
     plan, seed, display = run.plan, run.seed, place.display
     conditions = run_conditions(plan.recipe, plan.settings, seed, material)
     path = run_path(
@@ -348,8 +364,15 @@ def _measured(run: _Run, place: Place, material: Material, request: Request) -> 
         checkpoints = Checkpoints(path, checkpoint_key(conditions))
         outcome = _outcome(plan, seed, material, request.cache, checkpoints, display)
         with writing(path):
-            record(outcome, material, path, request.scoring)
-            finish(path, {**info, "finished": _now(), **_cost(outcome)}, remove=CHECKPOINT)
+            recorded = record(outcome, material, path, request.scoring)
+            hashing = Clock()
+            files = digests(path, without=CHECKPOINT)
+            hashing.stop("save")
+            own = (outcome.seconds, recorded, hashing.laps)
+            seconds = stage_seconds(run.shared, own, clock.elapsed())
+            told = {**info, "finished": _now(), **_cost(outcome), "seconds": seconds}
+            finish(path, told, files=files, remove=CHECKPOINT)
+        display.say(f"time of {run.name}: {stages_text(seconds)}")
     return path
 
 
@@ -391,7 +414,6 @@ def _cost(outcome: Outcome) -> dict[str, Any]:
         "best_epoch": None if training is None else training.best_epoch,
         "train_seconds": None if training is None else training.seconds,
         "images_per_second": None if training is None else training.images_per_second,
-        "seconds": dict(outcome.seconds),
     }
 
 

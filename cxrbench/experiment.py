@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -36,6 +35,7 @@ from cxrbench.modeling.train import Training, TrainSettings, train, trial_step
 from cxrbench.parameters import changed, spelt
 from cxrbench.recipe import Feature, Recipe
 from cxrbench.settings import Settings
+from cxrbench.stages import Clock
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +52,7 @@ class Outcome:
     """What one run produced; ``val`` and ``test`` are probabilities (n, L) float32.
 
     ``model`` maps pixels and feature vectors to probabilities; it and ``training`` are None for
-    the prior. ``seconds`` maps the steps of the run to their wall time.
+    the prior. ``seconds`` maps the stages that are in here to their wall time.
     """
 
     val: np.ndarray
@@ -87,7 +87,7 @@ def fit_and_predict(
     checkpoints: Checkpoints | None = None,
 ) -> Outcome:
     """Train the recipe on the training split and predict the validation and test splits."""
-    clock = _Clock()
+    clock = Clock()
     encoders = {
         feature.name: encode_feature(feature, seed, material, cache, display)
         for feature in recipe.features
@@ -162,17 +162,6 @@ def settle_batch_size(
     chosen = kept_choice("batch-sizes", about, find, cache=cache, display=display)
     display.say(f"{recipe.text}: batch size {chosen}")
     return chosen
-
-
-class _Clock:
-    def __init__(self) -> None:
-        self._since = time.perf_counter()
-        self.laps: dict[str, float] = {}
-
-    def stop(self, step: str) -> None:
-        now = time.perf_counter()
-        self.laps[step] = now - self._since
-        self._since = now
 
 
 def encode_feature(

@@ -20,10 +20,19 @@ from cxrbench.modeling.backend import load_keras
 from cxrbench.modeling.history import Epoch
 from cxrbench.runs import require_room
 from cxrbench.scores import write_scores
+from cxrbench.stages import Clock
 
 
-def record(outcome: Outcome, material: Material, folder: Path, scoring: Scoring) -> None:
-    """Write everything but ``run.json``: history, splits, predictions, scores, encoders, model."""
+def record(
+    outcome: Outcome, material: Material, folder: Path, scoring: Scoring
+) -> dict[str, float]:
+    """Write everything but ``run.json``: history, splits, predictions, scores, encoders, model.
+
+    Returns
+    -------
+    The seconds that it took to ``score`` and to ``save``.
+    """
+    clock = Clock()
     write_metadata(material.cohort, material.split, folder)
     excluded = (*material.cohort.excluded, *material.prepared.excluded)
     _write_csv(folder / "excluded.csv", [asdict(item) for item in excluded], fields(Exclusion))
@@ -35,8 +44,10 @@ def record(outcome: Outcome, material: Material, folder: Path, scoring: Scoring)
         for part, y_score in (("test", outcome.test), ("val", outcome.val))
     )
     write_predictions(val, test, folder)
+    clock.stop("save")
     assessment = assess(test, val, board_key=material.board_key, scoring=scoring)
     write_scores(assessment, folder, patients_known=material.cohort.patients_known)
+    clock.stop("score")
     for name, encoded in outcome.encoders.items():
         _write_encoder(folder / "encoders" / f"{name}.npz", encoded)
     if outcome.model is not None:
@@ -45,6 +56,8 @@ def record(outcome: Outcome, material: Material, folder: Path, scoring: Scoring)
         model = _uncompiled(outcome.model)
         model.save_weights(folder / "model.weights.h5")
         model.save(folder / "model.keras")
+    clock.stop("save")
+    return clock.laps
 
 
 def _uncompiled(model: Any) -> Any:

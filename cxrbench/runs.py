@@ -239,19 +239,32 @@ def begin(path: Path, info: Mapping[str, Any], *, keep: str | None = None) -> No
             entry.unlink()
 
 
-def finish(path: Path, info: Mapping[str, Any], *, remove: str | None = None) -> None:
-    """Mark the run complete, with the SHA-256 of every file; the last thing that a run does.
-
-    The folder ``remove`` was only of use until now.
-    """
-    files = {
+def digests(path: Path, *, without: str | None = None) -> dict[str, str]:
+    """The SHA-256 of every file of a run but ``run.json`` and those in the folder ``without``."""
+    return {
         str(file.relative_to(path)): file_digest(file)
         for file in sorted(path.rglob("*"))
         if file.is_file()
         and file.name != RUN_FILE
-        and (remove is None or path / remove not in file.parents)
+        and (without is None or path / without not in file.parents)
     }
-    write_json(path / RUN_FILE, {**info, "format": FORMAT, "status": "complete", "files": files})
+
+
+def finish(
+    path: Path,
+    info: Mapping[str, Any],
+    *,
+    files: Mapping[str, str] | None = None,
+    remove: str | None = None,
+) -> None:
+    """Mark the run complete; the last thing that a run does.
+
+    ``files`` are its `digests`, taken now if they are not given. The folder ``remove`` was only of
+    use until now.
+    """
+    files = digests(path, without=remove) if files is None else files
+    told = {**info, "format": FORMAT, "status": "complete", "files": dict(files)}
+    write_json(path / RUN_FILE, told)
     if remove is not None:
         shutil.rmtree(path / remove, ignore_errors=True)
 

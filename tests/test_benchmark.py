@@ -83,6 +83,26 @@ def test_every_promised_file_is_there(grid):
     assert conditions | {"precision", "backend", "hardware", "settings"} <= set(info)
 
 
+def test_a_run_tells_where_its_wall_time_went(grid):
+    told = info_of(grid.run_of(FUSED))["seconds"]
+    assert list(told) == [
+        *("start", "prepare", "encode", "embed", "train", "predict", "score", "save", "other")
+    ]
+    assert min(told.values()) >= 0
+    assert told["other"] < 0.2 * sum(told.values())
+    shared = {stage: told[stage] for stage in ("start", "prepare")}
+    prior = info_of(grid.run_of("prior"))["seconds"]
+    assert prior == {**shared, **{s: prior[s] for s in ("score", "save", "other")}}
+    (line,) = (line for line in grid.display.lines if line.startswith(f"time of {FUSED} (seed 0)"))
+    assert f"train {told['train']:.1f} s" in line or told["train"] < 0.05
+
+
+def test_a_run_that_is_used_as_it_is_tells_no_time(grid):
+    _, display = again(grid)
+    assert any("complete already" in line for line in display.lines)
+    assert not any(line.startswith("time of") for line in display.lines)
+
+
 def test_no_patient_is_in_two_parts(grid):
     path = grid.run_of("grid")
     tables = [pd.read_csv(path / f"{part}_metadata.csv") for part in ("train", "val", "test")]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import typer
 
-from cxrbench.cli import perf_compare, perf_history, perf_record
+from cxrbench.cli import perf_compare, perf_history, perf_record, perf_time
 
 app = typer.Typer(help="Time hot paths, and catch what slows them.", no_args_is_help=True)
+app.command("time")(perf_time.time)
 app.command("compare")(perf_compare.compare)
 app.command("record")(perf_record.record)
 app.command("history")(perf_history.history)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -63,10 +65,18 @@ def write_films_of(data: str | None, folder: Path, cache: Path, display: Display
 
 def write_drawn_films(folder: Path, *, count: int = COUNT) -> None:
     """Write drawn radiographs of NIH's size, 1024 x 1024 pixels, as PNG."""
+    drawn = drawn_dataset()
+    write_films(drawn, drawn.load(), folder, count=count)
+
+
+def drawn_dataset() -> Dataset:
+    """A few drawn radiographs of NIH's size, without the phantom's settings for short runs."""
     from cxrbench.builtin.phantom import Phantom
 
-    phantom = Phantom(patients=20, size=DRAWN_SIDE)
-    write_films(phantom, phantom.load(), folder, count=count)
+    class Drawn(Phantom):
+        defaults: ClassVar[Mapping[str, object]] = MappingProxyType({})
+
+    return Drawn(patients=20, size=DRAWN_SIDE)
 
 
 def _encoded(source: bytes | np.ndarray) -> bytes:

@@ -364,7 +364,10 @@ def _seconds(rows: Sequence[StoredRow]) -> Section:
         for name, seconds in zip(row_names(rows), told, strict=True)
     )
     columns = (text_column("recipe"), *(Column(f"{step}, s") for step in steps))
-    note = "Wall time of the first seed's steps, since the run was last begun."
+    note = (
+        "Wall time of the first seed's stages, since the run was last begun; start and prepare are "
+        "shared by the runs of a command."
+    )
     return Section("", (CellTable(columns, cells),) if steps else (), (note,) if steps else ())
 
 

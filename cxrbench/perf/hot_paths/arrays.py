@@ -10,7 +10,9 @@ import numpy as np
 from .path import Films, HotPath
 
 _STORED, _GATHERED = 512, 32
-_IMAGES, _PATIENTS, _LABELS, _REPLICATES = 2000, 500, 15, 20
+_PATIENTS, _LABELS = 500, 15
+RESAMPLED, REPLICATES = 2000, 20
+"""The images of ``bootstrap``, and how many resamples of their patients it draws."""
 
 
 def _gather(rest: str, films: Films) -> HotPath:
@@ -37,13 +39,13 @@ def _bootstrap(rest: str, films: Films) -> HotPath:
     from cxrbench.evaluation.bootstrap import bootstrap
 
     rng = np.random.default_rng(0)
-    patients = rng.integers(0, _PATIENTS, _IMAGES).astype(str)
-    y_true = (rng.random((_IMAGES, _LABELS)) < 0.2).astype(np.float32)
-    y_score = (rng.random((_IMAGES, _LABELS)) + 0.3 * y_true).astype(np.float32)
+    patients = rng.integers(0, _PATIENTS, RESAMPLED).astype(str)
+    y_true = (rng.random((RESAMPLED, _LABELS)) < 0.2).astype(np.float32)
+    y_score = (rng.random((RESAMPLED, _LABELS)) + 0.3 * y_true).astype(np.float32)
     counted = np.ones(_LABELS, bool)
 
     def call() -> None:
-        bootstrap(y_true, y_score, patients, counted, board_key="perf", replicates=_REPLICATES)
+        bootstrap(y_true, y_score, patients, counted, board_key="perf", replicates=REPLICATES)
 
     return HotPath("bootstrap", "score", 0, call)
 

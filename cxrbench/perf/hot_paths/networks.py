@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,14 +28,13 @@ def _augment(name: str, films: Films) -> HotPath:
     from cxrbench.modeling.pixels import Pixels
 
     side, count = films.network_size, films.batch_size
-    pixels = keras.Input((side, side), dtype="uint8")
-    parameters = keras.Input((len(PARAMETERS),))
-    model = keras.Model([pixels, parameters], Pixels(dtype="float32")(pixels, parameters))
+    with _computing(films):
+        pixels = keras.Input((side, side), dtype="uint8")
+        parameters = keras.Input((len(PARAMETERS),))
+        model = keras.Model([pixels, parameters], Pixels(dtype="float32")(pixels, parameters))
     stored = np.stack(films.fitted(count, side))
     drawn = draw(wanted, seed=0, epoch=0, images=count).parameters
-    return HotPath(
-        f"augment/{name}", "train", count, lambda: model.predict_on_batch([stored, drawn])
-    )
+    return _path(f"augment/{name}", "train", films, lambda: model.predict_on_batch([stored, drawn]))
 
 
 def _forward(part: str, films: Films) -> HotPath:
@@ -42,36 +42,39 @@ def _forward(part: str, films: Films) -> HotPath:
 
     backbone = _recipe(part).backbone
     assert backbone is not None
-    trunk = build_trunk(backbone, films.network_size, None, 0)
-    count = films.batch_size
-    grey = np.stack(films.fitted(count, films.network_size))[..., None].astype(np.float32)
-    return HotPath(f"forward/{part}", "embed", count, lambda: trunk.predict_on_batch(grey))
+    with _computing(films):
+        trunk = build_trunk(backbone, films.network_size, None, 0)
+    pictures = films.fitted(films.batch_size, films.network_size)
+    grey = np.stack(pictures)[..., None].astype(np.float32)
+    return _path(f"forward/{part}", "embed", films, lambda: trunk.predict_on_batch(grey))
 
 
 def _train_step(text: str, films: Films) -> HotPath:
     from cxrbench.modeling.backend import jit_compile, load_keras
     from cxrbench.modeling.train import masked_cross_entropy
 
-    model = _model(_recipe(text), films)
-    optimizer = load_keras().optimizers.Adam(1e-4)
-    model.compile(optimizer=optimizer, loss=masked_cross_entropy, jit_compile=jit_compile())
-    optimizer.build(model.trainable_variables)
+    keras = load_keras()
+    with _computing(films):
+        model = _model(_recipe(text), films)
+        optimizer = keras.optimizers.Adam(1e-4)
+        model.compile(optimizer=optimizer, loss=masked_cross_entropy, jit_compile=jit_compile())
+        optimizer.build(model.trainable_variables)
     inputs = _inputs(model, films)
     labels = np.zeros((films.batch_size, _LABELS), np.float32)
-    return HotPath(
-        f"train-step/{text}",
-        "train",
-        films.batch_size,
-        lambda: float(model.train_on_batch(inputs, labels)),
-    )
+
+    def call() -> None:
+        model.train_on_batch(inputs, labels)
+        # A GPU has the loss before the weights: the step is done when the last of them are here.
+        keras.ops.convert_to_numpy(model.trainable_variables[-1])
+
+    return _path(f"train-step/{text}", "train", films, call)
 
 
 def _predict(text: str, films: Films) -> HotPath:
-    model = _model(_recipe(text), films)
+    with _computing(films):
+        model = _model(_recipe(text), films)
     inputs = _inputs(model, films)
-    return HotPath(
-        f"predict/{text}", "predict", films.batch_size, lambda: model.predict_on_batch(inputs)
-    )
+    return _path(f"predict/{text}", "predict", films, lambda: model.predict_on_batch(inputs))
 
 
 FAMILIES: Mapping[str, Callable[[str, Films], HotPath]] = {
@@ -80,6 +83,35 @@ FAMILIES: Mapping[str, Callable[[str, Films], HotPath]] = {
     "train-step": _train_step,
     "predict": _predict,
 }
+
+
+@contextmanager
+def _computing(films: Films) -> Iterator[None]:
+    """Networks are built here where, and as precisely as, a run with this device has them."""
+    from cxrbench.modeling.backend import (
+        choose_device,
+        choose_precision,
+        device_scope,
+        precision_scope,
+    )
+
+    device = choose_device(films.device)
+    with device_scope(device), precision_scope(choose_precision("auto", device)):
+        yield
+
+
+def _path(name: str, step: str, films: Films, work: Callable[[], object]) -> HotPath:
+    """A path of whole batches, which are called for on the device that the network is on."""
+    from cxrbench.modeling.backend import choose_device, device_scope, gpu_names
+
+    device = choose_device(films.device)
+
+    def call() -> None:
+        with device_scope(device):
+            work()
+
+    told = gpu_names()[0] if device == "gpu" else "cpu"
+    return HotPath(name, step, films.batch_size, call, told)
 
 
 def _recipe(text: str) -> Recipe:

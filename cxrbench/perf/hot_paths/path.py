@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,13 +14,15 @@ import numpy as np
 class HotPath:
     """One path, set up. ``call`` does its work once, on ``images`` images.
 
-    ``step`` is the step of a run that it is a part of.
+    ``step`` is the step of a run that it is a part of. ``device`` is what its network computes on:
+    ``"cpu"``, the name of a GPU, or None where there is no network.
     """
 
     name: str
     step: str
     images: int
     call: Callable[[], object]
+    device: str | None = None
 
 
 @dataclass(frozen=True)
@@ -27,18 +30,20 @@ class Films:
     """Encoded radiographs (PNG, JPEG, …) that all paths work on, in one order.
 
     ``image_size`` is the side in pixels of stored images, ``network_size`` that of what networks
-    are timed on, ``batch_size`` the images in a batch.
+    are timed on, ``batch_size`` the images in a batch, ``device`` (``auto``, ``cpu`` or ``gpu``)
+    where networks compute.
     """
 
     encoded: tuple[bytes, ...]
     image_size: int = 224
     network_size: int = 224
     batch_size: int = 16
+    device: str = "auto"
 
     @classmethod
-    def read(cls, folder: Path, **sizes: int) -> Films:
-        """The files of a folder, in the order of their names; ``sizes`` are the other fields."""
-        return cls(tuple(path.read_bytes() for path in sorted(folder.iterdir())), **sizes)
+    def read(cls, folder: Path, **others: Any) -> Films:
+        """The files of a folder, in the order of their names; ``others`` are the other fields."""
+        return cls(tuple(path.read_bytes() for path in sorted(folder.iterdir())), **others)
 
     def grey(self, count: int) -> list[np.ndarray]:
         """The first films decoded, (H, W) uint8; again from the first where there are fewer."""

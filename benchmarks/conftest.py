@@ -1,0 +1,18 @@
+"""What the benchmarks share: drawn films of NIH's size, made once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cxrbench.perf.films import write_drawn_films
+from cxrbench.perf.hot_paths import Films
+
+
+@pytest.fixture(scope="session")
+def films(tmp_path_factory: pytest.TempPathFactory) -> Films:
+    """Four films of 1024 x 1024 pixels; networks see them at 64, in batches of 8."""
+    folder: Path = tmp_path_factory.mktemp("films")
+    write_drawn_films(folder)
+    return Films.read(folder, network_size=64, batch_size=8, device="cpu")

@@ -1,0 +1,170 @@
+"""Time hot paths, each alone: those of recipes, and installed parts beside one another."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+from cxrbench.benchmark import cache_folder, thread_count
+from cxrbench.datasets import FALLBACK, describe, find_dataset, load_cohort
+from cxrbench.errors import PluginError, SettingsError
+from cxrbench.interfaces import Dataset, Display
+from cxrbench.modeling.backend import choose_device
+from cxrbench.parameters import data_text
+from cxrbench.perf.alone import PathFailed, Task, time_alone
+from cxrbench.perf.films import drawn_dataset, write_films
+from cxrbench.perf.parts import Candidate, candidates
+from cxrbench.perf.shares import passes, shares
+from cxrbench.perf.timed import TimedPart, TimedPath, TimedRecipe, Timing
+from cxrbench.planning import Plan, make_plans
+from cxrbench.recipe import parse_recipe
+from cxrbench.registry import Registry, load_registry
+
+DEFAULT_RECIPE = "resnet+orb+sift"
+_SIZED = ("resize", "gather", "augment", "forward", "train-step", "predict")
+_ANY = 224
+
+
+def time_paths(
+    recipes: Sequence[str] = (),
+    *,
+    data: str | None = None,
+    cache: str | Path | None = None,
+    threads: int | None = None,
+    all_plugins: bool = False,
+    display: Display,
+    **settings: Any,
+) -> Timing:
+    """Time the hot paths of recipes, by default of `DEFAULT_RECIPE` and all installed parts.
+
+    ``settings`` are some of `cxrbench.settings.Settings`.
+
+    Raises
+    ------
+    CxrbenchError : for everything that the caller can mend. A path that fails is in the result.
+    """
+    registry = load_registry()
+    found = find_dataset(data, registry, Path.cwd())
+    dataset = drawn_dataset() if data is None and found.name == FALLBACK else found
+    plans = _plans(recipes, registry, settings, dataset)
+    display.say(describe(found, data))
+    cohort = load_cohort(dataset, display, cache_folder(cache))
+    everything = all_plugins or not recipes
+    chosen = candidates(plans, registry, everything=everything)
+    given = plans[0].settings
+    with tempfile.TemporaryDirectory(prefix="cxrbench-films-") as folder:
+        write_films(dataset, cohort, Path(folder))
+        films = len(list(Path(folder).iterdir()))
+        common = Task(
+            path="",
+            films=folder,
+            batch_size=cast("int", given.batch_size),
+            device=given.device,
+            threads=thread_count(threads),
+        )
+        wanted = [*_of_recipes(plans), *_of_parts(chosen, given.image_size)]
+        timed = _timed(wanted, common, display)
+    samples = [one.sample for one in timed.values() if one.sample is not None]
+    return Timing(
+        data=data_text(dataset),
+        films=films,
+        device=next((one.device for one in samples if one.device), None),
+        backend=next((one.backend for one in samples if one.backend), None),
+        recipes=tuple(_recipe(plan, timed) for plan in plans),
+        parts=tuple(
+            TimedPart(part, timed[one])
+            for part, one in zip(chosen, _of_parts(chosen, given.image_size), strict=True)
+        ),
+        broken=tuple(one for one in registry.plugins if one.error is not None and everything),
+    )
+
+
+def require_sound(timing: Timing) -> None:
+    """Raise `PluginError` where a path of a recipe could not be timed."""
+    failed = {one.path: one.error for told in timing.recipes for one in told.paths if one.error}
+    if failed:
+        raise PluginError(
+            f"hot paths of the recipes cannot be timed: {', '.join(failed)}",
+            expected="paths that can be set up and called on films",
+            found="; ".join(dict.fromkeys(map(str, failed.values()))),
+            fix="`cxrbench plugins check` shows more of a part; leave it out of the recipes, or "
+            "change --image-size or --batch-size where these are too much for it",
+        )
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    path: str
+    image_size: int
+
+
+def _plans(
+    recipes: Sequence[str], registry: Registry, settings: Mapping[str, Any], dataset: Dataset
+) -> tuple[Plan, ...]:
+    given = recipes or (DEFAULT_RECIPE,)
+    named = {parse_recipe(text, registry).text for text in given}
+    plans = make_plans(given, registry, settings, dataset)
+    if plans[0].settings.batch_size == "auto":
+        raise SettingsError(
+            "--batch-size auto has nothing to find here",
+            expected="images per batch, such as 32",
+            found="auto",
+            fix="give a number; `cxrbench run --batch-size auto` finds one for a recipe",
+        )
+    if plans[0].settings.device == "gpu":
+        choose_device("gpu")  # raises where there is none, before anything is timed
+    return tuple(plan for plan in plans if plan.recipe.text in named)
+
+
+def _of_recipes(plans: Sequence[Plan]) -> list[_Wanted]:
+    return [_Wanted(path, _size(path, plan)) for plan in plans for path in passes(plan)]
+
+
+def _of_parts(parts: Sequence[Candidate], image_size: int | None) -> list[_Wanted]:
+    return [
+        _Wanted(one.path, (image_size or one.image_size or _ANY) if one.is_backbone else _ANY)
+        for one in parts
+    ]
+
+
+def _size(path: str, plan: Plan) -> int:
+    """The side that a path is timed at: where it does not matter, the same in all recipes."""
+    return (plan.image_size or _ANY) if path.partition("/")[0] in _SIZED else _ANY
+
+
+def _timed(wanted: Sequence[_Wanted], common: Task, display: Display) -> dict[_Wanted, TimedPath]:
+    found = {}
+    each = list(dict.fromkeys(wanted))
+    with display.task("timing", len(each)) as advance:
+        for one in each:
+            advance(0, one.path)
+            task = replace(common, path=one.path, image_size=one.image_size)
+            found[one] = _one(task)
+            advance(1)
+    return found
+
+
+def _one(task: Task) -> TimedPath:
+    try:
+        return TimedPath(task.path, task.image_size, time_alone(task))
+    except PathFailed as failure:
+        return TimedPath(task.path, task.image_size, None, failure.problem)
+
+
+def _recipe(plan: Plan, timed: Mapping[_Wanted, TimedPath]) -> TimedRecipe:
+    walked = passes(plan)
+    paths = [timed[_Wanted(path, _size(path, plan))] for path in walked]
+    seconds = {one.path: each for one in paths if (each := one.seconds_each) is not None}
+    of_run = shares(seconds, walked) if len(seconds) == len(paths) else {}
+    return TimedRecipe(
+        recipe=plan.recipe.text,
+        image_size=plan.image_size,
+        batch_size=cast("int", plan.settings.batch_size),
+        epochs=plan.settings.epochs,
+        paths=tuple(
+            replace(one, share=of_run.get(one.path) if walked[one.path] else None) for one in paths
+        ),
+    )
