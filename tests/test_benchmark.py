@@ -48,6 +48,7 @@ def test_a_batch_size_that_was_found_is_a_number_in_the_run(grid, tmp_path):
     found = info_of(path)["settings"]["batch_size"]
     assert found in (8, 16, 32, 64)
     assert f"batch_size = {found}\n" in (path / "settings.toml").read_text()
+    assert info_of(path)["seconds"]["batch-size"] > 0
 
 
 def test_every_promised_file_is_there(grid):
