@@ -99,7 +99,7 @@ def compare(  # noqa: PLR0913 - each argument is an option of the command
     Exit codes: 0 pass, 1 a regression, 2 a path could not be run.
     """
     from cxrbench.benchmark import cache_folder
-    from cxrbench.perf.choose import chosen_paths
+    from cxrbench.perf.choose import require_known
     from cxrbench.perf.compare import Request, compare_texts
     from cxrbench.perf.gate import BUDGET_SECONDS, QUICK_SECONDS, Options
     from cxrbench.reporting.display import RichDisplay
@@ -108,7 +108,8 @@ def compare(  # noqa: PLR0913 - each argument is an option of the command
     asked = Request(
         base=base,
         head=head,
-        paths=chosen_paths(path or (), quick=quick),
+        paths=require_known(path or ()),
+        quick=quick,
         data=data,
         options=Options(threshold, seconds, clock.value),
         image_size=image_size,

@@ -17,8 +17,8 @@ DEFAULT_PATHS = (*QUICK_PATHS, "augment/medical", "train-step/orb")
 """And what cxrbench itself adds to Keras: the augmentation, and a training step of a head."""
 
 
-def chosen_paths(named: Sequence[str], *, quick: bool) -> tuple[str, ...]:
-    """Those that are named, once each; else the default ones.
+def require_known(named: Sequence[str]) -> tuple[str, ...]:
+    """The names, once each.
 
     Raises
     ------
@@ -32,4 +32,9 @@ def chosen_paths(named: Sequence[str], *, quick: bool) -> tuple[str, ...]:
                 found=path,
                 fix="such as decode, extract/orb or forward/resnet50",
             )
-    return tuple(dict.fromkeys(named)) or (QUICK_PATHS if quick else DEFAULT_PATHS)
+    return tuple(dict.fromkeys(named))
+
+
+def chosen_paths(named: Sequence[str], *, quick: bool) -> tuple[str, ...]:
+    """Those that are named; else the default ones. Raises what `require_known` does."""
+    return require_known(named) or (QUICK_PATHS if quick else DEFAULT_PATHS)

@@ -12,21 +12,26 @@ from tempfile import TemporaryDirectory
 
 from cxrbench.errors import SettingsError
 from cxrbench.interfaces import Display
+from cxrbench.perf.choose import chosen_paths
 from cxrbench.perf.counting import require_valgrind
 from cxrbench.perf.films import write_films_of
 from cxrbench.perf.gate import Comparison, Options, as_json, compare_sides
 from cxrbench.perf.process import Work
-from cxrbench.perf.recordings import compare_recordings, find_recording
+from cxrbench.perf.recordings import compare_recordings, find_recording, with_paths
 from cxrbench.perf.sides import find_side
 
 
 @dataclass(frozen=True)
 class Request:
-    """What to compare, on which paths and images, and where everything is kept."""
+    """What to compare, on which paths and images, and where everything is kept.
+
+    ``paths`` are those that are named; without any, a selection that ``quick`` makes smaller.
+    """
 
     base: str
     head: str
     paths: tuple[str, ...]
+    quick: bool
     data: str | None
     options: Options
     image_size: int
@@ -47,6 +52,7 @@ def compare_texts(request: Request, display: Display) -> Comparison:
     """
     base, head = find_recording(request.base), find_recording(request.head)
     if base is not None and head is not None:
+        base, head = with_paths((base, head), request.paths)
         return compare_recordings(
             base, head, request.options, allow_cross_machine=request.allow_cross_machine
         )
@@ -76,7 +82,7 @@ def _measured(request: Request, display: Display) -> Comparison:
         output.parent.mkdir(parents=True, exist_ok=True)
         found = compare_sides(
             (sides[0], sides[1]),
-            request.paths,
+            chosen_paths(request.paths, quick=request.quick),
             work,
             request.options,
             display,

@@ -160,6 +160,25 @@ def find_recording(text: str) -> Recording | None:
     return chosen[-1]
 
 
+def with_paths(recordings: Sequence[Recording], paths: Sequence[str]) -> tuple[Recording, ...]:
+    """The recordings with only these paths, or all where none are named.
+
+    Raises
+    ------
+    SettingsError : no recording has one of them.
+    """
+    known = dict.fromkeys(path for one in recordings for path in one.samples.seconds)
+    for path in paths:
+        if path not in known:
+            raise SettingsError(
+                f"no recording has the path {path!r}", expected=", ".join(known), found=path
+            )
+    if not paths:
+        return tuple(recordings)
+    dropped = [path for path in known if path not in paths]
+    return tuple(replace(one, samples=one.samples.without(dropped)) for one in recordings)
+
+
 def compare_recordings(
     base: Recording, head: Recording, options: Options, *, allow_cross_machine: bool
 ) -> Comparison:

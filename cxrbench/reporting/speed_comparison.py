@@ -73,10 +73,10 @@ def _header(found: Comparison) -> Iterator[str]:
     yield f"base: {found.base}"
     yield f"head: {found.head}"
     machine = found.machine
-    clock = _CLOCKS[found.options.clock]
+    measured = f", measured for {found.seconds:.0f} s" if found.paired else ""
     yield (
-        f"{machine.processor}, {machine.cores} cores, {machine.system}; {clock}, one thread, "
-        f"measured for {found.seconds:.0f} s"
+        f"{machine.processor}, {machine.cores} cores, {machine.system}; "
+        f"{_CLOCKS[found.options.clock]}, one thread{measured}"
     )
     yield _versions(found)
     yield from (f"note: {note}" for note in found.notes)

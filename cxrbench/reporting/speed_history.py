@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,30 +11,10 @@ import numpy as np
 from rich import box
 from rich.table import Table
 
-from cxrbench.errors import SettingsError
 from cxrbench.reporting.tables import plain_console
 
 if TYPE_CHECKING:
     from cxrbench.perf.recordings import Recording
-
-
-def with_paths(recordings: Sequence[Recording], paths: Sequence[str]) -> tuple[Recording, ...]:
-    """The recordings with only these paths, or all where none are named.
-
-    Raises
-    ------
-    SettingsError : no recording has one of them.
-    """
-    known = dict.fromkeys(path for one in recordings for path in one.samples.seconds)
-    for path in paths:
-        if path not in known:
-            raise SettingsError(
-                f"no recording has the path {path!r}", expected=", ".join(known), found=path
-            )
-    if not paths:
-        return tuple(recordings)
-    dropped = [path for path in known if path not in paths]
-    return tuple(replace(one, samples=one.samples.without(dropped)) for one in recordings)
 
 
 def medians(recording: Recording) -> dict[str, float]:

@@ -57,6 +57,15 @@ def test_the_same_is_exit_code_0(cli, history):
     assert "No path is slower" in said.out
 
 
+def test_only_the_paths_that_are_named_are_compared(cli, history):
+    sides = (f"{history}@aaaa", f"{history}@bbbb")
+    told = json.loads(cli("perf", "compare", *sides, "--path", "resize", "--json").out)
+    assert list(told["paths"]) == ["resize"]
+    said = cli("perf", "compare", *sides, "--path", "clahe")
+    assert said.code == 2
+    assert "no recording has the path 'clahe'" in said.err
+
+
 def test_what_cannot_be_told_passes_loudly_or_fails_as_asked(cli, history):
     sides = (f"{history}@bbbb", f"{history}@cccc", "--threshold", "0.001")
     said = cli("perf", "compare", *sides)
