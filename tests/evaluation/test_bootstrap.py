@@ -204,11 +204,9 @@ def test_memory_does_not_grow_with_replicates():
 
     few, many = peak(1000), peak(3000)
     assert few < 100 * 2**20
-    # Whether all threads hold their largest array at the same moment is chance.
+    # Whether all threads hold their largest array at the same moment is chance. The weights of the
+    # other replicates alone would be three times that.
     assert many < few + 2000 * 5 * 8 + module.MOST_THREADS * module.CHUNK_BYTES + 2**20
-    assert 2000 * 3000 * 8 > 2 * module.MOST_THREADS * module.CHUNK_BYTES, (
-        "the weights alone would be more"
-    )
 
 
 def test_percentile_interval():
