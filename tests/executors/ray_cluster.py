@@ -92,11 +92,15 @@ def two_nodes(site: Path) -> Iterator[Cluster]:
 
 def main() -> None:
     """Start a head, then do what standard input says, until its end."""
-    from ray.cluster_utils import Cluster as Nodes
-
     # Ray's sockets have to have short paths.
     with tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as folder:
-        head = {"num_cpus": 0, "include_dashboard": False, "temp_dir": folder}
+        # Ray notes the address in a folder ``ray`` of this one, which it expects to be there.
+        os.environ["RAY_TMPDIR"] = folder
+        place = Path(folder, "ray")
+        place.mkdir()
+        from ray.cluster_utils import Cluster as Nodes
+
+        head = {"num_cpus": 0, "include_dashboard": False, "temp_dir": str(place)}
         nodes = Nodes(initialize_head=True, head_node_args={**head, "_system_config": _HEALTH})
         try:
             print("answer", nodes.address, flush=True)
