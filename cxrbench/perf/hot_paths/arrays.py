@@ -21,7 +21,7 @@ def _gather(rest: str, films: Films) -> HotPath:
 
     side = films.image_size
     with tempfile.NamedTemporaryFile(suffix=".npy") as file:
-        drawn = np.random.default_rng(0).integers(0, 256, (_STORED, side, side)).astype(np.uint8)
+        drawn = np.random.default_rng(0).integers(0, 256, (_STORED, side, side), np.uint8)
         np.save(file, drawn)
         file.flush()
         pixels = np.load(file.name, mmap_mode="r")  # stays readable without its name
