@@ -4,8 +4,8 @@
 
 Rules, each on the same blocks:
 
-- cxrbench's, at its first look (6 restarts of 4 rounds), and with the second look that it takes
-  where the answer is open: pairs of blocks one after the other, as 12 restarts.
+- cxrbench's, at its first look (4 restarts of 6 rounds), and with the second look that it takes
+  where the answer is open: pairs of blocks one after the other, as 8 restarts.
 - pytest-benchmark's ``--benchmark-compare-fail=median:10%`` on wall time, as it is run: base, then
   head, so base from the first half of a block's restarts and head from the second; and on samples
   taken in turn.
@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import mannwhitneyu
 
-from cxrbench.perf.gate import BASE, CONTROL, HEAD
+from cxrbench.perf.gate import BASE, CONTROL, FIRST_RESTARTS, HEAD
 from cxrbench.perf.process import CLOCKS
 from cxrbench.perf.verdict import Rule, judge, paired_effect
 
@@ -42,7 +42,7 @@ def by_cxrbench(clock: str, looks: int = 1) -> Callable[[np.ndarray, int], list[
         logs = np.log(block[..., CLOCKS.index(clock)])
         states: dict[str, str] = {}
         for look in range(1, looks + 1):
-            seen = logs[:, : 6 * 2 ** (look - 1)]
+            seen = logs[:, : FIRST_RESTARTS * 2 ** (look - 1)]
             effects = {
                 str(path): (
                     paired_effect(seen[path][..., turn] - seen[path][..., BASE]),

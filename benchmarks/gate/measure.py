@@ -1,8 +1,8 @@
 """Fill a bank of samples with known truth, from which the gate's error rates are judged.
 
 Every block holds what one comparison measures: restarts of a base process, of a second one as its
-control, and of a head process, with rounds of samples in turn. The head's code is the base's. In
-each round it is timed as it is, and with calls made 5, 10 and 20 % longer by a busy loop. So each
+control, and of head processes, with rounds of samples in turn. The code is the same in all. One
+head is timed as it is, the others with calls made 5, 10 and 20 % longer by a busy loop. So each
 block is a comparison without a change and one for each slowdown; blocks share no samples.
 
     python benchmarks/gate/measure.py --load none --minutes 15
@@ -63,11 +63,11 @@ def busy_core(wanted: bool) -> Iterator[None]:
         process.wait()
 
 
-def block(plan: Plan, calls: dict[str, int]) -> np.ndarray:
+def block(plan: Plan, calls: dict[str, int], seed: int) -> np.ndarray:
     """One comparison's samples, (paths, restarts, rounds, turns, clocks) float32."""
     taken = []
-    for _ in range(FIRST_RESTARTS):
-        one = restart(plan, PATHS, calls)
+    for number in range(FIRST_RESTARTS):
+        one = restart(plan, PATHS, calls, seed=seed + number)
         assert not one.troubles, one.troubles
         calls.update(one.calls)
         taken.append(np.stack([one.seconds[path] for path in PATHS]))
@@ -83,7 +83,8 @@ def main() -> None:
     file = FOLDER / f"bank-{given.load}.npz"
     blocks = list(np.load(file)["seconds"]) if file.is_file() else []
     same = Environment()
-    turns = (Turn(BASE), Turn(CONTROL), *(Turn(HEAD, slowdown) for slowdown in SLOWDOWNS))
+    heads = (Turn(HEAD + place, slowdown) for place, slowdown in enumerate(SLOWDOWNS))
+    turns = (Turn(BASE), Turn(CONTROL), *heads)
     about = {
         "machine": this_machine().to_json(),
         "versions": versions(),
@@ -94,10 +95,10 @@ def main() -> None:
     until = time.monotonic() + 60 * given.minutes
     with tempfile.TemporaryDirectory() as folder, busy_core(given.load == "core"):
         write_drawn_films(Path(folder))
-        plan = Plan((same,) * 3, turns, ROUNDS, Work(Path(folder)))
+        plan = Plan((same,) * len(turns), turns, ROUNDS, Work(Path(folder)))
         calls: dict[str, int] = {}
         while time.monotonic() < until:
-            blocks.append(block(plan, calls))
+            blocks.append(block(plan, calls, seed=len(blocks) * FIRST_RESTARTS))
             building = file.with_name(f".{file.name}")
             with building.open("wb") as made:
                 np.savez_compressed(made, seconds=np.stack(blocks), about=json.dumps(about))

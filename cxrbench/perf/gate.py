@@ -16,8 +16,8 @@ from cxrbench.perf.sampling import Plan, Restart, Turn, restart
 from cxrbench.perf.sides import Side
 from cxrbench.perf.verdict import Effect, Rule, Verdict, judge, no_verdict, paired_effect
 
-FIRST_RESTARTS = 6
-ROUNDS = 4
+FIRST_RESTARTS = 4
+ROUNDS = 6
 COUNTED_RESTARTS = COUNTED_ROUNDS = 2
 BUDGET_SECONDS = 300.0
 QUICK_SECONDS = 60.0
@@ -178,7 +178,7 @@ def _measured(
         if not first and course.spent() > options.budget:
             break
         try:
-            one = restart(plan, course.open, course.found.samples.calls)
+            one = restart(plan, course.open, course.found.samples.calls, seed=course.restarts)
         except KeyboardInterrupt:
             return replace(course, found=replace(course.found, interrupted=True))
         course = _with(course, one)

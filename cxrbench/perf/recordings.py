@@ -74,8 +74,8 @@ def record_side(side: Side, paths: Sequence[str], work: Work, display: Display) 
     samples, absent, left = Samples(), dict[str, str](), tuple(paths)
     versions: Mapping[str, str] = {}
     with display.task("recording", RESTARTS) as advance:
-        for _ in range(RESTARTS):
-            one = restart(plan, left, samples.calls)
+        for number in range(RESTARTS):
+            one = restart(plan, left, samples.calls, seed=number)
             absent |= {path: f"{t[0].state}: {t[0].told}" for path, t in one.troubles.items()}
             samples, versions = samples.with_restart(one).without(absent), one.versions[0]
             left = tuple(path for path in left if path not in absent)

@@ -12,6 +12,9 @@ from cxrbench.errors import DataError
 from cxrbench.perf.process import CLOCKS
 from cxrbench.perf.sampling import Restart
 
+LEAST_RESTARTS = 4
+"""Fewer do not tell how much restarts differ, in either half of them."""
+
 
 @dataclass(frozen=True, eq=False)
 class Samples:
@@ -70,7 +73,8 @@ class Samples:
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise _unusable(f"{type(error).__name__}: {error}") from error
         for path, taken in seconds.items():
-            if taken.ndim != 4 or taken.shape[2:] != (turns, len(CLOCKS)) or not taken.size:
+            fits = taken.ndim == 4 and taken.shape[2:] == (turns, len(CLOCKS)) and taken.size
+            if not fits or len(taken) < LEAST_RESTARTS:  # halves of them are compared
                 raise _unusable(f"{path}: an array {taken.shape}")
             if not np.isfinite(taken).all() or (taken < 0).any():
                 raise _unusable(f"{path}: seconds that are none")

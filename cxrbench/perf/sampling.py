@@ -32,7 +32,8 @@ class Turn:
 class Plan:
     """Environments, the turns in a round, and how many rounds each restart has.
 
-    Every second round has its turns in the opposite order, so that what drifts cancels out.
+    Each round has its turns in another order, so that what drifts meets all alike. No process has
+    two turns in a row, where it can: its data would still be in the processor's caches.
     ``process`` starts what measures by ``clocks``.
     """
 
@@ -68,16 +69,18 @@ class Restart:
     versions: tuple[Mapping[str, str], ...] = ()
 
 
-def restart(plan: Plan, paths: Sequence[str], calls: Mapping[str, int]) -> Restart:
+def restart(plan: Plan, paths: Sequence[str], calls: Mapping[str, int], *, seed: int) -> Restart:
     """Start a process for each environment, and time every path in all of them.
 
-    ``calls`` are those of restarts before; a path that is not in it is tried out.
+    ``calls`` are those of restarts before; a path that is not in it is tried out. ``seed`` draws
+    the order of the turns.
 
     Raises
     ------
     TimingError : a process cannot be started at all.
     """
     seconds, troubles, found, images = {}, {}, dict(calls), {}
+    rng = np.random.default_rng(seed)
     with ExitStack() as stack:
         workers = _start(plan, stack)
         versions = tuple(worker.versions() for worker in workers)
@@ -91,7 +94,7 @@ def restart(plan: Plan, paths: Sequence[str], calls: Mapping[str, int]) -> Resta
             try:
                 if path not in found:
                     found[path] = _calls(workers, path)
-                seconds[path] = np.array(list(_rounds(plan, workers, path, found[path])))
+                seconds[path] = np.array(list(_rounds(plan, workers, path, found[path], rng)))
             except _Failed as failure:
                 troubles[path] = (failure.trouble,)
                 workers = _again_where_dead(plan, workers, troubles[path], stack)
@@ -151,12 +154,16 @@ def _calls(workers: Sequence[WorkerProcess], path: str) -> int:
 
 
 def _rounds(
-    plan: Plan, workers: Sequence[WorkerProcess], path: str, calls: int
+    plan: Plan,
+    workers: Sequence[WorkerProcess],
+    path: str,
+    calls: int,
+    rng: np.random.Generator,
 ) -> Iterator[list[list[float]]]:
-    for number in range(plan.rounds):
-        order = list(enumerate(plan.turns))
+    for order in orders(plan.turns, plan.rounds, rng):
         taken: list[list[float]] = [[] for _ in order]
-        for place, turn in order if number % 2 == 0 else order[::-1]:
+        for place in order:
+            turn = plan.turns[place]
             answer = _asked(
                 turn.environment,
                 workers[turn.environment].measure,
@@ -166,6 +173,20 @@ def _rounds(
             )
             taken[place] = [answer[clock] / calls for clock in plan.clocks]
         yield taken
+
+
+def orders(
+    turns: Sequence[Turn], rounds: int, rng: np.random.Generator
+) -> Iterator[tuple[int, ...]]:
+    """The places of the turns in an order for each round; see `Plan`."""
+    apart = len({turn.environment for turn in turns}) == len(turns) > 1
+    last = -1
+    for _ in range(rounds):
+        order = rng.permutation(len(turns))
+        while apart and turns[order[0]].environment == last:
+            order = rng.permutation(len(turns))
+        last = turns[order[-1]].environment
+        yield tuple(order.tolist())
 
 
 def _again_where_dead(

@@ -78,15 +78,15 @@ class Verdict:
 def paired_effect(ratios: np.ndarray, seed: int = 0) -> Effect:
     """The effect that log-ratios (restarts, pairs) show: their median.
 
-    Restarts are drawn with replacement, then pairs within each (Davison & Hinkley, Bootstrap
+    Restarts are drawn with replacement, each with all its pairs (Davison & Hinkley, Bootstrap
     Methods and their Application, 1997, section 3.8).
     """
-    restarts, pairs = ratios.shape
-    rng = np.random.default_rng(seed)
-    drawn = rng.integers(0, restarts, (REPLICATES, restarts, 1))
-    within = rng.integers(0, pairs, (REPLICATES, restarts, pairs))
-    medians = np.median(ratios[drawn, within].reshape(REPLICATES, -1), axis=1)
-    error = max(float(medians.std(ddof=1)), _SMALLEST_ERROR)
+    restarts = len(ratios)
+    drawn = np.random.default_rng(seed).integers(0, restarts, (REPLICATES, restarts))
+    medians = np.median(ratios[drawn].reshape(REPLICATES, -1), axis=1)
+    # A bootstrap of n draws has the variance that divides by n, not by n - 1.
+    spread = float(medians.std(ddof=1)) * math.sqrt(restarts / (restarts - 1))
+    error = max(spread, _SMALLEST_ERROR)
     return Effect(float(np.median(ratios)), error, restarts - 1)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -15,7 +17,7 @@ from cxrbench.perf.films import write_drawn_films
 from cxrbench.perf.gate import Options, compare_sides
 from cxrbench.perf.process import Environment, WorkerProcess
 from cxrbench.perf.recordings import record_side
-from cxrbench.perf.sampling import Plan, Turn, restart
+from cxrbench.perf.sampling import Plan, Turn, orders, restart
 from cxrbench.perf.sides import Side, this_environment
 
 
@@ -26,7 +28,7 @@ def work(tmp_path_factory):
 
 def test_paths_are_timed_in_turn_in_processes_of_their_own(work):
     plan = Plan((Environment(),) * 2, (Turn(0), Turn(1), Turn(1, 1.5)), 4, work)
-    one = restart(plan, ["decode", "gather"], {})
+    one = restart(plan, ["decode", "gather"], {}, seed=0)
     assert not one.troubles
     for path in ("decode", "gather"):
         seconds = one.seconds[path]
@@ -37,6 +39,26 @@ def test_paths_are_timed_in_turn_in_processes_of_their_own(work):
         assert cpu[2] > 1.2 * min(cpu[:2]), "a slowdown that was asked for is there"
     assert one.images == {"decode": 2, "gather": 512}
     assert [told["python"] for told in one.versions] == [sys.version.split()[0]] * 2
+
+
+def test_no_process_has_two_turns_in_a_row_and_each_has_one_in_every_round():
+    turns = (Turn(0), Turn(1), Turn(2))
+    found = list(orders(turns, 300, np.random.default_rng(0)))
+    assert all(sorted(order) == [0, 1, 2] for order in found)
+    together = [place for order in found for place in order]
+    assert all(one != other for one, other in pairwise(together))
+    # Each comes first, and after each other one, about equally often.
+    for place in range(3):
+        assert 60 < sum(order[0] == place for order in found) < 140
+    follows = Counter(pairwise(together))
+    assert len(follows) == 6
+    assert max(follows.values()) < 1.5 * min(follows.values())
+
+
+def test_one_process_has_all_turns_where_it_is_alone():
+    assert list(orders((Turn(0),), 3, np.random.default_rng(0))) == [(0,), (0,), (0,)]
+    levels = (Turn(0), Turn(1), Turn(1, 1.5))
+    assert len(list(orders(levels, 50, np.random.default_rng(0)))) == 50
 
 
 def test_a_path_that_fails_or_is_missing_or_kills_leaves_the_others(work, tmp_path):
@@ -57,7 +79,7 @@ def test_a_path_that_fails_or_is_missing_or_kills_leaves_the_others(work, tmp_pa
     )
     plan = Plan((Environment(), worse), (Turn(0), Turn(1)), 1, work)
     paths = ["clahe", "extract/nothing", "nonsense/x", "gather", "decode"]
-    one = restart(plan, paths, {})
+    one = restart(plan, paths, {}, seed=0)
     assert list(one.seconds) == ["decode"]
     told = {path: [(t.environment, t.state) for t in found] for path, found in one.troubles.items()}
     assert told == {
@@ -72,7 +94,7 @@ def test_a_path_that_fails_or_is_missing_or_kills_leaves_the_others(work, tmp_pa
 def test_what_returns_at_once_is_no_hot_path(work, tmp_path):
     nothing = environment(tmp_path, {"data/images.py": "\ndef clahe(image):\n    pass\n"})
     plan = Plan((nothing,), (Turn(0),), 1, work)
-    (trouble,) = restart(plan, ["clahe"], {}).troubles["clahe"]
+    (trouble,) = restart(plan, ["clahe"], {}, seed=0).troubles["clahe"]
     assert trouble.state == "failed"
     assert "returns at once" in trouble.told
 
@@ -106,7 +128,7 @@ def test_prints_do_not_get_between_the_answers(work, tmp_path):
 
 def test_one_side_is_recorded(work):
     found = record_side(this_environment(), ["decode", "nonsense"], work, Recorder())
-    assert found.samples.seconds["decode"].shape == (12, 4, 1, 2)
+    assert found.samples.seconds["decode"].shape == (8, 6, 1, 2)
     assert found.absent["nonsense"].startswith("missing: ")
     assert found.machine.cores >= 1
 
