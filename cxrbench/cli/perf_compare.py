@@ -59,7 +59,7 @@ def compare(  # noqa: PLR0913 - each argument is an option of the command
     clock: Annotated[
         Clock,
         typer.Option(
-            help="Processor time; wall time, which is much noisier; or instructions, which "
+            help="Processor time; wall time, which other processes disturb; or instructions, which "
             "valgrind counts."
         ),
     ] = Clock.cpu,
