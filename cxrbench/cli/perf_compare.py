@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 SIDE = (
     "A git revision, the folder or python of an environment, a folder of source (. is the work "
-    "tree), or FILE[@COMMIT] of cxrbench perf record."
+    "tree), or FILE\\[@COMMIT] of cxrbench perf record."
 )
 
 
@@ -38,7 +38,7 @@ class CannotTell(StrEnum):
 
 def compare(  # noqa: PLR0913 - each argument is an option of the command
     base: Annotated[str, typer.Argument(metavar="BASE", help=SIDE)],
-    head: Annotated[str, typer.Argument(metavar="[HEAD]", help="The same.")] = "HEAD",
+    head: Annotated[str, typer.Argument(metavar="HEAD", help="The same.")] = "HEAD",
     path: of.HotPaths = None,
     data: of.Films = None,
     threshold: Annotated[

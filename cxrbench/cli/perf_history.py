@@ -13,7 +13,7 @@ from cxrbench.cli.perf_record import HISTORY
 
 def history(
     file: Annotated[
-        Path, typer.Argument(metavar="[FILE]", help="What cxrbench perf record wrote.")
+        Path, typer.Argument(metavar="FILE", help="What cxrbench perf record wrote.")
     ] = HISTORY,
     path: Annotated[
         list[str] | None,

@@ -18,7 +18,7 @@ HISTORY = Path("perf-history.jsonl")
 def record(  # noqa: PLR0913 - each argument is an option of the command
     side: Annotated[
         str,
-        typer.Argument(metavar="[SIDE]", help="As for cxrbench perf compare, but no recording."),
+        typer.Argument(metavar="SIDE", help="As for cxrbench perf compare, but no recording."),
     ] = "HEAD",
     history: Annotated[
         Path, typer.Option(metavar="FILE", help="Where a line is added: .jsonl or .json.")
