@@ -23,7 +23,6 @@ ALPHA_NO_CHANGE = 0.05
 """How often, at most, a path that changed by the threshold is said not to have changed."""
 
 REPLICATES = 1_000
-STATES = ("slower", "faster", "no change", "cannot tell")
 
 # Clocks tick in nanoseconds; equal numbers do not make a difference certain.
 _SMALLEST_ERROR = 1e-5

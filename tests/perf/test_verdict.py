@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from cxrbench.perf.verdict import (
-    STATES,
     Effect,
     Rule,
     judge,
@@ -111,7 +110,3 @@ def test_where_nothing_may_be_said_the_figures_stand():
     assert found.state == "cannot tell"
     assert found.why == "why"
     assert found.ratio > 1.1
-
-
-def test_there_are_four_states():
-    assert STATES == ("slower", "faster", "no change", "cannot tell")
