@@ -31,7 +31,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-from prepare_overhead import Films, by_opencv, cohort_of
+from prepare_overhead import Films, by_opencv
 
 from cxrbench.builtin.orb import ORB
 from cxrbench.builtin.sift import SIFT
@@ -63,11 +63,11 @@ def decoders() -> dict[str, Callable[[bytes], object]]:
 
 def by_prepare(paths: list[Path], wanted: Preparation) -> None:
     """`prepare` on one thread into an empty cache."""
-    cache = Path(tempfile.mkdtemp())
+    cache, films = Path(tempfile.mkdtemp()), Films(tuple(paths))
     try:
         prepare(
-            Films(),
-            cohort_of(paths),
+            films,
+            films.load(),
             wanted,
             max_bad=0.0,
             cache=cache,

@@ -18,7 +18,7 @@ import threading
 from pathlib import Path
 
 import cv2
-from prepare_overhead import Films, cohort_of
+from prepare_overhead import Films
 
 from cxrbench.builtin.orb import ORB
 from cxrbench.data.image_pass import Preparation
@@ -38,7 +38,8 @@ def anonymous_bytes() -> int:
 def peak_of(folder: Path, images: int, threads: int) -> int:
     """Most anonymous memory during one `prepare` of so many images, in bytes."""
     files = sorted(path for path in folder.iterdir() if path.suffix in (".png", ".jpg", ".jpeg"))
-    cohort = cohort_of((files * (images // len(files) + 1))[:images])
+    films = Films(tuple((files * (images // len(files) + 1))[:images]))
+    cohort = films.load()
     wanted = Preparation(image_sizes=(224,), extractors=(ORB(),))
     samples, stop = [anonymous_bytes()], threading.Event()
 
@@ -50,7 +51,7 @@ def peak_of(folder: Path, images: int, threads: int) -> int:
     watcher.start()
     with tempfile.TemporaryDirectory() as cache:
         prepare(
-            Films(),
+            films,
             cohort,
             wanted,
             max_bad=0.0,

@@ -38,26 +38,23 @@ class Films(Dataset):
 
     name = "films"
 
+    files: tuple[Path, ...]
+
     def load(self) -> Cohort:
-        raise NotImplementedError  # `cohort_of` makes the cohort
-
-
-def cohort_of(paths: list[Path], copies: int = 1) -> Cohort:
-    """Every file as ``copies`` images under different ids."""
-    sources = [str(path) for _ in range(copies) for path in paths]
-    ids = tuple(f"{number}-{Path(source).name}" for number, source in enumerate(sources))
-    unknown = ("",) * len(ids)
-    return Cohort(
-        name="films",
-        label_names=("Mass",),
-        image_ids=ids,
-        patient_ids=ids,
-        labels=np.zeros((len(ids), 1), np.float32),
-        ages=np.full(len(ids), np.nan, np.float32),
-        sexes=unknown,
-        views=unknown,
-        sources=tuple(sources),
-    )
+        """Every file as an image, also one that is there twice."""
+        ids = tuple(f"{number}-{path.name}" for number, path in enumerate(self.files))
+        unknown = ("",) * len(ids)
+        return Cohort(
+            name=self.name,
+            label_names=("Mass",),
+            image_ids=ids,
+            patient_ids=ids,
+            labels=np.zeros((len(ids), 1), np.float32),
+            ages=np.full(len(ids), np.nan, np.float32),
+            sexes=unknown,
+            views=unknown,
+            sources=tuple(map(str, self.files)),
+        )
 
 
 def by_opencv(paths: list[Path]) -> None:
@@ -74,11 +71,11 @@ def by_opencv(paths: list[Path]) -> None:
 
 def by_prepare(paths: list[Path], threads: int) -> None:
     """The same through `prepare`, into an empty cache."""
-    cache = Path(tempfile.mkdtemp())
+    cache, films = Path(tempfile.mkdtemp()), Films(tuple(paths))
     try:
         prepare(
-            Films(),
-            cohort_of(paths),
+            films,
+            films.load(),
             WANTED,
             max_bad=0.0,
             cache=cache,
