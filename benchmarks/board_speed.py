@@ -26,22 +26,22 @@ from typing import Any, cast
 
 import numpy as np
 
+from cxrbench.boards.ablation import ablations
+from cxrbench.boards.leaderboard import boards
 from cxrbench.builtin.phantom import Phantom
-from cxrbench.conditions import run_conditions
-from cxrbench.data.arrays import read_arrays
 from cxrbench.data.cohort import board_key, fingerprint
 from cxrbench.data.splits import Split
-from cxrbench.evaluation.ablation import ablations
-from cxrbench.evaluation.assessment import scoring_of
-from cxrbench.evaluation.leaderboard import boards
-from cxrbench.evaluation.patients import counted_labels
-from cxrbench.experiment import Outcome
+from cxrbench.experiment.conditions import run_conditions
+from cxrbench.experiment.fit import Outcome
+from cxrbench.experiment.material import Material
+from cxrbench.experiment.record import record
 from cxrbench.interfaces import Cohort
-from cxrbench.material import Material
+from cxrbench.metrics.patients import counted_labels
+from cxrbench.output.arrays import read_arrays
 from cxrbench.recipe import parse_recipe
-from cxrbench.record import record
 from cxrbench.registry import load_registry
-from cxrbench.runs import (
+from cxrbench.runs.assessment import scoring_of
+from cxrbench.runs.directory import (
     BOOTSTRAP_FILE,
     DETAILS_FILE,
     METRICS_FILE,

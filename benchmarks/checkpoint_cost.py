@@ -24,7 +24,7 @@ from cxrbench.modeling.backend import load_keras
 from cxrbench.modeling.checkpoint import Checkpoint, Checkpoints
 from cxrbench.modeling.inputs import Inputs
 from cxrbench.modeling.train import TrainSettings, train
-from cxrbench.reporting.display import SilentDisplay
+from cxrbench.output.display import SilentDisplay
 
 LABELS, SIZE, BATCH = 15, 64, 32
 

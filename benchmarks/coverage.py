@@ -21,11 +21,10 @@ from functools import partial
 
 import numpy as np
 
-from cxrbench.evaluation.auroc import auroc, label_auroc
-from cxrbench.evaluation.bootstrap import Bootstrap, bootstrap, percentile_interval
-from cxrbench.evaluation.clustered_auroc import clustered_aurocs
-from cxrbench.evaluation.patients import counted_labels
-from cxrbench.evaluation.ranking import paired_p_value
+from cxrbench.metrics.auroc import auroc, clustered_aurocs, label_auroc
+from cxrbench.metrics.bootstrap import Bootstrap, bootstrap, percentile_interval
+from cxrbench.metrics.patients import counted_labels
+from cxrbench.metrics.ranking import paired_p_value
 
 PREVALENCES = np.array([0.05, 0.1, 0.2, 0.3, 0.5])
 EFFECTS = np.array([0.4, 0.8, 1.2, 0.6, 1.0])

@@ -3,7 +3,7 @@
     python benchmarks/film_likeness.py nih-mini/ [--hashes 112120]
 
 Prints how near films of different patients come to each other by `cxrbench.checks.likeness`, how
-near changed copies stay to theirs, and how often `cxrbench.checks.upright` is wrong. ``--hashes``
+near changed copies stay to theirs, and how often `cxrbench.checks.films` is wrong. ``--hashes``
 also times the search for near pairs among so many random hashes.
 """
 
@@ -17,7 +17,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from cxrbench.benchmark import cache_folder
+from cxrbench.checks.films import upright_score
 from cxrbench.checks.likeness import (
     MAX_BITS,
     MIN_DETAIL,
@@ -26,11 +26,11 @@ from cxrbench.checks.likeness import (
     near_pairs,
     same_films,
 )
-from cxrbench.checks.upright import upright_score
-from cxrbench.data.images import decode, fit_image
-from cxrbench.datasets import find_dataset, load_cohort
+from cxrbench.data.datasets import find_dataset, load_cohort
+from cxrbench.output.display import RichDisplay
 from cxrbench.registry import load_registry
-from cxrbench.reporting.display import RichDisplay
+from cxrbench.store.cache import cache_folder
+from cxrbench.store.decoding import decode, fit_image
 
 SIDE = 128  # what the checks look at
 

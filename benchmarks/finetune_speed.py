@@ -30,7 +30,6 @@ import numpy as np
 
 from cxrbench.builtin.concat import Concat
 from cxrbench.builtin.resnet50 import ResNet50
-from cxrbench.data.images import decode, fit_image
 from cxrbench.modeling.assemble import (
     Network,
     build_top,
@@ -44,6 +43,7 @@ from cxrbench.modeling.inputs import Inputs, feed
 from cxrbench.modeling.parallel import train_batch
 from cxrbench.modeling.train import masked_cross_entropy, shuffled_batches
 from cxrbench.modeling.view import training_view
+from cxrbench.store.decoding import decode, fit_image
 
 LABELS = 15
 

@@ -17,11 +17,11 @@ import numpy as np
 
 from cxrbench import run
 from cxrbench.builtin.nih import NIH
-from cxrbench.experiment import encode_feature
-from cxrbench.material import Material, gather_material
-from cxrbench.planning import Plan, make_plans, preparation_for
+from cxrbench.experiment.fit import encode_feature
+from cxrbench.experiment.material import Material, gather_material
+from cxrbench.experiment.plans import Plan, make_plans, preparation_for
+from cxrbench.output.display import SilentDisplay
 from cxrbench.registry import load_registry
-from cxrbench.reporting.display import SilentDisplay
 
 RECIPES = ("orb", "sift", "orb+sift")
 # C times the number of features, as in feature_baseline.py.

@@ -20,7 +20,7 @@ import numpy as np
 from cxrbench import Cohort, run
 from cxrbench.builtin.nih import NIH
 from cxrbench.data.splits import Split, make_split
-from cxrbench.evaluation.patients import counted_labels
+from cxrbench.metrics.patients import counted_labels
 
 RECIPE = "mobilenet:alpha=0.25"
 SIDE = 224

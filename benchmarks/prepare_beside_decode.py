@@ -35,9 +35,9 @@ from prepare_overhead import Films, by_opencv
 
 from cxrbench.builtin.orb import ORB
 from cxrbench.builtin.sift import SIFT
-from cxrbench.data.image_pass import Preparation
-from cxrbench.data.prepare import prepare
-from cxrbench.reporting.display import SilentDisplay
+from cxrbench.output.display import SilentDisplay
+from cxrbench.store.image_pass import Preparation
+from cxrbench.store.prepare import prepare
 
 Way = Callable[[], object]
 

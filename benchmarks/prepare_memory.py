@@ -21,9 +21,9 @@ import cv2
 from prepare_overhead import Films
 
 from cxrbench.builtin.orb import ORB
-from cxrbench.data.image_pass import Preparation
-from cxrbench.data.prepare import prepare
-from cxrbench.reporting.display import SilentDisplay
+from cxrbench.output.display import SilentDisplay
+from cxrbench.store.image_pass import Preparation
+from cxrbench.store.prepare import prepare
 
 INTERVAL = 0.02
 

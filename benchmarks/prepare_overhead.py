@@ -25,9 +25,9 @@ import numpy as np
 from cxrbench import Cohort, Dataset
 from cxrbench.builtin.orb import ORB
 from cxrbench.builtin.sift import SIFT
-from cxrbench.data.image_pass import Preparation
-from cxrbench.data.prepare import prepare
-from cxrbench.reporting.display import SilentDisplay
+from cxrbench.output.display import SilentDisplay
+from cxrbench.store.image_pass import Preparation
+from cxrbench.store.prepare import prepare
 
 WANTED = Preparation(image_sizes=(224,), extractors=(ORB(), SIFT()))
 

@@ -19,8 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
-from cxrbench.data.stores import map_array
 from cxrbench.modeling.inputs import Inputs
+from cxrbench.store.stores import map_array
 
 
 def rate(gather: Callable[[np.ndarray], object], batches: list[np.ndarray]) -> tuple[float, float]:

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from cxrbench.evaluation.bootstrap import bootstrap
-from cxrbench.evaluation.metrics import score
-from cxrbench.evaluation.patients import counted_labels, patient_table
-from cxrbench.evaluation.resampling import board_resampler
-from cxrbench.evaluation.validation import validation_scores
+from cxrbench.metrics.auroc import validation_scores
+from cxrbench.metrics.bootstrap import bootstrap
+from cxrbench.metrics.patients import counted_labels, patient_table
+from cxrbench.metrics.resampling import board_resampler
+from cxrbench.metrics.scores import score
 
 IMAGES, PATIENTS, LABELS, MOST_IMAGES = 25_596, 2_797, 15, 184
 SKLEARN_REPLICATES = 4

@@ -11,8 +11,8 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 from threadpoolctl import threadpool_limits
 
-from cxrbench.data.image_pass import quiet_single_threaded_libraries
 from cxrbench.perf.hot_paths import Films, set_up
+from cxrbench.store.image_pass import quiet_single_threaded_libraries
 
 KINDS = ("rotation", "translation", "zoom", "brightness", "contrast", "noise", "medical")
 PATHS = (

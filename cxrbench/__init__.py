@@ -10,22 +10,22 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cxrbench.benchmark import run as run
-    from cxrbench.builtin.visual_words import VLAD as VLAD
-    from cxrbench.builtin.visual_words import BagOfWords as BagOfWords
-    from cxrbench.builtin.whole_image import Identity as Identity
-    from cxrbench.data.headings import HEADINGS as HEADINGS
-    from cxrbench.data.headings import TABLE_SUFFIXES as TABLE_SUFFIXES
-    from cxrbench.data.headings import names_in as names_in
     from cxrbench.data.image_files import choose_image as choose_image
     from cxrbench.data.image_files import image_stem as image_stem
     from cxrbench.data.image_files import list_images as list_images
     from cxrbench.data.table_labels import LabelOptions as LabelOptions
     from cxrbench.data.table_labels import Labels as Labels
+    from cxrbench.data.tables import HEADINGS as HEADINGS
+    from cxrbench.data.tables import TABLE_SUFFIXES as TABLE_SUFFIXES
     from cxrbench.data.tables import Columns as Columns
     from cxrbench.data.tables import Table as Table
+    from cxrbench.data.tables import names_in as names_in
     from cxrbench.data.tables import read_table as read_table
     from cxrbench.data.text_files import find_file as find_file
     from cxrbench.data.text_files import read_text as read_text
+    from cxrbench.encoders.visual_words import VLAD as VLAD
+    from cxrbench.encoders.visual_words import BagOfWords as BagOfWords
+    from cxrbench.encoders.whole_image import Identity as Identity
     from cxrbench.errors import CxrbenchError as CxrbenchError
     from cxrbench.errors import DataError as DataError
     from cxrbench.errors import UnreadableImage as UnreadableImage
@@ -49,12 +49,12 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "run": "benchmark",
-    "BagOfWords": "builtin.visual_words",
-    "VLAD": "builtin.visual_words",
-    "Identity": "builtin.whole_image",
-    "HEADINGS": "data.headings",
-    "TABLE_SUFFIXES": "data.headings",
-    "names_in": "data.headings",
+    "BagOfWords": "encoders.visual_words",
+    "VLAD": "encoders.visual_words",
+    "Identity": "encoders.whole_image",
+    "HEADINGS": "data.tables",
+    "TABLE_SUFFIXES": "data.tables",
+    "names_in": "data.tables",
     "choose_image": "data.image_files",
     "image_stem": "data.image_files",
     "list_images": "data.image_files",

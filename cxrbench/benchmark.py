@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -13,24 +12,16 @@ from typing import Any
 
 from filelock import FileLock
 
-from cxrbench.conditions import checkpoint_key, parts_of, run_conditions
-from cxrbench.config import CONFIG_FILE, absolute_plan, write_config
-from cxrbench.datasets import describe, find_dataset
+from cxrbench.boards.ablation import ablations, with_ablations
+from cxrbench.boards.leaderboard import as_json, boards
+from cxrbench.data.datasets import describe, find_dataset
 from cxrbench.errors import SettingsError
-from cxrbench.evaluation.ablation import ablations, with_ablations
-from cxrbench.evaluation.assessment import Scoring, scoring_of
-from cxrbench.evaluation.leaderboard import as_json, boards
-from cxrbench.executors import check_executor, open_executor
-from cxrbench.executors.interface import Executor, Needs, Place
-from cxrbench.experiment import Outcome, fit_and_predict, predict_prior
-from cxrbench.interfaces import Dataset, Display
-from cxrbench.latency import time_all
-from cxrbench.localise import require_boxes, score_all
-from cxrbench.material import Material, gather_material
-from cxrbench.modeling.checkpoint import FOLDER as CHECKPOINT
-from cxrbench.modeling.checkpoint import Checkpoints
-from cxrbench.parameters import absolute_dataset
-from cxrbench.planning import (
+from cxrbench.experiment.conditions import checkpoint_key, parts_of, run_conditions
+from cxrbench.experiment.executors import check_executor, open_executor
+from cxrbench.experiment.executors.interface import Executor, Needs, Place
+from cxrbench.experiment.fit import Outcome, fit_and_predict, predict_prior
+from cxrbench.experiment.material import Material, gather_material
+from cxrbench.experiment.plans import (
     Plan,
     ablation_recipes,
     check_backbones,
@@ -41,10 +32,18 @@ from cxrbench.planning import (
     with_devices,
     with_engines,
 )
-from cxrbench.record import record
+from cxrbench.experiment.record import record
+from cxrbench.experiment.stages import Clock, stage_seconds, stages_text
+from cxrbench.inference.latency import time_all
+from cxrbench.inference.localise import require_boxes, score_all
+from cxrbench.interfaces import Dataset, Display
+from cxrbench.modeling.checkpoint import FOLDER as CHECKPOINT
+from cxrbench.modeling.checkpoint import Checkpoints
+from cxrbench.output.display import SilentDisplay
+from cxrbench.parameters import absolute_dataset
 from cxrbench.registry import load_registry
-from cxrbench.reporting.display import SilentDisplay
-from cxrbench.runs import (
+from cxrbench.runs.assessment import Scoring, scoring_of
+from cxrbench.runs.directory import (
     StoredRun,
     begin,
     digests,
@@ -56,8 +55,10 @@ from cxrbench.runs import (
     run_path,
     writing,
 )
-from cxrbench.scores import score_again
-from cxrbench.stages import Clock, stage_seconds, stages_text
+from cxrbench.runs.scores import score_again
+from cxrbench.runs.settings_file import CONFIG_FILE, absolute_plan, write_config
+from cxrbench.settings import thread_count
+from cxrbench.store.cache import cache_folder
 
 
 @dataclass(frozen=True)
@@ -237,25 +238,6 @@ def measure(request: Request, display: Display) -> tuple[StoredRun, ...]:
         threads = thread_count(request.threads)
         score_all(paths, registry, cache=request.cache, threads=threads, display=display)
     return tuple(read_run(path) for path in paths)
-
-
-def cache_folder(given: str | Path | None) -> Path:
-    """``given``, else ``CXRBENCH_CACHE``, else the user's cache folder."""
-    from platformdirs import user_cache_dir
-
-    chosen = given or os.environ.get("CXRBENCH_CACHE") or user_cache_dir("cxrbench")
-    return Path(chosen).expanduser()
-
-
-def thread_count(given: int | None) -> int:
-    """``given``, else one thread for each core that this process may use."""
-    if given is None:
-        return len(os.sched_getaffinity(0))
-    if given < 1:
-        raise SettingsError(
-            f"--threads cannot be {given}", expected="a whole number from 1 up", found=str(given)
-        )
-    return given
 
 
 def _seeds(first: int, count: int) -> tuple[int, ...]:

@@ -24,7 +24,7 @@ class CxrbenchError(Exception):
     ) -> None:
         self.problem, self.expected, self.found, self.fix = problem, expected, found, fix
         lines = [problem]
-        for title, text in (("expected", expected), ("found", found), ("to do", fix)):
+        for title, text in (("expected", expected), ("got", found), ("to do", fix)):
             if text is not None:
                 lines.append(f"  {title}: {text}")
         super().__init__("\n".join(lines))

@@ -31,7 +31,7 @@ class Advance(Protocol):
 
 
 class Display(Protocol):
-    """Where long work reports its progress; `cxrbench.reporting.display` has the real ones."""
+    """Where long work reports its progress; `cxrbench.output.display` has the real ones."""
 
     def say(self, text: str) -> None:
         """Show one line that stays."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -120,6 +121,17 @@ class Settings:
         if value in ("imagenet", "none"):
             return None if value == "none" else value
         return str(Path(value).expanduser())
+
+
+def thread_count(given: int | None) -> int:
+    """``given``, else one thread for each core that this process may use."""
+    if given is None:
+        return len(os.sched_getaffinity(0))
+    if given < 1:
+        raise SettingsError(
+            f"--threads cannot be {given}", expected="a whole number from 1 up", found=str(given)
+        )
+    return given
 
 
 def split_weights(text: str) -> tuple[str | None, str]:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import pytest
 from conftest import Said
 
-from cxrbench.runs import is_complete
+from cxrbench.runs.directory import is_complete
 
 
 @pytest.fixture
@@ -162,7 +162,7 @@ def test_no_room_for_the_model_is_told_before_it_is_written(run, nih, tmp_path, 
         assert needed > 1000
         raise RunError("not enough room for the run", fix="make room")
 
-    monkeypatch.setattr("cxrbench.record.require_room", full)
+    monkeypatch.setattr("cxrbench.experiment.record.require_room", full)
     refused(run("drawn", "--epochs", 1, recipe="grid"), "not enough room for the run")
     assert nothing_looks_complete(tmp_path)
 

@@ -21,7 +21,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 import cxrbench
 from cxrbench.errors import CxrbenchError, DeviceError, SettingsError, WeightsError
-from cxrbench.runs import is_complete
+from cxrbench.runs.directory import is_complete
 
 LABELS = ["Effusion", "Mass", "Nodule", "No Finding"]
 FUSED = "tinynet+grid+rows:words=8"

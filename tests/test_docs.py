@@ -19,13 +19,13 @@ import typer
 
 import cxrbench
 from cxrbench import errors, hookspecs, interfaces, scaffold, testing
-from cxrbench.builtin.visual_words import VLAD, BagOfWords
+from cxrbench.boards.leaderboard import LabelRow, Row
 from cxrbench.checks.finding import CHECKS
 from cxrbench.cli.app import app
-from cxrbench.evaluation.leaderboard import LabelRow, Row
-from cxrbench.evaluation.measures import LOWER_IS_BETTER, MEASURES
-from cxrbench.evaluation.metrics import LabelScores, Scores
+from cxrbench.encoders.visual_words import VLAD, BagOfWords
 from cxrbench.interfaces import Exclusion
+from cxrbench.metrics.measures import LOWER_IS_BETTER, MEASURES
+from cxrbench.metrics.scores import LabelScores, Scores
 from cxrbench.modeling.train import Epoch
 from cxrbench.registry import GROUP, HOOKS, load_registry
 from cxrbench.settings import Settings

@@ -9,7 +9,7 @@ from textwrap import dedent
 
 import pytest
 
-from cxrbench.datasets import find_dataset
+from cxrbench.data.datasets import find_dataset
 from cxrbench.errors import PluginError, RecipeError
 from cxrbench.recipe import parse_recipe
 from cxrbench.registry import load_registry
@@ -85,7 +85,7 @@ BROKEN = {
     "unmarked": (GOOD.replace(f"@hookimpl\n{HOOK}", HOOK), "not marked as a hook"),
     "no_hook": (API, "provides nothing"),
     "no_api": (GOOD.replace(API, ""), "no CXRBENCH_API"),
-    "old_api": (GOOD.replace(API, "CXRBENCH_API = 0"), "found: CXRBENCH_API = 0"),
+    "old_api": (GOOD.replace(API, "CXRBENCH_API = 0"), "got: CXRBENCH_API = 0"),
     "wants_argument": (GOOD.replace("backbones()", "backbones(size)"), "size"),
     "raises": (GOOD.replace("return [Net]", "raise RuntimeError('oops')"), "RuntimeError: oops"),
     "returns_class": (GOOD.replace("return [Net]", "return Net"), "a list of classes"),

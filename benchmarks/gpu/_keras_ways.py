@@ -11,6 +11,7 @@ from _ways import CXRBENCH, FIT, PNG, Conditions, Run, Task
 
 from cxrbench.builtin.concat import Concat
 from cxrbench.builtin.resnet50 import ResNet50
+from cxrbench.experiment.plans import computing
 from cxrbench.modeling.assemble import build_top, build_trunk, freeze_below
 from cxrbench.modeling.augment import MEDICAL, Augmentation, draw
 from cxrbench.modeling.backend import choose_device, jit_compile, load_keras
@@ -19,7 +20,6 @@ from cxrbench.modeling.parallel import train_batch
 from cxrbench.modeling.predict import keras_predictor, predict_logits
 from cxrbench.modeling.train import masked_cross_entropy, shuffled_batches
 from cxrbench.modeling.view import training_view
-from cxrbench.planning import computing
 from cxrbench.settings import Settings
 
 LEARNING_RATE = 1e-4

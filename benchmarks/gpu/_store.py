@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from cxrbench.data.images import clahe
-from cxrbench.data.stores import map_array
+from cxrbench.store.decoding import clahe
+from cxrbench.store.stores import map_array
 
 LABELS = 15
 # From NIH's rarest finding to "No Finding".

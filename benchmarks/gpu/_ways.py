@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from cxrbench.data.stores import map_array
+from cxrbench.store.stores import map_array
 
 Task = Literal["train", "finetune", "infer"]
 TASKS: tuple[Task, ...] = ("train", "finetune", "infer")

@@ -29,7 +29,7 @@ from cxrbench import Cohort
 from cxrbench.builtin.concat import Concat
 from cxrbench.builtin.resnet50 import ResNet50
 from cxrbench.data.splits import Split, split_by_patient
-from cxrbench.data.stores import map_array
+from cxrbench.experiment.plans import computing
 from cxrbench.modeling.assemble import build_top, build_trunk, feature_statistics, freeze_below
 from cxrbench.modeling.augment import MEDICAL, Augmentation
 from cxrbench.modeling.backend import choose_device, choose_precision, gpu_names, load_keras
@@ -37,9 +37,9 @@ from cxrbench.modeling.checkpoint import Checkpoint, Checkpoints
 from cxrbench.modeling.inputs import Inputs
 from cxrbench.modeling.predict import keras_predictor, predict_logits
 from cxrbench.modeling.train import TrainSettings, train
-from cxrbench.planning import computing
-from cxrbench.reporting.display import RichDisplay
+from cxrbench.output.display import RichDisplay
 from cxrbench.settings import Settings
+from cxrbench.store.stores import map_array
 
 RECIPES = ("resnet", "resnet+orb")
 AIM_MINUTES = 15

@@ -128,8 +128,7 @@ class CSV(Dataset):
 
     def _cohort(self, columns: Columns, views: Views, reasons: Sequence[str]) -> Cohort:
         """The rows without a reason to leave them out."""
-        from cxrbench.builtin._csv.images import image_id
-        from cxrbench.builtin._csv.rows import SOURCE, left_out
+        from cxrbench.builtin._csv.rows import SOURCE, image_id, left_out
 
         rows = [row for row, reason in enumerate(reasons) if not reason]
         ids = [image_id(text) for text in columns.cells["image"]]
@@ -165,8 +164,8 @@ class CSV(Dataset):
         ------
         DataError : a folder of lists is named, or a cell is no part.
         """
-        from cxrbench.builtin._csv.images import image_id
         from cxrbench.builtin._csv.patients import parts_of
+        from cxrbench.builtin._csv.rows import image_id
 
         if folder is not None:
             raise DataError(

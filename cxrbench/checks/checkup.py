@@ -15,8 +15,8 @@ from cxrbench.checks.images import check_images
 from cxrbench.checks.parts import check_official, check_split, try_split
 from cxrbench.checks.shortcuts import Shortcut, check_shortcuts, find_shortcuts
 from cxrbench.checks.tables import check_faults, check_table, merged
+from cxrbench.data.datasets import examine
 from cxrbench.data.splits import Split
-from cxrbench.datasets import examine
 from cxrbench.errors import DataError
 from cxrbench.interfaces import Dataset, Display
 from cxrbench.settings import Settings

@@ -9,8 +9,8 @@ from pathlib import Path
 from cxrbench.checks.finding import Finding, Item, finding
 from cxrbench.data.splits import Split, check_published, make_split
 from cxrbench.errors import DataError
-from cxrbench.evaluation.patients import MIN_PATIENTS, patient_table
 from cxrbench.interfaces import Cohort, Dataset
+from cxrbench.metrics.patients import MIN_PATIENTS, patient_table
 from cxrbench.settings import Settings
 
 

@@ -15,8 +15,8 @@ import numpy as np
 
 from cxrbench.checks.films import Films
 from cxrbench.checks.finding import Finding, Item, finding
-from cxrbench.evaluation.patients import counted_labels, patient_table
 from cxrbench.interfaces import Cohort, Display
+from cxrbench.metrics.patients import counted_labels, patient_table
 
 FOLDS = 5
 MOST_IMAGES = 20_000

@@ -10,8 +10,8 @@ import numpy as np
 from cxrbench.checks.finding import CHECKS, Finding, Item, finding
 from cxrbench.data.record_cells import MAX_AGE
 from cxrbench.errors import PluginError
-from cxrbench.evaluation.patients import UNKNOWN_PATIENTS
 from cxrbench.interfaces import Cohort, Exclusion, Fault
+from cxrbench.metrics.patients import UNKNOWN_PATIENTS
 
 
 def check_table(cohort: Cohort) -> tuple[Finding, ...]:

@@ -11,7 +11,7 @@ import typer
 from cxrbench.cli.options import Cache, Json
 
 if TYPE_CHECKING:
-    from cxrbench.data.contents import Entry
+    from cxrbench.store.contents import Entry
 
 
 def clear(  # noqa: PLR0913 - each argument is an option of the command
@@ -50,10 +50,9 @@ def clear(  # noqa: PLR0913 - each argument is an option of the command
 
     What is removed fits all that is given. What another process makes or reads now is kept.
     """
-    from cxrbench.benchmark import cache_folder
-    from cxrbench.data.clearing import Selection, remove
-    from cxrbench.data.contents import entries
-    from cxrbench.reporting.cache_tables import entry_as_json, print_cleared, print_entries
+    from cxrbench.store.cache import cache_folder
+    from cxrbench.store.contents import Selection, entries, remove
+    from cxrbench.store.documents import entry_as_json, print_cleared, print_entries
 
     folder = cache_folder(cache)
     selection = Selection(tuple(keys or ()), data, older_than, incomplete, everything)

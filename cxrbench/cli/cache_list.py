@@ -11,9 +11,9 @@ from cxrbench.cli.options import Cache, Json
 
 def list_cache(cache: Cache = None, as_json: Json = False) -> None:
     """Show what is kept between commands: for what, how large, when used, and in which state."""
-    from cxrbench.benchmark import cache_folder
-    from cxrbench.data.contents import entries
-    from cxrbench.reporting.cache_tables import entry_as_json, print_entries
+    from cxrbench.store.cache import cache_folder
+    from cxrbench.store.contents import entries
+    from cxrbench.store.documents import entry_as_json, print_entries
 
     folder = cache_folder(cache)
     found = entries(folder)

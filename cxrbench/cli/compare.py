@@ -16,9 +16,10 @@ Row = Annotated[
 
 def compare(a: Row, b: Row, runs: Runs = Path("runs"), as_json: Json = False) -> None:
     """Compare two rows of a board on the same test images: difference, interval, p, per label."""
-    from cxrbench.evaluation.comparison import compare as compared
-    from cxrbench.evaluation.scored import find_row, read_row, require_one_board
-    from cxrbench.reporting.comparison import print_comparison
+    from cxrbench.boards.comparison import compare as compared
+    from cxrbench.boards.comparison import read_row
+    from cxrbench.boards.comparison_text import print_comparison
+    from cxrbench.runs.selection import find_row, require_one_board
 
     row_a, row_b = find_row(a, runs), find_row(b, runs)
     require_one_board(row_a, row_b)

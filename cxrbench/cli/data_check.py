@@ -37,13 +37,13 @@ def check(  # noqa: PLR0913 - each argument is an option of the command
     as_json: Json = False,
 ) -> None:
     """Look for what makes a benchmark on this cohort wrong; exit with 1 where something does."""
-    from cxrbench.benchmark import cache_folder, thread_count
     from cxrbench.checks.checkup import Scope, check_up
-    from cxrbench.datasets import describe, find_dataset
+    from cxrbench.checks.documents import print_checkup
+    from cxrbench.data.datasets import describe, find_dataset
+    from cxrbench.output.display import RichDisplay
     from cxrbench.registry import load_registry
-    from cxrbench.reporting.checkup import print_checkup
-    from cxrbench.reporting.display import RichDisplay
-    from cxrbench.settings import resolve_settings
+    from cxrbench.settings import resolve_settings, thread_count
+    from cxrbench.store.cache import cache_folder
 
     given = {
         "split": split,

@@ -40,8 +40,8 @@ def download(
     from cxrbench.data.download.catalog import find_source
     from cxrbench.data.download.download import Options, look
     from cxrbench.data.download.download import download as fetch_missing
-    from cxrbench.reporting.display import RichDisplay
-    from cxrbench.reporting.downloads import Listing, print_listing
+    from cxrbench.data.download.listing import Listing, print_listing
+    from cxrbench.output.display import RichDisplay
 
     source = find_source(data)
     folder = into if into is not None else Path(source.name)

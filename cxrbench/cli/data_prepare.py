@@ -15,7 +15,7 @@ from cxrbench.cli import run_options as of
 from cxrbench.cli.options import Cache, Config, Data, Json, Threads
 
 if TYPE_CHECKING:
-    from cxrbench.preparing import Ahead
+    from cxrbench.experiment.preparing import Ahead
 
 _OWN = ("where", "config", "as_json")
 # What a file of options has for a run, and images do not depend on.
@@ -70,9 +70,9 @@ def prepare(  # noqa: PLR0913 - each argument is an option of the command
 
     Give the options that the run will have. It then starts without decoding anything.
     """
-    from cxrbench.preparing import prepare_ahead
-    from cxrbench.reporting.cache_tables import print_ahead
-    from cxrbench.reporting.display import RichDisplay
+    from cxrbench.experiment.preparing import prepare_ahead
+    from cxrbench.output.display import RichDisplay
+    from cxrbench.store.documents import print_ahead
 
     asked = _asked(context.params)
     display = RichDisplay(lines_on_stdout=not as_json)
@@ -87,8 +87,8 @@ def prepare(  # noqa: PLR0913 - each argument is an option of the command
 
 def _asked(parameters: dict[str, Any]) -> dict[str, Any]:
     """What is given on the command line, else in the file."""
-    from cxrbench.config import read_config
     from cxrbench.errors import SettingsError
+    from cxrbench.runs.settings_file import read_config
 
     where, config = parameters["where"], parameters["config"]
     if where is not None and parameters["data"] is not None:
@@ -104,7 +104,7 @@ def _asked(parameters: dict[str, Any]) -> dict[str, Any]:
 
 
 def _as_json(ahead: Ahead) -> dict[str, Any]:
-    from cxrbench.reporting.cache_tables import entry_as_json
+    from cxrbench.store.documents import entry_as_json
 
     return {
         "data": ahead.data,

@@ -13,7 +13,7 @@ from cxrbench.cli.localise import Device, IouThreshold, Method
 from cxrbench.cli.options import Cache, Json, Threads
 
 if TYPE_CHECKING:
-    from cxrbench.explain.command import Written
+    from cxrbench.inference.explain import Written
 
 
 def explain(  # noqa: PLR0913 - each argument is an option of the command
@@ -63,10 +63,11 @@ def explain(  # noqa: PLR0913 - each argument is an option of the command
     as_json: Json = False,
 ) -> None:
     """Draw saliency maps, keypoints, visual words and boxes of images, as PNG files."""
-    from cxrbench.benchmark import cache_folder, thread_count
-    from cxrbench.explain.command import Asked, draw_explanations, draw_extractors
-    from cxrbench.reporting.display import RichDisplay
-    from cxrbench.reporting.explanations import print_written
+    from cxrbench.inference.documents import print_written
+    from cxrbench.inference.explain import Asked, draw_explanations, draw_extractors
+    from cxrbench.output.display import RichDisplay
+    from cxrbench.settings import thread_count
+    from cxrbench.store.cache import cache_folder
 
     asked = Asked(
         labels=tuple(label or ()),

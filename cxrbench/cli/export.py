@@ -42,7 +42,7 @@ def export(
     The file is run in a process without cxrbench and has to give the probabilities of the run's
     model before it takes its name. A JSON file beside it tells labels, inputs and thresholds.
     """
-    from cxrbench import export as exporting
+    from cxrbench.inference import export as exporting
     from cxrbench.modeling.backend import device_scope
     from cxrbench.registry import load_registry
 

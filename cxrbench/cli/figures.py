@@ -22,7 +22,7 @@ class Format(StrEnum):
 
 
 class Kind(StrEnum):
-    """What is drawn; all but the last are `cxrbench.reporting.figures.KINDS`."""
+    """What is drawn; all but the last are `cxrbench.boards.figures.KINDS`."""
 
     roc = "roc"
     precision_recall = "precision-recall"
@@ -69,13 +69,13 @@ def figures(  # noqa: PLR0913 - each argument is an option of the command
 
     From saved run directories; keypoints need the images too. Rows have to share a board.
     """
-    from cxrbench.benchmark import cache_folder
-    from cxrbench.explain.keypoints import IMAGES, extractors_of, keypoint_figures
-    from cxrbench.reporting.display import RichDisplay
-    from cxrbench.reporting.figures import KINDS, all_figures, figure_count
-    from cxrbench.reporting.figures.rows import choose_rows, whole_board
-    from cxrbench.reporting.figures.write import write_figure
-    from cxrbench.runs import MEASURED
+    from cxrbench.boards.figures import KINDS, all_figures, figure_count
+    from cxrbench.boards.figures.rows import choose_rows, whole_board
+    from cxrbench.inference.keypoints import IMAGES, extractors_of, keypoint_figures
+    from cxrbench.output.display import RichDisplay
+    from cxrbench.output.figure_style import write_figure
+    from cxrbench.runs.directory import MEASURED
+    from cxrbench.store.cache import cache_folder
 
     display = RichDisplay()
     chosen = choose_rows(rows or (), runs)

@@ -25,11 +25,11 @@ def leaderboard(
     literature: Literature = False,
 ) -> None:
     """Print the boards of all complete runs; rows share a board only if they share a test set."""
-    from cxrbench.evaluation.ablation import ablations
-    from cxrbench.evaluation.leaderboard import boards
-    from cxrbench.evaluation.literature import LITERATURE
-    from cxrbench.reporting.tables import print_boards
-    from cxrbench.runs import read_runs
+    from cxrbench.boards.ablation import ablations
+    from cxrbench.boards.leaderboard import boards
+    from cxrbench.boards.literature import LITERATURE
+    from cxrbench.boards.tables import print_boards
+    from cxrbench.runs.directory import read_runs
 
     complete, skipped = read_runs(runs)
     chosen = chosen_format(output, as_json)

@@ -49,12 +49,13 @@ def localise(  # noqa: PLR0913 - each argument is an option of the command
     as_json: Json = False,
 ) -> None:
     """Score runs' saliency maps against the boxes of their test images, and keep that with them."""
-    from cxrbench.benchmark import cache_folder, thread_count
-    from cxrbench.evaluation.scored import find_row
-    from cxrbench.localise import Asked, score_saliency
+    from cxrbench.inference.documents import print_localisations
+    from cxrbench.inference.localise import Asked, score_saliency
+    from cxrbench.output.display import RichDisplay
     from cxrbench.registry import load_registry
-    from cxrbench.reporting.display import RichDisplay
-    from cxrbench.reporting.localisation import print_localisations
+    from cxrbench.runs.selection import find_row
+    from cxrbench.settings import thread_count
+    from cxrbench.store.cache import cache_folder
 
     asked = Asked(method, iou_threshold, data, device, force)
     with redirect_stdout(sys.stderr):

@@ -98,11 +98,11 @@ def compare(  # noqa: PLR0913 - each argument is an option of the command
     Each path is slower, faster, not changed by more than --threshold, or nothing can be told.
     Exit codes: 0 pass, 1 a regression, 2 a path could not be run.
     """
-    from cxrbench.benchmark import cache_folder
+    from cxrbench.output.display import RichDisplay
     from cxrbench.perf.choose import require_known
     from cxrbench.perf.compare import Request, compare_texts
     from cxrbench.perf.gate import BUDGET_SECONDS, QUICK_SECONDS, Options
-    from cxrbench.reporting.display import RichDisplay
+    from cxrbench.store.cache import cache_folder
 
     seconds = budget if budget is not None else QUICK_SECONDS if quick else BUDGET_SECONDS
     asked = Request(
@@ -128,8 +128,8 @@ def compare(  # noqa: PLR0913 - each argument is an option of the command
 def _tell(
     found: Comparison, markdown: Path | None, benchmark_json: Path | None, *, as_json: bool
 ) -> None:
+    from cxrbench.perf.comparison_text import comparison_markdown, outcome, print_comparison
     from cxrbench.perf.pytest_benchmark import write_benchmark_files
-    from cxrbench.reporting.speed_comparison import comparison_markdown, outcome, print_comparison
 
     print_comparison(found, as_json_text=as_json)
     if markdown is not None:

@@ -26,9 +26,9 @@ def history(
     as_json: Json = False,
 ) -> None:
     """Show the recorded paths over time: a line for each recording, and a plot."""
+    from cxrbench.perf.history_figure import write_history_figure
+    from cxrbench.perf.history_table import print_history
     from cxrbench.perf.recordings import read_recordings, with_paths
-    from cxrbench.reporting.figures.speed_history import write_history_figure
-    from cxrbench.reporting.speed_history import print_history
 
     found = with_paths(read_recordings(file), path or ())
     if output is not None:

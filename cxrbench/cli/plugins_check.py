@@ -24,10 +24,10 @@ def check(
     as_json: Json = False,
 ) -> None:
     """Check that parts keep the promises of their interface; exit with 1 where one does not."""
+    from cxrbench.output.display import RichDisplay
     from cxrbench.registry import load_registry
-    from cxrbench.reporting.display import RichDisplay
-    from cxrbench.reporting.plugins import print_checks
     from cxrbench.testing import check_plugin
+    from cxrbench.testing.documents import print_checks
 
     # Plugins print at times; standard output carries the result alone.
     with redirect_stdout(sys.stderr):

@@ -10,7 +10,7 @@ from cxrbench.cli.options import Json
 def doctor(as_json: Json = False) -> None:
     """Tell why each broken plugin is broken and what to do; exit with 1 where one is."""
     from cxrbench.registry import load_registry
-    from cxrbench.reporting.plugins import print_diagnoses
+    from cxrbench.testing.documents import print_diagnoses
 
     plugins = load_registry().plugins
     print_diagnoses(plugins, "json" if as_json else "table")

@@ -13,9 +13,9 @@ import typer
 from cxrbench.cli.options import Cache, Json, Threads
 
 if TYPE_CHECKING:
-    from cxrbench.inference.images import Source, Survey
+    from cxrbench.inference.sources import Source, Survey
+    from cxrbench.inference.trained import TrainedRun
     from cxrbench.interfaces import Display
-    from cxrbench.trained import TrainedRun
 
 
 class Format(StrEnum):
@@ -87,17 +87,17 @@ def predict(  # noqa: PLR0913 - each argument is an option of the command
     cache: Cache = None,
 ) -> None:
     """Predict new images with the model of a complete run, in the order in which they are named."""
-    from cxrbench.benchmark import cache_folder, thread_count
-    from cxrbench.inference.files import WRITERS, Columns, whole_file
-    from cxrbench.inference.images import Source, readers_of, survey
-    from cxrbench.inference.predictions import Tally, predict_images
+    from cxrbench.inference.predict import Tally, predict_images
+    from cxrbench.inference.prediction_files import WRITERS, Columns, whole_file
+    from cxrbench.inference.sources import Source, readers_of, survey
+    from cxrbench.inference.trained import example_inputs, load_trained
     from cxrbench.modeling.backend import choose_device, device_scope
     from cxrbench.modeling.engines.choose import choose_engine
     from cxrbench.modeling.engines.engine import predictor
+    from cxrbench.output.display import RichDisplay, SilentDisplay
     from cxrbench.registry import load_registry
-    from cxrbench.reporting.display import RichDisplay, SilentDisplay
-    from cxrbench.settings import resolve_settings
-    from cxrbench.trained import example_inputs, load_trained
+    from cxrbench.settings import resolve_settings, thread_count
+    from cxrbench.store.cache import cache_folder
 
     chosen = _format(output, Format.json if as_json else output_format)
     with redirect_stdout(sys.stderr):

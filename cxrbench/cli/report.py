@@ -42,12 +42,13 @@ def report(  # noqa: PLR0913 - each argument is an option of the command
     """
     from functools import partial
 
-    from cxrbench.benchmark import cache_folder, thread_count
-    from cxrbench.report.cases import Viewing, cases_chapter
-    from cxrbench.report.content import gather_report
-    from cxrbench.report.page import write_report
-    from cxrbench.reporting.display import RichDisplay
-    from cxrbench.reporting.figures.rows import choose_rows, whole_board
+    from cxrbench.boards.figures.rows import choose_rows, whole_board
+    from cxrbench.boards.report.cases import Viewing, cases_chapter
+    from cxrbench.boards.report.content import gather_report
+    from cxrbench.boards.report.page import write_report
+    from cxrbench.output.display import RichDisplay
+    from cxrbench.settings import thread_count
+    from cxrbench.store.cache import cache_folder
 
     display = RichDisplay()
     chosen = choose_rows(rows or (), runs)

@@ -113,10 +113,10 @@ def run(  # noqa: PLR0913 - each argument is an option of the command
     resnet+orb:encoding=vlad,nfeatures=1000@concat. The image-blind recipe prior is always added.
     """
     from cxrbench.benchmark import measure, request
-    from cxrbench.evaluation.ablation import ablations
-    from cxrbench.evaluation.leaderboard import boards
-    from cxrbench.reporting.display import RichDisplay
-    from cxrbench.reporting.tables import print_boards
+    from cxrbench.boards.ablation import ablations
+    from cxrbench.boards.leaderboard import boards
+    from cxrbench.boards.tables import print_boards
+    from cxrbench.output.display import RichDisplay
 
     chosen = chosen_format(output, as_json)
     asked = request(**_options(context.params, config))
@@ -140,7 +140,7 @@ def _options(parameters: dict[str, Any], config: Path | None) -> dict[str, Any]:
         given["batch_size"] = _number_or_auto(given["batch_size"])
     if config is None:
         return {"recipes": (), **given}
-    from cxrbench.config import read_config
+    from cxrbench.runs.settings_file import read_config
 
     return {"recipes": (), **read_config(config), **given}
 

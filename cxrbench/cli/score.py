@@ -31,12 +31,12 @@ def score(
     """Score the saved predictions of runs again, with other thresholds or another calibration."""
     from filelock import FileLock
 
-    from cxrbench.evaluation.assessment import scoring_of
-    from cxrbench.evaluation.leaderboard import boards
-    from cxrbench.reporting.display import RichDisplay
-    from cxrbench.reporting.tables import print_boards
-    from cxrbench.runs import lock_of, read_predicted, read_run
-    from cxrbench.scores import score_again
+    from cxrbench.boards.leaderboard import boards
+    from cxrbench.boards.tables import print_boards
+    from cxrbench.output.display import RichDisplay
+    from cxrbench.runs.assessment import scoring_of
+    from cxrbench.runs.directory import lock_of, read_predicted, read_run
+    from cxrbench.runs.scores import score_again
 
     scoring = scoring_of(calibration or "none", thresholds or "youden")
     for path in paths:

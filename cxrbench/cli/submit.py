@@ -83,14 +83,14 @@ def submit(  # noqa: PLR0913 - each argument is an option of the command
 
     The labels' table is enough: no image is read.
     """
-    from cxrbench.benchmark import cache_folder
-    from cxrbench.evaluation.assessment import scoring_of
-    from cxrbench.evaluation.leaderboard import boards
+    from cxrbench.boards.leaderboard import boards
+    from cxrbench.boards.tables import print_boards
+    from cxrbench.experiment.submission import Submission, submit
+    from cxrbench.output.display import RichDisplay
     from cxrbench.registry import load_registry
-    from cxrbench.reporting.display import RichDisplay
-    from cxrbench.reporting.tables import print_boards
-    from cxrbench.runs import read_runs
-    from cxrbench.submission import Submission, submit
+    from cxrbench.runs.assessment import scoring_of
+    from cxrbench.runs.directory import read_runs
+    from cxrbench.store.cache import cache_folder
 
     chosen = chosen_format(output, as_json)
     submission = Submission(

@@ -11,7 +11,7 @@ from pathlib import Path
 from cxrbench.errors import DataError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".jp2", ".j2k", ".webp")
-"""The endings of what `cxrbench.data.images.decode` takes, in small letters."""
+"""The endings of what `cxrbench.store.decoding.decode` takes, in small letters."""
 
 
 def image_stem(name: str) -> str:

@@ -10,8 +10,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from cxrbench.data.headings import HEADINGS
-from cxrbench.data.tables import read_table, shortened
+from cxrbench.data.tables import HEADINGS, read_table, shortened
 from cxrbench.errors import DataError
 from cxrbench.parameters import nearest
 

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
-from cxrbench.data.headings import HEADINGS, names_in
-from cxrbench.data.tables import Columns, Table
+from cxrbench.data.tables import HEADINGS, Columns, Table, names_in
 from cxrbench.errors import DataError, SettingsError
 
 if TYPE_CHECKING:

@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from cxrbench.data import record_cells
@@ -21,6 +22,7 @@ from cxrbench.errors import DataError
 
 if TYPE_CHECKING:
     import numpy as np
+
 
 _SEPARATORS = (",", ";", "\t")
 _SHOWN = 200
@@ -294,3 +296,27 @@ def _fitted(
                 "cell that holds the separator belongs in quotes",
             )
         yield line, row
+
+
+TABLE_SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
+"""How the name of a table ends, in small letters."""
+
+HEADINGS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "patient": ("patient", "Patient ID", "patient_id", "subject_id"),
+        "age": ("age", "Patient Age"),
+        "sex": ("sex", "Patient Gender", "Patient Sex", "gender"),
+        "view": ("view", "View Position", "ViewPosition", "Frontal/Lateral", "AP/PA"),
+        "findings": ("findings", "Finding Labels"),
+        "split": ("split",),
+    }
+)
+"""What a column may be called where no option names it; the first that is there is used."""
+
+JOINER = "+"
+"""Joins several names in one option; a comma ends the option."""
+
+
+def names_in(text: str) -> tuple[str, ...]:
+    """The names in an option such as ``Mass+Nodule``."""
+    return tuple(name.strip() for name in text.split(JOINER) if name.strip())

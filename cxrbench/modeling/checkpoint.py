@@ -18,10 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from cxrbench.data.arrays import DamagedArrays, read_arrays
 from cxrbench.interfaces import Display
-from cxrbench.modeling.history import Epoch, Position
-from cxrbench.runs import write_json, writing
+from cxrbench.modeling.schedule import Epoch, Position
+from cxrbench.output.arrays import DamagedArrays, read_arrays
+from cxrbench.runs.directory import write_json, writing
 
 FORMAT = 1
 FOLDER = "checkpoint"

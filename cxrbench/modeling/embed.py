@@ -12,17 +12,17 @@ from typing import Any
 
 import numpy as np
 
-from cxrbench.data.cache import locked, require_room, writing
-from cxrbench.data.journal import DamagedStore, ImageFacts
-from cxrbench.data.purpose import PURPOSE_FILE, UNTOLD, Purpose, mark_used
-from cxrbench.data.store_writer import StoreWriter, remove_store
-from cxrbench.data.stores import StoreSpec, map_array, open_store
 from cxrbench.errors import RunError
 from cxrbench.interfaces import Display
 from cxrbench.modeling.backend import load_keras, memory_advice
 from cxrbench.modeling.engines.engine import predictor
 from cxrbench.modeling.inputs import Inputs, feed
 from cxrbench.modeling.predict import Predict, keras_predictor, padded_batches
+from cxrbench.store.cache import locked, require_room, writing
+from cxrbench.store.journal import DamagedStore, ImageFacts
+from cxrbench.store.purpose import PURPOSE_FILE, UNTOLD, Purpose, mark_used
+from cxrbench.store.stores import StoreSpec, map_array, open_store
+from cxrbench.store.writer import StoreWriter, remove_store
 
 EMBEDDING_VERSION = 1
 """Part of every key; raised when the same pixels and weights would give other embeddings."""

@@ -1,15 +1,16 @@
-"""What a model is fed: rows of stored pixels or embeddings, feature vectors and labels."""
+"""What feeds a model: images and feature vectors by row, permuted for a control."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from cxrbench.data.image_pass import in_order
+from cxrbench.errors import DataError
 from cxrbench.modeling.augment import Draws
+from cxrbench.store.image_pass import in_order
 
 # One thread gathers faster than any model here computes; the second hides a slow disk.
 _THREADS = 2
@@ -71,3 +72,49 @@ def feed(
 
     with closing(in_order(gathered, batches, _THREADS, ahead=_AHEAD)) as ready:
         yield from ready
+
+
+# Keeps these draws apart from those of augmentation and of the images' order.
+_STREAM = 0x9E2
+
+
+def other_patients(
+    train_rows: np.ndarray, patients: Sequence[str], *, images: int, seed: int
+) -> np.ndarray:
+    """The row that each row of a cohort has a permuted input from.
+
+    The training patients, in an order that the seed decides, take from the next one each, the last
+    from the first: everyone gives once, nobody to himself. Image k of a patient takes image k of
+    the other, counted anew from the first where there are fewer. What the input says of images
+    stays as it is, and what it says of their labels is gone. Rows outside of training keep their
+    own.
+
+    Parameters
+    ----------
+    train_rows : (n,) rows of the training split.
+    patients : (n,) whose they are.
+    images : N, the rows of the cohort.
+
+    Returns
+    -------
+    (N,) int64.
+
+    Raises
+    ------
+    DataError : there is one training patient only.
+    """
+    names, owner = np.unique(np.asarray(patients, dtype=str), return_inverse=True)
+    if len(names) < 2:
+        raise DataError(
+            "nothing can be permuted across training patients",
+            expected="at least two patients in the training split",
+            found=f"{len(names)}",
+            fix="use more patients, or leave out permuted=true",
+        )
+    stream = np.random.SeedSequence(seed, spawn_key=(_STREAM,))
+    order = np.random.default_rng(stream).permutation(len(names))
+    of_patient = [train_rows[owner == number] for number in range(len(names))]
+    sources = np.arange(images)
+    for taking, giving in zip(order, np.roll(order, -1), strict=True):
+        sources[of_patient[taking]] = np.resize(of_patient[giving], len(of_patient[taking]))
+    return sources

@@ -1,4 +1,4 @@
-"""Early stopping and the reduction of the learning rate, as one frozen state per epoch."""
+"""Epochs: their history, early stopping and the reduction of the learning rate."""
 
 from __future__ import annotations
 
@@ -47,3 +47,29 @@ class Schedule:
         if stale >= self.plateau:
             stale, rate = 0, max(rate * FACTOR, SMALLEST_LEARNING_RATE)
         return replace(self, epoch=self.epoch + 1, stale=stale, learning_rate=rate)
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One row of ``history.csv``; the validation scores are over the whole validation split."""
+
+    epoch: int
+    learning_rate: float
+    loss: float
+    val_loss: float
+    val_macro_auroc: float
+    val_auc: float
+    val_accuracy: float
+    val_precision: float
+    val_recall: float
+    seconds: float
+    images_per_second: float
+
+
+@dataclass(frozen=True)
+class Position:
+    """Whole epochs, then the losses and the seconds of the batches done in the next one."""
+
+    history: tuple[Epoch, ...] = ()
+    losses: tuple[float, ...] = ()
+    seconds: float = 0.0

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from cxrbench.errors import DataError, RunError
-from cxrbench.evaluation.validation import validation_scores
 from cxrbench.interfaces import Advance, Display
+from cxrbench.metrics.auroc import validation_scores
 from cxrbench.modeling.augment import Augmentation, Draws, draw
 from cxrbench.modeling.backend import (
     jit_compile,
@@ -23,11 +23,10 @@ from cxrbench.modeling.backend import (
     set_random_state,
 )
 from cxrbench.modeling.checkpoint import Checkpoint, Checkpoints
-from cxrbench.modeling.history import Epoch, Position
 from cxrbench.modeling.inputs import Inputs, feed
 from cxrbench.modeling.parallel import check_batch_size, train_batch
 from cxrbench.modeling.predict import keras_predictor, predict_logits, sigmoid
-from cxrbench.modeling.schedule import Schedule
+from cxrbench.modeling.schedule import Epoch, Position, Schedule
 from cxrbench.modeling.view import training_view
 
 NO_AUGMENTATION = Augmentation()

@@ -97,8 +97,8 @@ def main() -> None:
 
 def time_here(task: Task) -> Sample:
     """Time the path in this process, whose memory has to be its own to mean anything."""
-    from cxrbench.data.image_pass import quiet_single_threaded_libraries
     from cxrbench.perf.hot_paths import Films, set_up
+    from cxrbench.store.image_pass import quiet_single_threaded_libraries
 
     films = Films.read(
         Path(task.films),

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from cxrbench.data.image_pass import read_source
 from cxrbench.errors import DataError, UnreadableImage
+from cxrbench.store.image_pass import read_source
 
 if TYPE_CHECKING:
     from cxrbench.interfaces import Cohort, Dataset, Display
@@ -56,7 +56,7 @@ def write_films_of(data: str | None, folder: Path, cache: Path, display: Display
     if data is None:
         write_drawn_films(folder)
         return
-    from cxrbench.datasets import find_dataset, load_cohort
+    from cxrbench.data.datasets import find_dataset, load_cohort
     from cxrbench.registry import load_registry
 
     dataset = find_dataset(data, load_registry(), Path.cwd())

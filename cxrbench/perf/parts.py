@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from cxrbench.experiment.plans import Plan
 from cxrbench.parameters import changed, spelt
-from cxrbench.planning import Plan
 from cxrbench.recipe import Feature
 from cxrbench.recipe_text import part_name, split_recipe
 from cxrbench.registry import Registry

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from cxrbench.evaluation.assessment import REPLICATES
+from cxrbench.experiment.plans import Plan
 from cxrbench.perf.hot_paths.arrays import REPLICATES as TIMED_REPLICATES
 from cxrbench.perf.hot_paths.arrays import RESAMPLED
 from cxrbench.perf.parts import extractor_text
-from cxrbench.planning import Plan
 from cxrbench.recipe_text import split_recipe
+from cxrbench.runs.assessment import REPLICATES
 
 KINDS = ("rotation", "translation", "zoom", "brightness", "contrast", "noise")
 """The variations of `Augmentation` that are made inside the model."""

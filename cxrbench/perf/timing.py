@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
-from cxrbench.benchmark import cache_folder, thread_count
-from cxrbench.datasets import FALLBACK, describe, find_dataset, load_cohort
+from cxrbench.data.datasets import FALLBACK, describe, find_dataset, load_cohort
 from cxrbench.errors import PluginError, SettingsError
+from cxrbench.experiment.plans import Plan, make_plans
 from cxrbench.interfaces import Dataset, Display
 from cxrbench.modeling.backend import choose_device
 from cxrbench.parameters import data_text
@@ -19,9 +19,10 @@ from cxrbench.perf.films import drawn_dataset, write_films
 from cxrbench.perf.parts import Candidate, candidates
 from cxrbench.perf.shares import passes, shares
 from cxrbench.perf.timed import TimedPart, TimedPath, TimedRecipe, Timing
-from cxrbench.planning import Plan, make_plans
 from cxrbench.recipe import parse_recipe
 from cxrbench.registry import Registry, load_registry
+from cxrbench.settings import thread_count
+from cxrbench.store.cache import cache_folder
 
 DEFAULT_RECIPE = "resnet+orb+sift"
 _SIZED = ("resize", "gather", "augment", "forward", "train-step", "predict")

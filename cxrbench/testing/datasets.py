@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 
 from cxrbench.builtin.phantom import Phantom
-from cxrbench.data.image_pass import Preparation, prepare_image, read_source
+from cxrbench.data.datasets import load_cohort
 from cxrbench.data.splits import PARTS, split_by_patient, split_official
-from cxrbench.datasets import load_cohort
 from cxrbench.errors import DataError, PluginError
 from cxrbench.interfaces import Cohort, Dataset
-from cxrbench.reporting.display import SilentDisplay
+from cxrbench.output.display import SilentDisplay
 from cxrbench.settings import resolve_settings
+from cxrbench.store.image_pass import Preparation, prepare_image, read_source
 from cxrbench.testing import speed
 from cxrbench.testing.check import NotChecked
 from cxrbench.testing.extracting import difference

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cxrbench.data.image_pass import Preparation, prepare_source
-from cxrbench.data.images import Fit
 from cxrbench.interfaces import FeatureExtractor, LocalFeatures, Record
+from cxrbench.store.decoding import Fit
+from cxrbench.store.image_pass import Preparation, prepare_source
 from cxrbench.testing.samples import record
 
 FILMS = 6

@@ -9,9 +9,9 @@ from dataclasses import replace
 import numpy as np
 
 from cxrbench.builtin.orb import ORB
-from cxrbench.data.images import Fit, fit_image
 from cxrbench.errors import PluginError
 from cxrbench.interfaces import LocalFeatures
+from cxrbench.store.decoding import Fit, fit_image
 from cxrbench.testing import encoders, speed
 from cxrbench.testing.extracting import FILMS, difference, extract, extract_all
 from cxrbench.testing.samples import films, record, ugly_images

@@ -7,9 +7,9 @@ import os
 import subprocess
 import sys
 
-from cxrbench.data.cache import identity_of
 from cxrbench.errors import PluginError
 from cxrbench.parameters import changed
+from cxrbench.store.cache import identity_of
 from cxrbench.testing.subject import Subject
 
 HEAVY = (

@@ -12,7 +12,7 @@ import numpy as np
 from cxrbench.builtin.concat import Concat
 from cxrbench.builtin.resnet50 import ResNet50
 from cxrbench.errors import PluginError, RunError
-from cxrbench.export import compare_elsewhere
+from cxrbench.inference.export import compare_elsewhere
 from cxrbench.modeling.assemble import build_trunk
 from cxrbench.modeling.backend import load_keras
 from cxrbench.testing import speed

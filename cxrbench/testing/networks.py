@@ -10,10 +10,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from cxrbench.builtin.concat import Concat
-from cxrbench.data.images import fit_image
 from cxrbench.interfaces import Backbone, Fusion
 from cxrbench.modeling.assemble import Network, Statistics, build_top, build_trunk
 from cxrbench.modeling.backend import load_keras
+from cxrbench.store.decoding import fit_image
 from cxrbench.testing.samples import films, ugly_images
 from cxrbench.testing.subject import Subject
 

@@ -7,8 +7,8 @@ from functools import partial
 from typing import Any
 
 from cxrbench.interfaces import Display
+from cxrbench.output.display import SilentDisplay
 from cxrbench.registry import Plugin, Registry, broken_error, load_registry
-from cxrbench.reporting.display import SilentDisplay
 from cxrbench.testing.check import Check, CheckResult
 from cxrbench.testing.subject import IMAGE_SIZE, Subject, broken, subjects
 

@@ -15,9 +15,9 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from cxrbench.builtin.nih import NIH
-from cxrbench.data.images import clahe, decode, fit_image
 from cxrbench.modeling.augment import MEDICAL, PARAMETERS, augment, draw
 from cxrbench.modeling.backend import load_keras
+from cxrbench.store.decoding import clahe, decode, fit_image
 
 SIDE = 384
 DRAWS = 4

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from cxrbench.reporting.figures import all_figures
-from cxrbench.reporting.figures.rows import choose_rows, whole_board
-from cxrbench.reporting.figures.style import as_bytes
+from cxrbench.boards.figures import all_figures
+from cxrbench.boards.figures.rows import choose_rows, whole_board
+from cxrbench.output.figure_style import as_bytes
 
 LABELS = ("Cardiomegaly", "Effusion", "Infiltration", "No Finding")
 DRAWN = {"roc": ("sift", "orb+sift", "prior"), "reliability": ("orb+sift",)}

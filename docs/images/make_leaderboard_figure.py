@@ -15,9 +15,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from cxrbench.evaluation.leaderboard import boards
-from cxrbench.reporting.tables import print_boards
-from cxrbench.runs import read_runs
+from cxrbench.boards.leaderboard import boards
+from cxrbench.boards.tables import print_boards
+from cxrbench.runs.directory import read_runs
 
 
 def board_text(folder: Path) -> str:

@@ -19,8 +19,8 @@ from cxrbench import CxrbenchError, DataError, UnreadableImage
 from cxrbench.builtin._chestmnist import rows as rows_module
 from cxrbench.builtin.chestmnist import FINDINGS, ChestMNIST
 from cxrbench.data.cohort import validate
-from cxrbench.data.image_pass import in_order
 from cxrbench.data.splits import make_split
+from cxrbench.store.image_pass import in_order
 
 COUNTS = {"train": 300, "val": 40, "test": 60}
 
@@ -133,7 +133,7 @@ def test_too_many_pixels(path):
 
 @pytest.mark.parametrize("name", ["chestmnist.npz", "ChestMNIST_224.npz"])
 def test_files_and_folders_are_recognised_by_name(tmp_path, name, registry):
-    from cxrbench.datasets import find_dataset
+    from cxrbench.data.datasets import find_dataset
 
     np.savez(tmp_path / name, **ARRAYS)
     for where in (tmp_path, tmp_path / name):
@@ -214,7 +214,7 @@ def test_a_hostile_file_is_refused_with_one_message(tmp_path, data, told):
         ChestMNIST(path=str(tmp_path)).load()
     text = str(error.value)
     assert told in text
-    assert all(part in text for part in ("expected:", "found:", "to do:"))
+    assert all(part in text for part in ("expected:", "got:", "to do:"))
     assert [entry.name for entry in tmp_path.iterdir()] == ["chestmnist.npz"]
 
 

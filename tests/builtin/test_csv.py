@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from cxrbench import CxrbenchError, DataError
 from cxrbench.builtin.csv import CSV
 from cxrbench.data.cohort import validate
+from cxrbench.data.datasets import find_dataset
 from cxrbench.data.splits import make_split
-from cxrbench.datasets import find_dataset
+from cxrbench.output.display import SilentDisplay
 from cxrbench.parameters import data_text
-from cxrbench.reporting.display import SilentDisplay
 
 NAN = np.nan
 GUIDE = Path(__file__).parents[2] / "docs" / "howto" / "own-data.md"
@@ -49,7 +49,7 @@ def message(dataset: CSV) -> str:
     with pytest.raises(DataError) as error:
         dataset.load()
     text = str(error.value)
-    assert all(part in text for part in ("expected:", "found:", "to do:"))
+    assert all(part in text for part in ("expected:", "got:", "to do:"))
     return text
 
 

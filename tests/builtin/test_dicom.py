@@ -20,7 +20,7 @@ from pydicom.uid import JPEG2000Lossless, generate_uid
 
 from cxrbench import DataError
 from cxrbench.builtin.dicom import DICOM, cxrbench_datasets
-from cxrbench.datasets import find_dataset
+from cxrbench.data.datasets import find_dataset
 from cxrbench.parameters import data_text
 
 # What pydicom says where these tests write what is wrong.

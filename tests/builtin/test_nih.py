@@ -359,7 +359,7 @@ BAD = {
 def test_a_bad_table_is_explained(tmp_path, table, words):
     text = message(folder(tmp_path, table, files=(*(f"{s}.png" for s in STEMS), "scan7.png")))
 
-    assert all(part in text for part in ("expected:", "found:", "to do:"))
+    assert all(part in text for part in ("expected:", "got:", "to do:"))
     for word in words:
         assert word in text
 

@@ -11,8 +11,8 @@ import pytest
 from cxrbench import DataError, Examination, Fault
 from cxrbench.builtin.nih import NIH
 from cxrbench.data.cohort import validate
-from cxrbench.datasets import examine
-from cxrbench.reporting.display import SilentDisplay
+from cxrbench.data.datasets import examine
+from cxrbench.output.display import SilentDisplay
 
 HEADER = "Image Index,Finding Labels,Patient ID,Patient Age"
 SOUND = (

@@ -12,7 +12,7 @@ import pytest
 
 from cxrbench.builtin.phantom import Phantom
 from cxrbench.checks.likeness import film_detail, film_hash, near_pairs, same_films
-from cxrbench.data.images import fit_image
+from cxrbench.store.decoding import fit_image
 
 
 @pytest.fixture(scope="module")

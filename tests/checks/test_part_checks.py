@@ -10,8 +10,8 @@ from tiny_parts import Drawn
 
 from cxrbench.checks.parts import check_official, check_split, try_split
 from cxrbench.errors import DataError, PluginError
-from cxrbench.evaluation.patients import counted_labels
 from cxrbench.interfaces import Cohort
+from cxrbench.metrics.patients import counted_labels
 from cxrbench.settings import Settings
 
 

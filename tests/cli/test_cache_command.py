@@ -111,7 +111,7 @@ def test_wrong_use_is_one_message_and_exit_code_2(name, cli, cache):
 
 
 def test_what_another_process_uses_is_kept_and_said(cli, cache):
-    from cxrbench.data.stores import map_array
+    from cxrbench.store.stores import map_array
 
     path = next(cache.glob("pixels/*/pixels.bin"))
     reader = map_array(path, (100,), "uint8")

@@ -94,7 +94,7 @@ def test_each_failure_is_one_error(download, mirror, answer, words):
     said = download()
     assert (said.code, said.out) == (2, "")
     assert said.err.count("cxrbench: ") == 1
-    for part in (words, "expected:", "found:", "to do:"):
+    for part in (words, "expected:", "got:", "to do:"):
         assert part in said.err
     assert "Traceback" not in said.err
 

@@ -11,8 +11,8 @@ import cv2
 import pandas as pd
 import pytest
 
+from cxrbench.boards.figures import KINDS
 from cxrbench.cli.figures import Kind
-from cxrbench.reporting.figures import KINDS
 
 
 def test_the_kinds_of_the_command_are_those_that_can_be_drawn():

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cxrbench.runs import file_digest, read_run
+from cxrbench.runs.directory import file_digest, read_run
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import pytest
 from conftest import install, spawn
 from tiny_parts import Drawn
 
-from cxrbench.runs import file_digest
+from cxrbench.runs.directory import file_digest
 
 LABELS = ("Effusion", "Mass", "Nodule", "No Finding")
 SCORES = [f"y_score_{label}" for label in LABELS]
@@ -183,7 +183,7 @@ WRONG = {
     "parquet": (("a.png", "--format", "parquet"), "--format parquet needs a file"),
     "suffix": (("a.png", "--output", "out.xlsx"), "does not say in which format"),
     "folder": (("a.png", "--output", "no/out.csv"), "cannot be written"),
-    "output": (("a.png", "--output", "empty", "--format", "csv"), "found: a folder"),
+    "output": (("a.png", "--output", "empty", "--format", "csv"), "got: a folder"),
     "input again": (("good.csv", "--output", "good.csv"), "would replace an input"),
 }
 
@@ -236,7 +236,7 @@ def test_what_an_interrupted_command_wrote_is_gone(cli, grid, table, tmp_path, m
         out.write("half")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("cxrbench.inference.files.WRITERS", {"csv": interrupted})
+    monkeypatch.setattr("cxrbench.inference.prediction_files.WRITERS", {"csv": interrupted})
     said = cli("predict", grid.run_of("grid"), table, "--output", tmp_path / "out.csv")
     assert said.code == 130
     assert not list(tmp_path.iterdir())

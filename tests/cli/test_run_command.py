@@ -11,7 +11,7 @@ import time
 import pytest
 from conftest import install, spawn
 
-from cxrbench.runs import is_complete
+from cxrbench.runs.directory import is_complete
 
 RECIPES = ("tinynet", "tinynet+grid+rows:words=8", "grid")
 OPTIONS = ("--data", "drawn", "--protocol", "probe", "--epochs", 2, "--batch-size", 16)

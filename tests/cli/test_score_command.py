@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from cxrbench import scores
 from cxrbench.errors import RunError
-from cxrbench.evaluation.assessment import scoring_of
-from cxrbench.runs import is_complete, is_scored, read_run
-from cxrbench.scores import SCORE_FILES, score_again
+from cxrbench.runs import scores
+from cxrbench.runs.assessment import scoring_of
+from cxrbench.runs.directory import is_complete, is_scored, read_run
+from cxrbench.runs.scores import SCORE_FILES, score_again
 
 
 @pytest.fixture

@@ -96,7 +96,7 @@ def test_a_broken_field_is_named_with_its_dataset(field, value):
     assert "dataset" in text
     if field != "name":
         assert "'made'" in text
-    assert all(part in text for part in ("expected:", "found:", "to do:"))
+    assert all(part in text for part in ("expected:", "got:", "to do:"))
 
 
 def test_the_image_and_the_label_are_named():
@@ -107,7 +107,7 @@ def test_the_image_and_the_label_are_named():
 
 
 def test_something_else_than_a_cohort_is_refused():
-    with pytest.raises(PluginError, match="found: dict"):
+    with pytest.raises(PluginError, match="got: dict"):
         validate({"image_ids": ()})  # type: ignore[arg-type]
 
 
@@ -199,7 +199,7 @@ def test_a_board_cannot_be_confused_by_where_texts_end():
 def test_a_board_with_wrong_input_is_refused():
     with pytest.raises(DataError, match="'a' 2 times"):
         board_key(("L",), ("a", "a"), ("1", "1"), np.zeros((2, 1)))
-    with pytest.raises(DataError, match=r"found: 0\.5"):
+    with pytest.raises(DataError, match=r"got: 0\.5"):
         board_key(("L",), ("a", "b"), ("1", "1"), np.array([[0.5], [1]]))
     with pytest.raises(ValueError, match="y_true"):
         board_key(("L",), ("a", "b"), ("1", "1"), np.zeros((3, 1)))

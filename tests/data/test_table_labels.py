@@ -81,5 +81,5 @@ def test_what_a_file_holds_is_quoted_by_one_part_of_an_error_alone(tmp_path, tex
 @pytest.mark.parametrize("name", ["no header", "too few cells", "no label", "rows that disagree"])
 def test_that_part_helps_where_nothing_is_secret(tmp_path, name):
     text, options = BAD[name]
-    with pytest.raises(DataError, match=r"found: .*secret"):
+    with pytest.raises(DataError, match=r"got: .*secret"):
         read(tmp_path, text, **options)

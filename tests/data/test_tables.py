@@ -102,7 +102,7 @@ BAD = {
     "no such column": (b"img,age\na,1\n", "has no column 'image'"),
     "a name twice": (b"image,Image\na,b\n", "two columns for 'image'"),
     "a cell too few": (b"image,age\na\n", "Line 2"),
-    "a cell too many": (b"image,age\na,1,2\n", "found: 3 cells: a, 1, 2"),
+    "a cell too many": (b"image,age\na,1,2\n", "got: 3 cells: a, 1, 2"),
     "open quotes": (b'image,age\n"a,1\n', "no table at line 2"),
     "text behind quotes": (b'image,age\n"a"b,1\n', "no table at line 2"),
     "a huge cell": (b"image,age\n" + b"a" * 200_000 + b",1\n", "field larger than field limit"),
@@ -118,7 +118,7 @@ BAD = {
 def test_a_bad_table_is_explained(tmp_path, data, told):
     text = message(write(tmp_path, data))
     assert told in text
-    assert all(part in text for part in ("expected:", "found:", "to do:"))
+    assert all(part in text for part in ("expected:", "got:", "to do:"))
     assert len(text) < 1500
 
 

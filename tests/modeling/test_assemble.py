@@ -195,7 +195,7 @@ def test_a_file_that_does_not_fit_is_an_error_with_three_parts(kind, tmp_path):
         build_trunk(SmallCNN(), 32, str(path), 0)
     lines = str(raised.value).splitlines()
     assert lines[0] == "the weights file does not fit smallcnn"
-    assert [line.split(":")[0].strip() for line in lines[1:]] == ["expected", "found", "to do"]
+    assert [line.split(":")[0].strip() for line in lines[1:]] == ["expected", "got", "to do"]
     assert str(path) in lines[2]
     assert "--weights smallcnn=FILE" in lines[3]
 

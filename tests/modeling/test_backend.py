@@ -42,7 +42,7 @@ def test_an_unknown_backend_is_an_error_with_advice(monkeypatch):
         load_keras()
     told = str(raised.value)
     assert "tensorflow, jax, torch" in told
-    assert "found: KERAS_BACKEND=nonsense" in told
+    assert "got: KERAS_BACKEND=nonsense" in told
     assert "unset" in told
 
 
@@ -220,6 +220,6 @@ def test_other_errors_are_not_taken_for_memory():
         raise ValueError("own")
     with pytest.raises(DeviceError), memory_advice("training"):
         raise DeviceError("no device")
-    told = pytest.raises(OutOfMemory, match=r"while training\n  found: MemoryError")
+    told = pytest.raises(OutOfMemory, match=r"while training\n  got: MemoryError")
     with told, memory_advice("training"):
         raise MemoryError

@@ -68,7 +68,7 @@ def folder(tmp_path_factory) -> Path:
 
 
 def predictions_of(name: str, folder: Path) -> dict[str, np.ndarray]:
-    path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    path = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
         [sys.executable, "-c", WORKER, str(folder)],
         env={**os.environ, "PYTHONPATH": path},

@@ -14,7 +14,7 @@ from conftest import Recorder
 from cxrbench.errors import RunError
 from cxrbench.modeling import checkpoint
 from cxrbench.modeling.checkpoint import SHARE, Checkpoint, Checkpoints
-from cxrbench.modeling.history import Epoch, Position
+from cxrbench.modeling.schedule import Epoch, Position
 
 EPOCH = Epoch(1, 1e-4, 0.7, 0.69, 0.51, 0.5, 0.8, 0.1, 0.2, 3.25, 10.5)
 

@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 from small_cnn import SmallCNN
 
-import cxrbench.data.store_writer as store_writer
+import cxrbench.store.writer as store_writer
 from cxrbench.errors import CacheError, RunError
 from cxrbench.modeling.assemble import build_trunk
 from cxrbench.modeling.embed import BATCH, embed, embedding_predictor, network_digest
-from cxrbench.reporting.display import SilentDisplay
+from cxrbench.output.display import SilentDisplay
 
 COUNT = 700
 ABOUT = {"images": "abc", "network": "def"}
@@ -153,7 +153,7 @@ def test_half_precision_is_announced_rounded_and_takes_half_the_room(tmp_path):
 
 
 def test_what_half_precision_cannot_hold_is_an_error_with_advice(tmp_path):
-    with pytest.raises(RunError, match=r"65,504(?s:.*)found: 70,000(?s:.*)--activations recompute"):
+    with pytest.raises(RunError, match=r"65,504(?s:.*)got: 70,000(?s:.*)--activations recompute"):
         embed(
             lambda: lambda batch: np.full((BATCH, 2), 7e4, np.float32),
             pictures(40),
@@ -185,7 +185,7 @@ def test_a_full_disk_has_another_way_for_activations(tmp_path, monkeypatch):
 WORKER = """
 import sys
 from pathlib import Path
-sys.path.insert(0, sys.argv[1])
+sys.path[:0] = [sys.argv[1], str(Path(sys.argv[1]).parent)]
 from test_embed import embedded
 embedded(Path(sys.argv[2]), delay=float(sys.argv[3]))
 """

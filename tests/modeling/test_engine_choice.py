@@ -153,7 +153,7 @@ WORKER = """
 import os, sys, time
 from pathlib import Path
 from test_engine_choice import *
-from cxrbench.reporting.display import SilentDisplay
+from cxrbench.output.display import SilentDisplay
 
 def measure(model, example, others):
     with Path(sys.argv[1], "log").open("a") as file:

@@ -164,7 +164,7 @@ def probed(request, tmp_path_factory) -> tuple[dict, Path]:
         "KERAS_BACKEND": request.param,
         "XLA_FLAGS": "--xla_force_host_platform_device_count=3 --xla_backend_optimization_level=0",
         "PYTHONPATH": os.pathsep.join(
-            [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
+            [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
         ),
     }
     script = folder / "probe.py"
@@ -223,7 +223,7 @@ def test_more_devices_than_there_are_is_an_error_with_advice(probed):
     found = probed[0]["available"]
     assert found >= 2
     assert probed[0]["missing"].startswith("DeviceError: 1000 CPU devices")
-    for part in ("expected: at least 1000", f"found: {found}", f"to do: ask for {found} at most"):
+    for part in ("expected: at least 1000", f"got: {found}", f"to do: ask for {found} at most"):
         assert part in probed[0]["missing"]
     assert probed[0]["missing_gpus"].startswith("DeviceError: 1000 GPU devices")
 

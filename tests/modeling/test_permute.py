@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from cxrbench.errors import DataError
 from cxrbench.modeling.augment import Augmentation, draw
-from cxrbench.modeling.inputs import Inputs, feed
-from cxrbench.modeling.permute import other_patients
+from cxrbench.modeling.inputs import Inputs, feed, other_patients
 
 
 @given(

@@ -13,7 +13,7 @@ from small_cnn import SmallCNN, small_pictures
 
 from cxrbench.builtin.concat import Concat
 from cxrbench.errors import DataError, RunError
-from cxrbench.evaluation.validation import validation_scores
+from cxrbench.metrics.auroc import validation_scores
 from cxrbench.modeling.assemble import build_top, build_trunk, feature_statistics, freeze_below
 from cxrbench.modeling.backend import load_keras
 from cxrbench.modeling.inputs import Inputs
@@ -25,7 +25,7 @@ from cxrbench.modeling.train import (
     shuffled_batches,
     train,
 )
-from cxrbench.reporting.display import SilentDisplay
+from cxrbench.output.display import SilentDisplay
 
 SETTINGS = TrainSettings(epochs=3, batch_size=16, learning_rate=1e-3, patience=5, seed=0)
 TRAIN, VAL = np.arange(64), np.arange(64, 96)

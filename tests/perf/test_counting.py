@@ -32,7 +32,7 @@ def test_one_percent_more_work_is_found(work, tmp_path):
     more = environment(
         tmp_path,
         {
-            "data/images.py": """
+            "store/decoding.py": """
                 _same = clahe
                 def clahe(image):
                     _same(image[:16])

@@ -65,7 +65,7 @@ def test_a_path_that_fails_or_is_missing_or_kills_leaves_the_others(work, tmp_pa
     worse = environment(
         tmp_path,
         {
-            "data/images.py": """
+            "store/decoding.py": """
                 def clahe(image):
                     raise ValueError("no tiles today")
             """,
@@ -92,7 +92,7 @@ def test_a_path_that_fails_or_is_missing_or_kills_leaves_the_others(work, tmp_pa
 
 
 def test_what_returns_at_once_is_no_hot_path(work, tmp_path):
-    nothing = environment(tmp_path, {"data/images.py": "\ndef clahe(image):\n    pass\n"})
+    nothing = environment(tmp_path, {"store/decoding.py": "\ndef clahe(image):\n    pass\n"})
     plan = Plan((nothing,), (Turn(0),), 1, work)
     (trouble,) = restart(plan, ["clahe"], {}, seed=0).troubles["clahe"]
     assert trouble.state == "failed"
@@ -110,7 +110,7 @@ def test_a_python_that_cannot_start_is_told(work, tmp_path):
 
 def test_an_answer_that_does_not_come_is_not_waited_for_for_ever(work, tmp_path):
     stuck = environment(
-        tmp_path, {"data/images.py": "\ndef clahe(image):\n    import time; time.sleep(60)\n"}
+        tmp_path, {"store/decoding.py": "\ndef clahe(image):\n    import time; time.sleep(60)\n"}
     )
     with WorkerProcess(stuck, work) as worker:
         worker.versions()
@@ -120,7 +120,7 @@ def test_an_answer_that_does_not_come_is_not_waited_for_for_ever(work, tmp_path)
 
 
 def test_prints_do_not_get_between_the_answers(work, tmp_path):
-    loud = environment(tmp_path, {"data/images.py": "\nprint('hello from an import')\n"})
+    loud = environment(tmp_path, {"store/decoding.py": "\nprint('hello from an import')\n"})
     with WorkerProcess(loud, work) as worker:
         worker.versions()
         assert worker.ask(do="set up", path="resize")["images"] == 8
@@ -145,7 +145,7 @@ def test_a_change_of_the_code_is_found_and_what_is_as_it_was_is_not_blamed(work,
     slower = environment(
         tmp_path,
         {
-            "data/images.py": """
+            "store/decoding.py": """
                 _once = clahe
                 def clahe(image):
                     _once(image)

@@ -52,7 +52,7 @@ def test_a_broken_plugin_fails_its_check_with_advice(registry_with, monkeypatch,
     result = checks[broken.check].result()
     assert result.state == "failed", result
     assert broken.told in result.told
-    for line in ("\n  expected: ", "\n  found: ", "\n  to do: "):
+    for line in ("\n  expected: ", "\n  got: ", "\n  to do: "):
         assert line in result.told, result.told
     assert "Traceback" not in result.told
 

@@ -183,7 +183,7 @@ ZOO = {
     ),
     "saves_an_object": Broken(
         "feature", "saving", '{"mean": self.mean}', '{"mean": self.mean, "by": self}',
-        "found: by", True,
+        "got: by", True,
     ),
     # Backbones
     "no_map": Broken(

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import os
+import posixpath
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from cxrbench import Columns, DataError, LabelOptions, read_table
-from cxrbench.builtin._csv.choose import IMAGE, wanted_columns
-from cxrbench.builtin._csv.images import Listing, find_image
+from cxrbench import (
+    HEADINGS,
+    Columns,
+    DataError,
+    LabelOptions,
+    Table,
+    choose_image,
+    image_stem,
+    list_images,
+    names_in,
+    read_table,
+)
 
 SOURCE = "source"
 NO_IMAGE = "no image"
@@ -64,3 +74,73 @@ def nothing_found(columns: Columns, folder: Path, reasons: Sequence[str]) -> Dat
         found="; ".join(left_out(reasons)),
         fix=f"name the folder where the paths start: --data csv:path=…,images=DIR ({hint})",
     )
+
+
+Listing = Mapping[str, Sequence[str]]
+
+
+def image_id(text: str) -> str:
+    """The table's own text for an image, written in one way."""
+    return posixpath.normpath(text.replace("\\", "/"))
+
+
+def find_image(folder: Path, text: str, listed: dict[str, Listing]) -> tuple[str, str]:
+    """The path of the file and ``""``, or ``""`` and why there is none.
+
+    It is the file of this name, else the only image of the same name with another extension or
+    with none in the table. ``listed`` keeps what folders hold between calls.
+
+    Raises
+    ------
+    DataError : a folder cannot be listed.
+    """
+    path = os.path.join(folder, image_id(text))
+    if os.path.isfile(path):
+        return path, ""
+    where = os.path.dirname(path)
+    if where not in listed:
+        listed[where] = list_images(Path(where))
+    candidates = listed[where].get(image_stem(path), ())
+    chosen = choose_image(path, candidates)
+    if chosen is not None:
+        return chosen, ""
+    if candidates:
+        return "", f"several image files, and the table does not say which: {', '.join(candidates)}"
+    return "", "the table has a row, but there is no image file"
+
+
+IMAGE = ("image", "Image Index", "path", "image_id")
+"""What the column of images may be called where no option names it."""
+
+VIEW = "view:"
+
+
+def wanted_columns(
+    table: Table, given: Mapping[str, str], labels: LabelOptions
+) -> dict[str, tuple[str, ...]]:
+    """What each column is called, by keys; those of views begin with `VIEW`.
+
+    ``given`` has the options ``image``, ``patient``, ``age``, ``sex``, ``split`` and ``view``,
+    ``""`` where one is not given. All columns that tell the view are used. Where nothing says which
+    columns are labels, every column that is nothing else is one.
+
+    Raises
+    ------
+    DataError : a column that an option names is not there, or none is left for labels.
+    """
+    usual = {"image": IMAGE, **{key: HEADINGS[key] for key in ("patient", "age", "sex", "split")}}
+    named: dict[str, tuple[str, ...]] = {key: (given[key],) for key in usual if given[key]}
+    named |= _views(names_in(given["view"]))
+    usual |= {} if given["view"] else _views(HEADINGS["view"])
+    wanted = {**usual, **named}
+    places = table.places(wanted)
+    for key, names in named.items():
+        if key not in places:
+            raise table.missing_column(names)
+    wanted = {key: names for key, names in wanted.items() if key in places}
+    taken = [table.header[place] for place in places.values()]
+    return {**wanted, **labels.columns(table, taken)}
+
+
+def _views(names: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    return {f"{VIEW}{name}": (name,) for name in names}

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from cxrbench import Columns
-from cxrbench.builtin._csv.choose import VIEW
+from cxrbench.builtin._csv.rows import VIEW
 
 _FRONTAL = ("PA", "AP")
 _POSITION_UNKNOWN = ("FRONTAL", "")

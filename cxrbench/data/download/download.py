@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cxrbench.data.cache import locked
 from cxrbench.data.download.catalog import RemoteFile, Source
 from cxrbench.data.download.fetch import digest, fetch
 from cxrbench.data.download.state import Fetched, add_to_record, is_there, read_record
 from cxrbench.data.download.unpack import unpack
 from cxrbench.errors import DownloadError
+from cxrbench.store.cache import locked
 
 if TYPE_CHECKING:
     from cxrbench.interfaces import Display

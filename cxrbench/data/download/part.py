@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from cxrbench.data.cache import write_whole
+from cxrbench.store.cache import write_whole
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cxrbench.data.cache import write_whole
 from cxrbench.data.download.fetch import digest
 from cxrbench.data.download.unpack import Content, measure
 from cxrbench.errors import DownloadError
+from cxrbench.store.cache import write_whole
 
 if TYPE_CHECKING:
     from cxrbench.data.download.catalog import RemoteFile

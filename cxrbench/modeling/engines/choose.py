@@ -11,8 +11,6 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from cxrbench.data.cache import key_of
-from cxrbench.data.choices import kept_choice
 from cxrbench.errors import DeviceError
 from cxrbench.interfaces import Display
 from cxrbench.modeling.backend import hardware, load_keras
@@ -25,6 +23,8 @@ from cxrbench.modeling.engines.engine import (
     require_installed,
     require_known,
 )
+from cxrbench.store.cache import key_of
+from cxrbench.store.choices import kept_choice
 
 CHOICE_VERSION = 2
 """Part of every key of a choice; raised when engines are measured otherwise."""

@@ -36,7 +36,7 @@ def _gather(rest: str, films: Films) -> HotPath:
 
 
 def _bootstrap(rest: str, films: Films) -> HotPath:
-    from cxrbench.evaluation.bootstrap import bootstrap
+    from cxrbench.metrics.bootstrap import bootstrap
 
     rng = np.random.default_rng(0)
     patients = rng.integers(0, _PATIENTS, RESAMPLED).astype(str)

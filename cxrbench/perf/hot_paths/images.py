@@ -10,7 +10,7 @@ _DECODED, _RESIZED, _EQUALISED = 2, 8, 2
 
 
 def _decode(rest: str, films: Films) -> HotPath:
-    from cxrbench.data.images import decode
+    from cxrbench.store.decoding import decode
 
     encoded = [films.encoded[number % len(films.encoded)] for number in range(_DECODED)]
 
@@ -22,7 +22,7 @@ def _decode(rest: str, films: Films) -> HotPath:
 
 
 def _resize(rest: str, films: Films) -> HotPath:
-    from cxrbench.data.images import fit_image
+    from cxrbench.store.decoding import fit_image
 
     grey = films.grey(_RESIZED)
 
@@ -34,7 +34,7 @@ def _resize(rest: str, films: Films) -> HotPath:
 
 
 def _clahe(rest: str, films: Films) -> HotPath:
-    from cxrbench.data.images import clahe
+    from cxrbench.store.decoding import clahe
 
     grey = films.grey(_EQUALISED)
 

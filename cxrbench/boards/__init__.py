@@ -1,0 +1,1 @@
+"""From run directories to leaderboards, comparisons, figures and reports."""

@@ -1,0 +1,243 @@
+"""Does a part help? Rows that differ by one part, and their control with that part permuted."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from cxrbench.boards.comparison import Difference, paired_difference
+from cxrbench.metrics.ranking import holm
+from cxrbench.recipe_text import split_recipe
+from cxrbench.runs.directory import StoredRun, digest_of
+from cxrbench.settings import AUGMENTATION_OPTIONS
+
+Score = Literal["macro_auroc", "micro_auroc"]
+SCORES: tuple[Score, ...] = ("macro_auroc", "micro_auroc")
+
+# What has to be the same in two rows that are to differ by a part alone.
+_CONDITIONS = (
+    *("fingerprint", "split_hash", "backend", "device", "devices", "precision", "version"),
+    *("protocol", "weights", "weights_sha256", "image_size", "trains", "engine", "scoring"),
+)
+# A recipe without a backbone has none of these, or others, because it has none.
+_OF_THE_BACKBONE = frozenset(
+    (
+        *("protocol", "weights", "weights_sha256", "image_size", "trains", "engine"),
+        *("protocol", "epochs", "patience", "activations", "augment", *AUGMENTATION_OPTIONS),
+    )
+)
+_MEASURED = ("finetune", "probe")
+
+
+@dataclass(frozen=True)
+class Gain:
+    """What a part does to one score; differences are those of means over seeds.
+
+    ``part`` is the recipe minus the one without the part; ``control`` is the recipe with the part
+    permuted minus the one without it; ``beyond_control`` the recipe minus its control. The last
+    two are None without a control. The ``_p_holm`` are adjusted over the rows of the table.
+    """
+
+    part: Difference
+    part_p_holm: float | None
+    control: Difference | None
+    beyond_control: Difference | None
+    beyond_control_p_holm: float | None
+
+
+@dataclass(frozen=True)
+class PartGain:
+    """One part of a recipe: what it adds, and what it costs.
+
+    ``without`` and ``control`` are the recipes to compare with; the control need not have been
+    measured, then ``runs_control`` is empty. ``parameters`` and ``train_seconds`` (None where
+    unknown) are those of the recipe minus those without the part. ``config`` repeats the first of
+    ``runs``.
+    """
+
+    part: str
+    recipe: str
+    without: str
+    control: str
+    protocol: str
+    macro_auroc: Gain
+    micro_auroc: Gain
+    parameters: int
+    train_seconds: float | None
+    config: str
+    runs: tuple[str, ...]
+    runs_without: tuple[str, ...]
+    runs_control: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """All rows of one board that have a part more than another, and nothing else that differs.
+
+    ``board`` is its key; ``test_patients`` is None where patients are unknown.
+    """
+
+    board: str
+    test_images: int
+    test_patients: int | None
+    rows: tuple[PartGain, ...]
+
+
+class _Row:
+    """The seeds of one recipe under one set of conditions; what is read of it is kept."""
+
+    def __init__(self, runs: Sequence[StoredRun]) -> None:
+        self.runs = sorted(runs, key=lambda run: run.info["seed"])
+        self.info = self.runs[0].info
+        self.recipe = split_recipe(self.info["recipe"])
+        self.has_backbone = self.info.get("image_size") is not None
+        self._replicates: dict[str, np.ndarray] = {}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(run.path.name for run in self.runs)
+
+    def values(self, score: Score) -> np.ndarray:
+        told = [run.metrics[score] for run in self.runs]
+        return np.array([math.nan if value is None else value for value in told])
+
+    def replicates(self, score: Score) -> np.ndarray:
+        if not self._replicates:
+            read = [run.replicates(SCORES) for run in self.runs]
+            self._replicates = {s: np.stack([arrays[s] for arrays in read]) for s in SCORES}
+        return self._replicates[score]
+
+    def train_seconds(self) -> float:
+        told = [run.info["train_seconds"] for run in self.runs]
+        return float(np.mean([math.nan if value is None else value for value in told]))
+
+
+def ablations(runs: Iterable[StoredRun]) -> tuple[Ablation, ...]:
+    """For each board the gain of each part; boards without two rows to compare have no rows.
+
+    Two rows are compared when one recipe has one part more than the other, the same fusion, and
+    all conditions and settings are the same. Where the part is the backbone, those that say how it
+    is trained (protocol, weights, image size, epochs, augmentation and their like) are left out of
+    that: the other row cannot have them.
+
+    Raises
+    ------
+    RunError : replicates cannot be read.
+    """
+    by_board: dict[str, list[StoredRun]] = defaultdict(list)
+    for run in runs:
+        by_board[run.info["board_key"]].append(run)
+    return tuple(_ablation(key, members) for key, members in by_board.items())
+
+
+def with_ablations(plain: Mapping[str, Any], made: Iterable[Ablation]) -> dict[str, Any]:
+    """The plain values of boards (`leaderboard.as_json`), each with its ``ablation``: its rows."""
+    rows = {one.board: [_plain_row(row) for row in one.rows] for one in made}
+    boards = [{**board, "ablation": rows[board["key"]]} for board in plain["boards"]]
+    return {**plain, "boards": boards}
+
+
+def _plain_row(row: PartGain) -> dict[str, Any]:
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(row).items()}
+
+
+def _ablation(key: str, runs: Sequence[StoredRun]) -> Ablation:
+    by_row: dict[str, list[StoredRun]] = defaultdict(list)
+    for run in runs:
+        if run.info["protocol"] in _MEASURED:
+            by_row[run.row_key].append(run)
+    rows = [_Row(members) for members in by_row.values()]
+    found = sorted(_gains(rows), key=lambda row: (row.part, row.without, row.protocol))
+    first = runs[0]
+    return Ablation(
+        board=key,
+        test_images=first.metrics["images"],
+        test_patients=first.metrics["patients"] if first.patients_known else None,
+        rows=_corrected(found),
+    )
+
+
+def _gains(rows: Sequence[_Row]) -> Iterator[PartGain]:
+    alike: dict[tuple[str, str], list[_Row]] = defaultdict(list)
+    beside_backbone: dict[tuple[str, str], list[_Row]] = defaultdict(list)
+    for row in rows:
+        alike[str(row.recipe), _conditions(row.info)].append(row)
+        if not row.has_backbone:
+            key = str(row.recipe), _conditions(row.info, _OF_THE_BACKBONE)
+            beside_backbone[key].append(row)
+    for row in rows:
+        if row.recipe.has_control_parts or len(row.recipe.parts) < 2:
+            continue
+        strictly = _conditions(row.info)
+        loosely = _conditions(row.info, _OF_THE_BACKBONE) if row.has_backbone else ""
+        for part in row.recipe.parts:
+            less = str(row.recipe.without(part))
+            controls = alike.get((str(row.recipe.control(part)), strictly), [])
+            for other in alike.get((less, strictly), []) + beside_backbone.get((less, loosely), []):
+                yield _gain(part, row, other, controls[0] if controls else None)
+
+
+def _conditions(info: Mapping[str, Any], left_out: frozenset[str] = frozenset()) -> str:
+    told = {name: info.get(name) for name in _CONDITIONS if name not in left_out}
+    settings = info.get("settings", {})
+    return digest_of([told, {k: v for k, v in settings.items() if k not in left_out}])
+
+
+def _gain(part: str, row: _Row, without: _Row, control: _Row | None) -> PartGain:
+    seconds = row.train_seconds() - without.train_seconds()
+    return PartGain(
+        part=part,
+        recipe=str(row.recipe),
+        without=str(without.recipe),
+        control=str(row.recipe.control(part)),
+        protocol=row.info["protocol"],
+        macro_auroc=_gain_of("macro_auroc", row, without, control),
+        micro_auroc=_gain_of("micro_auroc", row, without, control),
+        parameters=row.info["parameters"] - without.info["parameters"],
+        train_seconds=None if math.isnan(seconds) else seconds,
+        config=str(row.runs[0].path / "settings.toml"),
+        runs=row.names,
+        runs_without=without.names,
+        runs_control=() if control is None else control.names,
+    )
+
+
+def _gain_of(score: Score, row: _Row, without: _Row, control: _Row | None) -> Gain:
+    def minus(a: _Row, b: _Row) -> Difference:
+        return paired_difference(
+            a.values(score), a.replicates(score), b.values(score), b.replicates(score)
+        )
+
+    return Gain(
+        part=minus(row, without),
+        part_p_holm=None,
+        control=None if control is None else minus(control, without),
+        beyond_control=None if control is None else minus(row, control),
+        beyond_control_p_holm=None,
+    )
+
+
+def _corrected(rows: Sequence[PartGain]) -> tuple[PartGain, ...]:
+    """The rows with Holm's correction over each column of p-values."""
+    corrected = list(rows)
+    for score in SCORES:
+        gains = [getattr(row, score) for row in corrected]
+        parts = holm([_p(gain.part) for gain in gains])
+        beyond = holm([_p(gain.beyond_control) for gain in gains])
+        for place, (gain, p, q) in enumerate(zip(gains, parts, beyond, strict=True)):
+            adjusted = replace(
+                gain,
+                part_p_holm=None if math.isnan(p) else p,
+                beyond_control_p_holm=None if math.isnan(q) else q,
+            )
+            corrected[place] = replace(corrected[place], **{score: adjusted})
+    return tuple(corrected)
+
+
+def _p(found: Difference | None) -> float:
+    return math.nan if found is None or found.p is None else found.p

@@ -1,0 +1,148 @@
+"""Figures from saved runs: what can be drawn, and all of it in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from cxrbench.boards.figures.confusion import draw_co_occurrence, draw_confusion
+from cxrbench.boards.figures.curves import draw_precision_recall, draw_roc, row_curves
+from cxrbench.boards.figures.forest import draw_forest
+from cxrbench.boards.figures.pareto import NOT_TIMED, draw_pareto
+from cxrbench.boards.figures.reliability import draw_reliability
+from cxrbench.boards.figures.rows import (
+    FEW_PATIENTS,
+    FigureRow,
+    StoredRow,
+    calibration_of,
+    chosen_columns,
+    has_thresholds,
+    read_figure_row,
+    row_names,
+)
+from cxrbench.boards.figures.training import draw_training, has_history
+from cxrbench.boards.leaderboard import Board
+from cxrbench.interfaces import Display
+from cxrbench.output.display import SilentDisplay
+from cxrbench.output.figure_style import MOST_LOOKS, listed
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+_OF_CURVES = {"roc": draw_roc, "precision-recall": draw_precision_recall}
+_OF_BOARDS = {"forest": draw_forest, "pareto": draw_pareto}
+_OF_ROWS: dict[str, Callable[[FigureRow, Sequence[int]], Figure]] = {
+    "training": lambda row, columns: draw_training(row.runs, row.name),
+    "confusion": draw_confusion,
+    "co-occurrence": draw_co_occurrence,
+    "reliability": draw_reliability,
+}
+
+KINDS = (*_OF_CURVES, *_OF_BOARDS, *_OF_ROWS)
+"""Every kind of figure, in the order drawn."""
+
+
+def all_figures(
+    rows: Sequence[StoredRow],
+    board: Board,
+    *,
+    only: Collection[str] = KINDS,
+    labels: Sequence[str] = (),
+    display: Display | None = None,
+) -> Iterator[tuple[str, Figure]]:
+    """Draw the figures of some rows of one board, one at a time.
+
+    Parameters
+    ----------
+    rows : the seeds of each row, of `choose_rows`.
+    board : the board that they are on, of `whole_board`, for ``forest`` and ``pareto``.
+    only : some of `KINDS`.
+    labels : those to draw; without any, the labels that count in macro, or all if none does.
+
+    Yields
+    ------
+    A name for the file without an ending, unique among them, and a Matplotlib figure that no
+    ``pyplot`` knows of.
+
+    Raises
+    ------
+    RunError : a file of a run is missing, damaged or was changed after the run.
+    SettingsError : the board has no such label.
+    """
+    display = display or SilentDisplay()
+    columns = chosen_columns(labels, rows[0])
+    _warn(rows[0], display)
+    names = row_names(rows)
+    kinds = [kind for kind in _OF_CURVES if kind in only]
+    if kinds:
+        yield from _curve_figures(rows, names, columns, kinds, display)
+    for kind, draw in _OF_BOARDS.items():
+        if kind in only:
+            yield kind, draw(board)
+    if "pareto" in only and all(row.latency_seconds is None for row in board.rows):
+        display.say(NOT_TIMED)
+    kinds = [kind for kind in _OF_ROWS if kind in only]
+    for row, name in zip(rows, names, strict=True):
+        if kinds:
+            yield from _row_figures(read_figure_row(row, name), columns, kinds, display)
+
+
+def figure_count(rows: Sequence[StoredRow], only: Collection[str] = KINDS) -> int:
+    """How many figures `all_figures` draws."""
+    of_boards = sum(kind in only for kind in (*_OF_CURVES, *_OF_BOARDS))
+    of_rows = sum(_lacking(kind, row) is None for kind in _OF_ROWS if kind in only for row in rows)
+    calibrated = sum(calibration_of(row) != "none" for row in rows) if "reliability" in only else 0
+    return of_boards + of_rows + calibrated
+
+
+def _lacking(kind: str, row: StoredRow) -> str | None:
+    """Why a row has no figure of this kind; None where it has."""
+    if kind == "training" and not has_history(row):
+        return "no training curves, for it was not trained here"
+    if kind in ("confusion", "co-occurrence") and not has_thresholds(row):
+        return f"no {kind}, for there are no thresholds"
+    return None
+
+
+def _curve_figures(
+    rows: Sequence[StoredRow],
+    names: Sequence[str],
+    columns: Sequence[int],
+    kinds: Sequence[str],
+    display: Display,
+) -> Iterator[tuple[str, Figure]]:
+    if len(rows) > MOST_LOOKS:
+        display.say(
+            f"curves: the first {MOST_LOOKS} of {len(rows)} rows, for more cannot be told apart; "
+            f"without {listed(names[MOST_LOOKS:])}"
+        )
+    shown = list(zip(rows, names, strict=True))[:MOST_LOOKS]
+    curves = [row_curves(read_figure_row(row, name), columns, display) for row, name in shown]
+    for kind in kinds:
+        yield kind, _OF_CURVES[kind](curves, columns)
+
+
+def _row_figures(
+    row: FigureRow, columns: Sequence[int], kinds: Sequence[str], display: Display
+) -> Iterator[tuple[str, Figure]]:
+    for kind in kinds:
+        reason = _lacking(kind, row.runs)
+        if reason is not None:
+            display.say(f"{row.name}: {reason}")
+        else:
+            yield f"{kind}-{row.file_name}", _OF_ROWS[kind](row, columns)
+        if kind == "reliability" and row.calibration != "none":
+            figure = draw_reliability(row, columns, calibrated=True)
+            yield f"reliability-calibrated-{row.file_name}", figure
+
+
+def _warn(row: StoredRow, display: Display) -> None:
+    info, patients = row[0].info, row[0].metrics["patients"]
+    if patients is not None and patients < FEW_PATIENTS:
+        display.say(
+            f"only {patients} test patients: bands and intervals are wide, or undefined where a "
+            "label has too few"
+        )
+    if not info["labels_counted"]:
+        display.say("no label counts in macro: all are drawn")

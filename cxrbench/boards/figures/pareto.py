@@ -1,0 +1,183 @@
+"""Pareto plot of a board: macro AUROC against what a row costs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cxrbench.boards.figures.place_names import place_names
+from cxrbench.boards.figures.rows import board_conditions
+from cxrbench.boards.leaderboard import Board, Row
+from cxrbench.output.figure_style import BLUE, GREY, VERMILION, new_figure, note, styled
+from cxrbench.recipe import PRIOR
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+NOT_TIMED = "pareto: an empty panel of latency, which `cxrbench run --latency` measures"
+
+# A cost's field in a row, and what it is called.
+_COSTS = (
+    ("train_seconds", "training (seconds)"),
+    ("latency_seconds", "latency (seconds an image)"),
+    ("parameters", "parameters"),
+)
+
+MOST_NAMES = 12
+"""Rows of a board that are all named; of larger ones only the front is."""
+
+
+@dataclass(frozen=True)
+class _Point:
+    name: str
+    cost: float
+    score: float
+    low: float
+    high: float
+
+
+@styled()
+def draw_pareto(board: Board) -> Figure:
+    """Macro AUROC over each cost; rows that no other beats at its cost or less are joined."""
+    unit = "patients" if board.patients_known else "images"
+    title = (
+        "Macro AUROC against cost\n"
+        f"{board_conditions(board)}\n"
+        "line: the Pareto front, rows that none beats at the same cost or less; thin bars: 95 % "
+        f"over {unit}, and seeds where there are several; dotted: prior"
+    )
+    figure = new_figure(title, height=3.3)
+    panels = figure.subplots(1, len(_COSTS), sharey=True)
+    panels[0].set_ylabel("macro AUROC")
+    for axes, (_, name) in zip(panels, _COSTS, strict=True):
+        axes.set_xlabel(name)
+        for row in board.rows:
+            if row.recipe == PRIOR and row.macro_auroc is not None:
+                axes.axhline(row.macro_auroc, color=GREY, linestyle=":", linewidth=0.9, zorder=0)
+    drawn = [(axes, _points(board, field)) for axes, (field, _) in zip(panels, _COSTS, strict=True)]
+    for axes, points in drawn:
+        _panel(axes, points)
+    _name_points(figure, drawn, board.rows)
+    return figure
+
+
+def front(costs: Sequence[float], scores: Sequence[float]) -> list[int]:
+    """Places of the points that no other beats at its cost or less, from cheap to dear."""
+    best, found = -np.inf, []
+    for index in sorted(range(len(costs)), key=lambda i: (costs[i], -scores[i])):
+        if scores[index] > best:
+            best = scores[index]
+            found.append(index)
+    return found
+
+
+def _points(board: Board, field: str) -> list[_Point]:
+    points = []
+    for row in board.rows:
+        cost, score = getattr(row, field), row.macro_auroc
+        if row.recipe != PRIOR and score is not None and cost:
+            low, high = row.macro_auroc_low, row.macro_auroc_high
+            points.append(
+                _Point(
+                    row.recipe,
+                    cost,
+                    score,
+                    score if low is None else low,
+                    score if high is None else high,
+                )
+            )
+    return points
+
+
+def _panel(axes: Axes, points: Sequence[_Point]) -> None:
+    if not points:
+        note(axes, "no row says what this cost")
+        return
+    _scale(axes, [point.cost for point in points])
+    axes.grid(color="0.93", linewidth=0.5)
+    for point in points:
+        axes.plot([point.cost] * 2, [point.low, point.high], color="0.75", linewidth=0.7)
+    costs, scores = [point.cost for point in points], [point.score for point in points]
+    best = front(costs, scores)
+    # The corners are drawn, so that names keep away from them too.
+    axes.plot(
+        np.repeat([costs[i] for i in best], 2)[1:],
+        np.repeat([scores[i] for i in best], 2)[:-1],
+        color=VERMILION,
+        linewidth=1,
+    )
+    axes.plot(
+        [costs[i] for i in best],
+        [scores[i] for i in best],
+        marker="s",
+        linestyle="none",
+        color=VERMILION,
+        markersize=4.5,
+    )
+    rest = [i for i in range(len(points)) if i not in best]
+    axes.plot([costs[i] for i in rest], [scores[i] for i in rest], "o", color=BLUE, markersize=4)
+
+
+def _scale(axes: Axes, costs: Sequence[float]) -> None:
+    """A logarithmic axis around the costs with ticks that can be read at a glance."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    low, high = min(costs) / 2, max(costs) * 2
+    axes.set(xscale="log", xlim=(low, high))
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 1e3 else (1,)))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: _told(x)))
+
+
+def _told(cost: float) -> str:
+    if cost >= 1e6:
+        return f"{cost / 1e6:g} M"
+    return f"{cost / 1e3:g} k" if cost >= 1e5 else f"{cost:,g}"
+
+
+def _name_points(
+    figure: Figure, drawn: Sequence[tuple[Axes, Sequence[_Point]]], rows: Sequence[Row]
+) -> None:
+    """Names beside the points; where one finds no room numbers, and the names below."""
+    if all(_write_names(axes, points, {}) for axes, points in drawn):
+        return
+    for axes, points in drawn:
+        for text in list(axes.texts) if points else ():
+            text.remove()
+    wanted = {points[i].name for _, points in drawn for i in _named(points)}
+    names = [row.recipe for row in rows if row.recipe in wanted]
+    numbers = {name: str(place + 1) for place, name in enumerate(dict.fromkeys(names))}
+    key = [f"{number}  {name}" for name, number in numbers.items()]
+    columns = 3 if max(map(len, key)) < 36 else 2
+    figure.set_figheight(figure.get_figheight() + 0.16 * math.ceil(len(key) / columns))
+    figure.legend(*_without_marks(key), loc="outside lower left", ncols=columns, handlelength=0)
+    for axes, points in drawn:
+        _write_names(axes, points, numbers)
+
+
+def _without_marks(names: Sequence[str]) -> tuple[list[Artist], Sequence[str]]:
+    from matplotlib.lines import Line2D
+
+    return [Line2D([], [], linestyle="none") for _ in names], names
+
+
+def _named(points: Sequence[_Point]) -> Sequence[int]:
+    if len(points) <= MOST_NAMES:
+        return range(len(points))
+    return front([point.cost for point in points], [point.score for point in points])
+
+
+def _write_names(axes: Axes, points: Sequence[_Point], numbers: Mapping[str, str]) -> bool:
+    return place_names(
+        axes,
+        [numbers.get(point.name, point.name) for point in points],
+        [(point.cost, point.score) for point in points],
+        _named(points),
+        force=bool(numbers),
+    )

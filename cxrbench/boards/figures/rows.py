@@ -1,0 +1,208 @@
+"""Rows of a board with what their figures are drawn from."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from cxrbench.boards.leaderboard import Board, boards
+from cxrbench.errors import RunError, SettingsError
+from cxrbench.metrics.calibration import Calibration
+from cxrbench.output.figure_style import folded
+from cxrbench.recipe import PRIOR
+from cxrbench.runs.directory import StoredRun, read_runs
+from cxrbench.runs.predictions import Predictions, read_predictions
+from cxrbench.runs.selection import find_row, require_one_board
+
+StoredRow = tuple[StoredRun, ...]
+"""The seeds of one row."""
+
+FEW_PATIENTS = 20
+
+
+@dataclass(frozen=True, eq=False)
+class FigureRow:
+    """A row, its seeds' scores of the test images and the thresholds that they chose.
+
+    ``name`` is the recipe, with the start of its key where another row has the same recipe, and
+    ``file_name`` the same without what file systems mind. ``y_score`` (S, N, L) and ``thresholds``
+    (S, L) are by seed, NaN where there is no threshold; ``test`` has the images and their truth.
+    """
+
+    name: str
+    file_name: str
+    runs: StoredRow
+    test: Predictions
+    y_score: np.ndarray
+    thresholds: np.ndarray
+
+    @property
+    def is_prior(self) -> bool:
+        """Whether this row looks at no image."""
+        return self.runs[0].info["recipe"] == PRIOR
+
+    @property
+    def calibration(self) -> str:
+        """The method that was fitted on the validation split, or ``"none"``."""
+        return calibration_of(self.runs)
+
+    def calibrated_scores(self) -> np.ndarray:
+        """What the calibration of each seed makes of its scores: (S, N, L)."""
+        fitted = [Calibration.from_json(run.metrics["calibration"]) for run in self.runs]
+        pairs = zip(fitted, self.y_score, strict=True)
+        return np.stack([calibration.apply(scores) for calibration, scores in pairs])
+
+    def panel_title(self, column: int) -> str:
+        """A label's name, with a star where it does not count in macro."""
+        name = folded(self.test.label_names[column])
+        return name if self.test.counted[column] else f"{name} *"
+
+    def told_stars(self, columns: Sequence[int]) -> str:
+        """What the star means, for the end of a title; nothing where there is none."""
+        return "" if self.test.counted[list(columns)].all() else "; *: not counted in macro"
+
+    def label_mean(self, column: int, measure: str) -> float | None:
+        """A score of one label, the mean over seeds; None where a seed has none."""
+        values = [run.labels[column].get(measure) for run in self.runs]
+        known = [value for value in values if value is not None]
+        return float(np.mean(known)) if len(known) == len(values) else None
+
+
+def choose_rows(names: Sequence[str], folder: Path) -> tuple[StoredRow, ...]:
+    """The rows that ``names`` mean, or without names those of the largest board in ``folder``.
+
+    Raises
+    ------
+    RunError : there is no such row, or they are not all of one board.
+    """
+    if names:
+        found = [find_row(name, folder) for name in names]
+        for row in found[1:]:
+            require_one_board(found[0], row)
+        # Two names of one row are one row.
+        return tuple({tuple(run.info["run_key"] for run in row): row for row in found}.values())
+    complete, _ = read_runs(folder)
+    made = boards(complete, per_label=False)
+    if not made:
+        raise RunError(
+            f"there is no complete run in {folder}",
+            fix="start with `cxrbench run RECIPE…`, or name the folder with --runs",
+        )
+    by_name = {run.path.name: run for run in complete}
+    return tuple(tuple(by_name[name] for name in row.runs) for row in made[0].rows)
+
+
+def whole_board(rows: Sequence[StoredRow], folder: Path) -> Board:
+    """The board that the rows are on, with all rows in ``folder``: ranks depend on them."""
+    runs = {run.info["run_key"]: run for row in rows for run in row}
+    if folder.is_dir():
+        key = rows[0][0].info["board_key"]
+        beside, _ = read_runs(folder)
+        runs = {run.info["run_key"]: run for run in beside if run.info["board_key"] == key} | runs
+    (board,) = boards(runs.values(), per_label=False)
+    return board
+
+
+def row_names(rows: Sequence[StoredRow]) -> tuple[str, ...]:
+    """The recipe of each row, with the start of its key and its seeds where others have it too."""
+    recipes = [row[0].info["recipe"] for row in rows]
+    keys = [row[0].info["row_key"] for row in rows]
+    names = []
+    for row, recipe, key in zip(rows, recipes, keys, strict=True):
+        same = {other for other, name in zip(keys, recipes, strict=True) if name == recipe}
+        told = [key[:6]] if len(same) > 1 else []
+        if keys.count(key) > 1:
+            seeds = ", ".join(str(run.info["seed"]) for run in row)
+            told.append(f"seed {seeds}" if len(row) == 1 else f"seeds {seeds}")
+        names.append(f"{recipe} ({', '.join(told)})" if told else recipe)
+    return tuple(names)
+
+
+def read_figure_row(row: StoredRow, name: str) -> FigureRow:
+    """Read what the seeds of a row predicted.
+
+    Raises
+    ------
+    RunError : a file of a run is missing, damaged or was changed after the run.
+    """
+    seeds = [read_predictions(run) for run in row]
+    labels = [run.labels for run in row]
+    return FigureRow(
+        name=name,
+        file_name=_file_name(name, row[0].info["row_key"]),
+        runs=row,
+        test=seeds[0],
+        y_score=np.stack([seed.y_score for seed in seeds]),
+        thresholds=np.array(
+            [[_number(label["threshold"]) for label in table] for table in labels], np.float64
+        ),
+    )
+
+
+def chosen_columns(wanted: Sequence[str], row: StoredRow) -> tuple[int, ...]:
+    """Places of the labels to draw: those wanted, else those that count, else all.
+
+    Raises
+    ------
+    SettingsError : the board has no such label.
+    """
+    labels, counted = row[0].info["labels"], row[0].info["labels_counted"]
+    unknown = [label for label in wanted if label not in labels]
+    if unknown:
+        raise SettingsError(
+            f"no such label: {', '.join(unknown)}",
+            expected=", ".join(labels),
+            found=", ".join(unknown),
+            fix="name labels of this board with --label",
+        )
+    return tuple(labels.index(label) for label in wanted or counted or labels)
+
+
+def calibration_of(row: StoredRow) -> str:
+    """How a row was calibrated; ``"none"`` says that its scores are as the model gave them."""
+    return str(row[0].info["scoring"]["calibration"])
+
+
+def has_thresholds(row: StoredRow) -> bool:
+    """Whether each seed has decisions: a submission without validation predictions has none."""
+    tables = [run.labels for run in row]
+    return all(any(label["threshold"] is not None for label in table) for table in tables)
+
+
+def conditions(row: StoredRow) -> str:
+    """On what the row was scored, for the second line of a title."""
+    info, metrics = row[0].info, row[0].metrics
+    patients = f"{metrics['patients']:,}" if row[0].patients_known else "unknown"
+    return (
+        f"{metrics['images']:,} test images of {patients} patients · {info['dataset']}, "
+        f"split {info['split']} (seed {info['split_seed']})"
+    )
+
+
+def board_conditions(board: Board) -> str:
+    """The same for a board."""
+    row, known = board.rows[0], board.test_patients
+    patients = "unknown" if known is None else f"{known:,}"
+    return (
+        f"{board.test_images:,} test images of {patients} patients · {row.dataset}, split "
+        f"{row.split} (seed {row.split_seed}) · {len(board.labels_counted)} of "
+        f"{len(board.labels)} labels counted"
+    )
+
+
+def told_seeds(row: StoredRow, how: str) -> str:
+    """How several seeds were joined; nothing for one."""
+    return f" · {how} of {len(row)} seeds" if len(row) > 1 else ""
+
+
+def _file_name(name: str, key: str) -> str:
+    plain = re.sub(r"[^A-Za-z0-9+@.=_-]+", "_", name).strip("_")
+    return plain if len(plain) <= 100 else f"{plain[:93]}-{key[:6]}"
+
+
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else value

@@ -1,0 +1,206 @@
+"""Single images in the report: which ones, and how they are drawn."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from cxrbench.boards.figures.rows import StoredRow, row_names
+from cxrbench.boards.report.content import Chapter, Picture
+from cxrbench.data.datasets import find_dataset, load_cohort
+from cxrbench.errors import CxrbenchError
+from cxrbench.inference.explanation import Explanation, Wanted, explain_films
+from cxrbench.inference.films import films_of_cohort, wanted_of
+from cxrbench.inference.localise import IOU_THRESHOLD, data_of
+from cxrbench.inference.overlays import label_figure
+from cxrbench.inference.saliency.maps import Saliency, choose_method
+from cxrbench.inference.trained import load_trained
+from cxrbench.interfaces import Cohort, Dataset, Display
+from cxrbench.modeling.backend import choose_device, device_scope
+from cxrbench.registry import load_registry
+from cxrbench.runs.directory import MEASURED, StoredRun
+from cxrbench.runs.predictions import Predictions, read_predictions
+from cxrbench.settings import resolve_settings
+
+_TOLD = {
+    "found": "present, and among the highest scores",
+    "missed": "present, and among the lowest scores",
+    "false alarm": "absent, and among the highest scores",
+}
+_DPI, _QUALITY = 110, 85
+
+
+@dataclass(frozen=True)
+class Viewing:
+    """How many cases of each kind, where the images are, and what computes."""
+
+    cases: int
+    data: str | None
+    device: str
+    cache: Path
+    threads: int
+
+
+def cases_chapter(rows: Sequence[StoredRow], viewing: Viewing, display: Display) -> Chapter:
+    """Cases of the row with the highest macro AUROC that has a model, with overlays.
+
+    Where its images are not to be had, the chapter says why, and so does ``display``.
+    """
+    title = "Single images"
+    best = _best(rows)
+    if best is None or not viewing.cases:
+        why = (
+            "None was asked for."
+            if best is not None
+            else "No row here has a model that was trained here."
+        )
+        return Chapter("cases", title, notes=(why,))
+    row, name = rows[best], row_names(rows)[best]
+    chosen = choose_cases(read_predictions(row[0]), viewing.cases)
+    try:
+        pictures = tuple(_pictures(row[0], chosen, viewing, display))
+    except CxrbenchError as error:
+        display.say(f"no single images in the report: {error}")
+        told = " ".join(str(error).split())
+        return Chapter("cases", title, notes=(f"The images cannot be shown: {told}",))
+    notes = (
+        f"Of {name}, seed {row[0].info['seed']}: for each label the images with the highest and "
+        "the lowest score, one of a label and a patient. They are the extremes, not what is "
+        "usual. A map shows what moved the score, which need not be where the finding is.",
+    )
+    return Chapter("cases", title, pictures=pictures, notes=notes)
+
+
+def _best(rows: Sequence[StoredRow]) -> int | None:
+    """The place of the row whose images are shown."""
+    trained = [
+        place
+        for place, row in enumerate(rows)
+        if row[0].info["origin"] == MEASURED and row[0].info["protocol"] != "none"
+    ]
+    return max(trained, key=lambda p: rows[p][0].metrics["macro_auroc"] or 0.0, default=None)
+
+
+def _pictures(
+    run: StoredRun, cases: Sequence[Case], viewing: Viewing, display: Display
+) -> Iterator[Picture]:
+    registry = load_registry()
+    dataset = find_dataset(viewing.data or data_of(run), registry, Path.cwd())
+    cohort = load_cohort(dataset, display, viewing.cache)
+    device = choose_device(resolve_settings({"device": viewing.device}, {}).device)
+    with device_scope(device), display.task("single images", len(cases)) as advance:
+        trained = load_trained(run.path, registry)
+        saliency = Saliency(trained, choose_method("auto", trained), threads=viewing.threads)
+        for kind in KINDS:
+            for case in cases:
+                if case.kind == kind:
+                    yield from _of_case(saliency, dataset, cohort, case)
+                    advance(1, case.label)
+
+
+def _of_case(saliency: Saliency, dataset: Dataset, cohort: Cohort, case: Case) -> Iterator[Picture]:
+    preparation = wanted_of(saliency.trained)
+    rows = [row for row, name in enumerate(cohort.image_ids) if name == case.image_id]
+    films = films_of_cohort(dataset, cohort, rows, preparation.max_pixels)
+    with closing(explain_films(saliency, films, Wanted((case.label,)), cohort)) as explained:
+        for told in explained:
+            if told.film.reason is None:
+                yield Picture("jpeg", _jpeg(told, saliency), case.label, _caption(case))
+
+
+def _caption(case: Case) -> str:
+    return (
+        f"{case.kind}: {case.label.replace('_', ' ')}, {_TOLD[case.kind]} (above "
+        f"{case.above:.0%} of the test images)"
+    )
+
+
+def _jpeg(told: Explanation, saliency: Saliency) -> bytes:
+    from PIL import Image
+
+    from cxrbench.output.figure_style import as_bytes
+
+    sides = {
+        feature.name: feature.extractor.image_size
+        for feature in saliency.trained.recipe.features
+        if feature.extractor.image_size is not None
+    }
+    fit = wanted_of(saliency.trained).fit
+    figure = label_figure(told.film, told.labels[0], sides, fit, IOU_THRESHOLD)
+    out = io.BytesIO()
+    with Image.open(io.BytesIO(as_bytes(figure, "png", dpi=_DPI))) as image:
+        # Films are photographs: a tenth of a PNG's size.
+        image.convert("RGB").save(out, "JPEG", quality=_QUALITY)
+    return out.getvalue()
+
+
+Kind = Literal["found", "missed", "false alarm"]
+KINDS: tuple[Kind, ...] = ("found", "missed", "false alarm")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One image and label; ``above`` is the share of the label's images with a lower score."""
+
+    kind: Kind
+    image_id: str
+    patient: str
+    label: str
+    y_score: float
+    above: float
+
+
+def choose_cases(test: Predictions, number: int) -> tuple[Case, ...]:
+    """The most extreme cases: at most ``number`` of each kind, no label or patient twice in one.
+
+    Scores of a rare label are all low, so that images are compared by their place among those of
+    the label. The labels are those that count, or all where none does.
+    """
+    columns = np.flatnonzero(test.counted) if test.counted.any() else range(len(test.label_names))
+    candidates = [case for column in columns for case in _of_label(test, int(column))]
+    chosen: list[Case] = []
+    for kind in KINDS:
+        ordered = sorted(
+            (case for case in candidates if case.kind == kind),
+            key=lambda case: (case.above if kind == "missed" else -case.above, case.image_id),
+        )
+        chosen += _different(ordered, number)
+    return tuple(chosen)
+
+
+def _of_label(test: Predictions, column: int) -> list[Case]:
+    """Every positive as found and as missed, every negative as a false alarm."""
+    truth, score = test.y_true[:, column], test.y_score[:, column]
+    known = np.flatnonzero((truth == 1) | (truth == 0))
+    above = np.searchsorted(np.sort(score[known]), score[known]) / max(len(known), 1)
+    cases = []
+    for row, share in zip(known.tolist(), above.tolist(), strict=True):
+        kinds: tuple[Kind, ...] = ("found", "missed") if truth[row] == 1 else ("false alarm",)
+        cases += [
+            Case(
+                kind=kind,
+                image_id=str(test.image_ids[row]),
+                patient=str(test.patients[row]),
+                label=test.label_names[column],
+                y_score=float(score[row]),
+                above=share,
+            )
+            for kind in kinds
+        ]
+    return cases
+
+
+def _different(ordered: list[Case], number: int) -> list[Case]:
+    chosen: list[Case] = []
+    for case in ordered:
+        if len(chosen) == number:
+            break
+        if all(case.label != c.label and case.patient != c.patient for c in chosen):
+            chosen.append(case)
+    return chosen

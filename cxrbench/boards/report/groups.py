@@ -1,0 +1,89 @@
+"""Subgroups of each row, from what its runs stored: tables, and the largest gap in words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from cxrbench.boards.figures.rows import StoredRow, row_names
+from cxrbench.errors import RunError
+from cxrbench.output.sections import CellTable, Column, Section, interval, text_column
+from cxrbench.runs.directory import SUBGROUPS_FILE, StoredRun, require_unchanged
+
+_SHOWN = {
+    "auroc": "macro AUROC",
+    "sensitivity_at_90": "sens. at 90",
+    "recall": "recall",
+    "specificity": "specificity",
+    "brier": "Brier",
+}
+
+
+def group_sections(rows: Sequence[StoredRow]) -> tuple[Section, ...]:
+    """One section for each row that looks at images; of several seeds the first is told.
+
+    Raises
+    ------
+    RunError : a file of a run is missing, damaged or was changed after the run.
+    """
+    return tuple(
+        _section(name, row)
+        for name, row in zip(row_names(rows), rows, strict=True)
+        if row[0].info["protocol"] != "none"
+    )
+
+
+def _section(name: str, row: StoredRow) -> Section:
+    attributes = _read(row[0])
+    seed = f" (seed {row[0].info['seed']} of {len(row)} seeds)" if len(row) > 1 else ""
+    lines = [line for one in attributes for line in _lines(one)]
+    columns = (
+        text_column("group"),
+        Column("images"),
+        Column("patients"),
+        *map(Column, _SHOWN.values()),
+    )
+    tables = (CellTable(columns, tuple(lines)),) if lines else ()
+    return Section(name + seed, tables, tuple(note for one in attributes for note in _notes(one)))
+
+
+def _read(run: StoredRun) -> list[dict[str, Any]]:
+    require_unchanged(run, SUBGROUPS_FILE)
+    told = json.loads((run.path / SUBGROUPS_FILE).read_text(encoding="utf-8"))
+    if not isinstance(told, list):
+        raise RunError(f"{run.path.name}/{SUBGROUPS_FILE} is damaged", expected="a list")
+    return told
+
+
+def _lines(attribute: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    return [
+        (
+            f"{attribute['attribute']}: {group['name']}",
+            f"{group['images']:,}",
+            f"{group['patients']:,}",
+            *(_estimate(group["macro"][name]) for name in _SHOWN),
+        )
+        for group in attribute["groups"]
+    ]
+
+
+def _notes(attribute: Mapping[str, Any]) -> list[str]:
+    name, notes = attribute["attribute"], []
+    gap = attribute["gaps"].get("macro_auroc")
+    if gap is not None:
+        told = _estimate(gap["difference"])
+        notes.append(
+            f"{name}: the largest gap of macro AUROC is {told}, {gap['higher']} over "
+            f"{gap['lower']}, on {', '.join(attribute['counted'])}."
+        )
+    if attribute["too_small"]:
+        small = ", ".join(attribute["too_small"])
+        notes.append(f"{name}: too few patients for any label in {small}.")
+    if attribute["unknown"]:
+        notes.append(f"{name}: unknown for {attribute['unknown']:,} test images.")
+    return notes
+
+
+def _estimate(told: Mapping[str, float | None]) -> str:
+    return interval(told["value"], told["low"], told["high"])

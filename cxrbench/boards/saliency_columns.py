@@ -1,0 +1,124 @@
+"""Scored saliency as it stands in run directories, and as columns of a board."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from cxrbench.errors import RunError
+from cxrbench.metrics.bootstrap import mean_over_seeds, percentile_interval
+from cxrbench.metrics.boxes import MEASURES
+from cxrbench.metrics.resampling import seed_variance, widened
+from cxrbench.output.arrays import DamagedArrays, read_arrays
+from cxrbench.runs.directory import (
+    SALIENCY_BOOTSTRAP_FILE,
+    SALIENCY_FILE,
+    StoredRun,
+    require_unchanged,
+)
+
+_COLUMNS = (
+    *("saliency_method", "saliency_iou_threshold"),
+    *(f"saliency_{name}{end}" for name in MEASURES for end in ("", "_low", "_high")),
+)
+
+
+@dataclass(frozen=True)
+class SaliencyReference:
+    """What a map that has not looked at the image scores: ``random map`` or ``centre prior``.
+
+    Macro means over the same labels and boxes as the rows', with their 95 % intervals.
+    """
+
+    name: str
+    hit_rate: float | None
+    hit_rate_low: float | None
+    hit_rate_high: float | None
+    energy: float | None
+    energy_low: float | None
+    energy_high: float | None
+    iou: float | None
+    iou_low: float | None
+    iou_high: float | None
+    iou_threshold: float
+
+
+def stored_saliency(run: StoredRun) -> dict[str, Any] | None:
+    """What ``saliency.json`` of the run holds, None where its saliency was not scored.
+
+    Raises
+    ------
+    RunError : the file is not the one that was written.
+    """
+    if SALIENCY_FILE not in run.info["files"]:
+        return None
+    require_unchanged(run, SALIENCY_FILE)
+    told: dict[str, Any] = json.loads((run.path / SALIENCY_FILE).read_text(encoding="utf-8"))
+    return told
+
+
+def saliency_columns(seeds: Sequence[StoredRun]) -> dict[str, Any]:
+    """A row's saliency, the mean over its seeds, by the names of the board's columns.
+
+    All None unless all seeds were scored, by one method and threshold.
+    """
+    stored = [told for told in map(stored_saliency, seeds) if told is not None]
+    conditions = {(told["method"], told["iou_threshold"]) for told in stored}
+    if len(stored) < len(seeds) or len(conditions) > 1:
+        return dict.fromkeys(_COLUMNS)
+    columns: dict[str, Any] = {
+        "saliency_method": stored[0]["method"],
+        "saliency_iou_threshold": stored[0]["iou_threshold"],
+    }
+    replicates = [_replicates(run) for run in seeds] if len(seeds) > 1 else []
+    for name in MEASURES:
+        values = [told["macro"]["map"][name] for told in stored]
+        bounds = stored[0]["macro"]["map"][f"{name}_interval"]
+        mean = None if None in values else float(np.mean(values))
+        if replicates and mean is not None:
+            joined = percentile_interval(mean_over_seeds([arrays[name] for arrays in replicates]))
+            bounds = widened(mean, joined, seed_variance(values))
+        columns |= _bounded(f"saliency_{name}", mean, bounds)
+    return columns
+
+
+def saliency_references(rows: Sequence[Sequence[StoredRun]]) -> tuple[SaliencyReference, ...]:
+    """The references of a board, one of each for every threshold that its rows were scored at."""
+    found: dict[tuple[str, float], SaliencyReference] = {}
+    for run in (run for seeds in rows for run in seeds):
+        told = stored_saliency(run)
+        for source, name in (("random", "random map"), ("centre", "centre prior")):
+            if told is None or (source, told["iou_threshold"]) in found:
+                continue
+            macro = told["macro"][source]
+            columns: dict[str, float | None] = {}
+            for measure in MEASURES:
+                columns |= _bounded(measure, macro[measure], macro[f"{measure}_interval"])
+            threshold = told["iou_threshold"]
+            found[source, threshold] = SaliencyReference(
+                name=name, iou_threshold=threshold, **columns
+            )
+    return tuple(found.values())
+
+
+def _bounded(
+    name: str, value: float | None, bounds: Sequence[float] | None
+) -> Mapping[str, float | None]:
+    low, high = bounds or (None, None)
+    return {name: value, f"{name}_low": low, f"{name}_high": high}
+
+
+def _replicates(run: StoredRun) -> dict[str, np.ndarray]:
+    require_unchanged(run, SALIENCY_BOOTSTRAP_FILE)
+    try:
+        return read_arrays(run.path / SALIENCY_BOOTSTRAP_FILE, MEASURES)
+    except DamagedArrays as error:
+        raise RunError(
+            f"the saliency's replicates of the run {run.path.name!r} cannot be read",
+            found=str(error),
+            fix="score it again with `cxrbench localise --force`",
+        ) from error

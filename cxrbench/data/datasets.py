@@ -1,0 +1,151 @@
+"""From the text of ``--data``, or the current folder, to a dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar, cast
+
+from cxrbench.errors import CxrbenchError, DataError, PluginError
+from cxrbench.interfaces import Cohort, Dataset, Display, Examination
+from cxrbench.parameters import build, nearest, parse_pairs
+from cxrbench.registry import Registry
+
+FALLBACK = "phantom"
+
+Answer = TypeVar("Answer")
+
+
+def find_dataset(text: str | None, registry: Registry, here: Path) -> Dataset:
+    """The dataset that ``text`` names: ``NAME:option=value,…`` or a path.
+
+    Without a text, the folder ``here`` if it has the layout of a dataset, else ``phantom``.
+
+    Raises
+    ------
+    DataError : there is no such path or name, or no dataset knows the layout.
+    PluginError : the plugin of this name is broken, or failed to look at the path.
+    """
+    if text is None:
+        return _recognise(here, registry)[0] or _named(FALLBACK, registry)
+    path = Path(text).expanduser()
+    name, colon, options = text.partition(":")
+    known = registry.parts["dataset"]
+    if name.lower() in known and (colon or not path.exists()):
+        return _named(name.lower(), registry, options)
+    if not path.exists():
+        if any(plugin.error is not None and plugin.name == name for plugin in registry.plugins):
+            registry.find(name, ("dataset",))  # raises the error of the broken plugin
+        names = registry.names("dataset")
+        raise DataError(
+            f"--data {text}: there is no such file, folder or dataset",
+            expected=f"a path, or one of {', '.join(names)}",
+            found="nothing of this name",
+            fix=nearest(name, names) or "check the path",
+        )
+    found, failures = _recognise(path, registry)
+    if found is None and failures:
+        raise PluginError(
+            f"--data {text}: a plugin failed to look at it, and no other dataset has this layout",
+            found="; ".join(failures),
+            fix="name the dataset: --data NAME:path=…, see `cxrbench plugins list`",
+        )
+    if found is None:
+        raise DataError(
+            f"--data {text}: no dataset has this layout",
+            expected="a table (.csv, .tsv); for nih: a folder with Ground_Truth.csv (or "
+            "Data_Entry_2017*.csv) and the images in xray_images/, images/ or images_*/images/; "
+            "for dicom: DICOM files at any depth and one .csv of labels in the folder itself",
+            found=_listing(path),
+            fix="name the dataset: --data NAME:path=…, see `cxrbench plugins list`",
+        )
+    return found
+
+
+def describe(dataset: Dataset, text: str | None) -> str:
+    """One line for the start of the output: which data, and why these."""
+    where = getattr(dataset, "path", "")
+    told = f"data: {dataset.name}" + (f" at {where}" if where else "")
+    if text is not None:
+        return told
+    if dataset.name == FALLBACK:
+        return f"{told}, the built-in synthetic cohort (--data names another)"
+    return f"{told} (the current folder; --data names another)"
+
+
+def load_cohort(dataset: Dataset, display: Display, cache: Path) -> Cohort:
+    """The dataset's cohort, checked against the contract of `Cohort`, its notes shown.
+
+    Raises
+    ------
+    DataError : the dataset refuses what it found.
+    PluginError : its plugin failed, or returned a broken cohort.
+    """
+    from cxrbench.data.cohort import validate
+    from cxrbench.metrics.patients import UNKNOWN_PATIENTS
+
+    cohort = _asked(dataset, lambda: dataset.load_showing(display, cache), "load")
+    validate(cohort)
+    for note in cohort.notes:
+        display.say(f"  {note}")
+    if not cohort.patients_known:
+        display.say(f"  {UNKNOWN_PATIENTS}")
+    return cohort
+
+
+def examine(dataset: Dataset, display: Display, cache: Path) -> Examination:
+    """What the dataset's ``examine`` returns, with a cohort that keeps its contract.
+
+    Raises
+    ------
+    DataError : the dataset refuses what it found as a whole.
+    PluginError : ``examine`` failed, or returned a broken cohort.
+    """
+    from cxrbench.data.cohort import validate
+
+    examined = _asked(dataset, lambda: dataset.examine(display, cache), "examine")
+    validate(examined.cohort)
+    return examined
+
+
+def _asked(dataset: Dataset, question: Callable[[], Answer], what: str) -> Answer:
+    try:
+        return question()
+    except (CxrbenchError, OSError):
+        raise
+    except Exception as error:  # a plugin's own mistake, told as one
+        raise PluginError(
+            f"the dataset {dataset.name!r} failed to {what}",
+            found=f"{type(error).__name__}: {error}",
+            fix=f"report it to the plugin's author; {what}() in Python shows where it happens",
+        ) from error
+
+
+def _named(name: str, registry: Registry, options: str = "") -> Dataset:
+    _, part = registry.find(name, ("dataset",))
+    pairs = parse_pairs(options, name) if options else {}
+    return cast("Dataset", build(part, pairs, name))
+
+
+def _recognise(path: Path, registry: Registry) -> tuple[Dataset | None, list[str]]:
+    """The first dataset that knows the layout, and the plugins that failed to look at it."""
+    failures = []
+    parts = [cast("type[Dataset]", registry.parts["dataset"][n]) for n in registry.names("dataset")]
+    for part in sorted(parts, key=lambda part: part.general):
+        try:
+            found = part.recognise(path)
+        except Exception as error:  # a stranger's code, which this command may not have asked for
+            failures.append(f"{part.name}: {type(error).__name__}: {error}")
+            continue
+        if found is not None:
+            return found, failures
+    return None, failures
+
+
+def _listing(path: Path) -> str:
+    if not path.is_dir():
+        return "a file"
+    names = sorted(entry.name for entry in path.iterdir())
+    if not names:
+        return "an empty folder"
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -1,1 +1,0 @@
-"""Metrics, uncertainty and the leaderboard."""

@@ -1,0 +1,104 @@
+"""What every recipe of a grid shares: the cohort, its split and the prepared images."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from cxrbench.data.cohort import board_key, fingerprint
+from cxrbench.data.datasets import load_cohort
+from cxrbench.data.splits import PARTS, Split, make_split
+from cxrbench.errors import DataError
+from cxrbench.interfaces import Cohort, Dataset, Display
+from cxrbench.metrics.patients import counted_labels
+from cxrbench.settings import Settings
+from cxrbench.store.image_pass import ImagesInOrder, Preparation, in_order
+from cxrbench.store.prepare import Prepared, prepare
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """Images and labels, ready for any recipe.
+
+    ``split`` leaves out images that could not be read (their part is ``""``); ``split_hash`` is of
+    the split before that. ``counted`` (L,) bool are the labels in macro. ``images_key`` identifies
+    the decoded images in cohort order, whatever their size.
+    """
+
+    dataset: Dataset
+    cohort: Cohort
+    split: Split
+    prepared: Prepared
+    fingerprint: str
+    board_key: str
+    counted: np.ndarray
+    images_key: str
+
+    def rows(self, part: str) -> np.ndarray:
+        """The usable rows (n,) of a part, ascending."""
+        return self.split.rows(part)
+
+    def patients(self, part: str) -> tuple[str, ...]:
+        """The patient of each usable row of a part."""
+        return tuple(self.cohort.patient_ids[row] for row in self.rows(part).tolist())
+
+
+def gather_material(
+    dataset: Dataset,
+    settings: Settings,
+    wanted: Preparation,
+    *,
+    cache: Path,
+    threads: int,
+    display: Display,
+    images_in_order: ImagesInOrder = in_order,
+) -> Material:
+    """Load, split and prepare; one decode per image feeds everything that is ``wanted``."""
+    cohort = load_cohort(dataset, display, cache)
+    split = make_split(cohort, dataset, settings.split, settings.fractions, settings.split_seed)
+    outside = int((split.parts == "").sum())
+    if outside:
+        display.say(f"  {outside:,} images are in no part of the {split.kind} split, and not used")
+    prepared = prepare(
+        dataset,
+        cohort,
+        wanted,
+        max_bad=settings.max_bad,
+        cache=cache,
+        threads=threads,
+        display=display,
+        images_in_order=images_in_order,
+    )
+    usable = replace(split, parts=np.where(prepared.usable, split.parts, ""))
+    _check_parts(usable, split)
+    test = usable.rows("test")
+    patients = [cohort.patient_ids[row] for row in test.tolist()]
+    return Material(
+        dataset=dataset,
+        cohort=cohort,
+        split=usable,
+        prepared=prepared,
+        fingerprint=fingerprint(cohort, prepared.digests),
+        board_key=board_key(
+            cohort.label_names,
+            [cohort.image_ids[row] for row in test.tolist()],
+            patients,
+            cohort.labels[test],
+            patients_known=cohort.patients_known,
+        ),
+        counted=counted_labels(cohort.labels[test], patients),
+        images_key=hashlib.sha256("\n".join(prepared.digests).encode()).hexdigest(),
+    )
+
+
+def _check_parts(usable: Split, split: Split) -> None:
+    for part in PARTS:
+        if not len(usable.rows(part)):
+            raise DataError(
+                f"none of the {len(split.rows(part))} images in {part} can be read",
+                expected="at least one readable image in each of train, val and test",
+                fix="check the image files; with few images, change --fractions",
+            )

@@ -1,0 +1,239 @@
+"""Plans: each recipe with the settings that it is measured under, down to the last one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, cast
+
+import numpy as np
+
+from cxrbench.errors import SettingsError
+from cxrbench.experiment.fit import keeps_activations, settle_batch_size
+from cxrbench.experiment.material import Material
+from cxrbench.interfaces import Dataset, Display
+from cxrbench.modeling.assemble import build_trunk
+from cxrbench.modeling.backend import choose_device, choose_precision, precision_scope, release
+from cxrbench.modeling.embed import BATCH
+from cxrbench.modeling.engines.choose import choose_engine
+from cxrbench.modeling.parallel import check_batch_size, distributed
+from cxrbench.recipe import PRIOR, Recipe, parse_recipe
+from cxrbench.recipe_text import ablated
+from cxrbench.registry import Registry
+from cxrbench.settings import (
+    AUGMENTATION_OPTIONS,
+    Engine,
+    Settings,
+    resolve_settings,
+    split_weights,
+)
+from cxrbench.store.image_pass import Preparation
+
+# What a recipe without a backbone does not take from the options of a grid.
+_ALONE: Mapping[str, Any] = MappingProxyType(
+    {"protocol": "probe", "augment": "none", **dict.fromkeys(AUGMENTATION_OPTIONS)}
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A recipe with the settings that it is measured under."""
+
+    recipe: Recipe
+    settings: Settings
+
+    @property
+    def image_size(self) -> int | None:
+        """The side in pixels of what the backbone sees; None without a backbone."""
+        if self.recipe.backbone is None:
+            return None
+        return self.settings.image_size or self.recipe.backbone.image_size
+
+    @property
+    def wants_clahe(self) -> bool:
+        """Whether some training images are taken with CLAHE."""
+        return self.settings.protocol == "finetune" and self.settings.clahe_share > 0
+
+
+def make_plans(
+    recipes: Sequence[str], registry: Registry, options: Mapping[str, Any], dataset: Dataset
+) -> tuple[Plan, ...]:
+    """Each recipe once, ``prior`` last, with its settings; a wrong one stops all of them."""
+    if not recipes:
+        raise SettingsError("no recipe was given", expected="at least one, such as resnet+orb")
+    parsed = [parse_recipe(text, registry) for text in (*recipes, PRIOR)]
+    unique = {recipe.text: recipe for recipe in parsed if not recipe.is_prior}
+    unique[PRIOR] = parsed[-1]
+    named = _with_names(options, registry)
+    resolve_settings(named, dataset.defaults)  # also what no recipe of this call will use
+    plans = []
+    for recipe in unique.values():
+        # Without a backbone nothing but the head trains, whatever the protocol is called.
+        own = {**named, **_ALONE} if recipe.backbone is None else named
+        plans.append(Plan(recipe, resolve_settings(own, dataset.defaults)))
+    _check_weights(plans)
+    return tuple(plans)
+
+
+def ablation_recipes(recipes: Sequence[str], registry: Registry) -> tuple[str, ...]:
+    """The recipes that the ablation of these needs and that are not among them.
+
+    Raises
+    ------
+    SettingsError : every recipe has one part only, or is a control itself.
+    """
+    given = [parse_recipe(text, registry).text for text in recipes]
+    needed = [other for text in given for other in ablated(text)]
+    if given and not needed:
+        raise SettingsError(
+            "--ablation has no part to leave out",
+            expected="a recipe of two parts or more, none of them permuted, such as resnet+orb",
+            found=", ".join(given),
+        )
+    return tuple(dict.fromkeys(text for text in needed if text not in given))
+
+
+def preparation_for(plans: Sequence[Plan]) -> Preparation:
+    """What all the plans want of each image."""
+    settings = plans[0].settings  # what shapes the pixels is the same in all plans of a command
+    extractors = {feature.extractor for plan in plans for feature in plan.recipe.features}
+    return Preparation(
+        image_sizes=_sizes(plans),
+        clahe_sizes=_sizes(plan for plan in plans if plan.wants_clahe),
+        extractors=tuple(sorted(extractors, key=repr)),
+        fit=settings.fit,
+        clahe=settings.clahe,
+        max_pixels=settings.max_pixels,
+    )
+
+
+def _sizes(plans: Iterable[Plan]) -> tuple[int, ...]:
+    return tuple(sorted({plan.image_size for plan in plans if plan.image_size is not None}))
+
+
+def with_devices(plans: Sequence[Plan]) -> tuple[Plan, ...]:
+    """The plans with the device and the precision that ``auto`` comes to on this machine."""
+    settings = plans[0].settings
+    if settings.batch_size != "auto":
+        check_batch_size(settings.batch_size, settings.devices)
+    device = choose_device(settings.device)
+    precision = choose_precision(settings.precision, device)
+    return tuple(
+        replace(plan, settings=replace(plan.settings, device=device, precision=precision))
+        for plan in plans
+    )
+
+
+@contextmanager
+def computing(settings: Settings) -> Iterator[None]:
+    """Models that are built in this context live where, and compute as, the settings say.
+
+    They are let go of at its end.
+    """
+    assert settings.device != "auto"
+    assert settings.precision != "auto"
+    try:
+        with ExitStack() as scopes:
+            scopes.enter_context(distributed(settings.device, settings.devices))
+            scopes.enter_context(precision_scope(settings.precision))
+            yield
+    finally:
+        release()
+
+
+def check_backbones(plans: Sequence[Plan]) -> None:
+    """Build each backbone once: missing weights are no news for the end of a long preparation."""
+    for backbone, plan in {p.recipe.backbone: p for p in plans if p.recipe.backbone}.items():
+        if plan.image_size is not None:
+            weights = plan.settings.weights_for(backbone.name)
+            build_trunk(backbone, plan.image_size, weights, seed=0)
+
+
+def with_engines(
+    plans: Sequence[Plan], images: int, *, cache: Path, display: Display
+) -> tuple[Plan, ...]:
+    """The plans with the engine that computes what is frozen of each, for so many images.
+
+    Raises
+    ------
+    SettingsError : an engine besides Keras was asked for where nothing is frozen.
+    DeviceError : it was asked for and cannot be had.
+    """
+    return tuple(
+        replace(plan, settings=replace(plan.settings, engine=_engine(plan, images, cache, display)))
+        for plan in plans
+    )
+
+
+def _engine(plan: Plan, images: int, cache: Path, display: Display) -> Engine:
+    settings, backbone, size = plan.settings, plan.recipe.backbone, plan.image_size
+    if backbone is None or size is None:
+        return "keras"
+    if settings.protocol == "finetune" and not keeps_activations(plan.recipe, settings):
+        if settings.engine in ("auto", "keras"):
+            return "keras"
+        raise SettingsError(
+            f"--engine {settings.engine} has nothing to compute for {plan.recipe.text}",
+            expected="a backbone that is frozen: --protocol probe, or pretrained --weights with "
+            "--augment none",
+            found="a backbone that is trained, or sees other images in every epoch",
+            fix="leave --engine out, or change one of these",
+        )
+
+    def network() -> tuple[Any, np.ndarray]:
+        trunk = build_trunk(backbone, size, settings.weights_for(backbone.name), seed=0)
+        noise = np.random.default_rng(0).integers(0, 256, (BATCH, size, size, 1))
+        return trunk, noise.astype(np.float32)
+
+    chosen = choose_engine(
+        settings.engine,
+        network,
+        device=settings.device,
+        precision=settings.precision,
+        images=images,
+        cache=cache,
+        display=display,
+    )
+    return cast("Engine", chosen)
+
+
+def with_batch_size(plan: Plan, material: Material, *, cache: Path, display: Display) -> Plan:
+    """The plan with the batch size that ``auto`` comes to on this machine."""
+    if plan.settings.batch_size != "auto" or plan.recipe.is_prior:
+        return plan
+    size = settle_batch_size(plan.recipe, plan.settings, material, cache=cache, display=display)
+    return replace(plan, settings=replace(plan.settings, batch_size=size))
+
+
+def _with_names(options: Mapping[str, Any], registry: Registry) -> dict[str, Any]:
+    """``--weights resnet=FILE`` means the backbone that ``resnet`` is an alias of."""
+    given = options.get("weights")
+    if not isinstance(given, str | Path | list | tuple):
+        return dict(options)
+    weights = []
+    for text in map(str, (given,) if isinstance(given, str | Path) else given):
+        name, value = split_weights(text)
+        part = registry.parts["backbone"].get(name or "")
+        weights.append(text if part is None else f"{part.name}={value}")
+    return {**options, "weights": tuple(weights)}
+
+
+def _check_weights(plans: Sequence[Plan]) -> None:
+    named = {plan.recipe.backbone.name for plan in plans if plan.recipe.backbone is not None}
+    for text in plans[0].settings.weights:
+        backbone, value = split_weights(text)
+        if backbone is not None and backbone not in named:
+            raise SettingsError(
+                f"--weights {text} names a backbone that no recipe uses",
+                expected=" or ".join(sorted(named)) or "a recipe with a backbone",
+                found=repr(backbone),
+            )
+        if value not in ("imagenet", "none") and not Path(value).expanduser().is_file():
+            raise SettingsError(
+                f"--weights {text}: there is no such file",
+                expected="imagenet, none, FILE or BACKBONE=FILE",
+                found=repr(value),
+            )

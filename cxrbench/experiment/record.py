@@ -1,0 +1,128 @@
+"""Write what a run produced into its directory, in formats that need no cxrbench."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cxrbench.data.splits import PARTS, Split
+from cxrbench.experiment.fit import EncodedFeature, Outcome
+from cxrbench.experiment.material import Material
+from cxrbench.experiment.stages import Clock
+from cxrbench.interfaces import Cohort, Exclusion
+from cxrbench.modeling.backend import load_keras
+from cxrbench.modeling.schedule import Epoch
+from cxrbench.runs.assessment import Scoring, assess
+from cxrbench.runs.directory import require_room
+from cxrbench.runs.predictions import predictions_of, write_predictions
+from cxrbench.runs.scores import write_scores
+
+
+def record(
+    outcome: Outcome, material: Material, folder: Path, scoring: Scoring
+) -> dict[str, float]:
+    """Write everything but ``run.json``: history, splits, predictions, scores, encoders, model.
+
+    Returns
+    -------
+    The seconds that it took to ``score`` and to ``save``.
+    """
+    clock = Clock()
+    write_metadata(material.cohort, material.split, folder)
+    excluded = (*material.cohort.excluded, *material.prepared.excluded)
+    _write_csv(folder / "excluded.csv", [asdict(item) for item in excluded], fields(Exclusion))
+    if outcome.training is not None:
+        rows = [asdict(epoch) for epoch in outcome.training.history]
+        _write_csv(folder / "history.csv", rows, fields(Epoch))
+    test, val = (
+        predictions_of(material.cohort, material.rows(part), y_score, material.counted)
+        for part, y_score in (("test", outcome.test), ("val", outcome.val))
+    )
+    write_predictions(val, test, folder)
+    clock.stop("save")
+    assessment = assess(test, val, board_key=material.board_key, scoring=scoring)
+    write_scores(assessment, folder, patients_known=material.cohort.patients_known)
+    clock.stop("score")
+    for name, encoded in outcome.encoders.items():
+        _write_encoder(folder / "encoders" / f"{name}.npz", encoded)
+    if outcome.model is not None:
+        # HDF5 fails badly on a full disk: it is asked before. Two files of 4 bytes a number.
+        require_room(folder, 9 * outcome.parameters)
+        model = _uncompiled(outcome.model)
+        model.save_weights(folder / "model.weights.h5")
+        model.save(folder / "model.keras")
+    clock.stop("save")
+    return clock.laps
+
+
+def _uncompiled(model: Any) -> Any:
+    """The same model without what training left in its parts.
+
+    The optimiser's state would triple the files, and the name of the loss would keep a plain
+    ``keras.models.load_model`` from opening them.
+    """
+    copy = load_keras().models.clone_model(model)
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+def _write_csv(path: Path, rows: Iterable[Mapping[str, Any]], columns: Iterable[Any]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, [column.name for column in columns], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _write_encoder(path: Path, encoded: EncodedFeature) -> None:
+    path.parent.mkdir(exist_ok=True)
+    arrays: dict[str, Any] = {
+        **encoded.fitted.arrays(),
+        "standardised_mean": encoded.statistics.mean,
+        "standardised_variance": encoded.statistics.variance,
+    }
+    np.savez_compressed(path, **arrays)
+
+
+COLUMNS = ("image_id", "patient_id", "age", "sex", "view")
+
+
+def write_metadata(cohort: Cohort, split: Split, folder: Path) -> tuple[Path, ...]:
+    """Write one table per part and return the three paths.
+
+    A row is one image, in the cohort's order: `COLUMNS`, then a column per label with 1, 0, or
+    nothing where unknown. So is the patient where patients are unknown.
+    Each file appears whole or not at all.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for part in PARTS:
+        path = folder / f"{part}_metadata.csv"
+        unfinished = path.with_suffix(f".{os.getpid()}.tmp")
+        with unfinished.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow((*COLUMNS, *cohort.label_names))
+            writer.writerows(_row(cohort, row) for row in split.rows(part).tolist())
+        unfinished.replace(path)
+        paths.append(path)
+    return tuple(paths)
+
+
+def _row(cohort: Cohort, row: int) -> list[str]:
+    return [
+        cohort.image_ids[row],
+        cohort.patient_ids[row] if cohort.patients_known else "",
+        _number(cohort.ages[row]),
+        cohort.sexes[row],
+        cohort.views[row],
+        *map(_number, cohort.labels[row]),
+    ]
+
+
+def _number(value: np.floating) -> str:
+    return "" if np.isnan(value) else f"{value:g}"

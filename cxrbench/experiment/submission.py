@@ -1,0 +1,339 @@
+"""Predictions that come from elsewhere: checked against the cohort, scored as those of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock
+
+from cxrbench import __version__
+from cxrbench.data.cohort import board_key, fingerprint
+from cxrbench.data.datasets import examine, find_dataset
+from cxrbench.data.prediction_table import PredictionTable, read_predictions_table
+from cxrbench.data.splits import DEFAULT_FRACTIONS, Fractions, Split, make_split, split_predictions
+from cxrbench.errors import DataError, RunError, SettingsError
+from cxrbench.interfaces import Cohort, Dataset, Display
+from cxrbench.metrics.patients import counted_labels
+from cxrbench.recipe import PRIOR
+from cxrbench.registry import Registry
+from cxrbench.runs.assessment import UNCALIBRATED, Scoring, assess
+from cxrbench.runs.directory import (
+    EXTERNAL,
+    MEASURED,
+    begin,
+    digest_of,
+    file_digest,
+    finish,
+    is_complete,
+    lock_of,
+    read_predicted,
+    read_runs,
+    run_path,
+    writing,
+)
+from cxrbench.runs.predictions import Predictions, predictions_of, write_predictions
+from cxrbench.runs.scores import write_scores
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What is submitted, how its table is read and scored, and where it goes.
+
+    ``table`` has a row for each test image, ``val_table`` one for each validation image, which
+    thresholds and calibration are chosen on. ``split`` is ``patient``, ``official``,
+    ``official:DIR`` or ``predictions``: the images of ``table`` are the test split.
+    """
+
+    name: str
+    table: Path
+    data: str | None
+    runs: Path
+    cache: Path
+    scoring: Scoring = UNCALIBRATED
+    force: bool = False
+    val_table: Path | None = None
+    split: str = "patient"
+    split_seed: int = 0
+    fractions: Fractions = DEFAULT_FRACTIONS
+    seed: int = 0
+    parameters: int | None = None
+    image_column: str | None = None
+    prefix: str | None = None
+    ignore: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class _Judged:
+    """The labels that the table has, on a cohort that is divided; what a row's conditions need."""
+
+    dataset: Dataset
+    cohort: Cohort
+    split: Split
+    counted: np.ndarray
+    board_key: str
+    left_out: tuple[str, ...]
+
+
+def submit(submission: Submission, registry: Registry, display: Display) -> str:
+    """Put predictions into a run directory of their own, and a prior beside them if there is none.
+
+    The label table of the data is enough; its images need not be there.
+
+    Returns
+    -------
+    The key of the board.
+
+    Raises
+    ------
+    DataError : the table does not cover the test images exactly, holds no probabilities, names
+        unknown labels; the labels cannot be used.
+    RunError : there are other predictions of this name and seed, and no ``force``.
+    """
+    _check_name(submission)
+    dataset = find_dataset(submission.data, registry, Path.cwd())
+    cohort = _labels_of(dataset, display, submission.cache)
+    table = _table(submission.table, submission, cohort)
+    split = _split(submission, cohort, dataset, table)
+    judged = _judge(dataset, cohort, split, table)
+    test = _predictions(judged, "test", table)
+    val = _validation(submission, judged, cohort)
+    if judged.left_out:
+        display.say(f"  no predictions for {', '.join(judged.left_out)}: left out of this board")
+    _store(submission, judged, (test, val), display)
+    if not _has_prior(submission.runs, judged.board_key):
+        prior = replace(submission, name=PRIOR, parameters=0, seed=0, force=True)
+        _store(prior, judged, _prior(judged, test, val), display)
+    return judged.board_key
+
+
+def _check_name(submission: Submission) -> None:
+    name = submission.name.strip()
+    if not name or name == PRIOR or name != submission.name or not name.isprintable():
+        raise SettingsError(
+            f"a submission cannot be called {submission.name!r}",
+            expected="a name of its own, without blanks around it",
+            found=repr(submission.name),
+        )
+    if submission.split_seed < 0 or submission.seed < 0:
+        raise SettingsError(
+            "the seeds cannot work",
+            expected="--seed and --split-seed from 0 up",
+            found=f"--seed {submission.seed} --split-seed {submission.split_seed}",
+        )
+
+
+def _labels_of(dataset: Dataset, display: Display, cache: Path) -> Cohort:
+    """The cohort of a table whose images may be elsewhere."""
+    examined = examine(dataset, display, cache)
+    faults = [f for f in examined.faults if examined.has_images or f.check != "no-images"]
+    if faults:
+        raise DataError(
+            f"the labels of {dataset.name!r} have {len(faults):,} faults",
+            expected="a table without faults",
+            found=faults[0].found,
+            fix="`cxrbench data check` lists them all",
+        )
+    return examined.cohort
+
+
+def _table(path: Path, submission: Submission, cohort: Cohort) -> PredictionTable:
+    return read_predictions_table(
+        path,
+        cohort.label_names,
+        image_column=submission.image_column,
+        prefix=submission.prefix,
+        ignore=submission.ignore,
+    )
+
+
+def _split(
+    submission: Submission, cohort: Cohort, dataset: Dataset, table: PredictionTable
+) -> Split:
+    if submission.split == "predictions":
+        return split_predictions(cohort, table.known_in(cohort.image_ids))
+    return make_split(
+        cohort, dataset, submission.split, submission.fractions, submission.split_seed
+    )
+
+
+def _judge(dataset: Dataset, cohort: Cohort, split: Split, table: PredictionTable) -> _Judged:
+    """Keep the labels that have predictions."""
+    places = [cohort.label_names.index(name) for name in table.label_names]
+    named = cohort.no_finding in table.label_names
+    kept = replace(
+        cohort,
+        label_names=table.label_names,
+        labels=cohort.labels[:, places],
+        no_finding=cohort.no_finding if named else None,
+    )
+    test = split.rows("test")
+    patients = [cohort.patient_ids[row] for row in test.tolist()]
+    return _Judged(
+        dataset=dataset,
+        cohort=kept,
+        split=split,
+        counted=counted_labels(kept.labels[test], patients),
+        board_key=board_key(
+            kept.label_names,
+            [cohort.image_ids[row] for row in test.tolist()],
+            patients,
+            kept.labels[test],
+            patients_known=cohort.patients_known,
+        ),
+        left_out=tuple(name for name in cohort.label_names if name not in table.label_names),
+    )
+
+
+def _predictions(judged: _Judged, part: str, table: PredictionTable | None) -> Predictions:
+    """Those of a part; of none of its images without a table."""
+    cohort = judged.cohort
+    rows = judged.split.rows(part)[: None if table else 0]
+    y_score = np.zeros((0, len(cohort.label_names)))
+    if table is not None:
+        ids = [cohort.image_ids[row] for row in rows.tolist()]
+        y_score = table.y_score[table.rows_for(ids, "test" if part == "test" else "validation")]
+    return predictions_of(cohort, rows, y_score, judged.counted)
+
+
+def _validation(submission: Submission, judged: _Judged, whole: Cohort) -> Predictions:
+    if submission.val_table is None:
+        return _predictions(judged, "val", None)
+    if not len(judged.split.rows("val")):
+        raise SettingsError(
+            "--val has no use with --split predictions",
+            expected="a split with validation images",
+            found="every image is for testing or for training",
+        )
+    table = _table(submission.val_table, submission, whole)
+    if table.label_names != judged.cohort.label_names:
+        raise DataError(
+            f"{submission.val_table} has other labels than {submission.table}",
+            expected=", ".join(judged.cohort.label_names),
+            found=", ".join(table.label_names),
+        )
+    return _predictions(judged, "val", table)
+
+
+def _prior(judged: _Judged, test: Predictions, val: Predictions) -> tuple[Predictions, Predictions]:
+    """Each label's share among the training images where it is known, for every image alike."""
+    labels = judged.cohort.labels[judged.split.rows("train")]
+    known = np.maximum((~np.isnan(labels)).sum(axis=0), 1)
+    prevalence = (np.nansum(labels, axis=0) / known).astype(np.float32).astype(np.float64)
+    told, chosen = (np.tile(prevalence, (len(part), 1)) for part in (test, val))
+    return replace(test, y_score=told), replace(val, y_score=chosen)
+
+
+def _has_prior(runs: Path, key: str) -> bool:
+    complete, _ = read_runs(runs)
+    return any(run.info["recipe"] == PRIOR and run.info["board_key"] == key for run in complete)
+
+
+def _store(
+    submission: Submission, judged: _Judged, parts: Sequence[Predictions], display: Display
+) -> None:
+    test, val = parts
+    info = _conditions(submission, judged, validated=len(val) > 0)
+    path = run_path(
+        submission.runs,
+        dataset=judged.dataset.name,
+        recipe=submission.name,
+        protocol=EXTERNAL,
+        seed=submission.seed,
+        key=info["run_key"],
+    )
+    with writing(submission.runs):
+        submission.runs.mkdir(parents=True, exist_ok=True)
+    with FileLock(lock_of(path)):
+        if is_complete(path) and not submission.force:
+            _refuse_other(path, info, submission)
+        display.say(f"{submission.name} in {path}")
+        assessment = assess(test, val, board_key=judged.board_key, scoring=submission.scoring)
+        with writing(path):
+            begin(path, info)
+            write_predictions(val, test, path)
+            write_scores(assessment, path, patients_known=test.patients_known)
+            finish(path, info)
+
+
+def _refuse_other(path: Path, info: Mapping[str, Any], submission: Submission) -> None:
+    there = read_predicted(path).info["submitted"]
+    if there != info["submitted"]:
+        raise RunError(
+            f"there are other predictions by the name {submission.name!r}",
+            expected="a name that has not been used on this board",
+            found=f"{path}, of {there['table']}",
+            fix="choose another name, --seed for another seed of the same model, or --force to "
+            "replace them",
+        )
+
+
+def _conditions(submission: Submission, judged: _Judged, *, validated: bool) -> dict[str, Any]:
+    """What run.json tells; nothing is known of the model."""
+    cohort, split = judged.cohort, judged.split
+    prior = submission.name == PRIOR
+    shaping = {
+        "recipe": submission.name,
+        "origin": MEASURED if prior else EXTERNAL,
+        "board_key": judged.board_key,
+        "dataset": judged.dataset.name,
+        "split": split.kind,
+        "split_seed": split.seed,
+        "split_hash": split.hash,
+    }
+    counted = zip(cohort.label_names, judged.counted, strict=True)
+    return {
+        "run_key": digest_of({**shaping, "seed": submission.seed}),
+        "row_key": digest_of(shaping),
+        "seed": submission.seed,
+        **shaping,
+        # Nothing was read of any image.
+        "fingerprint": fingerprint(cohort, [""] * len(cohort)),
+        **dict.fromkeys(("backend", "device", "precision", "engine"), "none"),
+        "protocol": "none" if prior else EXTERNAL,
+        "weights": "none" if prior else "unknown",
+        "trains": "nothing" if prior else "unknown",
+        "image_size": None,
+        "devices": 1,
+        "parameters": submission.parameters,
+        "trainable_parameters": submission.parameters,
+        "train_seconds": None,
+        "images_per_second": None,
+        "version": __version__,
+        "labels": list(cohort.label_names),
+        "labels_counted": [label for label, counts in counted if counts],
+        "labels_left_out": list(judged.left_out),
+        "no_finding": cohort.no_finding,
+        "patients_known": cohort.patients_known,
+        **_sizes(judged, ("train", "val", "test") if validated else ("train", "test")),
+        "scoring": submission.scoring.to_json(),
+        "submitted": _files(submission),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _sizes(judged: _Judged, parts: Sequence[str]) -> dict[str, int | None]:
+    told: dict[str, int | None] = {"val_images": 0, "val_patients": 0}
+    for part in parts:
+        rows = judged.split.rows(part).tolist()
+        patients = {judged.cohort.patient_ids[row] for row in rows}
+        told[f"{part}_images"] = len(rows)
+        told[f"{part}_patients"] = len(patients) if judged.cohort.patients_known else None
+    return told
+
+
+def _files(submission: Submission) -> dict[str, Any]:
+    told: dict[str, Any] = {
+        "table": submission.table.name,
+        "sha256": file_digest(submission.table),
+    }
+    if submission.val_table is not None:
+        told |= {
+            "val_table": submission.val_table.name,
+            "val_sha256": file_digest(submission.val_table),
+        }
+    return told

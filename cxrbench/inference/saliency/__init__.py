@@ -1,0 +1,1 @@
+"""Saliency maps of a trained model: Grad-CAM and occlusion."""

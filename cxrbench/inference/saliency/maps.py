@@ -1,0 +1,159 @@
+"""The saliency maps of a run's model, by Grad-CAM, Grad-CAM++ or occlusion."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from typing import Any, Literal, cast, get_args
+
+import numpy as np
+
+from cxrbench.errors import SettingsError
+from cxrbench.inference.films import PreparedFilm, model_inputs
+from cxrbench.inference.saliency.cam import gradcam, gradcam_plus_plus, logits_and_gradients
+from cxrbench.inference.saliency.occlusion import Occlusion, Place, upsampled
+from cxrbench.inference.trained import TrainedRun
+from cxrbench.interfaces import LocalFeatures
+from cxrbench.modeling.predict import padded_batches
+from cxrbench.store.image_pass import in_order
+
+Method = Literal["gradcam", "gradcam++", "occlusion"]
+METHODS: tuple[Method, ...] = get_args(Method)
+_CAMS = {"gradcam": gradcam, "gradcam++": gradcam_plus_plus}
+
+
+def choose_method(wanted: str, trained: TrainedRun) -> Method:
+    """``auto`` is ``gradcam`` where there is a backbone, else ``occlusion``.
+
+    Raises
+    ------
+    SettingsError : there is no such method, or the run's recipe has nothing that it could look at.
+    """
+    recipe = trained.recipe
+    if wanted not in ("auto", *METHODS):
+        raise SettingsError(
+            f"--method cannot be {wanted!r}",
+            expected=f"auto, {', '.join(METHODS)}",
+            found=repr(wanted),
+        )
+    if trained.image_size is None and all(f.extractor.image_size is None for f in recipe.features):
+        raise SettingsError(
+            f"the recipe {recipe.text!r} looks at no pixels, so that no place can matter",
+            expected="a run with a backbone, or with features of the image",
+            found=", ".join(feature.name for feature in recipe.features),
+            fix="name another run",
+        )
+    if wanted == "auto":
+        return "occlusion" if recipe.backbone is None else "gradcam"
+    if wanted in _CAMS and recipe.backbone is None:
+        raise SettingsError(
+            f"--method {wanted} needs a backbone, and {recipe.text!r} has none",
+            expected="--method occlusion, or auto",
+            found=wanted,
+            fix="leave --method out",
+        )
+    return cast("Method", wanted)
+
+
+@dataclass(frozen=True, eq=False)
+class Saliency:
+    """What makes maps of prepared films.
+
+    ``batch_size`` images are computed at once, ``threads`` extract the features of occluded ones.
+    """
+
+    trained: TrainedRun
+    method: Method
+    occlusion: Occlusion = field(default_factory=Occlusion)
+    batch_size: int = 8
+    threads: int = 1
+
+    @property
+    def side(self) -> int:
+        """The side of the maps: the backbone's pixels, else the largest that an extractor sees."""
+        sizes = (feature.extractor.image_size for feature in self.trained.recipe.features)
+        return self.trained.image_size or max(size for size in sizes if size is not None)
+
+    def scores(self, films: Sequence[PreparedFilm]) -> np.ndarray:
+        """Probabilities (n, L) float32."""
+        return self._in_batches(self.trained.model, [film.inputs for film in films])
+
+    def maps(
+        self, films: Sequence[PreparedFilm], labels: Sequence[Sequence[int]]
+    ) -> list[np.ndarray]:
+        """For each film (k, S, S) float32, one map for each of the labels (k) meant for it.
+
+        They lie over what the network sees: `cxrbench.store.decoding.unfit_map` takes them to the
+        original's pixels. None is negative; a map of zeros says that no place speaks for the label.
+        """
+        coarse = self._occlusion if self.method == "occlusion" else self._cam
+        return [upsampled(found, self.side) for found in coarse(films, labels)]
+
+    def logits_with(self, film: PreparedFilm, feature: str, vectors: np.ndarray) -> np.ndarray:
+        """Logits (n, L) of a film with each of these vectors (n, D) in one feature's place."""
+        network, count = self.trained.network, len(vectors)
+        given = {name: np.repeat(value[None], count, 0) for name, value in film.inputs.items()}
+        if network.trunk is not None:
+            map_ = self._in_batches(network.trunk, [{"image": film.inputs["image"]}])
+            crossing = map_.mean(axis=(1, 2)) if network.pools else map_
+            given["image"] = np.repeat(crossing, count, 0)
+        return np.asarray(network.top.predict_on_batch({**given, feature: vectors}), np.float32)
+
+    @cached_property
+    def _logits(self) -> Any:
+        return self.trained.network.whole()
+
+    def _cam(
+        self, films: Sequence[PreparedFilm], labels: Sequence[Sequence[int]]
+    ) -> list[np.ndarray]:
+        network = self.trained.network
+        pictures = [{"image": film.inputs["image"]} for film in films]
+        maps = self._in_batches(network.trunk, pictures)
+        owners = np.repeat(np.arange(len(films)), [len(chosen) for chosen in labels])
+        wanted = np.array([label for chosen in labels for label in chosen], int)
+        found = np.empty((len(owners), *maps.shape[1:3]), np.float32)
+        for rows, count in padded_batches(np.arange(len(owners)), self.batch_size):
+            batch = maps[owners[rows]]
+            features = {
+                feature.name: np.stack([films[owners[row]].inputs[feature.name] for row in rows])
+                for feature in self.trained.recipe.features
+            }
+            _, gradients = logits_and_gradients(network, batch, features, wanted[rows])
+            found[rows[:count]] = _CAMS[self.method](batch, gradients)[:count]
+        return [found[owners == index] for index in range(len(films))]
+
+    def _occlusion(
+        self, films: Sequence[PreparedFilm], labels: Sequence[Sequence[int]]
+    ) -> list[np.ndarray]:
+        found = []
+        for film, chosen in zip(films, labels, strict=True):
+            work = partial(self._occluded, film)
+            with closing(in_order(work, self.occlusion.places, self.threads)) as ready:
+                inputs = [film.inputs, *ready]
+            whole, *occluded = self._in_batches(self._logits, inputs)
+            falls = whole[None] - np.stack(occluded)
+            found.append(self.occlusion.map(falls[:, list(chosen)]))
+        return found
+
+    def _occluded(self, film: PreparedFilm, place: Place) -> dict[str, np.ndarray]:
+        pixels = {s: self.occlusion.occluded(image, place) for s, image in film.pixels.items()}
+        local: dict[str, LocalFeatures] = {}
+        for feature in self.trained.recipe.features:
+            side = feature.extractor.image_size
+            local[feature.name] = (
+                film.local[feature.name]
+                if side is None
+                else feature.extractor.extract(pixels[side], film.film.record)
+            )
+        return model_inputs(self.trained, pixels, local)
+
+    def _in_batches(self, model: Any, inputs: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray:
+        """What a model gives for inputs without a batch axis, in batches of one size."""
+        parts = []
+        for rows, count in padded_batches(np.arange(len(inputs)), self.batch_size):
+            batch = {name: np.stack([inputs[row][name] for row in rows]) for name in inputs[0]}
+            given = batch["image"] if model is self.trained.network.trunk else batch
+            parts.append(np.asarray(model.predict_on_batch(given), np.float32)[:count])
+        return np.concatenate(parts)

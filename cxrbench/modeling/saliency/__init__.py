@@ -1,1 +1,0 @@
-"""Saliency maps: where in the picture a label's logit comes from."""

@@ -1,0 +1,1 @@
+"""Files, documents, figures and progress: everything that writes, for any domain."""

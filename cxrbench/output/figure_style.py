@@ -1,0 +1,174 @@
+"""The style of all figures, and how they are written."""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+import textwrap
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cxrbench.errors import SettingsError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.text import Text
+
+
+WIDTH = 7.1
+"""Inches: the text of an A4 or letter page, so that point sizes are those in print."""
+
+# Okabe & Ito, Color Universal Design, 2008, without yellow, which white paper swallows.
+BLUE, VERMILION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
+ORANGE, SKY, BLACK, GREY = "#E69F00", "#56B4E9", "#000000", "#7F7F7F"
+_COLOURS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK)
+# Each line's strokes and gaps, in widths of the line.
+_DASHES: tuple[Any, ...] = (
+    *("-", (0, (5, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (2, 1))),
+    *((0, (8, 2)), (0, (3, 1, 1, 1, 1, 1)), (0, (1, 1.5))),
+)
+MOST_LOOKS = len(_COLOURS)
+"""How many rows can be told apart in one panel."""
+
+_SETTINGS: dict[Any, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 7,
+    "axes.titlesize": 7.5,
+    "axes.labelsize": 7,
+    "xtick.labelsize": 6.5,
+    "ytick.labelsize": 6.5,
+    "legend.fontsize": 7,
+    "figure.titlesize": 8.5,
+    "axes.linewidth": 0.6,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "lines.linewidth": 1.2,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.frameon": False,
+    # Dollars in names are no formulas.
+    "text.parse_math": False,
+    # The names of clip paths in an SVG would be other ones each time.
+    "svg.hashsalt": "cxrbench",
+}
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """Matplotlib's defaults as the figures want them; also a decorator, ``@styled()``."""
+    import matplotlib as mpl
+
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(_SETTINGS)
+        yield
+
+
+def look(index: int, *, prior: bool = False) -> dict[str, Any]:
+    """Colour and dashes of the ``index``-th row's line; the prior's are always the same."""
+    if prior:
+        return {"color": GREY, "linestyle": (0, (1, 1)), "linewidth": 1.0}
+    place = index % MOST_LOOKS
+    return {"color": _COLOURS[place], "linestyle": _DASHES[place]}
+
+
+def new_figure(title: str, *, width: float = WIDTH, height: float) -> Figure:
+    """An empty figure of so many inches; the lines of its title are folded to its width."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.05, h_pad=0.08)  # type: ignore[union-attr, call-arg]
+    lines = [text for line in title.splitlines() for text in textwrap.wrap(line, int(width * 15.5))]
+    figure.suptitle("\n".join(lines), x=0.01, ha="left")
+    return figure
+
+
+def small_multiples(
+    title: str, count: int, *, columns: int, panel_height: float, x: str, y: str
+) -> tuple[Figure, list[Axes]]:
+    """A figure with ``count`` equal panels whose axes mean ``x`` and ``y``."""
+    most, columns = columns, min(columns, count)
+    rows = math.ceil(count / columns)
+    # Of few panels none is larger than it is among many.
+    width = max(WIDTH * min(1, (columns + 0.3) / most), 4.2)
+    figure = new_figure(title, width=width, height=1.0 + rows * panel_height)
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for axes in grid.flat[count:]:
+        axes.remove()
+    for axes in grid[-1]:
+        axes.set_xlabel(x)
+    for axes in grid[:, 0]:
+        axes.set_ylabel(y)
+    return figure, list(grid.flat[:count])
+
+
+def note(axes: Axes, text: str) -> None:
+    """Say in an empty panel why nothing is drawn there."""
+    axes.set(xticks=[], yticks=[])
+    axes.text(0.5, 0.5, textwrap.fill(text, 22), ha="center", va="center", transform=axes.transAxes)
+
+
+def outlined(text: Text) -> None:
+    """Keep a text legible where it lies on lines."""
+    from matplotlib.patheffects import withStroke
+
+    text.set_path_effects([withStroke(linewidth=1.8, foreground="white")])
+
+
+def spelt(label: str) -> str:
+    """A label for people: NIH writes ``Pleural_Thickening``."""
+    return label.replace("_", " ")
+
+
+def folded(label: str) -> str:
+    """The same, folded to the width of a small panel."""
+    return textwrap.fill(spelt(label), 24)
+
+
+def listed(names: Sequence[str], most: int = 8) -> str:
+    """Names with commas, the first ``most`` of them."""
+    rest = len(names) - most
+    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
+
+
+@styled()
+def as_bytes(figure: Figure, kind: str, *, dpi: int = 200) -> bytes:
+    """The figure as ``"png"`` or ``"svg"``; the same figure always gives the same bytes."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    FigureCanvasAgg(figure)
+    metadata = {"Date": None} if kind == "svg" else {"Software": None}
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=kind, dpi=dpi, metadata=metadata)
+    return buffer.getvalue()
+
+
+def write_figure(
+    figure: Figure, folder: Path, name: str, formats: Sequence[str]
+) -> tuple[Path, ...]:
+    """Write ``folder/name.png`` and the like; each file appears once it is whole.
+
+    Raises
+    ------
+    SettingsError : the folder cannot be written.
+    """
+    paths = []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for kind in formats:
+            path = folder / f"{name}.{kind}"
+            building = folder / f".{path.name}.building"
+            building.write_bytes(as_bytes(figure, kind))
+            os.replace(building, path)
+            paths.append(path)
+    except OSError as error:
+        raise SettingsError(
+            f"cannot write figures in {folder}",
+            found=error.strerror or str(error),
+            fix="make room there or choose another folder with --output",
+        ) from error
+    return tuple(paths)

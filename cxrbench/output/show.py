@@ -1,0 +1,82 @@
+"""Show a result on standard output: as a table, JSON, CSV, Markdown, HTML or LaTeX."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from pathlib import PurePath
+from typing import Any, Protocol
+
+import numpy as np
+from rich.console import Console
+
+from cxrbench.output.formats import WRITERS, print_section
+from cxrbench.output.sections import Section
+
+FORMATS = ("table", "json", "csv", *WRITERS)
+"""What ``--format`` takes."""
+
+_WIDTH_OF_A_FILE = 120
+
+
+class Result(Protocol):
+    """Anything that a command prints."""
+
+    def sections(self) -> Sequence[Section]:
+        """Tables with titles and notes: for a terminal, Markdown, HTML and LaTeX."""
+
+    def to_json(self) -> Any:
+        """Values for JSON; `plain` makes them of dataclasses, arrays and NaN."""
+
+    def records(self) -> Sequence[Mapping[str, Any]]:
+        """The lines of the CSV, all with the same keys."""
+
+
+def show(result: Result, output: str) -> None:
+    """Print ``result`` in one of `FORMATS`; standard output carries nothing else."""
+    if output == "json":
+        print(json.dumps(plain(result.to_json()), indent=2, allow_nan=False))
+    elif output == "csv":
+        _print_csv(result.records())
+    elif output == "table":
+        console = plain_console()
+        for section in result.sections():
+            print_section(console, section)
+    else:
+        sys.stdout.write(WRITERS[output](result.sections()))
+
+
+def plain(value: Any) -> Any:
+    """The same values as JSON has them: dicts, lists, texts, numbers; NaN and infinity are None."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray):
+        return plain(value.tolist())
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(item) for item in value]
+    if isinstance(value, np.generic):
+        return plain(value.item())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return str(value) if isinstance(value, PurePath) else value
+
+
+def plain_console() -> Console:
+    """Standard output; a file of it is not cut at the width of a terminal."""
+    # Names, paths and errors are shown as they are, whatever brackets and colons they hold.
+    width = None if sys.stdout.isatty() else _WIDTH_OF_A_FILE
+    return Console(highlight=False, markup=False, emoji=False, width=width)
+
+
+def _print_csv(records: Sequence[Mapping[str, Any]]) -> None:
+    if not records:
+        return
+    writer = csv.DictWriter(sys.stdout, list(records[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(records)

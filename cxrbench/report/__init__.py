@@ -1,1 +1,0 @@
-"""One HTML file about some rows of a board: gathered, then laid out."""

@@ -1,0 +1,1 @@
+"""Run directories: written once, and read by everything else."""

@@ -1,0 +1,130 @@
+"""What a run predicted: truth and scores of the images of one part of the split."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cxrbench.errors import RunError
+from cxrbench.interfaces import Cohort
+from cxrbench.runs.directory import StoredRun, require_unchanged
+
+PREDICTIONS_FILE = "predictions.parquet"
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """The images of one part of a split, in the order of their ids, and what was predicted.
+
+    ``y_true`` (N, L) float32: 1, 0, or NaN where unknown. ``y_score`` (N, L) float64 are
+    probabilities. ``patients`` (N,) str are what is resampled; where patients are not known they
+    are the images. ``ages`` (N,) float32 in years, NaN where unknown; ``sexes`` and ``views`` (N,)
+    str, empty where unknown. ``counted`` (L,) bool are the labels in macro.
+    """
+
+    image_ids: np.ndarray
+    patients: np.ndarray
+    patients_known: bool
+    label_names: tuple[str, ...]
+    no_finding: str | None
+    counted: np.ndarray
+    y_true: np.ndarray
+    y_score: np.ndarray
+    ages: np.ndarray
+    sexes: np.ndarray
+    views: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.image_ids)
+
+
+def predictions_of(
+    cohort: Cohort, rows: np.ndarray, y_score: np.ndarray, counted: np.ndarray
+) -> Predictions:
+    """The images in ``rows`` (n,) of a cohort with their scores (n, L), by image id."""
+    ids = np.array(cohort.image_ids, dtype=str)
+    order = np.argsort(ids[rows], kind="stable")
+    rows = rows[order]
+    return Predictions(
+        image_ids=ids[rows],
+        patients=np.array(cohort.patient_ids, dtype=str)[rows],
+        patients_known=cohort.patients_known,
+        label_names=cohort.label_names,
+        no_finding=cohort.no_finding,
+        counted=counted,
+        y_true=cohort.labels[rows],
+        y_score=y_score[order],
+        ages=cohort.ages[rows],
+        sexes=np.array(cohort.sexes, dtype=str)[rows],
+        views=np.array(cohort.views, dtype=str)[rows],
+    )
+
+
+def read_predictions(run: StoredRun, part: str = "test") -> Predictions:
+    """What a run predicted for ``part``, ``"val"`` or ``"test"``; ``val`` may be empty.
+
+    Raises
+    ------
+    RunError : the predictions are missing, damaged, or other than those that the run wrote.
+    """
+    import pandas as pd
+
+    require_unchanged(run, PREDICTIONS_FILE)
+    labels = tuple(run.info["labels"])
+    try:
+        whole = pd.read_parquet(run.path / PREDICTIONS_FILE)
+        table = whole[whole["split"] == part].sort_values("image", kind="stable")
+        return Predictions(
+            image_ids=table["image"].to_numpy(str),
+            # Where patients are unknown, images are what is drawn and compared.
+            patients=table["patient" if run.patients_known else "image"].to_numpy(str),
+            patients_known=run.patients_known,
+            label_names=labels,
+            no_finding=run.info["no_finding"],
+            counted=np.isin(labels, run.info["labels_counted"]),
+            y_true=table[[f"y_true_{label}" for label in labels]].to_numpy(np.float32),
+            y_score=table[[f"y_score_{label}" for label in labels]].to_numpy(np.float64),
+            ages=table["age"].to_numpy(np.float32),
+            sexes=table["sex"].fillna("").to_numpy(str),
+            views=table["view"].fillna("").to_numpy(str),
+        )
+    except (KeyError, ValueError) as error:
+        raise RunError(
+            f"{PREDICTIONS_FILE} of the run {run.path.name!r} is not what a run writes",
+            found=str(error),
+            fix="run the same command with --force",
+        ) from error
+
+
+def write_predictions(val: Predictions, test: Predictions, folder: Path) -> None:
+    """Write `PREDICTIONS_FILE`: a row for each image of ``val``, then of ``test``.
+
+    ``y_score`` is written as it is: float32 of a model, float64 of a submission.
+    """
+    import pandas as pd
+
+    tables = [_table(val, "val"), _table(test, "test")]
+    pd.concat([table for table in tables if len(table)]).to_parquet(
+        folder / PREDICTIONS_FILE, index=False
+    )
+
+
+def _table(part: Predictions, name: str) -> Any:
+    import pandas as pd
+
+    columns: dict[str, Any] = {
+        "image": part.image_ids,
+        "patient": part.patients if part.patients_known else [None] * len(part),
+        "split": [name] * len(part),
+        "age": part.ages,
+        "sex": [sex or None for sex in part.sexes],
+        "view": [view or None for view in part.views],
+    }
+    for kind, values in (("y_true", part.y_true), ("y_score", part.y_score)):
+        columns |= {
+            f"{kind}_{label}": values[:, index] for index, label in enumerate(part.label_names)
+        }
+    return pd.DataFrame(columns)

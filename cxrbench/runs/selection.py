@@ -1,0 +1,69 @@
+"""From the names that a user types to rows: run directories, or recipes with all their seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from cxrbench.errors import RunError
+from cxrbench.runs.directory import StoredRun, read_run, read_runs
+
+
+def find_row(text: str, runs: Path) -> tuple[StoredRun, ...]:
+    """The seeds of the row that ``text`` names: a run directory alone, or a recipe with all seeds.
+
+    A run directory is a path, or a name below ``runs``. A recipe is as the board writes it.
+
+    Raises
+    ------
+    RunError : there is no such run or recipe, or several rows have this recipe.
+    """
+    for path in (Path(text), runs / text):
+        if path.is_dir():
+            return (read_run(path),)
+    complete, _ = read_runs(runs)
+    rows: dict[tuple[str, str], list[StoredRun]] = {}
+    for run in complete:
+        if run.info["recipe"] == text:
+            rows.setdefault((run.info["board_key"], run.row_key), []).append(run)
+    if not rows:
+        known = sorted({run.info["recipe"] for run in complete})
+        raise RunError(
+            f"there is no run and no recipe {text!r} in {runs}",
+            expected="a run directory, or one of " + ", ".join(known) if known else None,
+            found=f"{len(complete)} complete runs",
+            fix="name one of these, or the folder with --runs",
+        )
+    if len(rows) > 1:
+        raise RunError(
+            f"{len(rows)} rows have the recipe {text!r}",
+            expected="one row: the same settings, data, split, board and scoring",
+            found="; ".join(
+                ", ".join(run.path.name for run in row[:2]) + (", …" if len(row) > 2 else "")
+                for row in rows.values()
+            ),
+            fix="name a run directory",
+        )
+    (row,) = rows.values()
+    return tuple(sorted(row, key=lambda run: run.info["seed"]))
+
+
+def require_one_board(a: Sequence[StoredRun], b: Sequence[StoredRun]) -> None:
+    """Raise `RunError` unless both rows were scored on the same test images."""
+    if a[0].info["board_key"] == b[0].info["board_key"]:
+        return
+    raise RunError(
+        f"{a[0].path.name} and {b[0].path.name} were not scored on the same test images",
+        expected="runs that share labels, test images, patients and their truth",
+        found=f"{_told(a[0])}, and {_told(b[0])}",
+        fix="run both on the same data and split",
+    )
+
+
+def _told(run: StoredRun) -> str:
+    metrics, info = run.metrics, run.info
+    patients = metrics["patients"] if run.patients_known else "unknown"
+    return (
+        f"{metrics['images']} images of {patients} patients of {info['dataset']} "
+        f"(split {info['split']}, seed {info['split_seed']}, {len(info['labels'])} labels)"
+    )

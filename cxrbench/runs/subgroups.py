@@ -1,0 +1,229 @@
+"""Every measure by sex, age band and view, and the largest gap between such groups."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from cxrbench.metrics.bootstrap import percentile_interval
+from cxrbench.metrics.patients import counted_labels, patient_table
+from cxrbench.metrics.resampling import Resampler, seed_of
+from cxrbench.metrics.scorers import Images, Measured, measure, resample, scorers_of
+from cxrbench.runs.predictions import Predictions
+
+AGE_BANDS = ((0, 18, "under 18"), (18, 40, "18 to 39"), (40, 65, "40 to 64"), (65, 200, "65 up"))
+"""From, below, name; ages in years."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A measure with its 95 % interval; NaN where undefined."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Group:
+    """One group of test images: its measures, macro over the labels that all groups can be held to.
+
+    ``macro`` and ``micro`` are by measure, ``labels`` by label and measure.
+    """
+
+    name: str
+    images: int
+    patients: int
+    macro: Mapping[str, Estimate]
+    micro: Mapping[str, Estimate]
+    labels: Mapping[str, Mapping[str, Estimate]]
+
+
+@dataclass(frozen=True)
+class Gap:
+    """The largest difference of a measure between two groups: ``higher`` minus ``lower``.
+
+    Its interval is that of the difference of these two groups, which the estimates chose: it says
+    how well this difference is known, not that another pair would have been less extreme.
+    """
+
+    higher: str
+    lower: str
+    difference: Estimate
+
+
+@dataclass(frozen=True)
+class Subgroups:
+    """The groups of one attribute that are large enough, on the same labels.
+
+    ``counted`` labels are in macro: those with 5 or more patients with and 5 without in every
+    group. ``too_small`` groups have no label with as many; ``unknown`` images are in no group.
+    ``gaps`` are by ``macro_auroc`` and the like.
+    """
+
+    attribute: str
+    groups: tuple[Group, ...]
+    counted: tuple[str, ...]
+    too_small: tuple[str, ...]
+    unknown: int
+    gaps: Mapping[str, Gap]
+
+
+def subgroups(
+    test: Predictions,
+    images: Images,
+    *,
+    board_key: str,
+    replicates: int,
+) -> tuple[Subgroups, ...]:
+    """Measure the groups of each attribute on the same resamples of patients.
+
+    Parameters
+    ----------
+    test : the predictions of the test split; ``images`` are the same, as they are scored.
+    board_key : with the attribute's name, the only source of randomness.
+
+    An attribute that splits the images into fewer than two groups which are large enough is told
+    without measures of those that are not.
+    """
+    return tuple(
+        _attribute(name, groups, test, images, f"{board_key}/{name}", replicates)
+        for name, groups in _attributes(test)
+    )
+
+
+def _attributes(test: Predictions) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+    yield "sex", {name: test.sexes == name for name in sorted(set(test.sexes.tolist()) - {""})}
+    yield "age", {name: (test.ages >= low) & (test.ages < high) for low, high, name in AGE_BANDS}
+    yield "view", {name: test.views == name for name in sorted(set(test.views.tolist()) - {""})}
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """One group of images: on the whole split, and in every replicate."""
+
+    name: str
+    rows: np.ndarray
+    counted: np.ndarray
+    whole: Measured
+    drawn: Measured
+
+    def estimates(self, shared: np.ndarray) -> dict[str, tuple[float, np.ndarray]]:
+        """Each measure's value and replicates (B,), by ``macro_auroc`` and the like."""
+        pairs = {
+            "macro": (self.whole.macro(shared, self.whole), self.drawn.macro(shared, self.whole)),
+            "micro": (self.whole.micro, self.drawn.micro),
+        }
+        return {
+            f"{kind}_{name}": (float(value[0]), drawn[name])
+            for kind, (whole, drawn) in pairs.items()
+            for name, value in whole.items()
+        }
+
+
+def _attribute(
+    name: str,
+    members: Mapping[str, np.ndarray],
+    test: Predictions,
+    images: Images,
+    key: str,
+    replicates: int,
+) -> Subgroups:
+    present = {group: np.flatnonzero(inside) for group, inside in members.items() if inside.any()}
+    counted = {
+        group: counted_labels(test.y_true[rows], test.patients[rows]) & test.counted
+        for group, rows in present.items()
+    }
+    large = {group: rows for group, rows in present.items() if counted[group].any()}
+    parts = _parts(large, counted, test, images, key, replicates) if large else ()
+    shared = np.logical_and.reduce([test.counted, *(part.counted for part in parts)])
+    estimates = {part.name: part.estimates(shared) for part in parts}
+    return Subgroups(
+        attribute=name,
+        groups=tuple(_group(part, estimates[part.name], test) for part in parts),
+        counted=tuple(np.array(test.label_names)[shared].tolist()) if parts else (),
+        too_small=tuple(group for group in present if group not in large),
+        unknown=len(test) - sum(map(len, present.values())),
+        gaps=_gaps(estimates) if len(parts) > 1 else {},
+    )
+
+
+def _parts(
+    large: Mapping[str, np.ndarray],
+    counted: Mapping[str, np.ndarray],
+    test: Predictions,
+    images: Images,
+    key: str,
+    replicates: int,
+) -> tuple[_Part, ...]:
+    sets = [scorers_of(images.subset(rows)) for rows in large.values()]
+    drawn, _ = resample(sets, _resampler(key, test, large, counted), replicates)
+    once = np.ones((images.patients, 1))
+    return tuple(
+        _Part(group, rows, counted[group], measure(scorers, once), found)
+        for (group, rows), scorers, found in zip(large.items(), sets, drawn, strict=True)
+    )
+
+
+def _resampler(
+    key: str,
+    test: Predictions,
+    large: Mapping[str, np.ndarray],
+    counted: Mapping[str, np.ndarray],
+) -> Resampler:
+    """Draws the patients of the whole split; each group keeps both classes of its own labels."""
+    needed = []
+    for group, rows in large.items():
+        inside = np.full_like(test.y_true, np.nan)
+        inside[rows] = test.y_true[rows]
+        table = patient_table(inside, test.patients)
+        needed += [table.positives[:, counted[group]] > 0, table.negatives[:, counted[group]] > 0]
+    return Resampler(seed=seed_of(key), needed=np.column_stack(needed))
+
+
+def _group(
+    part: _Part, estimates: Mapping[str, tuple[float, np.ndarray]], test: Predictions
+) -> Group:
+    def of_kind(kind: str) -> dict[str, Estimate]:
+        return {
+            name.removeprefix(kind): _estimate(*pair)
+            for name, pair in estimates.items()
+            if name.startswith(kind)
+        }
+
+    labels = {
+        label: {
+            name: _estimate(float(values[place, 0]), part.drawn.labels[name][place])
+            for name, values in part.whole.labels.items()
+        }
+        for place, label in enumerate(test.label_names)
+    }
+    return Group(
+        name=part.name,
+        images=len(part.rows),
+        patients=len(np.unique(test.patients[part.rows])),
+        macro=of_kind("macro_"),
+        micro=of_kind("micro_"),
+        labels=labels,
+    )
+
+
+def _gaps(
+    estimates: Mapping[str, Mapping[str, tuple[float, np.ndarray]]],
+) -> dict[str, Gap]:
+    gaps = {}
+    for name in next(iter(estimates.values())):
+        values = {group: told[name][0] for group, told in estimates.items()}
+        known = {group: value for group, value in values.items() if value == value}
+        if len(known) < 2:
+            continue
+        higher, lower = max(known, key=known.__getitem__), min(known, key=known.__getitem__)
+        spread = estimates[higher][name][1] - estimates[lower][name][1]
+        gaps[name] = Gap(higher, lower, _estimate(known[higher] - known[lower], spread))
+    return gaps
+
+
+def _estimate(value: float, replicates: np.ndarray) -> Estimate:
+    return Estimate(value, *percentile_interval(replicates))

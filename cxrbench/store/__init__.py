@@ -1,0 +1,1 @@
+"""What is decoded and computed once, and kept in the cache folder."""

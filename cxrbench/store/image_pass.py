@@ -1,0 +1,285 @@
+"""One image, decoded once, for everyone who wants something of it; many images, in order."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+from cxrbench.errors import PluginError, UnreadableImage
+from cxrbench.interfaces import LocalFeatures
+from cxrbench.store.decoding import Fit, check_size, clahe, decode, fit_image, to_grey8
+from cxrbench.store.journal import NOT_READ
+
+if TYPE_CHECKING:
+    from cxrbench.interfaces import Cohort, Dataset, FeatureExtractor, Record
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+ImagesInOrder = Callable[
+    [Callable[[int], "PreparedImage"], Iterable[int], int], Generator["PreparedImage", None, None]
+]
+"""From ``work``, rows and a number of threads to what ``work`` makes of each row, in order."""
+
+# Enough that no thread waits for a slow image before it in the order; bounds the memory.
+_AHEAD_PER_THREAD = 4
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What is wanted of each image, and what shapes its pixels on the way.
+
+    ``image_sizes`` are the sides in pixels that backbones want, ``clahe_sizes`` those at which they
+    want the image with CLAHE beside it. CLAHE is applied to the whole image before it is fitted;
+    ``clahe`` asks for it everywhere. More than ``max_pixels`` in an image excludes it.
+    """
+
+    image_sizes: tuple[int, ...] = ()
+    clahe_sizes: tuple[int, ...] = ()
+    extractors: tuple[FeatureExtractor, ...] = ()
+    fit: Fit = "stretch"
+    clahe: bool = False
+    max_pixels: int = 100_000_000
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedImage:
+    """One image: SHA-256 of its source (``""`` if it cannot be read), size, and what was wanted.
+
+    ``shape`` is (height, width) of the original, (0, 0) for an image that is left out; ``reason``
+    says why it is.
+    """
+
+    digest: str
+    shape: tuple[int, int] = (0, 0)
+    reason: str | None = None
+    pixels: Mapping[int, np.ndarray] = field(default_factory=dict)
+    clahe_pixels: Mapping[int, np.ndarray] = field(default_factory=dict)
+    features: Mapping[FeatureExtractor, LocalFeatures] = field(default_factory=dict)
+
+
+def prepare_image(dataset: Dataset, cohort: Cohort, row: int, wanted: Preparation) -> PreparedImage:
+    """Read and decode one image and make what is wanted of it.
+
+    Raises
+    ------
+    PluginError
+        The dataset or an extractor failed, or returned what its interface does not allow.
+    """
+    image_id, source = cohort.image_ids[row], cohort.sources[row]
+    return prepare_source(
+        lambda: read_source(dataset, source, image_id, wanted.max_pixels),
+        cohort.record(row),
+        wanted,
+    )
+
+
+def prepare_source(
+    read: Callable[[], bytes | np.ndarray], record: Record, wanted: Preparation
+) -> PreparedImage:
+    """Decode what ``read`` gives, an encoded file or grey pixels, and make what is wanted of it.
+
+    An `UnreadableImage` or `OSError` of ``read`` is the reason why the image is left out.
+
+    Raises
+    ------
+    PluginError
+        An extractor failed, or returned what its interface does not allow.
+    """
+    digest = ""
+    try:
+        source = read()
+        digest = _digest(source)
+        grey = grey_of(source, wanted.max_pixels)
+    except UnreadableImage as error:
+        return PreparedImage(digest, reason=str(error).splitlines()[0])
+    except OSError as error:
+        # Without the path, so that images with the same trouble share a reason.
+        return PreparedImage(digest, reason=f"{NOT_READ}{error.strerror or error}")
+    equalised = clahe(grey) if wanted.clahe or wanted.clahe_sizes else grey
+    enhanced = equalised if wanted.clahe else grey
+    sizes = {e.image_size for e in wanted.extractors if e.image_size is not None}
+    fitted = {s: fit_image(enhanced, s, wanted.fit) for s in {*wanted.image_sizes, *sizes}}
+    features = {
+        extractor: _extract(
+            extractor,
+            None if extractor.image_size is None else fitted[extractor.image_size],
+            record,
+        )
+        for extractor in wanted.extractors
+    }
+    return PreparedImage(
+        digest,
+        grey.shape,
+        pixels={size: fitted[size] for size in wanted.image_sizes},
+        clahe_pixels={s: fit_image(equalised, s, wanted.fit) for s in wanted.clahe_sizes},
+        features=features,
+    )
+
+
+def can_be_read(dataset: Dataset, cohort: Cohort, row: int, max_pixels: int) -> bool:
+    """Whether the system gives the image's source now, whatever is in it.
+
+    Raises
+    ------
+    PluginError
+        The dataset failed, or returned what its interface does not allow.
+    """
+    try:
+        read_source(dataset, cohort.sources[row], cohort.image_ids[row], max_pixels)
+    except UnreadableImage:
+        return True
+    except OSError:
+        return False
+    return True
+
+
+def in_order(
+    work: Callable[[Item], Result],
+    items: Iterable[Item],
+    threads: int,
+    *,
+    ahead: int = _AHEAD_PER_THREAD,
+) -> Generator[Result, None, None]:
+    """Results of ``work`` in the order of the items, ``ahead`` of them for each thread at most."""
+    waiting: deque[Future[Result]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            for item in items:
+                waiting.append(pool.submit(work, item))
+                if len(waiting) > threads * ahead:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+@contextmanager
+def quiet_single_threaded_libraries() -> Iterator[None]:
+    """OpenCV with one thread per call, since images run side by side; no warnings of decoders'."""
+    import cv2
+
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"(PIL|pydicom)(\.|$)")
+            yield
+    finally:
+        cv2.setNumThreads(threads)
+
+
+def read_source(
+    dataset: Dataset, source: str, image_id: str, max_pixels: int
+) -> bytes | np.ndarray:
+    """What the dataset reads: an encoded file's bytes, or grey pixels (H, W) uint8 or uint16.
+
+    Raises
+    ------
+    UnreadableImage, OSError
+        The dataset's own reason to leave the image out.
+    PluginError
+        The dataset failed, or returned what its interface does not allow.
+    """
+    try:
+        found = dataset.read(source, max_pixels=max_pixels)
+    except (UnreadableImage, OSError, PluginError):
+        raise
+    except Exception as error:
+        raise PluginError(
+            f"dataset {dataset.name!r} failed to read image {image_id!r}",
+            found=f"{type(error).__name__}: {error}",
+            fix="raise UnreadableImage for an image that is to be left out",
+        ) from error
+    grey = (
+        isinstance(found, np.ndarray) and found.ndim == 2 and found.dtype in (np.uint8, np.uint16)
+    )
+    if isinstance(found, bytes) or grey:
+        return found
+    raise PluginError(
+        f"dataset {dataset.name!r} read image {image_id!r} as something else than an image",
+        expected="bytes of an encoded file, or an array (H, W) uint8 or uint16",
+        found=_described(found),
+        fix="return one of these from read(), or raise UnreadableImage",
+    )
+
+
+def _digest(source: bytes | np.ndarray) -> str:
+    if isinstance(source, bytes):
+        return hashlib.sha256(source).hexdigest()
+    told = hashlib.sha256(f"{source.dtype.str} {source.shape} ".encode())
+    told.update(np.ascontiguousarray(source).data)
+    return told.hexdigest()
+
+
+def grey_of(source: bytes | np.ndarray, max_pixels: int) -> np.ndarray:
+    """8-bit grey (H, W) of an encoded file or of grey pixels.
+
+    Raises
+    ------
+    UnreadableImage : it cannot be decoded, or its size is not one of a radiograph.
+    """
+    if isinstance(source, bytes):
+        return decode(source, max_pixels=max_pixels)
+    check_size(source.shape[1], source.shape[0], max_pixels)
+    return to_grey8(source)
+
+
+def _extract(
+    extractor: FeatureExtractor, image: np.ndarray | None, record: Record
+) -> LocalFeatures:
+    try:
+        found = extractor.extract(image, record)
+    except Exception as error:
+        raise PluginError(
+            f"feature extractor {extractor.name!r} failed on image {record.image_id!r}",
+            expected="LocalFeatures for every image, with n = 0 where nothing is found",
+            found=f"{type(error).__name__}: {error}",
+            fix="mend extract, or tell the plugin's author; "
+            f"`cxrbench plugins check {extractor.name}` shows more",
+        ) from error
+    wrong = _wrong_features(found)
+    if wrong is not None:
+        raise PluginError(
+            f"feature extractor {extractor.name!r} returned unusable features for "
+            f"{record.image_id!r}",
+            expected="LocalFeatures: descriptors (n, d) uint8 or float32, finite; "
+            "keypoints (n, 4) float32, or None",
+            found=wrong,
+            fix="mend extract, or tell the plugin's author; "
+            f"`cxrbench plugins check {extractor.name}` shows more",
+        )
+    return found
+
+
+def _wrong_features(found: object) -> str | None:
+    if not isinstance(found, LocalFeatures):
+        return _described(found)
+    vectors, points = found.descriptors, found.keypoints
+    if not isinstance(vectors, np.ndarray) or vectors.ndim != 2 or vectors.shape[1] == 0:
+        return f"descriptors: {_described(vectors)}"
+    if vectors.dtype not in (np.uint8, np.float32):
+        return f"descriptors: {_described(vectors)}"
+    if vectors.dtype == np.float32 and not np.isfinite(vectors).all():
+        return "descriptors that are not finite"
+    if points is None:
+        return None
+    if not isinstance(points, np.ndarray) or points.shape != (len(vectors), 4):
+        return f"keypoints: {_described(points)} for {len(vectors)} descriptors"
+    return None if points.dtype == np.float32 else f"keypoints: {_described(points)}"
+
+
+def _described(value: object) -> str:
+    if isinstance(value, np.ndarray):
+        return f"an array {value.shape} {value.dtype}"
+    return f"a {type(value).__name__}"

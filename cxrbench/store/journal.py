@@ -1,0 +1,170 @@
+"""The journal of a store: one line for each chunk of rows that is safely on the disk."""
+
+from __future__ import annotations
+
+import io
+import json
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from cxrbench.errors import CacheError
+from cxrbench.store.cache import canonical
+
+
+class DamagedStore(CacheError):
+    """A store's files do not agree with each other; it has to be built again."""
+
+
+NOT_READ = "cannot be read: "
+"""How the reason of an image begins that the system could not read: another time it may."""
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """What is known of one image: SHA-256 of its source, its size, and why it is left out.
+
+    ``count`` is the number of its local features, None in a store that holds none.
+    """
+
+    digest: str
+    height: int = 0
+    width: int = 0
+    reason: str | None = None
+    count: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class ImageTable:
+    """The facts of all images of a store, as columns: small for a cohort of any size.
+
+    ``digests`` (N,) bytes, ``shapes`` (N, 2) int64, ``counts`` (N,) int64; ``reasons`` has the rows
+    that are left out.
+    """
+
+    digests: np.ndarray
+    shapes: np.ndarray
+    counts: np.ndarray
+    reasons: Mapping[int, str]
+
+    def __len__(self) -> int:
+        return len(self.digests)
+
+    @property
+    def not_read(self) -> frozenset[int]:
+        """The rows whose image the system could not read, whatever is in it."""
+        return frozenset(r for r, why in self.reasons.items() if why.startswith(NOT_READ))
+
+    def different_row(self, other: ImageTable) -> int | None:
+        """The first row where another store saw something else, counts of features aside."""
+        differs = (self.digests != other.digests) | (self.shapes != other.shapes).any(axis=1)
+        for row in {*self.reasons, *other.reasons}:
+            differs[row] |= self.reasons.get(row) != other.reasons.get(row)
+        return int(differs.argmax()) if differs.any() else None
+
+
+@dataclass(frozen=True, eq=False)
+class Journal:
+    """The journal's whole lines: rows they cover, bytes they take, sizes of the data files."""
+
+    images: ImageTable
+    length: int
+    sizes: Mapping[str, int]
+    layout: Mapping[str, Any]
+
+
+def journal_line(
+    images: Sequence[ImageFacts], sizes: Mapping[str, int], layout: Mapping[str, Any]
+) -> bytes:
+    """One line for a chunk of rows, the sizes of the data files with it, and their layout."""
+    rows = [[f.digest, f.height, f.width, f.reason, f.count] for f in images]
+    chunk = canonical({"images": rows, "sizes": sizes, "layout": layout})
+    return json.dumps({"crc32": zlib.crc32(chunk.encode()), "chunk": chunk}).encode() + b"\n"
+
+
+def read_journal(text: bytes, files: Sequence[str]) -> Journal:
+    """The whole lines of a journal; a last line that is not whole does not count.
+
+    Raises
+    ------
+    DamagedStore
+        A line before the last is not what was written.
+    """
+    tables: list[ImageTable] = []
+    sizes, layout, length = dict.fromkeys(files, 0), dict[str, Any](), 0
+    for line in io.BytesIO(text):
+        chunk = _journal_chunk(line)
+        if chunk is None and length + len(line) == len(text):
+            break  # the line that was being written when the process was killed
+        if chunk is None:
+            raise DamagedStore("a line of its journal is damaged")
+        tables.append(_table([ImageFacts(*values) for values in chunk["images"]]))
+        sizes, layout = chunk["sizes"], chunk["layout"]
+        length += len(line)
+    return Journal(_joined(tables), length, sizes, layout)
+
+
+def journal_before(text: bytes, row: int) -> bytes:
+    """The longest beginning of a sound journal that holds no fact about ``row``."""
+    length, rows = 0, 0
+    for line in io.BytesIO(text):
+        chunk = _journal_chunk(line)
+        rows += len(chunk["images"]) if chunk else row + 1
+        if rows > row:
+            break
+        length += len(line)
+    return text[:length]
+
+
+def last_sizes(text: bytes) -> Mapping[str, int]:
+    """The sizes of the data files that a complete journal ends with.
+
+    Raises
+    ------
+    DamagedStore
+        Its last line is not what was written.
+    """
+    chunk = _journal_chunk(text[text.rfind(b"\n", 0, -1) + 1 :])
+    if chunk is None:
+        raise DamagedStore("a line of its journal is damaged")
+    sizes: Mapping[str, int] = chunk["sizes"]
+    return sizes
+
+
+def _table(images: Sequence[ImageFacts]) -> ImageTable:
+    return ImageTable(
+        digests=np.array([facts.digest.encode() for facts in images], "S64"),
+        shapes=np.array([(facts.height, facts.width) for facts in images], np.int64).reshape(-1, 2),
+        counts=np.array([facts.count or 0 for facts in images], np.int64),
+        reasons={row: facts.reason for row, facts in enumerate(images) if facts.reason is not None},
+    )
+
+
+def _joined(tables: Sequence[ImageTable]) -> ImageTable:
+    tables = tables or [_table([])]
+    starts = np.cumsum([0, *(len(table) for table in tables)])
+    return ImageTable(
+        digests=np.concatenate([table.digests for table in tables]),
+        shapes=np.concatenate([table.shapes for table in tables]),
+        counts=np.concatenate([table.counts for table in tables]),
+        reasons={
+            int(start) + row: reason
+            for start, table in zip(starts, tables, strict=False)
+            for row, reason in table.reasons.items()
+        },
+    )
+
+
+def _journal_chunk(line: bytes) -> dict[str, Any] | None:
+    try:
+        told = json.loads(line)
+        chunk = told["chunk"]
+        if not line.endswith(b"\n") or told["crc32"] != zlib.crc32(chunk.encode()):
+            return None
+        found: dict[str, Any] = json.loads(chunk)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return found

@@ -1,0 +1,182 @@
+"""Complete stores: found by what shaped them, checked on opening, read by memory map."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cxrbench.errors import CacheError
+from cxrbench.store.cache import canonical, key_of, share
+from cxrbench.store.journal import DamagedStore, ImageTable, last_sizes, read_journal
+from cxrbench.store.purpose import UNTOLD, Purpose
+
+FORMAT = 1
+"""Part of every key; raised when the same inputs would give other bytes."""
+
+
+@dataclass(frozen=True, eq=False)
+class StoreSpec:
+    """Which store: its kind, what shapes it, and the data files that it has.
+
+    ``row_bytes`` is what a row takes on the disk, 0 where that is not known before; ``purpose`` is
+    for people.
+    """
+
+    kind: str
+    about: Mapping[str, Any]
+    rows: int
+    files: tuple[str, ...]
+    row_bytes: int = 0
+    purpose: Purpose = UNTOLD
+
+    def folder(self, cache: Path) -> Path:
+        """Where the store is in this cache."""
+        return cache / self.kind / key_of({"kind": self.kind, **self.about})
+
+
+@dataclass(frozen=True, eq=False)
+class CompleteStore:
+    """A complete store: the facts of each image in row order, and where its data are.
+
+    ``layout`` tells how to read the data files: width, dtype, whether there are keypoints.
+    """
+
+    folder: Path
+    images: ImageTable
+    layout: Mapping[str, Any]
+
+
+def open_store(spec: StoreSpec, cache: Path) -> CompleteStore | None:
+    """The store, or None while it is not complete.
+
+    Raises
+    ------
+    DamagedStore
+        It is marked complete, but its files are not what it was completed with.
+    """
+    folder = spec.folder(cache)
+    text = complete_journal(folder)
+    if text is None:
+        return None
+    journal = read_journal(text, spec.files)
+    if len(journal.images) != spec.rows:
+        raise DamagedStore("it does not have a row for each image")
+    return CompleteStore(folder, journal.images, journal.layout)
+
+
+def complete_journal(folder: Path) -> bytes | None:
+    """The journal of a store whose files agree with each other, None while it is not complete.
+
+    Raises
+    ------
+    DamagedStore
+        It is marked complete, but its files are not what it was completed with.
+    """
+    try:
+        marker = json.loads((folder / "complete.json").read_bytes())
+        text = (folder / "journal.jsonl").read_bytes()
+        if marker["journal"] != hashlib.sha256(text).hexdigest():
+            raise DamagedStore("its journal is not the one it was completed with")
+        if key_of(json.loads((folder / "about.json").read_bytes())) != folder.name:
+            raise DamagedStore("about.json is not the one it was completed with")
+        require_sizes(folder, last_sizes(text), exact=True)
+    except FileNotFoundError as error:
+        if error.filename == str(folder / "complete.json"):
+            return None
+        raise DamagedStore("a file is missing") from error
+    except OSError as error:
+        raise CacheError(
+            f"cannot read the store in {folder}",
+            found=error.strerror,
+            fix="choose another folder with --cache or CXRBENCH_CACHE",
+        ) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise DamagedStore("a file in it is not what was written") from error
+    return text
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureStore:
+    """The local features of all images, memory-mapped.
+
+    ``counts`` (N,) int64: features per row, 0 for excluded images. ``all_descriptors`` (M, d) and
+    ``all_keypoints`` (M, 4), None where there are none, hold those of all rows one after the other.
+    """
+
+    folder: Path
+    counts: np.ndarray
+    all_descriptors: np.ndarray
+    all_keypoints: np.ndarray | None
+
+    @property
+    def width(self) -> int:
+        """The d of the descriptors (n, d), 0 when no image is usable."""
+        return int(self.all_descriptors.shape[1])
+
+    def descriptors(self, row: int) -> np.ndarray:
+        """Descriptors (n, d) of the image in this row, read-only; n may be 0."""
+        return self.all_descriptors[self._rows(row)]
+
+    def keypoints(self, row: int) -> np.ndarray | None:
+        """Keypoints (n, 4) float32 (x, y, size, angle), None if the extractor gives none."""
+        return None if self.all_keypoints is None else self.all_keypoints[self._rows(row)]
+
+    def __len__(self) -> int:
+        return len(self.counts)
+
+    def _rows(self, row: int) -> slice:
+        # Not left to slicing: a row that is not there would look like an image without keypoints.
+        if not 0 <= row < len(self.counts):
+            raise IndexError(f"row {row} of {len(self.counts)}")
+        return slice(int(self._offsets[row]), int(self._offsets[row + 1]))
+
+    @cached_property
+    def _offsets(self) -> np.ndarray:
+        return np.concatenate([[0], np.cumsum(self.counts)])
+
+
+def feature_store(store: CompleteStore) -> FeatureStore:
+    """Map a complete store of local features."""
+    layout, counts = store.layout, store.images.counts
+    total, width = int(counts.sum()), layout.get("width", 0)
+    dtype = np.dtype(layout.get("dtype", "float32"))
+    points = None
+    if layout.get("keypoints", False):
+        points = map_array(store.folder / "keypoints.bin", (total, 4), np.dtype(np.float32))
+    vectors = map_array(store.folder / "descriptors.bin", (total, width), dtype)
+    return FeatureStore(store.folder, counts, vectors, points)
+
+
+def map_array(
+    path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], offset: int = 0
+) -> np.ndarray:
+    """A read-only memory map of a flat file; an ordinary array when there is nothing to map.
+
+    Other processes see that the file is used for as long as the map lives.
+    """
+    if 0 in shape:
+        return np.empty(shape, dtype)
+    with path.open("rb") as file:
+        share(file)
+        return np.memmap(file, dtype, "r", offset, shape).view(np.ndarray)
+
+
+def about_of(spec: StoreSpec) -> dict[str, Any]:
+    """What stands in the store's ``about.json``."""
+    about: dict[str, Any] = json.loads(canonical({"kind": spec.kind, **spec.about}))
+    return about
+
+
+def require_sizes(folder: Path, sizes: Mapping[str, int], *, exact: bool) -> None:
+    """Raise `DamagedStore` for a file that is shorter, or (``exact``) longer, than its size."""
+    for name, size in sizes.items():
+        found = (folder / name).stat().st_size if (folder / name).exists() else -1
+        if found < size or (exact and found != size):
+            raise DamagedStore(f"{name} has {max(found, 0)} bytes, not {size}")

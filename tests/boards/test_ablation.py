@@ -1,0 +1,159 @@
+"""Which rows are compared, and what is made of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from cxrbench.boards.ablation import ablations, with_ablations
+from cxrbench.metrics.ranking import holm
+from cxrbench.runs.directory import StoredRun
+
+CONDITIONS = {
+    **{"fingerprint": "f", "split_hash": "s", "backend": "tensorflow", "device": "cpu"},
+    **{"devices": 1, "precision": "float32", "version": "1", "protocol": "probe"},
+    **{"weights": "none", "weights_sha256": None, "image_size": None, "trains": "head"},
+    **{"engine": "keras", "patients_known": True, "board_key": "b", "train_seconds": 2.0},
+    "scoring": {"calibration": "none", "thresholds": "youden"},
+}
+SETTINGS = {"epochs": 100, "batch_size": 32, "learning_rate": 1e-4, "augment": "none", "fit": "pad"}
+FINETUNE = {
+    **{"protocol": "finetune", "weights": "imagenet", "image_size": 224, "trains": "all"},
+    "settings": {**SETTINGS, "epochs": 20, "augment": "medical", "rotation": 15.0},
+}
+SHARED = np.random.default_rng(0).normal(scale=0.02, size=500)
+
+
+def stored(recipe, macro=0.6, *, seed=0, noise=1, **changes) -> StoredRun:
+    """A run whose replicates hold the same patients as every other's."""
+    info = {**CONDITIONS, "settings": SETTINGS, "parameters": 1000 * (1 + recipe.count("+"))}
+    info |= {"recipe": recipe, "seed": seed} | changes
+    info["row_key"] = repr({**info, "seed": 0, "train_seconds": 0})
+    scores = {"macro_auroc": macro, "micro_auroc": macro + 0.1}
+    rng = np.random.default_rng([noise, seed])
+    replicates = {
+        name: value + SHARED + rng.normal(scale=0.004, size=500) for name, value in scores.items()
+    }
+
+    class Run(StoredRun):
+        def replicates(self, names):
+            return {name: replicates[name] for name in names}
+
+    metrics = {**scores, "images": 90, "patients": 30}
+    return Run(Path("runs") / f"{recipe}-{macro}-{seed}", info, metrics)
+
+
+def gains(*runs):
+    (found,) = ablations(runs)
+    return [(row.part, row.without, len(row.runs_control)) for row in found.rows]
+
+
+def test_rows_that_differ_by_one_part_are_compared():
+    runs = [stored(text) for text in ("orb", "sift", "orb+sift", "orb+rows+sift", "rows")]
+    assert gains(*runs) == [("orb", "sift", 0), ("rows", "orb+sift", 0), ("sift", "orb", 0)]
+    assert gains(*runs[:2]) == []
+
+
+def test_parameters_and_fusion_have_to_be_the_same():
+    assert gains(stored("orb:words=8+sift"), stored("orb"), stored("sift@other")) == []
+    found = gains(stored("orb:words=8+sift@other"), stored("sift@other"), stored("sift"))
+    assert found == [("orb:words=8", "sift@other", 0)]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({name: "x"} for name in ("fingerprint", "split_hash", "backend", "precision")),
+        {"scoring": {"calibration": "isotonic", "thresholds": "youden"}},
+        *({name: "x"} for name in ("version", "protocol", "engine", "weights")),
+        {"settings": {**SETTINGS, "epochs": 7}},
+        {"settings": {**SETTINGS, "batch_size": 7}},
+    ],
+    ids=str,
+)
+def test_whatever_else_differs_keeps_rows_apart(changes):
+    changes = {k: "finetune" if k == "protocol" else v for k, v in changes.items()}
+    assert gains(stored("orb+sift"), stored("sift", **changes)) == []
+    assert gains(stored("orb+sift", **changes), stored("sift", **changes)) == [("orb", "sift", 0)]
+
+
+def test_a_control_has_to_have_the_same_conditions():
+    control = "orb:permuted=true+sift"
+    assert gains(stored("orb+sift"), stored("sift"), stored(control)) == [("orb", "sift", 1)]
+    other = stored(control, settings={**SETTINGS, "epochs": 7})
+    assert gains(stored("orb+sift"), stored("sift"), other) == [("orb", "sift", 0)]
+    # Nor is a control a recipe whose parts are asked about.
+    assert gains(stored(control), stored("orb:permuted=true"), stored("sift")) == []
+
+
+def test_the_backbone_brings_the_conditions_of_its_training():
+    network = stored("resnet50+orb", **FINETUNE)
+    assert gains(network, stored("orb")) == [("resnet50", "orb", 0)]
+    assert gains(network, stored("resnet50", **FINETUNE)) == [("orb", "resnet50", 0)]
+    learning = stored("orb", settings={**SETTINGS, "learning_rate": 1.0})
+    assert gains(network, learning) == []
+    assert gains(network, stored("orb", fingerprint="x")) == []
+    # Features of a network that is trained otherwise are not compared.
+    assert gains(network, stored("resnet50", **{**FINETUNE, "weights": "none"})) == []
+
+
+def test_each_board_has_its_own():
+    runs = [stored(text, board_key=key) for key in "ab" for text in ("orb", "orb+sift")]
+    assert [(one.board, len(one.rows)) for one in ablations(runs)] == [("a", 1), ("b", 1)]
+    plain = with_ablations({"boards": [{"key": "b"}, {"key": "a"}], "skipped": []}, ablations(runs))
+    assert [(b["key"], b["ablation"][0]["part"]) for b in plain["boards"]] == [
+        ("b", "sift"),
+        ("a", "sift"),
+    ]
+    assert plain["boards"][0]["ablation"][0]["runs"] == ["orb+sift-0.6-0"]
+
+
+def test_gain_control_and_what_is_beyond_it():
+    seeds = [stored("orb+sift", value, seed=s, noise=2) for s, value in enumerate((0.66, 0.64))]
+    without = stored("sift", 0.62, noise=3)
+    control = stored("orb:permuted=true+sift", 0.61, noise=4)
+    (row,) = ablations([*seeds, without, control])[0].rows
+    gain = row.macro_auroc
+    assert gain.part.difference == pytest.approx(0.03)
+    assert gain.control.difference == pytest.approx(-0.01)
+    assert gain.beyond_control.difference == pytest.approx(0.04)
+    spread = np.mean([run.replicates(["macro_auroc"])["macro_auroc"] for run in seeds], axis=0)
+    spread = spread - without.replicates(["macro_auroc"])["macro_auroc"]
+    seeds_variance = np.var([0.66, 0.64], ddof=1) / 2
+    error = np.sqrt(np.var(spread, ddof=1) + seeds_variance)
+    assert gain.part.p == pytest.approx(2 * norm.sf(0.03 / error), rel=1e-6)
+    low, high = np.percentile(spread, [2.5, 97.5])
+    reach = norm.ppf(0.975) * np.sqrt(seeds_variance)
+    assert gain.part.low == pytest.approx(0.03 - np.hypot(0.03 - low, reach), abs=1e-9)
+    assert gain.part.high == pytest.approx(0.03 + np.hypot(high - 0.03, reach), abs=1e-9)
+    assert row.micro_auroc.part.difference == pytest.approx(0.03)
+    assert (row.parameters, row.train_seconds) == (1000, 0.0)
+    assert row.config == "runs/orb+sift-0.66-0/settings.toml"
+    assert (len(row.runs), len(row.runs_without), len(row.runs_control)) == (2, 1, 1)
+
+
+def test_holm_is_over_each_column_of_the_table():
+    runs = [stored("orb+sift", 0.63), stored("orb", 0.62, noise=2), stored("sift", 0.61, noise=3)]
+    runs.append(stored("orb:permuted=true+sift", 0.62, noise=4))
+    rows = ablations(runs)[0].rows
+    given = [row.macro_auroc.part.p for row in rows]
+    assert [row.macro_auroc.part_p_holm for row in rows] == pytest.approx(holm(given))
+    # One control alone is one test.
+    orb, sift = (row.macro_auroc for row in rows)
+    assert orb.beyond_control_p_holm == pytest.approx(orb.beyond_control.p)
+    assert (sift.control, sift.beyond_control, sift.beyond_control_p_holm) == (None, None, None)
+
+
+def test_what_is_undefined_stays_so():
+    seeds = {"macro_auroc": None, "micro_auroc": 0.5, "images": 90, "patients": 30}
+    run = stored("orb+sift", train_seconds=None)
+    class_of = type(run)
+    undefined = class_of(run.path, run.info, seeds)
+    (row,) = ablations([undefined, stored("orb")])[0].rows
+    assert row.macro_auroc.part.difference is None
+    assert row.macro_auroc.part_p_holm is None
+    assert row.micro_auroc.part_p_holm is not None
+    assert row.train_seconds is None

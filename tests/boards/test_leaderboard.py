@@ -1,0 +1,166 @@
+"""Boards from run directories alone: rows over seeds, ranks, and what is kept apart."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pytest
+
+from cxrbench.boards.leaderboard import Row, as_json, boards
+from cxrbench.metrics.measures import MEASURES
+from cxrbench.runs.directory import REPLICATES, StoredRun, read_runs
+
+PROMISED = {
+    *("rank", "recipe", "macro_auroc", "macro_auroc_low", "macro_auroc_high", "macro_auroc_sd"),
+    *("micro_auroc", "labels_counted", "seeds", "runs", "parameters", "train_seconds"),
+    *("images_per_second", "protocol", "weights", "device", "precision", "fingerprint"),
+    *("split_seed", "version"),
+}
+
+
+def stored(
+    recipe: str,
+    score: float | None,
+    *,
+    seed: int = 0,
+    board: str = "b",
+    spread: float = 0.01,
+    noise: int = 0,
+) -> StoredRun:
+    """A run of so much macro AUROC whose replicates scatter around it."""
+    rng = np.random.default_rng(noise)
+    centre = np.nan if score is None else score
+    replicates = {name: centre + spread * rng.normal(size=200) for name in REPLICATES}
+    info = {field.name: "x" for field in fields(Row)}
+    info |= {"recipe": recipe, "row_key": recipe, "board_key": board, "seed": seed}
+    info |= {"labels": ["A", "B"], "labels_counted": ["A"], "train_seconds": 1.0 + seed}
+    info |= {"images_per_second": None, "patients_known": True, "no_finding": None}
+    info |= {"labels_left_out": [], "files": {}}
+    info |= {"scoring": {"calibration": "none", "thresholds": "youden"}}
+    label: dict[str, object] = {"label": "A", "counted": True, "positives": 3, "known": 9}
+    label |= dict.fromkeys(("threshold", *MEASURES), score)
+    metrics = dict.fromkeys(REPLICATES, score)
+    metrics |= {f"{kind}_{name}": score for kind in ("macro", "micro") for name in MEASURES}
+    metrics |= {"images": 9, "patients": 5}
+
+    class Run(StoredRun):
+        labels: ClassVar = [label]
+
+        def replicates(self, names=REPLICATES):
+            return {name: replicates[name] for name in names}
+
+        def details(self, names):
+            macro = replicates["macro_auroc"]
+            return {n: macro[None] if n.startswith("label_") else macro for n in names}
+
+    return Run(Path(f"{recipe}-{seed}"), info, metrics)
+
+
+def test_a_row_is_the_mean_over_seeds_with_their_spread():
+    (board,) = boards([stored("orb", 0.6, seed=1), stored("orb", 0.7), stored("orb", 0.8, seed=2)])
+    (row,) = board.rows
+    assert row.macro_auroc == pytest.approx(0.7)
+    assert row.macro_auroc_sd == pytest.approx(np.std([0.6, 0.7, 0.8], ddof=1))
+    assert (row.seeds, row.runs) == (3, ("orb-0", "orb-1", "orb-2"))
+    assert row.train_seconds == pytest.approx(2.0)
+    assert row.images_per_second is None
+    # The seeds' replicates hold the same patients, so that their mean is as wide as each; the
+    # variance of a mean over three seeds is added.
+    spread = np.percentile(0.01 * np.random.default_rng(0).normal(size=200), [2.5, 97.5])
+    low, high = np.hypot(spread, 1.959964 * 0.1 / np.sqrt(3))
+    assert row.macro_auroc_low == pytest.approx(0.7 - low, abs=1e-6)
+    assert row.macro_auroc_high == pytest.approx(0.7 + high, abs=1e-6)
+
+
+def test_one_seed_has_no_spread_and_one_undefined_seed_leaves_no_mean():
+    (board,) = boards([stored("orb", 0.6), stored("sift", 0.7), stored("sift", None, seed=1)])
+    rows = {row.recipe: row for row in board.rows}
+    assert rows["orb"].macro_auroc_sd is None
+    assert rows["sift"].macro_auroc is None
+    assert rows["sift"].rank is None
+    assert [row.recipe for row in board.rows] == ["orb", "sift"], "undefined comes last"
+
+
+def test_rows_that_cannot_be_told_apart_share_a_rank():
+    runs = [
+        stored("good", 0.80, noise=1),
+        stored("as_good", 0.801, noise=2),
+        stored("worse", 0.70, noise=3),
+        stored("worst", 0.60, noise=4),
+    ]
+    (board,) = boards(runs)
+    ranks = [(row.recipe, row.rank) for row in board.rows]
+    assert ranks == [("as_good", 1), ("good", 1), ("worse", 3), ("worst", 4)]
+
+
+def test_a_board_whose_patients_are_unknown_says_so():
+    run = stored("orb", 0.7)
+    told = as_json(boards([replace(run, info={**run.info, "patients_known": False})]), (),
+                   per_label=False)["boards"][0]  # fmt: skip
+    assert told["conditions"]["patients_known"] is False
+    assert told["conditions"]["test_patients"] is None
+    assert told["rows"][0]["intervals_over"] == "images"
+    assert "cannot be checked" in told["notes"][0]
+    assert "intervals are over images" in told["notes"][0]
+    usual = as_json(boards([run]), (), per_label=False)["boards"][0]
+    assert (usual["conditions"]["test_patients"], usual["notes"]) == (5, [])
+    assert usual["conditions"]["patients_known"] is True
+    assert usual["rows"][0]["intervals_over"] == "patients"
+
+
+def test_other_test_sets_are_other_boards_and_the_fullest_comes_first():
+    fullest = [stored("a", 0.5, board="y"), stored("b", 0.6, board="y")]
+    made = boards([stored("a", 0.9, board="x"), *fullest])
+    assert [(board.key, [row.recipe for row in board.rows]) for board in made] == [
+        ("y", ["b", "a"]),
+        ("x", ["a"]),
+    ]
+    assert [row.rank for row in made[1].rows] == [1]
+
+
+def test_the_order_of_the_runs_makes_no_difference():
+    runs = [stored("a", 0.9, noise=1), stored("b", 0.7, noise=2), stored("a", 0.8, seed=1, noise=3)]
+    assert boards(runs) == boards(runs[::-1])
+    assert boards([]) == ()
+
+
+def test_rows_have_the_promised_keys_and_plain_values():
+    told = as_json(boards([stored("orb", None)]), (), per_label=True)
+    assert set(told["boards"][0]["rows"][0]) >= PROMISED
+    assert json.loads(json.dumps(told, allow_nan=False)) == told
+    assert (
+        "per_label" not in as_json(boards([stored("orb", 0.5)]), (), per_label=False)["boards"][0]
+    )
+
+
+def test_the_board_again_from_directories_alone(grid, tmp_path):
+    moved = tmp_path / "moved"
+    shutil.copytree(grid.runs, moved)
+    runs, skipped = read_runs(moved)
+    assert skipped == ()
+    told = as_json(boards(runs), (), per_label=True)
+    assert told["boards"] == grid.result["boards"]
+    (board,) = told["boards"]
+    assert {row["recipe"] for row in board["rows"]} == {
+        "tinynet", "tinynet+grid+rows:words=8", "grid", "prior",
+    }  # fmt: skip
+    assert board["conditions"]["test_patients"] == 12
+    labels = [row for row in board["per_label"] if row["recipe"] == "grid"]
+    assert [row["label"] for row in labels] == board["conditions"]["labels"]
+
+
+def test_a_tampered_run_is_left_out_and_the_others_stand(grid, tmp_path):
+    moved = tmp_path / "moved"
+    shutil.copytree(grid.runs, moved)
+    path = moved / grid.run_of("grid", 1).name / "metrics.json"
+    path.write_text(path.read_text().replace('"macro_auroc": 0.', '"macro_auroc": 0.9'))
+    runs, skipped = read_runs(moved)
+    assert [run.path.name for run in skipped] == [path.parent.name]
+    (board,) = boards(runs)
+    seeds = {row.recipe: row.seeds for row in board.rows}
+    assert seeds == {"tinynet": 2, "tinynet+grid+rows:words=8": 2, "grid": 1, "prior": 1}

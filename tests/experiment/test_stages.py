@@ -1,0 +1,35 @@
+"""Wall time, shared out to stages: nothing is lost, and what cannot be seen is not said."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from cxrbench.experiment.stages import STAGES, Clock, stage_seconds, stages_text
+
+
+def test_a_clock_adds_up_what_passed_before_each_stop():
+    clock = Clock()
+    for stage in ("save", "score", "save"):
+        time.sleep(0.01)
+        clock.stop(stage)
+    assert list(clock.laps) == ["save", "score"]
+    assert clock.laps["save"] >= 0.02
+    assert sum(clock.laps.values()) == pytest.approx(clock.elapsed(), abs=0.05)
+
+
+def test_what_no_stage_covers_is_other_and_the_order_is_that_of_a_run():
+    own = ({"encode": 2.0, "train": 5.0}, {"save": 1.0, "score": 3.0}, {"save": 0.5})
+    told = stage_seconds({"start": 1.0, "prepare": 9.0}, own, 12.0)
+    assert told == {
+        **{"start": 1.0, "prepare": 9.0, "encode": 2.0, "train": 5.0},
+        **{"score": 3.0, "save": 1.5, "other": 0.5},
+    }
+    assert list(told) == [stage for stage in STAGES if stage in told]
+
+
+def test_a_line_leaves_out_what_is_shown_as_nothing_and_sets_apart_what_is_shared():
+    told = {"start": 0.01, "prepare": 1234.56, "encode": 0.04, "train": 0.05, "save": 2.0}
+    assert stages_text(told) == "train 0.1 s · save 2.0 s (for all runs: prepare 1,234.6 s)"
+    assert stages_text({"other": 0.001}) == "under 0.1 s"

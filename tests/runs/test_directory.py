@@ -1,0 +1,185 @@
+"""Run directories: complete or clearly not, and read with suspicion."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import numpy as np
+import pytest
+
+from cxrbench.errors import RunError
+from cxrbench.runs.directory import (
+    REPLICATES,
+    begin,
+    digest_of,
+    file_digest,
+    finish,
+    is_complete,
+    read_run,
+    read_runs,
+    require_room,
+    run_path,
+    write_json,
+    writing,
+)
+
+METRICS = {
+    "images": 9,
+    "patients": 5,
+    **dict.fromkeys(REPLICATES, 0.5),
+    "macro_average_precision": 0.5,
+    "micro_average_precision": None,
+}
+TEXTS = (
+    *("run_key", "row_key", "board_key", "recipe", "protocol", "weights", "trains"),
+    *("backend", "device", "precision", "engine", "dataset", "fingerprint", "split", "version"),
+)
+NUMBERS = ("seed", "split_seed", "devices", "parameters", "trainable_parameters", "train_images")
+INFO = {
+    **dict.fromkeys(TEXTS, "x"),
+    **dict.fromkeys(NUMBERS, 0),
+    "train_seconds": None,
+    "images_per_second": 1.5,
+    "labels": [],
+    "labels_counted": [],
+    "patients_known": True,
+    "no_finding": None,
+    "origin": "cxrbench",
+    "labels_left_out": [],
+    "scoring": {"calibration": "none", "thresholds": "youden"},
+}
+
+
+def write_run(path, **info):
+    begin(path, {**INFO, "run_key": path.name})
+    write_json(path / "metrics.json", METRICS)
+    np.savez_compressed(path / "bootstrap.npz", **{name: np.zeros(3) for name in REPLICATES})
+    (path / "encoders").mkdir()
+    (path / "encoders" / "orb.npz").write_bytes(b"123")
+    finish(path, {**INFO, "run_key": path.name, **info}, remove="checkpoint")
+    return path
+
+
+def test_a_complete_run_is_read_back(tmp_path):
+    path = write_run(tmp_path / "one", recipe="orb")
+    run = read_run(path)
+    assert (run.info["recipe"], run.metrics["images"]) == ("orb", 9)
+    assert set(run.replicates()) == set(REPLICATES)
+    files = {"metrics.json", "bootstrap.npz", "encoders/orb.npz"}
+    assert {name: file_digest(path / name) for name in files} == run.info["files"]
+
+
+def test_beginning_again_leaves_nothing_of_the_run_before(tmp_path):
+    path = write_run(tmp_path / "one")
+    begin(path, INFO)
+    assert not is_complete(path)
+    assert [entry.name for entry in path.iterdir()] == ["run.json"]
+    with pytest.raises(RunError, match="is incomplete"):
+        read_run(path)
+
+
+def test_one_folder_outlives_a_kill_and_no_complete_run(tmp_path):
+    path = tmp_path / "one"
+    begin(path, INFO)
+    (path / "checkpoint").mkdir()
+    (path / "checkpoint" / "state.npz").write_bytes(b"123")
+    (path / "history.csv").touch()
+    begin(path, INFO, keep="checkpoint")
+    assert sorted(entry.name for entry in path.iterdir()) == ["checkpoint", "run.json"]
+    finish(path, INFO, remove="checkpoint")
+    assert [entry.name for entry in path.iterdir()] == ["run.json"]
+    assert json.loads((path / "run.json").read_text())["files"] == {}
+
+
+def replace_text(path, old, new):
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+DAMAGE = {
+    "incomplete": (
+        lambda p: replace_text(p / "run.json", '"complete"', '"incomplete"'),
+        "is incom",
+    ),
+    "another format": (
+        lambda p: replace_text(p / "run.json", '"format": 4', '"format": 9'),
+        "other",
+    ),
+    "truncated": (lambda p: (p / "run.json").write_text("{"), "is damaged"),
+    "binary": (lambda p: (p / "run.json").write_bytes(b"\xff\xfe\x00"), "is damaged"),
+    "a list": (lambda p: (p / "run.json").write_text("[]"), "is damaged"),
+    "very deep": (lambda p: (p / "run.json").write_text("[" * 100_000), "is damaged"),
+    "a folder": (lambda p: (os.remove(p / "run.json"), (p / "run.json").mkdir()), "is damaged"),
+    "no key": (lambda p: replace_text(p / "run.json", '"board_key"', '"bored_key"'), "'board_key'"),
+    "odd key": (lambda p: replace_text(p / "run.json", '"seed": 0', '"seed": "0"'), "'seed'"),
+    "no digests": (lambda p: replace_text(p / "run.json", '"files"', '"fields"'), "'files'"),
+    "changed scores": (lambda p: replace_text(p / "metrics.json", "0.5", "0.9"), "was changed"),
+    "no scores": (lambda p: os.remove(p / "metrics.json"), "is missing"),
+    "cut replicates": (lambda p: os.truncate(p / "bootstrap.npz", 20), "was changed"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_run_that_is_not_as_it_was_written_is_skipped_with_a_reason(tmp_path, damage):
+    change, reason = DAMAGE[damage]
+    write_run(tmp_path / "good")
+    change(write_run(tmp_path / "odd"))
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "file.txt").touch()
+    runs, skipped = read_runs(tmp_path)
+    assert [run.path.name for run in runs] == ["good"]
+    assert [run.path.name for run in skipped] == ["odd"]
+    assert reason in skipped[0].reason
+    assert "odd" in skipped[0].reason
+
+
+def test_scores_with_a_matching_digest_are_checked_too(tmp_path):
+    path = write_run(tmp_path / "odd")
+    (path / "metrics.json").write_text("{}")
+    finish(path, INFO, remove="checkpoint")
+    with pytest.raises(RunError, match=r"metrics\.json is damaged: 'images'"):
+        read_run(path)
+    (path / "metrics.json").write_text(json.dumps(METRICS))
+    (path / "bootstrap.npz").write_bytes(b"PK\x03\x04 no zip")
+    finish(path, INFO, remove="checkpoint")
+    with pytest.raises(RunError, match="replicates"):
+        read_run(path).replicates()
+
+
+def test_a_copy_of_a_run_is_not_a_second_seed(tmp_path):
+    write_run(tmp_path / "a", run_key="same")
+    write_run(tmp_path / "b", run_key="same")
+    runs, skipped = read_runs(tmp_path)
+    assert [run.path.name for run in runs] == ["a"]
+    assert skipped[0].reason == "'b' is a copy of the run 'a'"
+
+
+def test_no_folder_of_runs(tmp_path):
+    with pytest.raises(RunError, match="there are no runs"):
+        read_runs(tmp_path / "none")
+    assert read_runs(tmp_path) == ((), ())
+
+
+def test_a_digest_does_not_depend_on_the_order_of_keys():
+    assert digest_of({"a": 1, "b": [2]}) == digest_of({"b": [2], "a": 1})
+    assert digest_of({"a": 1}) != digest_of({"a": 1.5})
+
+
+def test_a_path_is_readable_and_safe(tmp_path):
+    path = run_path(tmp_path, dataset="nih", recipe="orb:words=9+a/../b" + "x" * 300,
+                    protocol="probe", seed=3, key="0123456789abcdef")  # fmt: skip
+    assert path.parent == tmp_path
+    assert path.name.startswith("nih-orb_words=9+a_.._b")
+    assert path.name.endswith("-0123456789")
+    assert len(path.name) < 120
+
+
+def test_failures_to_write_are_told(tmp_path):
+    with pytest.raises(RunError, match="cannot write the run") as error, writing(tmp_path):
+        (tmp_path / "none" / "x").write_text("")
+    assert "No such file" in str(error.value)
+    with pytest.raises(RunError, match="not enough room"):
+        require_room(tmp_path, 10**18)
+    require_room(tmp_path, 10)

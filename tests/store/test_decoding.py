@@ -1,0 +1,287 @@
+"""Every ugly file is an array or an `UnreadableImage`; shapes and boxes agree."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import struct
+import warnings
+import zlib
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from cxrbench.errors import PluginError, UnreadableImage
+from cxrbench.interfaces import Box
+from cxrbench.store.decoding import clahe, decode, fit_box, fit_image, to_grey8
+
+LIMIT = 1_000_000
+
+
+def film(height: int = 48, width: int = 64, dtype: type = np.uint8) -> np.ndarray:
+    top = np.iinfo(dtype).max
+    rng = np.random.default_rng(3)
+    ramp = np.linspace(0, top, height * width).reshape(height, width)
+    return np.clip(ramp + rng.normal(0, top / 20, ramp.shape), 0, top).astype(dtype)
+
+
+def encoded(pixels: np.ndarray | Image.Image, format: str = "PNG", **options: object) -> bytes:
+    image = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
+    file = io.BytesIO()
+    image.save(file, format, **options)
+    return file.getvalue()
+
+
+def png_chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def png_of(width: int, height: int, compressed: bytes, interlace: int = 0) -> bytes:
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, interlace)
+    body = png_chunk(b"IHDR", header) + png_chunk(b"IDAT", compressed) + png_chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + body
+
+
+def one_line(error: Exception) -> None:
+    assert str(error)
+    assert "\n" not in str(error)
+
+
+PNG = encoded(film())
+JPEG = encoded(film(), "JPEG")
+
+
+@pytest.mark.parametrize("format", ["PNG", "TIFF", "BMP"])
+def test_8_bit_grey_is_unchanged(format):
+    np.testing.assert_array_equal(decode(encoded(film(), format), max_pixels=LIMIT), film())
+
+
+@pytest.mark.parametrize("format", ["JPEG", "JPEG2000", "WEBP"])
+def test_lossy_formats_are_read(format):
+    decoded = decode(encoded(film(), format), max_pixels=LIMIT)
+    assert decoded.shape == film().shape
+    assert decoded.dtype == np.uint8
+    assert np.abs(decoded.astype(int) - film()).mean() < 16
+
+
+@pytest.mark.parametrize("format", ["PNG", "TIFF"])
+def test_16_bit_is_scaled_by_its_own_range(format):
+    deep = (film(dtype=np.uint16) // 16 + 1000).astype(np.uint16)  # 12 bits and an offset
+    low, high = int(deep.min()), int(deep.max())
+    expected = np.rint((deep.astype(float) - low) / (high - low) * 255)
+    np.testing.assert_array_equal(decode(encoded(deep, format), max_pixels=LIMIT), expected)
+
+
+def test_16_bit_of_one_value_is_black():
+    flat = np.full((32, 32), 700, np.uint16)
+    assert not decode(encoded(flat), max_pixels=LIMIT).any()
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_16_bit_png_of_any_colour_type_keeps_its_depth(channels):
+    deep = (film(dtype=np.uint16) // 128).astype(np.uint16)  # 9 bits: one value as 8-bit
+    planes = [deep] * (3 if channels > 2 else 1)
+    if channels in (2, 4):
+        planes.append(np.full_like(deep, 65535))
+    raw = b"".join(b"\0" + row.astype(">u2").tobytes() for row in np.stack(planes, axis=-1))
+    kind = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
+    header = struct.pack(">IIBBBBB", deep.shape[1], deep.shape[0], 16, kind, 0, 0, 0)
+    data = (
+        b"\x89PNG\r\n\x1a\n"
+        + png_chunk(b"IHDR", header)
+        + png_chunk(b"IDAT", zlib.compress(raw))
+        + png_chunk(b"IEND", b"")
+    )
+    decoded = decode(data, max_pixels=LIMIT)
+    scaled = (deep.astype(float) - deep.min()) / (int(deep.max()) - int(deep.min())) * 255
+    assert np.abs(decoded - scaled).max() <= 1
+
+
+@pytest.mark.parametrize("format", ["PNG", "TIFF"])
+def test_colour_becomes_luminance(format):
+    colour = np.zeros((32, 32, 3), np.uint8)
+    colour[:, :16], colour[:, 16:] = (200, 0, 0), (0, 0, 200)
+    decoded = decode(encoded(colour, format), max_pixels=LIMIT)
+    assert decoded[0, 0] == round(200 * 0.299)
+    assert decoded[0, 31] == round(200 * 0.114)
+
+
+@pytest.mark.parametrize("mode", ["LA", "RGBA"])
+def test_alpha_is_composited_over_black(mode):
+    grey = Image.fromarray(np.full((32, 32), 100, np.uint8))
+    image = grey.convert(mode)
+    alpha = np.full((32, 32), 255, np.uint8)
+    alpha[:, 8:16], alpha[:, 16:] = 128, 0
+    image.putalpha(Image.fromarray(alpha))
+    decoded = decode(encoded(image), max_pixels=LIMIT)
+    assert [decoded[0, x] for x in (0, 8, 16)] == [100, 50, 0]
+
+
+def test_opaque_rgba_of_a_grey_film_is_that_film():
+    image = Image.fromarray(film()).convert("RGBA")
+    np.testing.assert_array_equal(decode(encoded(image), max_pixels=LIMIT), film())
+
+
+def test_palette_and_1_bit_images():
+    palette = Image.fromarray(film()).convert("P")
+    np.testing.assert_array_equal(decode(encoded(palette), max_pixels=LIMIT), film())
+    bits = Image.fromarray(film() > 128)
+    expected = np.where(film() > 128, 255, 0)
+    np.testing.assert_array_equal(decode(encoded(bits), max_pixels=LIMIT), expected)
+
+
+def test_transparent_palette_colour_is_black():
+    palette = Image.fromarray(np.repeat([[10] * 16 + [250] * 16], 32, 0).astype(np.uint8))
+    decoded = decode(encoded(palette.convert("P"), transparency=250), max_pixels=LIMIT)
+    assert decoded[0, 0] == 10
+    assert decoded[0, 31] == 0
+
+
+def test_cmyk_jpeg_is_read():
+    image = Image.fromarray(film()).convert("RGB").convert("CMYK")
+    decoded = decode(encoded(image, "JPEG", quality=95), max_pixels=LIMIT)
+    assert np.abs(decoded.astype(int) - film()).mean() < 8
+
+
+def test_interlaced_png_is_read():
+    passes = [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4)]
+    passes += [(2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1)]
+    rows = (row for y, x, dy, dx in passes for row in film()[y::dy, x::dx])
+    raw = b"".join(b"\0" + row.tobytes() for row in rows)
+    data = png_of(64, 48, zlib.compress(raw), interlace=1)
+    np.testing.assert_array_equal(decode(data, max_pixels=LIMIT), film())
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "empty"),
+        (b"<html>404</html>", "not an image"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 99 99\n", "not an image"),
+        (b"\x89PNG\r\n\x1a\n", "truncated or damaged"),
+        (PNG[:-1], "truncated"),
+        (PNG[:-12], "truncated"),
+        (PNG[: len(PNG) // 2], "truncated"),
+        (JPEG[: len(JPEG) // 2], "truncated"),
+        (JPEG[:20], "damaged"),
+        (PNG[:60] + bytes([PNG[60] ^ 1]) + PNG[61:], "checksum"),
+        (png_of(64, 48, b"no zlib stream at all"), "damaged"),
+        (png_of(64, 48, zlib.compress(bytes(100))), "truncated"),
+        (encoded(np.zeros((1, 1), np.uint8)), "1x1 pixels"),
+        (encoded(np.zeros((15, 400), np.uint8)), "400x15 pixels"),
+        (encoded(np.zeros((1001, 1000), np.uint8)), "more than the limit of 1000000"),
+        (encoded(np.zeros((1001, 1000), np.uint8), "JPEG"), "more than the limit of 1000000"),
+    ],
+)
+def test_what_cannot_be_used_has_a_reason_of_one_line(data, reason):
+    with pytest.raises(UnreadableImage, match=reason) as caught:
+        decode(data, max_pixels=LIMIT)
+    one_line(caught.value)
+
+
+def test_a_bomb_is_refused_by_its_header_alone():
+    bomb = png_of(60_000, 60_000, b"never looked at")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(UnreadableImage, match="60000x60000"):
+            decode(bomb, max_pixels=100_000_000)
+
+
+def test_max_pixels_alone_decides_how_large_is_too_large(monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    assert decode(JPEG, max_pixels=LIMIT).shape == film().shape
+
+
+def test_nothing_is_written_to_standard_error(capfd):
+    for data in (PNG, JPEG):
+        for cut in range(1, len(data), max(1, len(data) // 40)):
+            with pytest.raises(UnreadableImage):
+                decode(data[:cut], max_pixels=LIMIT)
+            changed = bytearray(data)
+            changed[cut] ^= 64
+            with contextlib.suppress(UnreadableImage):
+                decode(bytes(changed), max_pixels=LIMIT)
+    assert capfd.readouterr().err == ""
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    source=st.sampled_from([PNG, JPEG, encoded(film(), "TIFF"), encoded(film(), "BMP")]),
+    cut=st.floats(0, 1),
+    flips=st.lists(st.tuples(st.floats(0, 0.999), st.integers(1, 255)), max_size=4),
+)
+@pytest.mark.filterwarnings("ignore")
+def test_any_damage_gives_an_array_or_a_reason(source, cut, flips):
+    data = bytearray(source[: round(cut * len(source))])
+    for place, mask in flips:
+        if data:
+            data[int(place * len(data))] ^= mask
+    try:
+        decoded = decode(bytes(data), max_pixels=LIMIT)
+    except UnreadableImage as error:
+        one_line(error)
+    else:
+        assert decoded.ndim == 2
+        assert decoded.dtype == np.uint8
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.binary(max_size=300))
+@pytest.mark.filterwarnings("ignore")
+def test_random_bytes_are_never_an_image(data):
+    with pytest.raises(UnreadableImage):
+        decode(data, max_pixels=LIMIT)
+
+
+def test_to_grey8_refuses_what_is_no_image():
+    with pytest.raises(PluginError, match=r"\(4, 4, 2\)"):
+        to_grey8(np.zeros((4, 4, 2), np.uint8))
+    with pytest.raises(UnreadableImage, match="not finite"):
+        to_grey8(np.array([[0.0, np.nan]]))
+
+
+def test_clahe_is_opencvs():
+    expected = cv2.createCLAHE(2.0, (8, 8)).apply(film())
+    np.testing.assert_array_equal(clahe(film()), expected)
+
+
+@pytest.mark.parametrize("fit", ["stretch", "pad"])
+@pytest.mark.parametrize("shape", [(40, 90), (90, 40), (64, 64), (20, 20), (16, 3000)])
+def test_fitted_images_are_square(shape, fit):
+    fitted = fit_image(film(*shape), 64, fit)
+    assert fitted.shape == (64, 64)
+    assert fitted.dtype == np.uint8
+
+
+def test_shrinking_averages_areas():
+    np.testing.assert_array_equal(
+        fit_image(film(128, 128), 64, "stretch"),
+        cv2.resize(film(128, 128), (64, 64), interpolation=cv2.INTER_AREA),
+    )
+
+
+def test_padding_is_black_centred_and_keeps_proportions():
+    fitted = fit_image(np.full((100, 50), 200, np.uint8), 64, "pad")
+    assert (fitted[:, 16:48] == 200).all()
+    assert not fitted[:, :16].any()
+    assert not fitted[:, 48:].any()
+
+
+@pytest.mark.parametrize("fit", ["stretch", "pad"])
+@pytest.mark.parametrize("shape", [(200, 100), (100, 200), (40, 30)])
+def test_a_box_follows_its_pixels(shape, fit):
+    height, width = shape
+    box = Box("a", "Mass", x=width * 0.2, y=height * 0.4, width=width * 0.5, height=height * 0.3)
+    image = np.zeros(shape, np.uint8)
+    left, top = int(box.x), int(box.y)
+    image[top : top + int(box.height), left : left + int(box.width)] = 255
+    fitted = fit_box(box, (width, height), 128, fit)
+    rows, columns = np.nonzero(fit_image(image, 128, fit) > 127)
+    found = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+    told = [fitted.x, fitted.y, fitted.x + fitted.width, fitted.y + fitted.height]
+    np.testing.assert_allclose(found, told, atol=1.01)
+    assert (fitted.image_id, fitted.label) == ("a", "Mass")

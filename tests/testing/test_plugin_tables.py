@@ -1,0 +1,79 @@
+"""Plugins, diagnoses and checks on standard output."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from cxrbench.registry import Plugin
+from cxrbench.testing import CheckResult
+from cxrbench.testing.documents import print_checks, print_diagnoses, print_plugins
+
+PLUGINS = [
+    Plugin("orb", "m", "cxrbench", "1", ("feature orb",)),
+    Plugin("nets", "m", "cxrbench-nets", "3", ("backbone neta", "fusion netb")),
+    Plugin(
+        *("bad", "bad_module", "cxrbench-bad", "2", ()),
+        "there is no hook 'x[red]'\n  expected: y",
+        "pip install --upgrade cxrbench-bad",
+    ),
+]
+RESULTS = [
+    CheckResult("feature", "orb", "shapes", "ok", 0.25, "d = 32 [uint8]"),
+    CheckResult("feature", "orb", "images", "failed", 0.5, "bad\n  expected: good\n  got: bad"),
+    CheckResult("feature", "orb", "gradients-jax", "skipped", 0.0, "jax is not installed"),
+]
+
+
+def test_each_part_has_a_row_and_a_broken_plugin_its_whole_error(capsys):
+    print_plugins(PLUGINS, "table")
+    out = capsys.readouterr().out
+    rows = [line.split() for line in out.splitlines()]
+    assert ["kind", "name", "plugin", "package", "version", "state"] in rows
+    assert ["backbone", "neta", "nets", "cxrbench-nets", "3", "ok"] in rows
+    assert ["fusion", "netb", "nets", "cxrbench-nets", "3", "ok"] in rows
+    assert ["–", "–", "bad", "cxrbench-bad", "2", "broken"] in rows
+    assert "bad is broken: there is no hook 'x[red]'\n  expected: y" in out
+    assert max(map(len, out.splitlines())) <= 80
+
+
+def test_a_diagnosis_says_why_and_what_to_do(capsys):
+    print_diagnoses(PLUGINS, "table")
+    out = capsys.readouterr().out
+    assert out.startswith("bad (cxrbench-bad 2, module bad_module)\n  there is no hook 'x[red]'\n")
+    assert "to do: pip install --upgrade cxrbench-bad\n" in out
+    assert out.endswith("1 of 3 plugins are broken\n")
+    print_diagnoses(PLUGINS[:2], "table")
+    assert capsys.readouterr().out.startswith("all 2 plugins load")
+    print_diagnoses(PLUGINS, "json")
+    (told,) = json.loads(capsys.readouterr().out)["plugins"]
+    assert (told["name"], told["fix"]) == ("bad", "pip install --upgrade cxrbench-bad")
+
+
+@pytest.mark.parametrize("output", ["table", "json"])
+def test_checks_are_told_with_seconds_and_failures_whole(capsys, output):
+    print_checks(RESULTS, output)
+    out = capsys.readouterr().out
+    if output == "json":
+        told = json.loads(out)["checks"]
+        assert [one["state"] for one in told] == ["ok", "failed", "skipped"]
+        assert told[0] == {
+            **{"kind": "feature", "part": "orb", "check": "shapes", "state": "ok"},
+            **{"seconds": 0.25, "told": "d = 32 [uint8]"},
+        }
+    else:
+        assert ["orb", "shapes", "ok", "0.25", "d", "=", "32", "[uint8]"] in map(
+            str.split, out.splitlines()
+        )
+        assert "orb, images: bad\n  expected: good\n  got: bad\n" in out
+        assert out.endswith("3 checks in 0.8 s, 1 failed\n")
+
+
+def test_a_failure_of_several_checks_is_told_once(capsys):
+    again = replace(RESULTS[1], check="threads")
+    print_checks([*RESULTS, again], "table")
+    out = capsys.readouterr().out
+    assert out.count("expected: good") == 1
+    assert "orb, images, threads: bad\n" in out
