@@ -26,7 +26,7 @@ NIH_IMAGES = 112_120
 def ours(side: int) -> Any:
     """Stored pixels and parameters to varied images."""
     keras = load_keras()
-    from cxrbench.modeling.view import Pixels
+    from cxrbench.modeling.pixels import Pixels
 
     pixels = keras.Input((side, side), dtype="uint8")
     parameters = keras.Input((len(PARAMETERS),))

@@ -25,7 +25,7 @@ def _augment(name: str, films: Films) -> HotPath:
     kinds = {} if name == "medical" else {name: getattr(MEDICAL, name)}
     wanted = Augmentation(**kinds) if kinds else MEDICAL
     keras = load_keras()
-    from cxrbench.modeling.view import Pixels
+    from cxrbench.modeling.pixels import Pixels
 
     side, count = films.network_size, films.batch_size
     with _computing(films):
