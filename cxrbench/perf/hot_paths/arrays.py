@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from .homes import load
 from .path import Films, HotPath
 
 _STORED, _GATHERED = 512, 32
@@ -36,8 +37,7 @@ def _gather(rest: str, films: Films) -> HotPath:
 
 
 def _bootstrap(rest: str, films: Films) -> HotPath:
-    from cxrbench.metrics.bootstrap import bootstrap
-
+    bootstrap = load("bootstrap")
     rng = np.random.default_rng(0)
     patients = rng.integers(0, _PATIENTS, RESAMPLED).astype(str)
     y_true = (rng.random((RESAMPLED, _LABELS)) < 0.2).astype(np.float32)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from .homes import load
 from .path import MAX_PIXELS, Films, HotPath
 
 _DECODED, _RESIZED, _EQUALISED = 2, 8, 2
 
 
 def _decode(rest: str, films: Films) -> HotPath:
-    from cxrbench.store.decoding import decode
-
+    decode = load("decode")
     encoded = [films.encoded[number % len(films.encoded)] for number in range(_DECODED)]
 
     def call() -> None:
@@ -22,8 +22,7 @@ def _decode(rest: str, films: Films) -> HotPath:
 
 
 def _resize(rest: str, films: Films) -> HotPath:
-    from cxrbench.store.decoding import fit_image
-
+    fit_image = load("fit_image")
     grey = films.grey(_RESIZED)
 
     def call() -> None:
@@ -34,8 +33,7 @@ def _resize(rest: str, films: Films) -> HotPath:
 
 
 def _clahe(rest: str, films: Films) -> HotPath:
-    from cxrbench.store.decoding import clahe
-
+    clahe = load("clahe")
     grey = films.grey(_EQUALISED)
 
     def call() -> None:

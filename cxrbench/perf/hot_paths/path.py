@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from .homes import load
+
 
 @dataclass(frozen=True)
 class HotPath:
@@ -47,15 +49,13 @@ class Films:
 
     def grey(self, count: int) -> list[np.ndarray]:
         """The first films decoded, (H, W) uint8; again from the first where there are fewer."""
-        from cxrbench.store.decoding import decode
-
+        decode = load("decode")
         known = [decode(film, max_pixels=MAX_PIXELS) for film in self.encoded[:count]]
         return [known[number % len(known)] for number in range(count)]
 
     def fitted(self, count: int, size: int) -> list[np.ndarray]:
         """As `grey`, each (size, size)."""
-        from cxrbench.store.decoding import fit_image
-
+        fit_image = load("fit_image")
         return [fit_image(film, size, "stretch") for film in self.grey(count)]
 
 
