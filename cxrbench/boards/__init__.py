@@ -1,1 +1,1 @@
-"""From run directories to leaderboards, comparisons, figures and reports."""
+"""Leaderboards, ablations, comparisons, figures and reports, from run directories alone."""

@@ -1,1 +1,1 @@
-"""The plugins that come with cxrbench, each registered exactly as a stranger's is."""
+"""The plugins that come with cxrbench, registered as any other plugin is."""

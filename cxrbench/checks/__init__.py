@@ -1,1 +1,1 @@
-"""What is checked of a cohort before it is trusted, one module for each family of checks."""
+"""Checks of a cohort: damaged images, duplicates, shortcuts, wrong tables."""

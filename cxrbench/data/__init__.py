@@ -1,1 +1,1 @@
-"""Cohorts, splits, images, and the stores that one decode per image fills."""
+"""Cohorts and their tables: datasets, labels, patients, splits, downloads."""

@@ -1,1 +1,1 @@
-"""What makes a run directory: plans, prepared images, training, submissions."""
+"""Everything that makes a run directory: plans, prepared images, training, submissions."""

@@ -1,1 +1,1 @@
-"""A finished run on new images: finding them, predicting in a stream, writing what comes out."""
+"""Finished runs on images: predict, explain, localise, time, export."""

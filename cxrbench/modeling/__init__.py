@@ -1,1 +1,1 @@
-"""Keras models: assembling, training, predicting."""
+"""Keras models: assemble, embed, train, predict."""

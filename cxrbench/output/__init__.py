@@ -1,1 +1,1 @@
-"""Files, documents, figures and progress: everything that writes, for any domain."""
+"""Files, documents, figures and progress: it knows nothing about radiographs."""

@@ -1,1 +1,1 @@
-"""Where the time goes, and whether a change made a hot path slower."""
+"""Time the hot paths, and compare their speed between two revisions."""

@@ -1,4 +1,4 @@
-"""Write the package of a new plugin from the templates beside this file."""
+"""Write the package of a new plugin from templates."""
 
 from __future__ import annotations
 

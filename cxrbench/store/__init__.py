@@ -1,1 +1,1 @@
-"""What is decoded and computed once, and kept in the cache folder."""
+"""The cache folder: what is decoded and computed once, and kept."""
