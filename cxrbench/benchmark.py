@@ -223,7 +223,7 @@ def measure(request: Request, display: Display) -> tuple[StoredRun, ...]:
         )
         clock.stop("prepare")
         if request.saliency:
-            require_boxes(material)
+            require_boxes(material.cohort, material.rows("test"))
         engines = partial(_with_engines, images=len(material.cohort), cache=request.cache)
         (plans,) = executor.compute(engines, [("engines", plans)])
         clock.stop("start")
@@ -233,7 +233,8 @@ def measure(request: Request, display: Display) -> tuple[StoredRun, ...]:
     if request.latency:
         settings = plans[0].settings
         with computing(settings):
-            time_all(paths, registry, material, settings.device, display)
+            images = (dataset, material.cohort, material.rows("test").tolist())
+            time_all(paths, registry, images, settings.device, display)
     if request.saliency:
         threads = thread_count(request.threads)
         score_all(paths, registry, cache=request.cache, threads=threads, display=display)

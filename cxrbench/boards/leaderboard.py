@@ -20,7 +20,8 @@ from cxrbench.metrics.measures import MEASURES
 from cxrbench.metrics.patients import MIN_PATIENTS, UNKNOWN_PATIENTS
 from cxrbench.metrics.ranking import ranks
 from cxrbench.metrics.resampling import seed_variance, widened
-from cxrbench.runs.directory import REPLICATES, SkippedRun, StoredRun, stored_latency
+from cxrbench.runs.additions import stored_latency
+from cxrbench.runs.directory import REPLICATES, SkippedRun, StoredRun
 
 
 @dataclass(frozen=True)

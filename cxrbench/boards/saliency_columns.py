@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from cxrbench.errors import RunError
 from cxrbench.metrics.bootstrap import mean_over_seeds, percentile_interval
 from cxrbench.metrics.boxes import MEASURES
 from cxrbench.metrics.resampling import seed_variance, widened
-from cxrbench.output.arrays import DamagedArrays, read_arrays
-from cxrbench.runs.directory import (
-    SALIENCY_BOOTSTRAP_FILE,
-    SALIENCY_FILE,
-    StoredRun,
-    require_unchanged,
-)
+from cxrbench.runs.additions import saliency_replicates, stored_saliency
+from cxrbench.runs.directory import StoredRun
 
 _COLUMNS = (
     *("saliency_method", "saliency_iou_threshold"),
@@ -47,20 +40,6 @@ class SaliencyReference:
     iou_threshold: float
 
 
-def stored_saliency(run: StoredRun) -> dict[str, Any] | None:
-    """What ``saliency.json`` of the run holds, None where its saliency was not scored.
-
-    Raises
-    ------
-    RunError : the file is not the one that was written.
-    """
-    if SALIENCY_FILE not in run.info["files"]:
-        return None
-    require_unchanged(run, SALIENCY_FILE)
-    told: dict[str, Any] = json.loads((run.path / SALIENCY_FILE).read_text(encoding="utf-8"))
-    return told
-
-
 def saliency_columns(seeds: Sequence[StoredRun]) -> dict[str, Any]:
     """A row's saliency, the mean over its seeds, by the names of the board's columns.
 
@@ -74,7 +53,7 @@ def saliency_columns(seeds: Sequence[StoredRun]) -> dict[str, Any]:
         "saliency_method": stored[0]["method"],
         "saliency_iou_threshold": stored[0]["iou_threshold"],
     }
-    replicates = [_replicates(run) for run in seeds] if len(seeds) > 1 else []
+    replicates = [saliency_replicates(run, MEASURES) for run in seeds] if len(seeds) > 1 else []
     for name in MEASURES:
         values = [told["macro"]["map"][name] for told in stored]
         bounds = stored[0]["macro"]["map"][f"{name}_interval"]
@@ -110,15 +89,3 @@ def _bounded(
 ) -> Mapping[str, float | None]:
     low, high = bounds or (None, None)
     return {name: value, f"{name}_low": low, f"{name}_high": high}
-
-
-def _replicates(run: StoredRun) -> dict[str, np.ndarray]:
-    require_unchanged(run, SALIENCY_BOOTSTRAP_FILE)
-    try:
-        return read_arrays(run.path / SALIENCY_BOOTSTRAP_FILE, MEASURES)
-    except DamagedArrays as error:
-        raise RunError(
-            f"the saliency's replicates of the run {run.path.name!r} cannot be read",
-            found=str(error),
-            fix="score it again with `cxrbench localise --force`",
-        ) from error

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
@@ -14,14 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock
 
 from cxrbench import __version__
-from cxrbench.boards.saliency_columns import stored_saliency
 from cxrbench.data.cohort import board_key, fingerprint, take
 from cxrbench.data.datasets import find_dataset, load_cohort
 from cxrbench.errors import DataError, SettingsError
-from cxrbench.experiment.material import Material
 from cxrbench.inference.films import PreparedFilm, films_of_cohort, prepare_film, wanted_of
 from cxrbench.inference.predict import preparation_of
 from cxrbench.inference.saliency.maps import Saliency, choose_method
@@ -31,16 +26,8 @@ from cxrbench.metrics.boxes import CENTRE_SIGMA, Localised, localise, summarise
 from cxrbench.modeling.backend import choose_device, device_scope, load_keras
 from cxrbench.recipe import PRIOR
 from cxrbench.registry import Registry
-from cxrbench.runs.directory import (
-    SALIENCY_BOOTSTRAP_FILE,
-    SALIENCY_FILE,
-    StoredRun,
-    add_files,
-    lock_of,
-    read_run,
-    require_unchanged,
-    writing,
-)
+from cxrbench.runs.additions import store_saliency, stored_saliency
+from cxrbench.runs.directory import StoredRun, read_run, require_unchanged
 from cxrbench.runs.predictions import read_predictions
 from cxrbench.runs.settings_file import CONFIG_FILE, read_config
 from cxrbench.settings import resolve_settings
@@ -103,7 +90,7 @@ def score_saliency(
                 found.extend(of_image)
                 advance()
     told, replicates = _summary(run, saliency, boxes, found, asked.iou_threshold)
-    _write(run, told, replicates)
+    store_saliency(run, told, replicates)
     return told
 
 
@@ -116,11 +103,11 @@ def score_all(
             score_saliency(run, Asked(), registry, cache=cache, threads=threads, display=display)
 
 
-def require_boxes(material: Material) -> None:
-    """Raise `DataError` unless a test image has a box: better before a training than after it."""
-    test = {material.cohort.image_ids[row] for row in material.rows("test").tolist()}
-    if not any(box.image_id in test for box in material.cohort.boxes):
-        raise _no_box(material.cohort, len(test))
+def require_boxes(cohort: Cohort, rows: np.ndarray) -> None:
+    """Raise `DataError` unless one of the test images, at these rows of the cohort, has a box."""
+    test = {cohort.image_ids[row] for row in rows.tolist()}
+    if not any(box.image_id in test for box in cohort.boxes):
+        raise _no_box(cohort, len(test))
 
 
 def _no_box(cohort: Cohort, images: int) -> DataError:
@@ -298,15 +285,3 @@ def _plain(measures: Mapping[str, Any]) -> dict[str, Any]:
         told[name] = measure.value
         told[f"{name}_interval"] = None if measure.low is None else [measure.low, measure.high]
     return told
-
-
-def _write(run: StoredRun, told: Mapping[str, Any], replicates: Mapping[str, np.ndarray]) -> None:
-    arrays = io.BytesIO()
-    np.savez_compressed(arrays, **replicates)  # type: ignore[arg-type]
-    text = json.dumps(told, indent=2, allow_nan=False) + "\n"
-    path = run.path.resolve()
-    with writing(path), FileLock(lock_of(path)):
-        add_files(
-            path,
-            {SALIENCY_FILE: text.encode("utf-8"), SALIENCY_BOOTSTRAP_FILE: arrays.getvalue()},
-        )

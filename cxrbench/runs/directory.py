@@ -27,9 +27,6 @@ LABELS_FILE = "labels.json"
 BOOTSTRAP_FILE = "bootstrap.npz"
 DETAILS_FILE = "bootstrap_details.npz"
 SUBGROUPS_FILE = "subgroups.json"
-LATENCY_FILE = "latency.json"
-SALIENCY_FILE = "saliency.json"
-SALIENCY_BOOTSTRAP_FILE = "saliency.npz"
 MEASURED, EXTERNAL = "cxrbench", "external"
 """Where predictions come from: a model that was trained here, or anybody's submission."""
 
@@ -349,19 +346,6 @@ def scoring_again(
     digests = {name: file_digest(run.path / name) for name in names}
     files = {**run.info["files"], **digests}
     write_json(run.path / RUN_FILE, {**told, "status": "complete", "files": files})
-
-
-def stored_latency(run: StoredRun) -> float | None:
-    """Seconds for one image, from its file to its probabilities; None where it was not timed.
-
-    Raises
-    ------
-    RunError : the file is damaged or not the one that was written.
-    """
-    if LATENCY_FILE not in run.info["files"]:
-        return None
-    told = _parsed(run.path / LATENCY_FILE, _unchanged(run.path, run.info, LATENCY_FILE))
-    return float(told["latency_seconds"])
 
 
 def require_unchanged(run: StoredRun, name: str) -> None:

@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cxrbench.boards.saliency_columns import saliency_columns, saliency_references, stored_saliency
+from cxrbench.boards.saliency_columns import saliency_columns, saliency_references
 from cxrbench.errors import RunError
+from cxrbench.runs.additions import stored_saliency
 from cxrbench.runs.directory import add_files, read_run
 
 

@@ -8,7 +8,8 @@ import pytest
 
 import cxrbench
 from cxrbench.errors import RunError
-from cxrbench.runs.directory import read_run, stored_latency
+from cxrbench.runs.additions import stored_latency
+from cxrbench.runs.directory import read_run
 
 
 @pytest.fixture(scope="module")
