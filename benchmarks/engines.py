@@ -1,8 +1,8 @@
 """Images per second of the engines in float32, in turns, on this machine's CPU.
 
-    python benchmarks/engines.py [--rounds 7] [--batch 32] [--engines NAME ...] [NETWORK ...]
+    python benchmarks/engines.py [--rounds 7] [--batch 32] [NETWORK ...]
 
-A row for each network and each engine that is installed: the median of its speed, the median of
+A row for each network and each engine: the median of its speed, the median of
 the rounds' ratios to Keras on the current backend and their range, the seconds that it takes to
 make it ready, and the largest difference between the outputs as a share of the largest output. Only
 ratios of one call are worth comparing: other work on the machine slows all of them.
@@ -19,7 +19,7 @@ import numpy as np
 
 from cxrbench.builtin.resnet50 import ResNet50
 from cxrbench.modeling.backend import load_keras
-from cxrbench.modeling.engines.engine import ENGINES, is_installed, predictor
+from cxrbench.modeling.engines import ENGINES, predictor
 
 SIDE = 224
 
@@ -62,22 +62,22 @@ def _embedder(trunk: Any) -> Any:
     return keras.Model(trunk.input, keras.layers.GlobalAveragePooling2D()(trunk.output))
 
 
-def measure(model: Any, engines: list[str], batch: int, rounds: int) -> Iterator[str]:
+def measure(model: Any, batch: int, rounds: int) -> Iterator[str]:
     """A row of the table for each engine."""
     images = np.random.default_rng(0).uniform(0, 255, (batch, SIDE, SIDE, 1)).astype(np.float32)
     ready, making = [], []
-    for name in engines:
+    for name in ENGINES:
         start = time.perf_counter()
         ready.append(predictor(model, name, images))
         making.append(time.perf_counter() - start)
     outputs = [predict(images) for predict in ready]
-    took = np.empty((rounds, len(engines)))
+    took = np.empty((rounds, len(ENGINES)))
     for each in took:
         for column, predict in enumerate(ready):
             start = time.perf_counter()
             predict(images)
             each[column] = time.perf_counter() - start
-    for column, name in enumerate(engines):
+    for column, name in enumerate(ENGINES):
         ratios = took[:, 0] / took[:, column]
         difference = np.abs(outputs[column] - outputs[0]).max() / np.abs(outputs[0]).max()
         yield (
@@ -89,21 +89,18 @@ def measure(model: Any, engines: list[str], batch: int, rounds: int) -> Iterator
 def main() -> None:
     """Print the table."""
     current = load_keras().backend.backend()
-    others = [e for e in ENGINES if e != f"keras-{current}" and is_installed(e)]
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("networks", nargs="*", default=["resnet50", "mobilenet"], metavar="NETWORK")
-    parser.add_argument("--engines", nargs="+", default=others, choices=ENGINES)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=7)
     given = parser.parse_args()
     for name in given.networks:
         if name not in NETWORKS:
             parser.error(f"there is no network {name!r}, only {', '.join(NETWORKS)}")
-    engines = ["keras", *(name for name in given.engines if name != "keras")]
     titles = f"{'images/s':>9} {'ratio':>7} {'(range)':14} {'ready in s':>9} {'difference':>11}"
     print(f"{'Keras on ' + current:33} {titles}")
     for name in given.networks:
-        for row in measure(NETWORKS[name](), engines, given.batch, given.rounds):
+        for row in measure(NETWORKS[name](), given.batch, given.rounds):
             print(f"{name:15} {row}", flush=True)
 
 

@@ -38,7 +38,7 @@ from cxrbench.modeling.assemble import (
     split_trunk,
 )
 from cxrbench.modeling.augment import MEDICAL, draw
-from cxrbench.modeling.backend import jit_compile, load_keras
+from cxrbench.modeling.backend import load_keras
 from cxrbench.modeling.inputs import Inputs, feed
 from cxrbench.modeling.parallel import train_batch
 from cxrbench.modeling.train import masked_cross_entropy, shuffled_batches
@@ -58,7 +58,7 @@ def network(size: int) -> Network:
 def compiled(model: Any) -> Any:
     """Compiled as cxrbench does."""
     adam = load_keras().optimizers.Adam(1e-4)
-    model.compile(adam, masked_cross_entropy, jit_compile=jit_compile())
+    model.compile(adam, masked_cross_entropy)
     model.optimizer.build(model.trainable_variables)
     return model
 

@@ -20,7 +20,7 @@ Fit = Literal["stretch", "pad"]
 Device = Literal["auto", "cpu", "gpu"]
 Augment = Literal["medical", "none"]
 Precision = Literal["auto", "float32", "bfloat16"]
-Engine = Literal["auto", "keras", "openvino", "keras-tensorflow", "keras-jax", "keras-torch"]
+Engine = Literal["auto", "keras", "openvino"]
 Activations = Literal["cache", "recompute"]
 
 _CHOICES: Mapping[str, tuple[str, ...]] = MappingProxyType(

@@ -14,7 +14,7 @@ from cxrbench.builtin.resnet50 import ResNet50
 from cxrbench.experiment.plans import computing
 from cxrbench.modeling.assemble import build_top, build_trunk, freeze_below
 from cxrbench.modeling.augment import MEDICAL, Augmentation, draw
-from cxrbench.modeling.backend import choose_device, jit_compile, load_keras
+from cxrbench.modeling.backend import choose_device, load_keras
 from cxrbench.modeling.inputs import Inputs, feed
 from cxrbench.modeling.parallel import train_batch
 from cxrbench.modeling.predict import keras_predictor, predict_logits
@@ -65,7 +65,6 @@ def cxrbench_way(task: Task, conditions: Conditions) -> Run:
     view.compile(
         optimizer=load_keras().optimizers.Adam(LEARNING_RATE),
         loss=masked_cross_entropy,
-        jit_compile=jit_compile(),
     )
     view.optimizer.build(view.trainable_variables)
 

@@ -79,8 +79,7 @@ def predict(  # noqa: PLR0913 - each argument is an option of the command
     engine: Annotated[
         str | None,
         typer.Option(
-            help="auto, keras, openvino or keras-BACKEND \\[default: auto: the fastest for many "
-            "images]",
+            help="auto, keras or openvino \\[default: auto: the fastest for many images]",
             show_default=False,
         ),
     ] = None,
@@ -92,8 +91,7 @@ def predict(  # noqa: PLR0913 - each argument is an option of the command
     from cxrbench.inference.sources import Source, readers_of, survey
     from cxrbench.inference.trained import example_inputs, load_trained
     from cxrbench.modeling.backend import choose_device, device_scope
-    from cxrbench.modeling.engines.choose import choose_engine
-    from cxrbench.modeling.engines.engine import predictor
+    from cxrbench.modeling.engines import choose_engine, predictor
     from cxrbench.output.display import RichDisplay, SilentDisplay
     from cxrbench.registry import load_registry
     from cxrbench.settings import resolve_settings, thread_count

@@ -159,8 +159,7 @@ Precision = Annotated[
 Engine = Annotated[
     str | None,
     typer.Option(
-        help="Of a frozen backbone: auto, keras, openvino or keras-BACKEND \\[default: auto: the "
-        "fastest]",
+        help="Of a frozen backbone: auto, keras or openvino \\[default: auto: the fastest]",
         rich_help_panel=_COMPUTING,
     ),
 ]

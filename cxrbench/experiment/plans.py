@@ -18,7 +18,7 @@ from cxrbench.interfaces import Dataset, Display
 from cxrbench.modeling.assemble import build_trunk
 from cxrbench.modeling.backend import choose_device, choose_precision, precision_scope, release
 from cxrbench.modeling.embed import BATCH
-from cxrbench.modeling.engines.choose import choose_engine
+from cxrbench.modeling.engines import choose_engine
 from cxrbench.modeling.parallel import check_batch_size, distributed
 from cxrbench.recipe import PRIOR, Recipe, parse_recipe
 from cxrbench.recipe_text import ablated

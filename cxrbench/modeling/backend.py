@@ -127,17 +127,6 @@ def _without_tensorflows_announcements() -> Iterator[None]:
             os.close(kept)
 
 
-def jit_compile() -> bool | Literal["auto"]:
-    """Whether models are compiled by XLA, to train and to predict.
-
-    Keras' own choice: JAX always, TensorFlow with a GPU only, PyTorch never. On a CPU XLA does not
-    pay under TensorFlow: ResNet50 at 64 x 64 in batches of 32 took 5.1 s of processor time for a
-    training step instead of 1.1, 2.0 to predict a batch instead of 0.29, and 52 instead of 32 for
-    the first step; a head on embeddings 23 ms instead of 10 (2 cores, AVX-512).
-    """
-    return "auto"
-
-
 def gpu_names() -> tuple[str, ...]:
     """The GPUs that the current backend can use; empty on a machine without."""
     backend = load_keras().backend.backend()

@@ -15,9 +15,9 @@ import numpy as np
 from cxrbench.errors import RunError
 from cxrbench.interfaces import Display
 from cxrbench.modeling.backend import load_keras, memory_advice
-from cxrbench.modeling.engines.engine import predictor
+from cxrbench.modeling.engines import predictor
 from cxrbench.modeling.inputs import Inputs, feed
-from cxrbench.modeling.predict import Predict, keras_predictor, padded_batches
+from cxrbench.modeling.predict import Predict, by_name, keras_predictor, padded_batches
 from cxrbench.store.cache import locked, require_room, writing
 from cxrbench.store.journal import DamagedStore, ImageFacts
 from cxrbench.store.purpose import PURPOSE_FILE, UNTOLD, Purpose, mark_used
@@ -72,7 +72,7 @@ def embedding_predictor(embedder: Any, pixels: np.ndarray, engine: str) -> Predi
     if engine != "keras":
         example = _floats(pixels[np.resize(np.arange(len(pixels)), BATCH)])
         fast = predictor(embedder, engine, example)
-        return lambda batch: fast(_floats(batch["image"]))
+        return lambda batch: fast(_floats(by_name(batch)["image"]))
     image = load_keras().Input(embedder.input_shape[1:], name="image")
     model = load_keras().Model({"image": image}, embedder(image))
     return keras_predictor(model, _inputs(pixels))

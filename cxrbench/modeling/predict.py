@@ -12,7 +12,16 @@ from cxrbench.modeling.inputs import Inputs, feed
 from cxrbench.modeling.parallel import predict_batch
 from cxrbench.modeling.view import training_view
 
-Predict = Callable[[Mapping[str, np.ndarray]], np.ndarray]
+Batch = Mapping[str, np.ndarray] | np.ndarray
+"""A model's inputs: arrays by name, or the only input."""
+
+Predict = Callable[[Batch], np.ndarray]
+"""From a batch to the model's output."""
+
+
+def by_name(batch: Batch) -> Mapping[str, np.ndarray]:
+    """The inputs by name; an only input has the name ``""``."""
+    return batch if isinstance(batch, Mapping) else {"": batch}
 
 
 def padded_batches(rows: np.ndarray, batch_size: int) -> Iterator[tuple[np.ndarray, int]]:
@@ -30,8 +39,8 @@ def keras_predictor(model: Any, inputs: Inputs) -> Predict:
     """What predicts a gathered batch with a model of float pixels, embeddings or vectors."""
     view = training_view(model, image_size=inputs.image_size, augmented=False)
 
-    def predict(batch: Mapping[str, np.ndarray]) -> np.ndarray:
-        return predict_batch(view, dict(batch))
+    def predict(batch: Batch) -> np.ndarray:
+        return predict_batch(view, by_name(batch))
 
     return predict
 

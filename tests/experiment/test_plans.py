@@ -15,8 +15,8 @@ from cxrbench.experiment.plans import (
     with_devices,
     with_engines,
 )
+from cxrbench.modeling import engines
 from cxrbench.modeling.augment import MEDICAL
-from cxrbench.modeling.engines import choose
 
 
 @pytest.fixture
@@ -73,13 +73,13 @@ def chosen(plans, tmp_path, monkeypatch):
     """The engine of each plan, were OpenVINO installed and twice as fast as Keras."""
     measured = []
 
-    def faster(model, example, others):
+    def faster(model, example):
         measured.append(example.shape)
-        return choose._Speeds({"keras": 10.0, "openvino": 20.0}, {})
+        return "openvino", ""
 
-    monkeypatch.setattr(choose, "_measure", faster)
-    monkeypatch.setattr(choose, "_others", lambda: ("openvino",))
-    monkeypatch.setattr(choose, "_conditions", lambda model, example, _: {"shape": example.shape})
+    monkeypatch.setattr(engines, "_faster", faster)
+    monkeypatch.setattr(engines, "_has_openvino", lambda: True)
+    monkeypatch.setattr(engines, "_conditions", lambda model, example: {"shape": example.shape})
 
     def of(*recipes, images=10_000, **options):
         settled = with_engines(

@@ -14,22 +14,20 @@ from engine_networks import batch, small_model
 from small_cnn import SmallCNN
 
 from cxrbench.errors import DeviceError, SettingsError
+from cxrbench.modeling import engines
 from cxrbench.modeling.assemble import build_trunk
-from cxrbench.modeling.engines import engine, with_keras, with_openvino
-from cxrbench.modeling.engines.batch import Unable
-from cxrbench.modeling.engines.engine import predictor
+from cxrbench.modeling.engines import predictor
+from cxrbench.modeling.openvino import Unable, openvino_predictor
 
 needs_openvino = pytest.mark.skipif(
     importlib.util.find_spec("openvino") is None, reason="OpenVINO is not installed"
 )
-# JAX is in the extra "test"; in a process of its own it is as good an example as any.
-ANOTHER = [pytest.param("openvino", marks=needs_openvino), "keras-jax"]
 
 
-@pytest.mark.parametrize("name", ANOTHER)
-def test_another_engine_predicts_what_keras_predicts(name):
+@needs_openvino
+def test_openvino_predicts_what_keras_predicts():
     model, images = small_model(), batch()
-    found = predictor(model, name, images)
+    found = predictor(model, "openvino", images)
     wanted = predictor(model, "keras", images)(images)
     assert wanted.shape == (6, 3)
     np.testing.assert_allclose(found(images), wanted, atol=1e-6)
@@ -51,15 +49,6 @@ def test_a_model_with_one_input_is_called_with_an_array():
     np.testing.assert_allclose(found, wanted, atol=1e-5)
 
 
-def test_keras_on_the_current_backend_needs_no_other_process(monkeypatch):
-    monkeypatch.setattr(engine, "elsewhere", lambda *_: pytest.fail("another process"))
-    current = f"keras-{engine.load_keras().backend.backend()}"
-    images = batch()
-    model = small_model()
-    wanted = predictor(model, "keras", images)(images)
-    np.testing.assert_array_equal(predictor(model, current, images)(images), wanted)
-
-
 @pytest.mark.parametrize(
     ("wanted", "found", "agrees"),
     [
@@ -74,37 +63,40 @@ def test_keras_on_the_current_backend_needs_no_other_process(monkeypatch):
     ],
 )
 def test_how_close_is_close_enough(wanted, found, agrees):
-    told = engine._disagreement(np.float32(wanted), np.float32(found))
-    assert (told is None) is agrees
+    difference = engines._disagreement(np.float32(wanted), np.float32(found))
+    assert (difference is None) is agrees
 
 
+@needs_openvino
 def test_an_engine_that_does_not_agree_is_refused(monkeypatch):
-    def tampered(model, example, backend):
+    def tampered(model, example):
         changed = small_model()
         values = [value.copy() for value in model.get_weights()]
         values[-1] += 0.01
         changed.set_weights(values)
         return predictor(changed, "keras", example)
 
-    monkeypatch.setattr(engine, "elsewhere", tampered)
+    monkeypatch.setattr(engines, "openvino_predictor", tampered)
     with pytest.raises(DeviceError, match=r"do not agree(?s:.*)--engine keras"):
-        predictor(small_model(), "keras-jax", batch())
+        predictor(small_model(), "openvino", batch())
 
 
-def test_an_engine_that_cannot_have_the_network_is_told(monkeypatch):
-    def fails(model, example, backend):
+@needs_openvino
+def test_an_engine_that_cannot_compute_the_network_says_why(monkeypatch):
+    def fails(model, example):
         raise Unable("no rule for the operation Strange")
 
-    monkeypatch.setattr(engine, "elsewhere", fails)
+    monkeypatch.setattr(engines, "openvino_predictor", fails)
     with pytest.raises(
         DeviceError, match=r"cannot compute this(?s:.*)Strange(?s:.*)--engine keras"
     ):
-        predictor(small_model(), "keras-jax", batch())
+        predictor(small_model(), "openvino", batch())
 
 
-def test_an_unknown_engine():
-    with pytest.raises(SettingsError, match="no engine 'auto'"):
-        predictor(small_model(), "auto", batch())
+@pytest.mark.parametrize("name", ["auto", "keras-jax"])
+def test_an_unknown_engine(name):
+    with pytest.raises(SettingsError, match=f"no engine {name!r}(?s:.*)keras or openvino"):
+        predictor(small_model(), name, batch())
 
 
 def test_openvino_is_not_installed(monkeypatch):
@@ -116,15 +108,14 @@ def test_openvino_is_not_installed(monkeypatch):
 @needs_openvino
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["jax", pytest.param("torch", marks=pytest.mark.torch)])
-@pytest.mark.parametrize("name", ["openvino", "keras-tensorflow"])
-def test_engines_agree_with_the_other_backends(backend, name):
+def test_openvino_agrees_with_the_other_backends(backend):
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")
     code = (
         "import numpy as np; from test_engine import *; model, images = small_model(), batch();"
-        f"found = predictor(model, {name!r}, images)(images);"
+        "found = predictor(model, 'openvino', images)(images);"
         "np.testing.assert_allclose(found, predictor(model, 'keras', images)(images), atol=1e-6);"
-        "print(engine.load_keras().backend.backend())"
+        "print(engines.load_keras().backend.backend())"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -169,8 +160,7 @@ def test_openvino_is_compiled_for_float32(monkeypatch):
 @needs_openvino
 def test_importing_openvino_reports_nothing():
     code = (
-        "import sys; from cxrbench.modeling.engines.with_openvino import load_openvino;"
-        "load_openvino();"
+        "import sys; from cxrbench.modeling.openvino import load_openvino; load_openvino();"
         "print(sum(name.split('.')[0] == 'openvino_telemetry' for name in sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -184,39 +174,4 @@ def test_a_network_in_another_precision_is_refused():
     image = keras.Input((8,))
     model = keras.Model(image, keras.layers.Dense(2, dtype="mixed_bfloat16")(image))
     with pytest.raises(Unable, match="another precision"):
-        with_openvino.openvino_predictor(model, np.zeros((1, 8), np.float32))
-
-
-# Another backend
-
-
-@pytest.fixture
-def waiting(monkeypatch):
-    """A process that says it is ready and computes nothing."""
-    serve = (
-        "import sys; from multiprocessing.connection import Connection;"
-        "pipe = Connection(int(sys.argv[2])); pipe.send_bytes(b'ready'); pipe.recv_bytes();"
-        "pipe.poll(None); sys.exit('the pipe was closed')"
-    )
-    monkeypatch.setattr(with_keras, "_SERVE", serve)
-    return with_keras.elsewhere(small_model(), batch(), "jax")
-
-
-def test_the_other_process_died(waiting):
-    waiting._process.kill()
-    waiting._process.wait()
-    with pytest.raises(DeviceError, match=r"Keras on jax ended(?s:.*)-9(?s:.*)--engine keras"):
-        waiting(batch())
-
-
-def test_the_other_process_ends_with_what_calls_it(waiting):
-    process = waiting._process
-    assert process.poll() is None
-    waiting._end()
-    assert process.poll() is not None
-
-
-def test_a_backend_that_does_not_start_says_why(monkeypatch):
-    monkeypatch.setattr(with_keras, "_SERVE", "raise SystemExit('no such backend here')")
-    with pytest.raises(DeviceError, match=r"no such backend here(?s:.*)--engine keras"):
-        predictor(small_model(), "keras-jax", batch())
+        openvino_predictor(model, np.zeros((1, 8), np.float32))

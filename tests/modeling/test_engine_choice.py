@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 from conftest import environment
 from engine_networks import batch, small_model
+from test_engine import needs_openvino
 
 from cxrbench.errors import DeviceError, SettingsError
-from cxrbench.modeling.engines import choose
-from cxrbench.modeling.engines.choose import choose_engine
+from cxrbench.modeling import engines
+from cxrbench.modeling.engines import choose_engine
 
 
 def chosen(cache: Path, display, wanted="auto", model=None, **changed) -> str:
@@ -33,17 +34,22 @@ def speeds(monkeypatch):
     """Stands for the measurement: images per second that can be set, and how often it was asked."""
 
     class Measured:
-        rates, reasons, times = {"keras": 100.0, "openvino": 200.0}, {}, 0
+        rates, reason, times = {"keras": 100.0, "openvino": 200.0}, "", 0
 
-    def measure(model, example, others):
+    def ready(model, engine, example):
+        if engine == "openvino" and Measured.reason:
+            raise DeviceError(Measured.reason)
+        return lambda batch: None
+
+    def rates(predictors, example):
         Measured.times += 1
-        return choose._Speeds(dict(Measured.rates), dict(Measured.reasons))
+        assert list(predictors) == list(Measured.rates)
+        return Measured.rates
 
-    monkeypatch.setattr(choose, "_measure", measure)
-    monkeypatch.setattr(choose, "_others", lambda: ("openvino", "keras-jax"))
-    monkeypatch.setattr(choose, "is_installed", lambda name: True)
-    monkeypatch.setattr(choose, "require_installed", lambda name: None)
-    monkeypatch.setattr(choose, "version", lambda name: "1.0")
+    monkeypatch.setattr(engines, "predictor", ready)
+    monkeypatch.setattr(engines, "_rates", rates)
+    monkeypatch.setattr(engines, "_has_openvino", lambda: True)
+    monkeypatch.setattr(engines, "version", lambda name: "1.0")
     return Measured
 
 
@@ -55,18 +61,21 @@ def test_what_is_asked_for_is_taken_unmeasured(tmp_path, recorder, speeds):
 
 def test_an_unknown_engine(tmp_path, recorder):
     with pytest.raises(
-        SettingsError, match=r"no engine 'tensorrt'(?s:.*)auto or keras or openvino or keras-tens"
+        SettingsError, match=r"no engine 'tensorrt'(?s:.*)auto or keras or openvino\n"
     ):
         chosen(tmp_path, recorder, "tensorrt")
 
 
+def test_an_engine_of_older_versions(tmp_path, recorder):
+    with pytest.raises(SettingsError, match=r"no engine 'keras-jax'(?s:.*)auto or keras or open"):
+        chosen(tmp_path, recorder, "keras-jax")
+
+
 def test_nothing_else_is_installed(tmp_path, recorder, monkeypatch):
-    for package in ("openvino", "jax", "torch"):
-        monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.setattr(engines, "find_spec", lambda name: None)
     assert chosen(tmp_path, recorder) == "keras"
-    for name, extra in (("openvino", "openvino"), ("keras-torch", "torch")):
-        with pytest.raises(DeviceError, match=rf"pip install 'cxrbench\[{extra}\]'"):
-            chosen(tmp_path, recorder, name)
+    with pytest.raises(DeviceError, match=r"pip install 'cxrbench\[openvino\]'"):
+        chosen(tmp_path, recorder, "openvino")
     assert recorder.lines == []
 
 
@@ -87,8 +96,6 @@ def test_openvino_is_for_cpus_in_float32(changed, told, tmp_path, recorder, spee
         ({"openvino": 200.0}, "openvino"),
         ({"openvino": 104.0}, "keras"),
         ({"openvino": 106.0}, "openvino"),
-        ({"openvino": 106.0, "keras-jax": 107.0}, "keras-jax"),
-        ({}, "keras"),
     ],
 )
 def test_auto_takes_the_fastest_and_a_tie_is_keras(rates, taken, tmp_path, recorder, speeds):
@@ -99,7 +106,7 @@ def test_auto_takes_the_fastest_and_a_tie_is_keras(rates, taken, tmp_path, recor
 
 
 def test_auto_takes_keras_where_nothing_else_can_be_used(tmp_path, recorder, speeds):
-    speeds.rates, speeds.reasons = {"keras": 100.0}, {"openvino": "an operation Strange"}
+    speeds.rates, speeds.reason = {"keras": 100.0}, "an operation Strange"
     for _ in range(2):
         assert chosen(tmp_path, recorder) == "keras"
     assert speeds.times == 1
@@ -134,7 +141,7 @@ def test_another_network_shape_or_machine_is_measured_again(
     monkeypatch.setattr("test_engine_choice.batch", lambda: wider)
     chosen(tmp_path, recorder)
     assert speeds.times == 3
-    monkeypatch.setattr(choose, "hardware", lambda device: {"device": "other", "cpus": 2})
+    monkeypatch.setattr(engines, "hardware", lambda device: {"device": "other", "cpus": 2})
     chosen(tmp_path, recorder)
     assert speeds.times == 4
 
@@ -155,17 +162,18 @@ from pathlib import Path
 from test_engine_choice import *
 from cxrbench.output.display import SilentDisplay
 
-def measure(model, example, others):
+def faster(model, example):
     with Path(sys.argv[1], "log").open("a") as file:
         file.write("measured\\n")
     time.sleep(1)
-    return choose._Speeds({"keras": 100.0, "keras-jax": 50.0 + 100 * (os.getpid() % 2)}, {})
+    return ("openvino" if os.getpid() % 2 else "keras"), ""
 
-choose._measure, choose._others = measure, lambda: ("keras-jax",)
+engines._faster = faster
 print(chosen(Path(sys.argv[1]), SilentDisplay()))
 """
 
 
+@needs_openvino
 @pytest.mark.slow
 def test_two_processes_at_once_take_the_same_engine(tmp_path):
     processes = [
@@ -184,14 +192,14 @@ def test_two_processes_at_once_take_the_same_engine(tmp_path):
     assert (tmp_path / "log").read_text() == "measured\n"
 
 
+@needs_openvino
 @pytest.mark.slow
 def test_measuring_really_measures_each(tmp_path, recorder, monkeypatch):
-    monkeypatch.setattr(choose, "_SECONDS", 0.1)
-    monkeypatch.setattr(choose, "_others", lambda: ("keras-jax",))
+    monkeypatch.setattr(engines, "_SECONDS", 0.1)
     taken = chosen(tmp_path, recorder)
     (line,) = recorder.lines
     told = re.fullmatch(
-        r"  engine ([\w-]+): keras ([\d.]+) images/s, keras-jax ([\d.]+) images/s", line
+        r"  engine ([\w-]+): keras ([\d.]+) images/s, openvino ([\d.]+) images/s", line
     )
     assert told
     assert told[1] == taken

@@ -61,6 +61,11 @@ def write_run(path, **info):
     return path
 
 
+def test_a_run_of_an_engine_that_is_gone_is_read(tmp_path):
+    run = read_run(write_run(tmp_path / "one", engine="keras-jax"))
+    assert run.info["engine"] == "keras-jax"
+
+
 def test_a_complete_run_is_read_back(tmp_path):
     path = write_run(tmp_path / "one", recipe="orb")
     run = read_run(path)

@@ -50,14 +50,14 @@ def _forward(part: str, films: Films) -> HotPath:
 
 
 def _train_step(text: str, films: Films) -> HotPath:
-    from cxrbench.modeling.backend import jit_compile, load_keras
+    from cxrbench.modeling.backend import load_keras
     from cxrbench.modeling.train import masked_cross_entropy
 
     keras = load_keras()
     with _computing(films):
         model = _model(_recipe(text), films)
         optimizer = keras.optimizers.Adam(1e-4)
-        model.compile(optimizer=optimizer, loss=masked_cross_entropy, jit_compile=jit_compile())
+        model.compile(optimizer=optimizer, loss=masked_cross_entropy)
         optimizer.build(model.trainable_variables)
     inputs = _inputs(model, films)
     labels = np.zeros((films.batch_size, _LABELS), np.float32)

@@ -16,15 +16,25 @@ import numpy as np
 
 from cxrbench.errors import DeviceError
 from cxrbench.modeling.backend import load_keras
-from cxrbench.modeling.engines.batch import Batch, Predict, Unable, by_name, last_line
+from cxrbench.modeling.predict import Batch, Predict, by_name
 
 # OpenVINO takes bfloat16 by itself where the CPU has it: 0.08 off on random weights.
 _FLOAT32 = {"INFERENCE_PRECISION_HINT": "f32"}
 
 
+class Unable(Exception):
+    """Why OpenVINO cannot compute a network."""
+
+
+def _last_line(text: str) -> str:
+    """The last words of a failing program."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1][:500] if lines else "no message"
+
+
 @contextmanager
 def _without_telemetry() -> Iterator[None]:
-    """While OpenVINO is imported: it reports every import to its makers unless this is missing."""
+    """OpenVINO reports every import to its makers unless this package is missing."""
     name = "openvino_telemetry"
     before = sys.modules.get(name)
     sys.modules[name] = None  # type: ignore[assignment]  # how Python spells "cannot be imported"
@@ -38,7 +48,7 @@ def _without_telemetry() -> Iterator[None]:
 
 
 def load_openvino() -> Any:
-    """OpenVINO, which tells its makers nothing.
+    """Import OpenVINO without its telemetry.
 
     Raises
     ------
@@ -58,11 +68,11 @@ def load_openvino() -> Any:
 
 
 def openvino_predictor(model: Any, example: Batch) -> Predict:
-    """What predicts batches of the shape of ``example``.
+    """Return a function that predicts batches of the shape of ``example``.
 
     Raises
     ------
-    Unable : OpenVINO cannot have this network.
+    Unable : OpenVINO cannot compute this network.
     DeviceError : OpenVINO cannot be imported.
     """
     openvino = load_openvino()
@@ -70,16 +80,16 @@ def openvino_predictor(model: Any, example: Batch) -> Predict:
     shapes = {name: value.shape for name, value in by_name(example).items()}
     compiled = openvino.Core().compile_model(_converted(model, shapes), "CPU", _FLOAT32)
     request = compiled.create_infer_request()
-    # An input that nothing depends on may be gone.
+    # OpenVINO may drop an input that nothing depends on.
     used = {name for port in compiled.inputs for name in port.get_names()}
 
     def predict(batch: Batch) -> np.ndarray:
-        given = by_name(batch)
-        found = {name: value.shape for name, value in given.items()}
-        if found != shapes:
-            raise ValueError(f"expected inputs of the shapes {shapes}, found {found}")
+        values = by_name(batch)
+        sizes = {name: value.shape for name, value in values.items()}
+        if sizes != shapes:
+            raise ValueError(f"expected inputs of the shapes {shapes}, got {sizes}")
         feed = {
-            _port(number): np.ascontiguousarray(given[name], dtype=np.float32)
+            _port(number): np.ascontiguousarray(values[name], dtype=np.float32)
             for number, name in enumerate(names)
             if _port(number) in used
         }
@@ -119,8 +129,8 @@ def _from_tensorflow(model: Any, shapes: Mapping[str, tuple[int, ...]]) -> Any:
 
     def call(*tensors: Any) -> Any:
         alone = names == ("",)
-        given = tensors[0] if alone else dict(zip(names, tensors, strict=True))
-        return model(given, training=False)
+        inputs = tensors[0] if alone else dict(zip(names, tensors, strict=True))
+        return model(inputs, training=False)
 
     specs = [
         tf.TensorSpec(shape, tf.float32, name=_port(number))
@@ -130,7 +140,7 @@ def _from_tensorflow(model: Any, shapes: Mapping[str, tuple[int, ...]]) -> Any:
         graph = tf.function(call, autograph=False).get_concrete_function(*specs)
         return load_openvino().convert_model(graph)
     except Exception as error:  # each layer and operation has its own way to fail
-        raise Unable(last_line(str(error))) from error
+        raise Unable(_last_line(str(error))) from error
 
 
 def _by_tensorflow(model: Any, shapes: Mapping[str, tuple[int, ...]]) -> Any:
@@ -144,7 +154,7 @@ def _by_tensorflow(model: Any, shapes: Mapping[str, tuple[int, ...]]) -> Any:
             text=True,
         )
         if done.returncode:
-            raise Unable(last_line(done.stderr))
+            raise Unable(_last_line(done.stderr))
         # Read whole: the folder goes, and the weights are mapped from their file otherwise.
         openvino = load_openvino()
         return openvino.Core().read_model(
@@ -154,7 +164,7 @@ def _by_tensorflow(model: Any, shapes: Mapping[str, tuple[int, ...]]) -> Any:
 
 _CONVERT = """
 import json, sys
-from cxrbench.modeling.engines.with_openvino import convert_file
+from cxrbench.modeling.openvino import convert_file
 convert_file(sys.argv[1], sys.argv[2], json.loads(sys.argv[3]))
 """
 

@@ -1,1 +1,0 @@
-"""What computes a network that is not trained any more, and which way is the fastest here."""
