@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from cxrbench.perf.films import write_drawn_films
 from cxrbench.perf.hot_paths import Films
+from cxrbench.perf.workload import write_drawn_films
 
 
 @pytest.fixture(scope="session")

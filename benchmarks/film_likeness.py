@@ -3,7 +3,7 @@
     python benchmarks/film_likeness.py nih-mini/ [--hashes 112120]
 
 Prints how near films of different patients come to each other by `cxrbench.checks.likeness`, how
-near changed copies stay to theirs, and how often `cxrbench.checks.films` is wrong. ``--hashes``
+near changed copies stay to theirs, and how often `cxrbench.checks.images` is wrong. ``--hashes``
 also times the search for near pairs among so many random hashes.
 """
 
@@ -17,7 +17,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from cxrbench.checks.films import upright_score
+from cxrbench.checks.images import upright_score
 from cxrbench.checks.likeness import (
     MAX_BITS,
     MIN_DETAIL,

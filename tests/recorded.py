@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from cxrbench.perf.machine import this_machine
 from cxrbench.perf.recordings import Recording
-from cxrbench.perf.samples import Samples
+from cxrbench.perf.samples import Samples, this_machine
 
 
 def recording(commit="c0ffee00", changes=None, seed=0):

@@ -27,12 +27,12 @@ from pathlib import Path
 
 import numpy as np
 
-from cxrbench.perf.films import write_drawn_films
 from cxrbench.perf.gate import BASE, CONTROL, FIRST_RESTARTS, HEAD, ROUNDS
-from cxrbench.perf.machine import this_machine
 from cxrbench.perf.process import Environment, Work
+from cxrbench.perf.samples import this_machine
 from cxrbench.perf.sampling import Plan, Turn, restart
 from cxrbench.perf.worker import versions
+from cxrbench.perf.workload import write_drawn_films
 
 PATHS = ("decode", "extract/orb", "gather")
 SLOWDOWNS = (1.0, 1.05, 1.1, 1.2)

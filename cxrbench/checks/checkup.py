@@ -9,12 +9,17 @@ import numpy as np
 
 from cxrbench.checks.counts import Counts, count
 from cxrbench.checks.duplicates import check_duplicates
-from cxrbench.checks.films import Films, look_at_films
 from cxrbench.checks.finding import Finding, Item, Severity, finding
-from cxrbench.checks.images import check_images
-from cxrbench.checks.parts import check_official, check_split, try_split
+from cxrbench.checks.images import Films, check_images, look_at_films
 from cxrbench.checks.shortcuts import Shortcut, check_shortcuts, find_shortcuts
-from cxrbench.checks.tables import check_faults, check_table, merged
+from cxrbench.checks.tables import (
+    check_faults,
+    check_official,
+    check_split,
+    check_table,
+    merged,
+    try_split,
+)
 from cxrbench.data.datasets import examine
 from cxrbench.data.splits import Split
 from cxrbench.errors import DataError

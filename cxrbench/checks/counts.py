@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cxrbench.checks.films import Films
+from cxrbench.checks.images import Films
 from cxrbench.data.splits import PARTS, Split
 from cxrbench.interfaces import Cohort
 

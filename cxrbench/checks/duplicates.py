@@ -7,9 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from cxrbench.checks.films import Films
 from cxrbench.checks.finding import Finding, Item, finding
-from cxrbench.checks.images import shows_something
+from cxrbench.checks.images import Films, shows_something
 from cxrbench.checks.likeness import same_films
 from cxrbench.data.splits import Split
 from cxrbench.interfaces import Cohort

@@ -13,8 +13,8 @@ from pathlib import PurePath
 
 import numpy as np
 
-from cxrbench.checks.films import Films
 from cxrbench.checks.finding import Finding, Item, finding
+from cxrbench.checks.images import Films
 from cxrbench.interfaces import Cohort, Display
 from cxrbench.metrics.patients import counted_labels, patient_table
 

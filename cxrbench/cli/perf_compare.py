@@ -99,9 +99,9 @@ def compare(  # noqa: PLR0913 - each argument is an option of the command
     Exit codes: 0 pass, 1 a regression, 2 a path could not be run.
     """
     from cxrbench.output.display import RichDisplay
-    from cxrbench.perf.choose import require_known
     from cxrbench.perf.compare import Request, compare_texts
     from cxrbench.perf.gate import BUDGET_SECONDS, QUICK_SECONDS, Options
+    from cxrbench.perf.workload import require_known
     from cxrbench.store.cache import cache_folder
 
     seconds = budget if budget is not None else QUICK_SECONDS if quick else BUDGET_SECONDS

@@ -26,8 +26,7 @@ def history(
     as_json: Json = False,
 ) -> None:
     """Show the recorded paths over time: a line for each recording, and a plot."""
-    from cxrbench.perf.history_figure import write_history_figure
-    from cxrbench.perf.history_table import print_history
+    from cxrbench.perf.history import print_history, write_history_figure
     from cxrbench.perf.recordings import read_recordings, with_paths
 
     found = with_paths(read_recordings(file), path or ())

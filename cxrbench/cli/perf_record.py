@@ -33,12 +33,11 @@ def record(  # noqa: PLR0913 - each argument is an option of the command
 ) -> None:
     """Measure one side's hot paths and add a line to a history."""
     from cxrbench.output.display import RichDisplay
-    from cxrbench.perf.choose import chosen_paths
-    from cxrbench.perf.films import write_films_of
-    from cxrbench.perf.history_table import print_recording
+    from cxrbench.perf.history import print_recording
     from cxrbench.perf.process import Work
     from cxrbench.perf.recordings import append_recording, record_side, require_history
     from cxrbench.perf.sides import find_side
+    from cxrbench.perf.workload import chosen_paths, write_films_of
     from cxrbench.store.cache import cache_folder
 
     require_history(history)

@@ -45,8 +45,8 @@ def time(  # noqa: PLR0913 - each argument is an option of the command
     Each path has a process of its own; its first calls are not among those that count.
     """
     from cxrbench.output.display import RichDisplay
+    from cxrbench.perf.timed import print_timing
     from cxrbench.perf.timing import require_sound, time_paths
-    from cxrbench.perf.timing_tables import print_timing
 
     # Plugins print at times; where standard output carries data, they must not.
     with redirect_stdout(sys.stderr) if as_json else nullcontext():

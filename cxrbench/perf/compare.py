@@ -12,13 +12,12 @@ from tempfile import TemporaryDirectory
 
 from cxrbench.errors import SettingsError
 from cxrbench.interfaces import Display
-from cxrbench.perf.choose import chosen_paths
 from cxrbench.perf.counting import require_valgrind
-from cxrbench.perf.films import write_films_of
 from cxrbench.perf.gate import Comparison, Options, as_json, compare_sides
 from cxrbench.perf.process import Work
 from cxrbench.perf.recordings import compare_recordings, find_recording, with_paths
 from cxrbench.perf.sides import find_side
+from cxrbench.perf.workload import chosen_paths, write_films_of
 
 
 @dataclass(frozen=True)

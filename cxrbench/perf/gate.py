@@ -9,9 +9,8 @@ from typing import Any
 
 from cxrbench.interfaces import Display
 from cxrbench.perf.counting import INSTRUCTIONS, CountedProcess, counted
-from cxrbench.perf.machine import Machine, this_machine
 from cxrbench.perf.process import Work
-from cxrbench.perf.samples import Samples
+from cxrbench.perf.samples import Machine, Samples, this_machine
 from cxrbench.perf.sampling import Plan, Restart, Turn, restart
 from cxrbench.perf.sides import Side
 from cxrbench.perf.verdict import Effect, Rule, Verdict, judge, no_verdict, paired_effect

@@ -23,9 +23,8 @@ from cxrbench.perf.gate import (
     Comparison,
     Options,
 )
-from cxrbench.perf.machine import Machine, this_machine
 from cxrbench.perf.process import Work
-from cxrbench.perf.samples import Samples
+from cxrbench.perf.samples import Machine, Samples, this_machine
 from cxrbench.perf.sampling import Plan, Turn, restart
 from cxrbench.perf.sides import Side
 from cxrbench.perf.verdict import Effect, Rule, judge, unpaired_effect

@@ -1,9 +1,12 @@
-"""Samples of hot paths as they were taken, and as JSON."""
+"""Samples of hot paths as they were measured, the machine they are from, and both as JSON."""
 
 from __future__ import annotations
 
+import os
+import platform
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -93,3 +96,37 @@ def _unusable(found: str) -> DataError:
         expected="a file that cxrbench perf record wrote",
         found=found,
     )
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Times of two machines that differ in any of these must not be compared."""
+
+    node: str
+    processor: str
+    cores: int
+    memory_mb: int
+    system: str
+
+    def to_json(self) -> dict[str, str | int]:
+        """Plain values."""
+        return asdict(self)
+
+
+def this_machine() -> Machine:
+    """The machine that this process runs on; ``cores`` are those that it may use."""
+    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return Machine(
+        node=platform.node(),
+        processor=_processor(),
+        cores=len(os.sched_getaffinity(0)),
+        memory_mb=pages // 2**20,
+        system=f"{platform.system()} {platform.release()} {platform.machine()}",
+    )
+
+
+def _processor() -> str:
+    told = Path("/proc/cpuinfo")
+    lines = told.read_text().splitlines() if told.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()

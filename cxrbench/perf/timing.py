@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -13,14 +13,16 @@ from cxrbench.errors import PluginError, SettingsError
 from cxrbench.experiment.plans import Plan, make_plans
 from cxrbench.interfaces import Dataset, Display
 from cxrbench.modeling.backend import choose_device
-from cxrbench.parameters import data_text
+from cxrbench.parameters import changed, data_text, spelt
 from cxrbench.perf.alone import PathFailed, Task, time_alone
-from cxrbench.perf.films import drawn_dataset, write_films
-from cxrbench.perf.parts import Candidate, candidates
-from cxrbench.perf.shares import passes, shares
-from cxrbench.perf.timed import TimedPart, TimedPath, TimedRecipe, Timing
-from cxrbench.recipe import parse_recipe
+from cxrbench.perf.hot_paths.arrays import REPLICATES as TIMED_REPLICATES
+from cxrbench.perf.hot_paths.arrays import RESAMPLED
+from cxrbench.perf.timed import PATH_FAMILIES, Candidate, TimedPart, TimedPath, TimedRecipe, Timing
+from cxrbench.perf.workload import drawn_dataset, write_films
+from cxrbench.recipe import Feature, parse_recipe
+from cxrbench.recipe_text import part_name, split_recipe
 from cxrbench.registry import Registry, load_registry
+from cxrbench.runs.assessment import REPLICATES
 from cxrbench.settings import thread_count
 from cxrbench.store.cache import cache_folder
 
@@ -169,3 +171,94 @@ def _recipe(plan: Plan, timed: Mapping[_Wanted, TimedPath]) -> TimedRecipe:
             replace(one, share=of_run.get(one.path) if walked[one.path] else None) for one in paths
         ),
     )
+
+
+def candidates(
+    plans: Sequence[Plan], registry: Registry, *, everything: bool
+) -> tuple[Candidate, ...]:
+    """Extractors, then backbones: those of the plans first, each once."""
+    texts = [(kind, text) for plan in plans for kind, text in _parts_of(plan)]
+    if everything:
+        texts += [(kind, name) for kind in PATH_FAMILIES for name in registry.names(kind)]
+    ordered = sorted(dict.fromkeys(texts), key=lambda one: one[0] == "backbone")
+    return tuple(_candidate(kind, text, registry) for kind, text in ordered)
+
+
+def extractor_text(feature: Feature) -> str:
+    """Without the parameters of its encoding, on which extracting does not depend."""
+    return spelt(feature.name, changed(feature.extractor))
+
+
+def _parts_of(plan: Plan) -> Iterator[tuple[str, str]]:
+    if plan.recipe.backbone is not None:
+        yield "backbone", split_recipe(plan.recipe.unpermuted.text).parts[0]
+    for feature in plan.recipe.unpermuted.features:
+        yield "feature", extractor_text(feature)
+
+
+def _candidate(kind: str, text: str, registry: Registry) -> Candidate:
+    name = part_name(text)
+    _, part = registry.find(name, (kind,))
+    plugin = next(one for one in registry.plugins if f"{kind} {name}" in one.provides)
+    size = getattr(part, "image_size", None)
+    return Candidate(kind, text, size, plugin.package, plugin.version)
+
+
+KINDS = ("rotation", "translation", "zoom", "brightness", "contrast", "noise")
+"""The variations of `Augmentation` that are made inside the model."""
+
+
+def passes(plan: Plan) -> dict[str, float]:
+    """The hot paths of a first run with this plan, and how often an image goes through each.
+
+    That is a mean over the images of a cohort: each is decoded once, and 0.7 of them are trained
+    on in every one of the epochs. ``bootstrap`` is in calls. Of a path that is part of another one,
+    such as one kind of augmentation, there is 0.
+    """
+    train, val, test = plan.settings.fractions
+    bootstrap = {"bootstrap": test / RESAMPLED * REPLICATES / TIMED_REPLICATES}
+    if plan.recipe.is_prior:
+        return bootstrap
+    epochs, text = plan.settings.epochs, plan.recipe.unpermuted.text
+    features = plan.recipe.unpermuted.features
+    return {
+        "decode": 1.0,
+        "resize": float(_resized(plan)),
+        **({} if plan.recipe.backbone is None else {"clahe": float(_equalised(plan))}),
+        **{f"extract/{extractor_text(feature)}": 1.0 for feature in features},
+        **{f"encode/{feature.text}": 1.0 for feature in features},
+        **_of_pixels(plan, train * epochs),
+        f"train-step/{text}": train * epochs,
+        f"predict/{text}": val * (epochs + 1) + test,
+        **bootstrap,
+    }
+
+
+def _of_pixels(plan: Plan, trained: float) -> dict[str, float]:
+    """What there is where a backbone is trained on pixels."""
+    if plan.recipe.backbone is None:
+        return {}
+    backbone = split_recipe(plan.recipe.unpermuted.text).parts[0]
+    return {
+        "gather": trained,
+        **{f"augment/{kind}": 0.0 for kind in KINDS},
+        "augment/medical": trained if plan.settings.augmentation.changes_images else 0.0,
+        f"forward/{backbone}": 0.0,
+    }
+
+
+def _equalised(plan: Plan) -> bool:
+    return plan.settings.clahe or plan.wants_clahe
+
+
+def _resized(plan: Plan) -> int:
+    """The sizes that an image is wanted in, with and without CLAHE."""
+    extractors = [feature.extractor.image_size for feature in plan.recipe.features]
+    return len({plan.image_size, *extractors} - {None}) + int(plan.wants_clahe)
+
+
+def shares(seconds: Mapping[str, float], walked: Mapping[str, float]) -> dict[str, float]:
+    """Of the time of all paths: from seconds for an image (or a call), and `passes`."""
+    spent = {path: seconds[path] * walked[path] for path in seconds}
+    whole = sum(spent.values())
+    return {path: one / whole if whole else 0.0 for path, one in spent.items()}

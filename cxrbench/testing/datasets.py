@@ -20,10 +20,8 @@ from cxrbench.interfaces import Cohort, Dataset
 from cxrbench.output.display import SilentDisplay
 from cxrbench.settings import resolve_settings
 from cxrbench.store.image_pass import Preparation, prepare_image, read_source
-from cxrbench.testing import speed
-from cxrbench.testing.check import NotChecked
-from cxrbench.testing.extracting import difference
-from cxrbench.testing.subject import Subject
+from cxrbench.testing.check import NotChecked, Subject
+from cxrbench.testing.samples import compare_speed, difference
 
 _IMAGES = 12
 _THREADS = 4
@@ -135,7 +133,7 @@ def quickness(source: Source) -> str:
     rows = source.rows[:4]
     phantom = Phantom(patients=20)
     drawn = phantom.load().sources[: len(rows)]
-    return speed.compare(
+    return compare_speed(
         source.subject.text,
         lambda: [_read(source, row) for row in rows],
         "phantom",

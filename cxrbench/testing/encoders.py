@@ -9,9 +9,8 @@ import numpy as np
 
 from cxrbench.errors import PluginError
 from cxrbench.interfaces import Encoder, FeatureExtractor, FittedEncoder
-from cxrbench.testing.extracting import FILMS, difference, vectors_of
-from cxrbench.testing.samples import films
-from cxrbench.testing.subject import Subject
+from cxrbench.testing.check import Subject
+from cxrbench.testing.samples import FILMS, difference, films, vectors_of
 
 _SEED = 0
 

@@ -12,10 +12,18 @@ from cxrbench.builtin.orb import ORB
 from cxrbench.errors import PluginError
 from cxrbench.interfaces import LocalFeatures
 from cxrbench.store.decoding import Fit, fit_image
-from cxrbench.testing import encoders, speed
-from cxrbench.testing.extracting import FILMS, difference, extract, extract_all
-from cxrbench.testing.samples import films, record, ugly_images
-from cxrbench.testing.subject import Subject
+from cxrbench.testing import encoders
+from cxrbench.testing.check import Subject
+from cxrbench.testing.samples import (
+    FILMS,
+    compare_speed,
+    difference,
+    extract,
+    extract_all,
+    films,
+    record,
+    ugly_images,
+)
 
 _THREADS = 4
 
@@ -94,7 +102,7 @@ def threads(subject: Subject) -> str:
 def quickness(subject: Subject) -> str:
     """Extracting beside the built-in ORB on the same films."""
     pictures = films(4)
-    return speed.compare(
+    return compare_speed(
         subject.text,
         lambda: extract_all(subject.part, pictures),
         "orb",

@@ -10,7 +10,7 @@ import sys
 from cxrbench.errors import PluginError
 from cxrbench.parameters import changed
 from cxrbench.store.cache import identity_of
-from cxrbench.testing.subject import Subject
+from cxrbench.testing.check import Subject
 
 HEAVY = (
     *("keras", "tensorflow", "jax", "torch", "sklearn", "skimage", "scipy", "pandas"),

@@ -1,4 +1,4 @@
-"""Checks of a backbone or a fusion in a whole network."""
+"""Checks of a backbone or a fusion: its shapes, and its behaviour in a whole network."""
 
 from __future__ import annotations
 
@@ -11,12 +11,10 @@ import numpy as np
 
 from cxrbench.builtin.concat import Concat
 from cxrbench.builtin.resnet50 import ResNet50
-from cxrbench.errors import PluginError, RunError
+from cxrbench.errors import CxrbenchError, PluginError, RunError
 from cxrbench.inference.export import compare_elsewhere
-from cxrbench.modeling.assemble import build_trunk
+from cxrbench.modeling.assemble import build_trunk, freeze_below
 from cxrbench.modeling.backend import load_keras
-from cxrbench.testing import speed
-from cxrbench.testing.extracting import difference
 from cxrbench.testing.networks import (
     FEATURES,
     Sample,
@@ -26,7 +24,7 @@ from cxrbench.testing.networks import (
     side_of,
     ugly_inputs,
 )
-from cxrbench.testing.samples import films
+from cxrbench.testing.samples import compare_speed, difference, films
 
 _TOLERANCE = 1e-5
 """Of probabilities: batches of other sizes are summed in another order."""
@@ -137,7 +135,7 @@ def quickness(sample: Sample) -> str:
         work, rivals_work = (
             (lambda model=model: model.predict_on_batch(given)) for model in (sample.model, other)
         )
-    return speed.compare(subject.text, work, name, rivals_work, len(given["image"]))
+    return compare_speed(subject.text, work, name, rivals_work, len(given["image"]))
 
 
 COMMON: Mapping[str, Callable[[Sample], str]] = {
@@ -171,3 +169,73 @@ def _require_close(
             found=difference(wanted, found),
             fix=fix,
         )
+
+
+def backbone_shapes(sample: Sample) -> str:
+    """Grey images to a float32 map, at the checked and at its own size; ``freeze_at`` is there."""
+    part = sample.subject.part
+    told = []
+    for size in sorted({side_of(sample.subject), part.image_size}):
+        trunk = build_trunk(part, size, None, 0)
+        shape, given = tuple(trunk.output_shape), tuple(trunk.input_shape)
+        dtype = load_keras().backend.standardize_dtype(trunk.output.dtype)
+        if given != (None, size, size, 1) or None in shape[1:] or dtype != "float32":
+            raise PluginError(
+                f"{sample.subject.text} does not map grey images to a feature map",
+                expected=f"(N, {size}, {size}, 1) to (N, h, w, C), all but N known, in float32",
+                found=f"{given} to {shape}, {dtype}",
+                fix="make the model with keras.Input((image_size, image_size, 1)), "
+                "include_top=False, and no cast at its end",
+            )
+        told.append(f"{size} px to {' x '.join(map(str, shape[1:]))}")
+    freeze_below(trunk, part.freeze_at)  # raises where there is no such layer
+    if not trunk.trainable_weights:
+        raise PluginError(
+            f"{sample.subject.text} has no weights from freeze_at={part.freeze_at!r} on",
+            expected="layers that train",
+            found="none",
+            fix="set freeze_at to the first layer of the last stage",
+        )
+    return ", ".join(told)
+
+
+def fusion_shapes(sample: Sample) -> str:
+    """(N, k) of image and features; of one of the two alone that too, or a `CxrbenchError`."""
+    fusion, text = sample.subject.part, sample.subject.text
+    told = []
+    first = dict(list(FEATURES.items())[:1])
+    cases: tuple[tuple[str, Mapping[str, int], bool], ...] = (
+        ("image and features", FEATURES, True),
+        ("image and one feature", first, True),
+        ("image alone", {}, True),
+        ("features alone", FEATURES, False),
+    )
+    for name, features, image in cases:
+        try:
+            network = fused(fusion, features, image=image)
+        except CxrbenchError as refusal:
+            if image and features:
+                raise
+            told.append(f"{name}: refused, {refusal.problem}")
+            continue
+        except Exception as error:
+            raise PluginError(
+                f"{text} cannot join {name}",
+                expected="a tensor (N, k), or a CxrbenchError that tells the user what to add",
+                found=f"{type(error).__name__}: {' '.join(str(error).split())[:300]}",
+                fix="look at what fuse does with image=None and with features={}",
+            ) from error
+        told.append(f"{name}: k = {_width(text, network.top, name)}")
+    return "; ".join(told)
+
+
+def _width(text: str, top: Any, name: str) -> int:
+    shape = tuple(top.get_layer("head").input.shape)
+    if len(shape) != 2 or shape[1] is None:
+        raise PluginError(
+            f"{text} does not give one vector for {name}",
+            expected="a Keras tensor (N, k)",
+            found=f"shape {shape}",
+            fix="pool or flatten at the end of fuse",
+        )
+    return int(shape[1])

@@ -14,8 +14,8 @@ from cxrbench.interfaces import Backbone, Fusion
 from cxrbench.modeling.assemble import Network, Statistics, build_top, build_trunk
 from cxrbench.modeling.backend import load_keras
 from cxrbench.store.decoding import fit_image
+from cxrbench.testing.check import Subject
 from cxrbench.testing.samples import films, ugly_images
-from cxrbench.testing.subject import Subject
 
 LABELS = 3
 FEATURES: Mapping[str, int] = {"orb": 16, "sift": 5}

@@ -9,8 +9,7 @@ from typing import Any
 from cxrbench.interfaces import Display
 from cxrbench.output.display import SilentDisplay
 from cxrbench.registry import Plugin, Registry, broken_error, load_registry
-from cxrbench.testing.check import Check, CheckResult
-from cxrbench.testing.subject import IMAGE_SIZE, Subject, broken, subjects
+from cxrbench.testing.check import IMAGE_SIZE, Check, CheckResult, Subject, broken, subjects
 
 
 def checks_for(
@@ -87,7 +86,8 @@ def _of_kind(subject: Subject) -> tuple[Any, Mapping[str, Callable[[Any], str]]]
 
         return datasets.Source(subject), datasets.CHECKS
     from cxrbench.modeling.backend import BACKENDS
-    from cxrbench.testing import gradients, models, networks, shapes
+    from cxrbench.testing import gradients, models, networks
+    from cxrbench.testing import models as shapes
 
     of_kind = shapes.backbone_shapes if subject.kind == "backbone" else shapes.fusion_shapes
     derived = {f"gradients-{name}": partial(gradients.gradients_on, name) for name in BACKENDS}

@@ -1,13 +1,17 @@
-"""Images and records to check with: drawn films, and what no film looks like."""
+"""What checks share: images and records, features of them as a run extracts them, and timing."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from cxrbench.builtin.phantom import Phantom
-from cxrbench.interfaces import Record
+from cxrbench.errors import PluginError
+from cxrbench.interfaces import FeatureExtractor, LocalFeatures, Record
+from cxrbench.store.decoding import Fit
+from cxrbench.store.image_pass import Preparation, prepare_source
 
 _SIDE = 192
 
@@ -45,3 +49,91 @@ def record(number: int) -> Record:
     return Record(
         f"image{number}", age=20.0 + number, sex="FM"[number % 2], view=("PA", "AP")[number % 3 > 0]
     )
+
+
+FILMS = 6
+"""On how many drawn films a feature is checked."""
+
+
+def extract(
+    extractor: FeatureExtractor,
+    image: np.ndarray,
+    known: Record,
+    *,
+    fit: Fit = "stretch",
+) -> LocalFeatures:
+    """As a run does: the image fitted to the extractor's size, the features checked."""
+    wanted = Preparation(extractors=(extractor,), fit=fit)
+    return prepare_source(lambda: image, known, wanted).features[extractor]
+
+
+def extract_all(
+    extractor: FeatureExtractor,
+    pictures: Sequence[np.ndarray],
+    *,
+    first_record: int = 0,
+    step: int = 1,
+) -> list[LocalFeatures]:
+    """Features of each picture, whose records are numbered."""
+    return [
+        extract(extractor, image, record(first_record + step * number))
+        for number, image in enumerate(pictures)
+    ]
+
+
+def vectors_of(
+    extractor: FeatureExtractor, pictures: Sequence[np.ndarray], *, first_record: int = 0
+) -> list[np.ndarray]:
+    """What an encoder is given of each picture, (n, d) float32."""
+    found = extract_all(extractor, pictures, first_record=first_record)
+    return [extractor.vectors(features.descriptors) for features in found]
+
+
+def difference(one: np.ndarray, other: np.ndarray) -> str:
+    """How far two arrays are from each other, in words."""
+    if one.shape != other.shape:
+        return f"shapes {one.shape} and {other.shape}"
+    worst = np.abs(one.astype(np.float64) - other.astype(np.float64)).max(initial=0)
+    return f"a difference of up to {worst:.3g}"
+
+
+LIMIT = 50
+"""A part that takes so many times as long as the built-in one is taken for a mistake."""
+
+_REPEATS = 3
+
+
+def compare_speed(
+    name: str,
+    work: Callable[[], object],
+    rival: str,
+    rivals_work: Callable[[], object],
+    images: int,
+) -> str:
+    """Tell the time an image takes, and how that compares; the fastest of three tries each.
+
+    Raises
+    ------
+    PluginError : it takes more than `LIMIT` times as long.
+    """
+    own, other = _fastest(work), _fastest(rivals_work)
+    told = f"{1000 * own / images:.3g} ms an image, {own / other:.2g} times {rival}"
+    if own > LIMIT * other:
+        raise PluginError(
+            f"{name} is slow",
+            expected=f"at most {LIMIT} times as long as the built-in {rival}: "
+            f"{1000 * other / images:.3g} ms an image",
+            found=told,
+            fix="make what depends on parameters alone once, not for each image; "
+            "use NumPy, OpenCV or Keras operations instead of loops over pixels",
+        )
+    return told
+
+
+def _fastest(work: Callable[[], object]) -> float:
+    seconds = []
+    for _ in range(_REPEATS):
+        start = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - start)
+    return min(seconds)

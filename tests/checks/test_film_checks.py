@@ -10,8 +10,7 @@ from conftest import Recorder
 from cxrbench.builtin.nih import NIH
 from cxrbench.builtin.phantom import Phantom
 from cxrbench.checks.duplicates import check_duplicates
-from cxrbench.checks.films import look_at_films
-from cxrbench.checks.images import check_images
+from cxrbench.checks.images import check_images, look_at_films
 from cxrbench.data.splits import Split
 
 

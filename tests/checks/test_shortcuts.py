@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from conftest import Recorder
 
-from cxrbench.checks.films import File, Films
+from cxrbench.checks.images import File, Films
 from cxrbench.checks.shortcuts import check_shortcuts, find_shortcuts
 
 SICK = np.random.default_rng(3).random(200) < 0.4

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from cxrbench.builtin.phantom import Phantom
-from cxrbench.checks.films import upright_score
+from cxrbench.checks.images import upright_score
 
 
 def test_drawn_films_are_upright_and_their_negatives_are_not():

@@ -69,7 +69,7 @@ def test_a_plugin_of_several_parts_has_all_of_them_checked(cli, few_checks, monk
     monkeypatch.setattr("cxrbench.testing.models.COMMON", {"speed": lambda sample: ""})
     monkeypatch.setattr("cxrbench.testing.datasets.CHECKS", {})
     monkeypatch.setattr("cxrbench.modeling.backend.BACKENDS", ())
-    monkeypatch.setattr("cxrbench.testing.shapes.backbone_shapes", lambda sample: "")
+    monkeypatch.setattr("cxrbench.testing.models.backbone_shapes", lambda sample: "")
     found = cli("plugins", "check", "tiny_parts", "--json")
     parts = {one["part"] for one in json.loads(found.out)["checks"]}
     assert parts == {"tinynet", "grid", "rows", "static", "drawn"}

@@ -10,7 +10,7 @@ from conftest import environment, install
 
 from cxrbench.perf import alone
 from cxrbench.perf.alone import PathFailed, Task, time_alone, time_here
-from cxrbench.perf.films import write_films
+from cxrbench.perf.workload import write_films
 
 BAD = """
 import os

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from cxrbench.perf.hot_paths import homes
+from cxrbench.perf.hot_paths import path as homes
 
 
 @pytest.mark.parametrize("name", homes.HOMES)

@@ -13,12 +13,12 @@ from conftest import Recorder
 from timed_sides import environment, small_work
 
 from cxrbench.errors import TimingError
-from cxrbench.perf.films import write_drawn_films
 from cxrbench.perf.gate import Options, compare_sides
 from cxrbench.perf.process import Environment, WorkerProcess
 from cxrbench.perf.recordings import record_side
 from cxrbench.perf.sampling import Plan, Turn, orders, restart
 from cxrbench.perf.sides import Side, this_environment
+from cxrbench.perf.workload import write_drawn_films
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,7 @@ from contextlib import ExitStack
 import pytest
 
 from cxrbench.errors import SettingsError
-from cxrbench.perf.builds import find_revision
-from cxrbench.perf.sides import find_side
+from cxrbench.perf.sides import find_revision, find_side
 
 # A build that needs nothing but itself, and fails where it is told to.
 BACKEND = """

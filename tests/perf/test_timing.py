@@ -88,7 +88,7 @@ def test_without_a_recipe_it_is_the_default_one_and_all_parts_on_drawn_films(
     timed, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("cxrbench.perf.films.DRAWN_SIDE", 64)
+    monkeypatch.setattr("cxrbench.perf.workload.DRAWN_SIDE", 64)
     timing, timer = timed(data=None)
     assert [one.recipe for one in timing.recipes] == ["resnet50+orb+sift"]
     assert timing.data == "phantom:patients=20,size=64"

@@ -10,7 +10,7 @@ import pytest
 from zoo import MODULES, NAMES, ZOO, centred, module_text, sound
 
 from cxrbench.registry import HOOKS, load_registry
-from cxrbench.testing import check_plugin, checks_for, speed
+from cxrbench.testing import check_plugin, checks_for, samples
 
 BUILTIN = [
     EntryPoint(name, f"cxrbench.builtin.{name}", "cxrbench")
@@ -46,7 +46,7 @@ def test_a_broken_plugin_fails_its_check_with_advice(registry_with, monkeypatch,
     broken = ZOO[name]
     if broken.check == "gradients-jax" and importlib.util.find_spec("jax") is None:
         pytest.skip("jax is not installed")
-    monkeypatch.setattr(speed, "LIMIT", 1)
+    monkeypatch.setattr(samples, "LIMIT", 1)
     registry = registry_with(broken.kind, module_text(broken))
     checks = {c.name: c for c in checks_for(NAMES[broken.kind], registry=registry, image_size=32)}
     result = checks[broken.check].result()

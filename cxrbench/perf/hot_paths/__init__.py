@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from . import arrays, features, images, networks
+from . import arrays, images, networks
 from .path import Films, HotPath
 
 FAMILIES: Mapping[str, Callable[[str, Films], HotPath]] = MappingProxyType(
-    {**images.FAMILIES, **features.FAMILIES, **arrays.FAMILIES, **networks.FAMILIES}
+    {**images.FAMILIES, **arrays.FAMILIES, **networks.FAMILIES}
 )
 """From the first word of a name to what sets such a path up, given the rest of the name."""
 

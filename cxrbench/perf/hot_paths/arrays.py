@@ -7,8 +7,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from .homes import load
-from .path import Films, HotPath
+from .path import Films, HotPath, load
 
 _STORED, _GATHERED = 512, 32
 _PATIENTS, _LABELS = 500, 15

@@ -1,15 +1,42 @@
-"""What a hot path is: something to call, and on how many images it works."""
+"""What a hot path is: something to call, on how many images, and where to import it from."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from .homes import load
+MAX_PIXELS = 100_000_000
+
+HOMES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        **dict.fromkeys(
+            ("decode", "fit_image", "clahe"), ("cxrbench.store.decoding", "cxrbench.data.images")
+        ),
+        "bootstrap": ("cxrbench.metrics.bootstrap", "cxrbench.evaluation.bootstrap"),
+    }
+)
+"""Modules by the name of the function, today's first. A move adds one in front."""
+
+
+def load(name: str) -> Any:
+    """The function ``name`` of this revision.
+
+    Raises
+    ------
+    ImportError : no module that it was ever in has it.
+    """
+    for module in HOMES[name]:
+        try:
+            return getattr(import_module(module), name)
+        except (ModuleNotFoundError, AttributeError):
+            continue
+    raise ImportError(f"cannot import {name} from any of {', '.join(HOMES[name])}")
 
 
 @dataclass(frozen=True)
@@ -57,6 +84,3 @@ class Films:
         """As `grey`, each (size, size)."""
         fit_image = load("fit_image")
         return [fit_image(film, size, "stretch") for film in self.grey(count)]
-
-
-MAX_PIXELS = 100_000_000

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tiny_parts import Drawn
 
-from cxrbench.checks.parts import check_official, check_split, try_split
+from cxrbench.checks.tables import check_official, check_split, try_split
 from cxrbench.errors import DataError, PluginError
 from cxrbench.interfaces import Cohort
 from cxrbench.metrics.patients import counted_labels

@@ -1,19 +1,21 @@
-"""Films to time on: some of a dataset's, or drawn ones, as files in a folder."""
+"""What is timed: which hot paths, and on which images."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from cxrbench.errors import DataError, UnreadableImage
+from cxrbench.errors import DataError, SettingsError, UnreadableImage
+from cxrbench.perf.hot_paths import FAMILIES
 from cxrbench.store.image_pass import read_source
 
 if TYPE_CHECKING:
     from cxrbench.interfaces import Cohort, Dataset, Display
+
 
 COUNT = 4
 DRAWN_SIDE = 1024
@@ -87,3 +89,36 @@ def _encoded(source: bytes | np.ndarray) -> bytes:
     done, encoded = cv2.imencode(".png", source)
     assert done
     return bytes(encoded.tobytes())
+
+
+QUICK_PATHS = (
+    *("decode", "resize", "clahe", "extract/orb", "extract/sift"),
+    *("encode/orb", "encode/sift", "gather", "bootstrap"),
+)
+"""Those that start no Keras, which takes longer than all of these together."""
+
+DEFAULT_PATHS = (*QUICK_PATHS, "augment/medical", "train-step/orb")
+"""And what cxrbench itself adds to Keras: the augmentation, and a training step of a head."""
+
+
+def require_known(named: Sequence[str]) -> tuple[str, ...]:
+    """The names, once each.
+
+    Raises
+    ------
+    SettingsError : a name that no family of paths has.
+    """
+    for path in named:
+        if path.partition("/")[0] not in FAMILIES:
+            raise SettingsError(
+                f"there is no hot path {path!r}",
+                expected=f"a name that begins with {', '.join(FAMILIES)}",
+                found=path,
+                fix="such as decode, extract/orb or forward/resnet50",
+            )
+    return tuple(dict.fromkeys(named))
+
+
+def chosen_paths(named: Sequence[str], *, quick: bool) -> tuple[str, ...]:
+    """Those that are named; else the default ones. Raises what `require_known` does."""
+    return require_known(named) or (QUICK_PATHS if quick else DEFAULT_PATHS)

@@ -9,9 +9,8 @@ from dataclasses import replace
 import pytest
 
 from cxrbench.perf.alone import Sample
-from cxrbench.perf.parts import Candidate
-from cxrbench.perf.timed import TimedPart, TimedPath, TimedRecipe, Timing
-from cxrbench.perf.timing_tables import print_timing
+from cxrbench.perf.timed import TimedPart, TimedPath, TimedRecipe, Timing, print_timing
+from cxrbench.perf.timing import Candidate
 from cxrbench.registry import Plugin
 
 SAMPLE = Sample(
