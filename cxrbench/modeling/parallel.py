@@ -1,14 +1,13 @@
-"""Several devices of one machine: each computes its share of every batch, for each backend.
+"""Several devices of one machine share each batch: on JAX and on TensorFlow.
 
-The size of a batch does not change with the number of devices, and the loss is the one over the
-whole batch, its unknown labels left out. Batch normalisation and dropout differ: JAX computes as
-one device would; TensorFlow and PyTorch normalise each share by its own statistics (as is usual),
-and the moving statistics are the mean of what the devices make of them.
+The size of a batch does not change with the number of devices, and the loss is computed over the
+whole batch, without unknown labels. Batch normalisation and dropout differ: JAX computes as one
+device would; TensorFlow normalises each share by its own statistics (as is usual) and averages the
+moving statistics. Keras 3.15 cannot share a batch on PyTorch.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache
@@ -18,96 +17,91 @@ import numpy as np
 
 from cxrbench.errors import DeviceError, SettingsError
 from cxrbench.modeling.backend import device_scope, gpu_names, load_keras
-from cxrbench.modeling.parallel_torch import current_workers, with_workers
-from cxrbench.modeling.shares import label_shares
-from cxrbench.modeling.shares import share as share_of
 
 Device = Literal["cpu", "gpu"]
 
 
 @contextmanager
 def distributed(device: Device, devices: int) -> Iterator[None]:
-    """Models built, compiled, trained and asked in this context use the first ``devices`` devices.
+    """Models built, compiled, trained and used in this context share the first ``devices`` devices.
 
     Inside, `train_batch` and `predict_batch` share a batch out; Keras' own ``*_on_batch`` and
     ``fit`` do not (TensorFlow's would give the whole batch to every device).
 
     Raises
     ------
-    DeviceError : there are not that many.
+    DeviceError : there are not that many, or the backend is PyTorch.
     """
     if devices == 1:
         with device_scope(device):
             yield
         return
-    _check_enough(device, devices)
-    scopes: dict[str, Callable[[Device, int], AbstractContextManager[None]]] = {
+    scopes: Mapping[str, Callable[[Device, int], AbstractContextManager[None]]] = {
         "tensorflow": _mirrored,
         "jax": _sharded,
-        "torch": with_workers,
     }
-    with scopes[_backend()](device, devices):
+    backend = _backend()
+    if backend not in scopes:
+        raise DeviceError(
+            f"--devices {devices} does not work with PyTorch",
+            expected="KERAS_BACKEND=jax or KERAS_BACKEND=tensorflow, or --devices 1",
+            found=f"KERAS_BACKEND={backend}",
+            fix="set KERAS_BACKEND to jax or tensorflow, or leave out --devices",
+        )
+    _check_enough(device, devices)
+    with scopes[backend](device, devices):
         yield
 
 
 def available(device: Device) -> int:
-    """How many such devices the backend sees; with PyTorch on CPUs, one for each core."""
-    backend = _backend()
-    if device == "cpu" and backend == "jax":
-        import jax
-
-        return len(jax.devices("cpu"))
-    if backend == "tensorflow" and (device == "cpu" or gpu_names()):
+    """The number of such devices that JAX or TensorFlow can use."""
+    if device == "gpu" and not gpu_names():
+        return 0
+    if _backend() == "tensorflow":
         import tensorflow as tf
 
         return len(tf.config.list_logical_devices(device.upper()))
-    return len(os.sched_getaffinity(0)) if device == "cpu" else len(gpu_names())
+    import jax
+
+    return len(jax.devices(device))
 
 
 def train_batch(model: Any, inputs: Mapping[str, np.ndarray], labels: np.ndarray) -> float:
-    """One step of training on a batch; its loss over all devices' shares.
+    """Train one step on a batch and return its loss over all devices' shares.
 
     The model was compiled with a scalar loss that is a mean over the labels that are not NaN.
 
     Raises
     ------
-    SettingsError : the batch cannot be shared evenly.
-    RunError : a process of another device ended or failed (PyTorch).
+    SettingsError : the batch cannot be divided evenly.
     """
     devices = _devices_of(model)
     check_batch_size(len(labels), devices)
     if devices > 1 and _backend() == "tensorflow":
         return _train_mirrored(model, inputs, labels)
-    if (workers := current_workers()) is not None:
-        return workers.train(model, inputs, labels)
     return float(model.train_on_batch(dict(inputs), labels))
 
 
 def predict_batch(model: Any, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
-    """The model's outputs (n, L) for a batch.
+    """Return the model's outputs (n, L) for a batch.
 
     Raises
     ------
-    SettingsError : the batch cannot be shared evenly.
-    RunError : a process of another device ended or failed (PyTorch).
+    SettingsError : the batch cannot be divided evenly.
     """
     devices = _devices_of(model)
     check_batch_size(len(next(iter(inputs.values()))), devices)
     if devices > 1 and _backend() == "tensorflow":
         return _predict_mirrored(model, inputs)
-    if devices > 1 and _backend() == "jax":
-        return np.asarray(model.predict_on_batch(_spread(inputs)))
-    if (workers := current_workers()) is not None:
-        return workers.predict(model, inputs)
-    return np.asarray(model.predict_on_batch(dict(inputs)))
+    return np.asarray(model.predict_on_batch(dict(inputs) if devices == 1 else _spread(inputs)))
 
 
 def check_batch_size(batch_size: int, devices: int) -> None:
-    """Raise a `SettingsError` unless every device gets as many images as the others."""
+    """Raise a `SettingsError` unless the number of devices divides the batch size."""
     if batch_size % devices:
         raise SettingsError(
-            f"a batch of {batch_size} images cannot be shared evenly by {devices} devices",
-            expected=f"a batch size that {devices} divides",
+            f"a batch of {batch_size} images cannot be divided evenly among {devices} devices",
+            expected=f"a batch size that is a multiple of {devices}",
             found=str(batch_size),
             fix=f"use a batch size of {batch_size // devices * devices or devices}, "
             f"or a number of devices that divides {batch_size}",
@@ -115,13 +109,13 @@ def check_batch_size(batch_size: int, devices: int) -> None:
 
 
 def _check_enough(device: Device, devices: int) -> None:
-    found = available(device)
-    if devices > found:
+    count = available(device)
+    if devices > count:
         raise DeviceError(
-            f"{devices} {device.upper()} devices were asked for and there are {found}",
+            f"--devices {devices} needs more {device.upper()} devices than there are",
             expected=f"at least {devices} that the {_backend()} backend can use",
-            found=str(found),
-            fix=f"ask for {found} at most" if found else "use the CPU",
+            found=str(count),
+            fix=f"use --devices {count} or fewer" if count else "use --device cpu",
         )
 
 
@@ -137,8 +131,7 @@ def _devices_of(model: Any) -> int:
     if backend == "jax":
         distribution = load_keras().distribution.distribution()
         return 1 if distribution is None else int(distribution.device_mesh.devices.size)
-    workers = current_workers()
-    return 1 if workers is None else workers.devices
+    return 1
 
 
 # JAX: arrays that are spread over a mesh of devices; XLA computes as if there were one.
@@ -188,8 +181,8 @@ def _mirrored(device: Device, devices: int) -> Iterator[None]:
 def _strategy(device: Device, devices: int) -> Any:
     """The strategy for these devices, always the same.
 
-    TensorFlow tells the exchanges of two strategies of one process apart by this base alone, and
-    takes one model's gradients for another's where it is the same.
+    TensorFlow distinguishes the exchanges of two strategies of one process by this base alone. With
+    the same base, it would mix up the gradients of two models.
     """
     import tensorflow as tf
 
@@ -207,12 +200,13 @@ def _train_mirrored(model: Any, inputs: Mapping[str, np.ndarray], labels: np.nda
             model.optimizer.build(model.trainable_variables)
         model.make_train_function()
         model.reset_metrics()
-    shares = label_shares(labels, strategy.num_replicas_in_sync)
+    truths = np.array_split(labels, strategy.num_replicas_in_sync)
+    known = [np.count_nonzero(~np.isnan(truth)) for truth in truths]
 
     def share(number: int) -> tuple[Any, ...]:
-        truth, weight = shares[number]
-        # Keras adds up the devices' gradients; it weights a scalar loss as it is.
-        return share_of(inputs, number, len(shares)), truth, np.float32(weight)
+        # Keras adds up the devices' gradients, so each loss is weighted by its known labels.
+        weight = np.float32(known[number] / max(sum(known), 1))
+        return _share(inputs, number, len(truths)), truths[number], weight
 
     logs = model.train_function(iter([_placed(strategy, share)]))
     return float(logs["loss"])
@@ -223,8 +217,12 @@ def _predict_mirrored(model: Any, inputs: Mapping[str, np.ndarray]) -> np.ndarra
     devices = strategy.num_replicas_in_sync
     with strategy.scope():
         model.make_predict_function()
-    placed = _placed(strategy, lambda number: (share_of(inputs, number, devices),))
+    placed = _placed(strategy, lambda number: (_share(inputs, number, devices),))
     return np.asarray(model.predict_function([placed]))
+
+
+def _share(values: Mapping[str, np.ndarray], number: int, devices: int) -> dict[str, np.ndarray]:
+    return {name: np.array_split(array, devices)[number] for name, array in values.items()}
 
 
 def _placed(strategy: Any, share: Callable[[int], tuple[Any, ...]]) -> Any:
