@@ -185,7 +185,9 @@ def summed(
     columns = [*counts, excess**2, np.ones(len(truth))]
     bins = quantile_bins(probability)
     columns += [np.where(bins == number, excess, 0.0) for number in range(BINS)]
-    sums = np.stack([np.bincount(owner, column, minlength=patients) for column in columns], axis=1)
+    sums = np.zeros((patients, len(columns)))
+    for place, column in enumerate(columns):  # np.bincount of nothing is an array of integers
+        sums[:, place] = np.bincount(owner, column, minlength=patients)
     if not np.isfinite(decided).any():
         sums[:, :4] = np.nan
     return Summed(sums)
