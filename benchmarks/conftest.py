@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from cxrbench.perf.hot_paths import Films
+from cxrbench.perf.hot_paths import ImageSet
 from cxrbench.perf.workload import write_drawn_films
 
 
 @pytest.fixture(scope="session")
-def films(tmp_path_factory: pytest.TempPathFactory) -> Films:
+def films(tmp_path_factory: pytest.TempPathFactory) -> ImageSet:
     """Four films of 1024 x 1024 pixels; networks see them at 64, in batches of 8."""
     folder: Path = tmp_path_factory.mktemp("films")
     write_drawn_films(folder)
-    return Films.read(folder, network_size=64, batch_size=8, device="cpu")
+    return ImageSet.read(folder, network_size=64, batch_size=8, device="cpu")

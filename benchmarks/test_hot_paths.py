@@ -11,7 +11,7 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 from threadpoolctl import threadpool_limits
 
-from cxrbench.perf.hot_paths import Films, set_up
+from cxrbench.perf.hot_paths import ImageSet, set_up
 from cxrbench.store.image_pass import quiet_single_threaded_libraries
 
 KINDS = ("rotation", "translation", "zoom", "brightness", "contrast", "noise", "medical")
@@ -36,7 +36,7 @@ IDS = [name.replace("/", "-").replace(":", "-") for name in PATHS]
 
 @pytest.mark.benchmark(min_rounds=3, max_time=1.0, warmup=False)
 @pytest.mark.parametrize("name", PATHS, ids=IDS)
-def test_path(benchmark: BenchmarkFixture, films: Films, name: str) -> None:
+def test_path(benchmark: BenchmarkFixture, films: ImageSet, name: str) -> None:
     """Set up and called before it is timed: networks compile at the first call."""
     path = set_up(name, films)
     # As in a run, where threads share the images and not what is done with one of them.

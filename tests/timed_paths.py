@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cxrbench.perf.alone import PathFailed, Sample, Task
+from cxrbench.perf.alone import CallTimes, PathFailed, Task
 
 SECONDS = {"decode": 0.02, "train-step": 0.8, "predict": 0.2, "bootstrap": 0.1}
 
@@ -14,14 +14,14 @@ class Timer:
         self.tasks: list[Task] = []
         self.failing = failing
 
-    def __call__(self, task: Task) -> Sample:
+    def __call__(self, task: Task) -> CallTimes:
         self.tasks.append(task)
         if task.path.startswith(self.failing or ("\n",)):
             raise PathFailed(f"ValueError: no {task.path} today")
         return sample(task.path, batch=task.batch_size)
 
 
-def sample(path: str, batch: int = 32, **changes) -> Sample:
+def sample(path: str, batch: int = 32, **changes) -> CallTimes:
     """A second of calls, all the same."""
     family = path.partition("/")[0]
     seconds = SECONDS.get(family, 0.01)
@@ -38,4 +38,4 @@ def sample(path: str, batch: int = 32, **changes) -> Sample:
         "first_call_seconds": 2.5,
         "memory": 3_000_000,
     }
-    return Sample(**{**told, **changes})
+    return CallTimes(**{**told, **changes})

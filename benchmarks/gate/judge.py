@@ -25,7 +25,7 @@ from scipy.stats import mannwhitneyu
 
 from cxrbench.perf.gate import BASE, CONTROL, FIRST_RESTARTS, HEAD
 from cxrbench.perf.process import CLOCKS
-from cxrbench.perf.verdict import Rule, judge, paired_effect
+from cxrbench.perf.verdict import Criterion, judge, paired_effect
 
 FOLDER = Path(__file__).parent
 WALL = CLOCKS.index("wall")
@@ -51,7 +51,7 @@ def by_cxrbench(clock: str, looks: int = 1) -> Callable[[np.ndarray, int], list[
                 for path in range(len(block))
                 if states.get(str(path), "cannot tell") == "cannot tell"
             }
-            told = judge(effects, Rule(look=look), paths=len(block))
+            told = judge(effects, Criterion(look=look), paths=len(block))
             states |= {path: one.state for path, one in told.items()}
         return [states[str(path)] for path in range(len(block))]
 

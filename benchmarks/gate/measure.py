@@ -30,7 +30,7 @@ import numpy as np
 from cxrbench.perf.gate import BASE, CONTROL, FIRST_RESTARTS, HEAD, ROUNDS
 from cxrbench.perf.process import Environment, Work
 from cxrbench.perf.samples import this_machine
-from cxrbench.perf.sampling import Plan, Turn, restart
+from cxrbench.perf.sampling import Schedule, Turn, restart
 from cxrbench.perf.worker import versions
 from cxrbench.perf.workload import write_drawn_films
 
@@ -63,7 +63,7 @@ def busy_core(wanted: bool) -> Iterator[None]:
         process.wait()
 
 
-def block(plan: Plan, calls: dict[str, int], seed: int) -> np.ndarray:
+def block(plan: Schedule, calls: dict[str, int], seed: int) -> np.ndarray:
     """One comparison's samples, (paths, restarts, rounds, turns, clocks) float32."""
     taken = []
     for number in range(FIRST_RESTARTS):
@@ -95,7 +95,7 @@ def main() -> None:
     until = time.monotonic() + 60 * given.minutes
     with tempfile.TemporaryDirectory() as folder, busy_core(given.load == "core"):
         write_drawn_films(Path(folder))
-        plan = Plan((same,) * len(turns), turns, ROUNDS, Work(Path(folder)))
+        plan = Schedule((same,) * len(turns), turns, ROUNDS, Work(Path(folder)))
         calls: dict[str, int] = {}
         while time.monotonic() < until:
             blocks.append(block(plan, calls, seed=len(blocks) * FIRST_RESTARTS))

@@ -12,7 +12,7 @@ from collections import Counter
 import numpy as np
 
 from cxrbench.perf.gate import FIRST_RESTARTS, ROUNDS
-from cxrbench.perf.verdict import Rule, judge, paired_effect
+from cxrbench.perf.verdict import Criterion, judge, paired_effect
 
 COHORTS, LOOKS = 300, 4
 BETWEEN, WITHIN, HEAVY = 0.005, 0.02, 0.015
@@ -28,11 +28,11 @@ def noise(rng: np.random.Generator, *, heavy: bool) -> np.ndarray:
 
 def told(rng: np.random.Generator, *, heavy: bool) -> str:
     """The verdict of the first look that has one."""
-    head, control = Rule().margin + noise(rng, heavy=heavy), noise(rng, heavy=heavy)
+    head, control = Criterion().margin + noise(rng, heavy=heavy), noise(rng, heavy=heavy)
     for look in range(1, LOOKS + 1):
         seen = slice(FIRST_RESTARTS * 2 ** (look - 1))
         effects = paired_effect(head[seen]), paired_effect(control[seen])
-        state = judge({"path": effects}, Rule(look=look))["path"].state
+        state = judge({"path": effects}, Criterion(look=look))["path"].state
         if state != "cannot tell":
             return state
     return "cannot tell"

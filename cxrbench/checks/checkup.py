@@ -10,7 +10,7 @@ import numpy as np
 from cxrbench.checks.counts import Counts, count
 from cxrbench.checks.duplicates import check_duplicates
 from cxrbench.checks.finding import Finding, Item, Severity, finding
-from cxrbench.checks.images import Films, check_images, look_at_films
+from cxrbench.checks.images import ImageScan, check_images, look_at_films
 from cxrbench.checks.shortcuts import Shortcut, check_shortcuts, find_shortcuts
 from cxrbench.checks.tables import (
     check_faults,
@@ -90,7 +90,7 @@ def check_up(
         *unusable,
         *(check_split(cohort, split) if split else ()),
     ]
-    films: Films | None = None
+    films: ImageScan | None = None
     shortcuts: tuple[Shortcut, ...] = ()
     if scope.images and examined.has_images:
         films = look_at_films(
@@ -115,7 +115,7 @@ def _checkup(
     findings: tuple[Finding, ...],
     counts: Counts | None = None,
     shortcuts: tuple[Shortcut, ...] = (),
-    films: Films | None = None,
+    films: ImageScan | None = None,
     split: Split | None = None,
 ) -> Checkup:
     return Checkup(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cxrbench.checks.images import Films
+from cxrbench.checks.images import ImageScan
 from cxrbench.data.splits import PARTS, Split
 from cxrbench.interfaces import Cohort
 
@@ -66,7 +66,7 @@ class Counts:
     files: Mapping[str, int]
 
 
-def count(cohort: Cohort, split: Split | None, films: Films | None) -> Counts:
+def count(cohort: Cohort, split: Split | None, films: ImageScan | None) -> Counts:
     """Count everything; without a split or films what they would give is empty."""
     positive = cohort.labels == 1
     per_patient = Counter(cohort.patient_ids if cohort.patients_known else ())
@@ -124,7 +124,7 @@ def _part_counts(cohort: Cohort, split: Split | None) -> tuple[PartCount, ...]:
     )
 
 
-def _file_counts(films: Films | None) -> dict[str, int]:
+def _file_counts(films: ImageScan | None) -> dict[str, int]:
     files = films.files if films else ()
     kinds = Counter(f"{file.kind} {file.width}×{file.height}" for file in files)
     return dict(kinds.most_common())

@@ -8,13 +8,13 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 
 from cxrbench.checks.finding import Finding, Item, finding
-from cxrbench.checks.images import Films, shows_something
+from cxrbench.checks.images import ImageScan, shows_something
 from cxrbench.checks.likeness import same_films
 from cxrbench.data.splits import Split
 from cxrbench.interfaces import Cohort
 
 
-def check_duplicates(cohort: Cohort, split: Split | None, films: Films) -> tuple[Finding, ...]:
+def check_duplicates(cohort: Cohort, split: Split | None, films: ImageScan) -> tuple[Finding, ...]:
     """Equal files and equal films; images that show nothing are left to another check.
 
     Where patients are unknown, none can be said to be across them.
@@ -28,7 +28,7 @@ def check_duplicates(cohort: Cohort, split: Split | None, films: Films) -> tuple
     )
 
 
-def _equal_files(films: Films) -> list[list[int]]:
+def _equal_files(films: ImageScan) -> list[list[int]]:
     """Places in ``films`` by the content of the file, those that show something alone."""
     groups = defaultdict(list)
     for place in np.flatnonzero(shows_something(films)).tolist():
@@ -36,7 +36,7 @@ def _equal_files(films: Films) -> list[list[int]]:
     return list(groups.values())
 
 
-def _equal_films(films: Films, groups: Sequence[list[int]]) -> Iterator[list[int]]:
+def _equal_films(films: ImageScan, groups: Sequence[list[int]]) -> Iterator[list[int]]:
     """Groups of different files that are pairwise linked as the same film."""
     first = np.array([places[0] for places in groups], np.int64)
     pairs = same_films(films.hashes[first], films.details[first])
@@ -58,7 +58,7 @@ def _components(pairs: Iterable[Sequence[int]]) -> list[list[int]]:
 def _sorted_by_reach(
     cohort: Cohort,
     split: Split | None,
-    films: Films,
+    films: ImageScan,
     groups: Sequence[list[int]],
     what: str,
 ) -> Iterator[Finding]:

@@ -17,7 +17,7 @@ class Severity(StrEnum):
 
 
 @dataclass(frozen=True)
-class Check:
+class DataCheck:
     """One check: ``title`` says what was found where it found something, ``fix`` what to do."""
 
     name: str
@@ -128,13 +128,15 @@ _INFO = (
 )
 
 
-def _by_name() -> dict[str, Check]:
+def _by_name() -> dict[str, DataCheck]:
     families = (Severity.error, _ERRORS), (Severity.warning, _WARNINGS), (Severity.info, _INFO)
-    checks = (Check(name, severity, *texts) for severity, rows in families for name, *texts in rows)
+    checks = (
+        DataCheck(name, severity, *texts) for severity, rows in families for name, *texts in rows
+    )
     return {check.name: check for check in checks}
 
 
-CHECKS: Mapping[str, Check] = MappingProxyType(_by_name())
+CHECKS: Mapping[str, DataCheck] = MappingProxyType(_by_name())
 """Every check; docs/reference/data-check.md says why each matters."""
 
 

@@ -56,7 +56,7 @@ class File:
 
 
 @dataclass(frozen=True, eq=False)
-class Films:
+class ImageScan:
     """The images that were looked at; ``rows`` (n,) are the cohort's.
 
     ``usable`` (n,) bool: they can be decoded. ``spread`` (n,) float32 is the standard deviation of
@@ -85,7 +85,7 @@ def look_at_films(
     max_pixels: int,
     threads: int,
     display: Display,
-) -> Films:
+) -> ImageScan:
     """Read each of these rows' images once.
 
     Raises
@@ -110,7 +110,7 @@ def look_at_films(
                 spread[place], uprights[place] = film.spread, film.upright
                 hashes[place], details[place] = film.hash, film.detail
             advance()
-    return Films(rows, tuple(files), usable, spread, uprights, hashes, details)
+    return ImageScan(rows, tuple(files), usable, spread, uprights, hashes, details)
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,7 +209,7 @@ CONSTANT_SPREAD = 2.0
 """Standard deviation in grey levels; the least of nih-mini's films has 28."""
 
 
-def check_images(cohort: Cohort, films: Films, max_bad: float) -> tuple[Finding, ...]:
+def check_images(cohort: Cohort, films: ImageScan, max_bad: float) -> tuple[Finding, ...]:
     """Everything that an image alone can have; ``max_bad`` is the share at which a run stops."""
 
     def found(check: str, mask: np.ndarray, detail: Callable[[int], str]) -> tuple[Finding, ...]:
@@ -233,17 +233,17 @@ def check_images(cohort: Cohort, films: Films, max_bad: float) -> tuple[Finding,
     )
 
 
-def shows_something(films: Films) -> np.ndarray:
+def shows_something(films: ImageScan) -> np.ndarray:
     """(n,) bool: the image can be used and is not all the same."""
     shows: np.ndarray = films.usable & (films.spread >= CONSTANT_SPREAD)
     return shows
 
 
-def _spread(films: Films, at: int) -> str:
+def _spread(films: ImageScan, at: int) -> str:
     return f"standard deviation of {films.spread[at]:.1f} grey levels"
 
 
-def _too_many_unreadable(films: Films, max_bad: float) -> tuple[Finding, ...]:
+def _too_many_unreadable(films: ImageScan, max_bad: float) -> tuple[Finding, ...]:
     bad, total = int((~films.usable).sum()), len(films)
     if not bad or (bad < total and bad <= max_bad * total):
         return ()

@@ -14,7 +14,7 @@ from pathlib import PurePath
 import numpy as np
 
 from cxrbench.checks.finding import Finding, Item, finding
-from cxrbench.checks.images import Films
+from cxrbench.checks.images import ImageScan
 from cxrbench.interfaces import Cohort, Display
 from cxrbench.metrics.patients import counted_labels, patient_table
 
@@ -49,7 +49,7 @@ class Shortcut:
     per_label: Mapping[str, float]
 
 
-def find_shortcuts(cohort: Cohort, films: Films, display: Display) -> tuple[Shortcut, ...]:
+def find_shortcuts(cohort: Cohort, films: ImageScan, display: Display) -> tuple[Shortcut, ...]:
     """Logistic regression on each set of features, by five folds over patients.
 
     A label counts in a fold when 5 of its test patients have it and 5 have not, as on a board.
@@ -91,7 +91,7 @@ def _is_noteworthy(found: Shortcut) -> bool:
     return found.macro >= max(NOTEWORTHY, 0.5 + _ERRORS_AWAY * found.chance)
 
 
-def _few_enough(cohort: Cohort, films: Films) -> np.ndarray:
+def _few_enough(cohort: Cohort, films: ImageScan) -> np.ndarray:
     """Places of usable images, of as many patients as `MOST_IMAGES` allow."""
     places = np.flatnonzero(films.usable)
     if len(places) <= MOST_IMAGES:
@@ -102,7 +102,7 @@ def _few_enough(cohort: Cohort, films: Films) -> np.ndarray:
 
 
 def _feature_sets(
-    cohort: Cohort, films: Films, places: np.ndarray
+    cohort: Cohort, films: ImageScan, places: np.ndarray
 ) -> dict[str, tuple[bool, np.ndarray]]:
     rows = films.rows[places].tolist()
     files = [films.files[place] for place in places.tolist()]
@@ -126,7 +126,7 @@ def _feature_sets(
     }
 
 
-def _folder(cohort: Cohort, films: Films, place: int) -> str:
+def _folder(cohort: Cohort, films: ImageScan, place: int) -> str:
     """A dataset that decodes by itself has sources of its own kind, which may tell anything."""
     if films.files[place].is_array:
         return ""

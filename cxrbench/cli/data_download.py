@@ -40,7 +40,7 @@ def download(
     from cxrbench.data.download.catalog import find_source
     from cxrbench.data.download.download import Options, look
     from cxrbench.data.download.download import download as fetch_missing
-    from cxrbench.data.download.listing import Listing, print_listing
+    from cxrbench.data.download.listing import DownloadReport, print_listing
     from cxrbench.output.display import RichDisplay
 
     source = find_source(data)
@@ -49,4 +49,6 @@ def download(
         source, folder, Options(base_url, keep_archives), RichDisplay()
     )
     states = look(source, folder, base_url)
-    print_listing(Listing(source.name, folder, states, listed=dry_run, fetched=fetched), as_json)
+    print_listing(
+        DownloadReport(source.name, folder, states, listed=dry_run, fetched=fetched), as_json
+    )

@@ -13,7 +13,7 @@ import typer
 from cxrbench.cli.options import BoardRows, Cache, Runs
 
 
-class Format(StrEnum):
+class FigureFormat(StrEnum):
     """What files are written."""
 
     png = "png"
@@ -21,7 +21,7 @@ class Format(StrEnum):
     both = "both"
 
 
-class Kind(StrEnum):
+class FigureKind(StrEnum):
     """What is drawn; all but the last are `cxrbench.boards.figures.KINDS`."""
 
     roc = "roc"
@@ -40,8 +40,8 @@ def figures(  # noqa: PLR0913 - each argument is an option of the command
     runs: Runs = Path("runs"),
     output: Annotated[Path, typer.Option(metavar="DIR", help="Where to write.")] = Path("figures"),
     output_format: Annotated[
-        Format, typer.Option("--format", help="What files to write.")
-    ] = Format.both,
+        FigureFormat, typer.Option("--format", help="What files to write.")
+    ] = FigureFormat.both,
     label: Annotated[
         list[str] | None,
         typer.Option(
@@ -51,7 +51,7 @@ def figures(  # noqa: PLR0913 - each argument is an option of the command
         ),
     ] = None,
     only: Annotated[
-        list[Kind] | None,
+        list[FigureKind] | None,
         typer.Option(help="Draw this kind; repeatable \\[default: all]", show_default=False),
     ] = None,
     data: Annotated[
@@ -80,10 +80,10 @@ def figures(  # noqa: PLR0913 - each argument is an option of the command
     display = RichDisplay()
     chosen = choose_rows(rows or (), runs)
     board = whole_board(chosen, runs)
-    formats = ("png", "svg") if output_format == Format.both else (output_format.value,)
-    kinds = [kind.value for kind in only or Kind]
+    formats = ("png", "svg") if output_format == FigureFormat.both else (output_format.value,)
+    kinds = [kind.value for kind in only or FigureKind]
     of_runs = [kind for kind in KINDS if kind in kinds]
-    features = extractors_of(chosen) if Kind.keypoints in kinds else ()
+    features = extractors_of(chosen) if FigureKind.keypoints in kinds else ()
     made = all_figures(chosen, board, only=of_runs, labels=label or (), display=display)
     run = next((row[0] for row in chosen if row[0].info["origin"] == MEASURED), chosen[0][0])
     keypoints = keypoint_figures(run, features, data, cache_folder(cache), display)

@@ -13,7 +13,7 @@ from cxrbench.cli import perf_options as of
 from cxrbench.cli.options import Cache, Json
 
 if TYPE_CHECKING:
-    from cxrbench.perf.gate import Comparison
+    from cxrbench.perf.gate import SpeedComparison
 
 SIDE = (
     "A git revision, the folder or python of an environment, a folder of source (. is the work "
@@ -21,7 +21,7 @@ SIDE = (
 )
 
 
-class Clock(StrEnum):
+class ClockName(StrEnum):
     """What is compared."""
 
     cpu = "cpu"
@@ -29,7 +29,7 @@ class Clock(StrEnum):
     instructions = "instructions"
 
 
-class CannotTell(StrEnum):
+class Outcome(StrEnum):
     """What a path of which nothing can be told comes to."""
 
     passes = "pass"
@@ -57,17 +57,17 @@ def compare(  # noqa: PLR0913 - each argument is an option of the command
         bool, typer.Option("--quick", help="A budget of 60 s, and paths without Keras.")
     ] = False,
     clock: Annotated[
-        Clock,
+        ClockName,
         typer.Option(
             help="Processor time; wall time, which other processes disturb; or instructions, which "
             "valgrind counts."
         ),
-    ] = Clock.cpu,
+    ] = ClockName.cpu,
     image_size: of.ImageSize = 64,
     batch_size: of.BatchSize = 8,
     cannot_tell: Annotated[
-        CannotTell, typer.Option(help="What it comes to where nothing can be told.")
-    ] = CannotTell.passes,
+        Outcome, typer.Option(help="What it comes to where nothing can be told.")
+    ] = Outcome.passes,
     allow_cross_machine: Annotated[
         bool,
         typer.Option(
@@ -100,7 +100,7 @@ def compare(  # noqa: PLR0913 - each argument is an option of the command
     """
     from cxrbench.output.display import RichDisplay
     from cxrbench.perf.compare import Request, compare_texts
-    from cxrbench.perf.gate import BUDGET_SECONDS, QUICK_SECONDS, Options
+    from cxrbench.perf.gate import BUDGET_SECONDS, QUICK_SECONDS, GateSettings
     from cxrbench.perf.workload import require_known
     from cxrbench.store.cache import cache_folder
 
@@ -111,7 +111,7 @@ def compare(  # noqa: PLR0913 - each argument is an option of the command
         paths=require_known(path or ()),
         quick=quick,
         data=data,
-        options=Options(threshold, seconds, clock.value),
+        options=GateSettings(threshold, seconds, clock.value),
         image_size=image_size,
         batch_size=batch_size,
         cache=cache_folder(cache),
@@ -126,7 +126,7 @@ def compare(  # noqa: PLR0913 - each argument is an option of the command
 
 
 def _tell(
-    found: Comparison, markdown: Path | None, benchmark_json: Path | None, *, as_json: bool
+    found: SpeedComparison, markdown: Path | None, benchmark_json: Path | None, *, as_json: bool
 ) -> None:
     from cxrbench.perf.comparison_text import comparison_markdown, outcome, print_comparison
     from cxrbench.perf.pytest_benchmark import write_benchmark_files

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 
-class Kind(StrEnum):
+class PluginKind(StrEnum):
     """What a plugin can provide."""
 
     backbone = "backbone"
@@ -19,7 +19,7 @@ class Kind(StrEnum):
 
 
 def new(
-    kind: Annotated[Kind, typer.Argument(metavar="KIND", help="What it will provide.")],
+    kind: Annotated[PluginKind, typer.Argument(metavar="KIND", help="What it will provide.")],
     name: Annotated[str, typer.Argument(metavar="NAME", help="What recipes will call it.")],
     output: Annotated[
         Path | None,

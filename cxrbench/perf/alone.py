@@ -29,7 +29,7 @@ class PathFailed(CxrbenchError):
 
 @dataclass(frozen=True)
 class Task:
-    """A path by its name, and the fields of `Films`; ``threads`` share work that reads images."""
+    """A path by its name, and fields of `ImageSet`; ``threads`` share work that reads images."""
 
     path: str
     films: str
@@ -41,7 +41,7 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Sample:
+class CallTimes:
     """What one path took.
 
     ``calls`` are the seconds of each timed call, ``wall`` those of all together: with ``threads``
@@ -63,7 +63,7 @@ class Sample:
     memory: int | None
 
 
-def time_alone(task: Task) -> Sample:
+def time_alone(task: Task) -> CallTimes:
     """Time the path in a process of its own.
 
     Raises
@@ -78,7 +78,7 @@ def time_alone(task: Task) -> Sample:
     told = json.loads(done.stdout)
     if "failed" in told:
         raise PathFailed(told["failed"])
-    return Sample(**{**told, "calls": tuple(told["calls"])})
+    return CallTimes(**{**told, "calls": tuple(told["calls"])})
 
 
 def main() -> None:
@@ -95,12 +95,12 @@ def main() -> None:
     answers.close()
 
 
-def time_here(task: Task) -> Sample:
+def time_here(task: Task) -> CallTimes:
     """Time the path in this process, whose memory has to be its own to mean anything."""
-    from cxrbench.perf.hot_paths import Films, set_up
+    from cxrbench.perf.hot_paths import ImageSet, set_up
     from cxrbench.store.image_pass import quiet_single_threaded_libraries
 
-    films = Films.read(
+    films = ImageSet.read(
         Path(task.films),
         image_size=task.image_size,
         network_size=task.image_size,
@@ -125,7 +125,7 @@ def time_here(task: Task) -> Sample:
         at_once = task.threads if path.step == "prepare" else 1
         calls, wall = _calls(path.call, at_once, task.seconds)
         grown = None if before is None else _status("VmHWM") - before
-    return Sample(
+    return CallTimes(
         step=path.step,
         images=path.images,
         calls=calls,

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from cxrbench.errors import SettingsError
 from cxrbench.interfaces import Display
 from cxrbench.perf.counting import require_valgrind
-from cxrbench.perf.gate import Comparison, Options, as_json, compare_sides
+from cxrbench.perf.gate import GateSettings, SpeedComparison, as_json, compare_sides
 from cxrbench.perf.process import Work
 from cxrbench.perf.recordings import compare_recordings, find_recording, with_paths
 from cxrbench.perf.sides import find_side
@@ -32,7 +32,7 @@ class Request:
     paths: tuple[str, ...]
     quick: bool
     data: str | None
-    options: Options
+    options: GateSettings
     image_size: int
     batch_size: int
     cache: Path
@@ -40,7 +40,7 @@ class Request:
     allow_cross_machine: bool
 
 
-def compare_texts(request: Request, display: Display) -> Comparison:
+def compare_texts(request: Request, display: Display) -> SpeedComparison:
     """Measure both sides, or read both recordings, and judge each path.
 
     Raises
@@ -65,7 +65,7 @@ def compare_texts(request: Request, display: Display) -> Comparison:
     return _measured(request, display)
 
 
-def _measured(request: Request, display: Display) -> Comparison:
+def _measured(request: Request, display: Display) -> SpeedComparison:
     if request.options.counts:
         require_valgrind()
     with ExitStack() as stack:
@@ -96,7 +96,7 @@ def _place(cache: Path) -> Path:
     return cache / "perf" / "comparisons" / f"{now}-{os.getpid()}.json"
 
 
-def _write(found: Comparison, path: Path) -> None:
+def _write(found: SpeedComparison, path: Path) -> None:
     building = path.with_name(f".{path.name}.building")
     building.write_text(json.dumps(as_json(found)) + "\n", encoding="utf-8")
     building.replace(path)

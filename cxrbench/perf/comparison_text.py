@@ -14,7 +14,7 @@ from cxrbench.output.show import plain_console
 from cxrbench.perf.gate import BASE, HEAD, as_json
 
 if TYPE_CHECKING:
-    from cxrbench.perf.gate import Comparison
+    from cxrbench.perf.gate import SpeedComparison
     from cxrbench.perf.verdict import Verdict
 
 _COLUMNS = (
@@ -30,7 +30,7 @@ _COLUMNS = (
 _CLOCKS = {"cpu": "processor time", "wall": "wall time", "instructions": "instructions counted"}
 
 
-def print_comparison(found: Comparison, *, as_json_text: bool) -> None:
+def print_comparison(found: SpeedComparison, *, as_json_text: bool) -> None:
     """Print it on standard output; as JSON, with all samples, it carries nothing else."""
     if as_json_text:
         print(json.dumps(as_json(found)))
@@ -42,14 +42,14 @@ def print_comparison(found: Comparison, *, as_json_text: bool) -> None:
     print_section(out, _section(found))
 
 
-def comparison_markdown(found: Comparison) -> str:
+def comparison_markdown(found: SpeedComparison) -> str:
     """A heading with the outcome, the table and its notes, for a comment."""
     section = _section(found)
     notes = (*_header(found), *section.notes)
     return markdown_text([Section(section.title, section.tables, notes)])
 
 
-def outcome(found: Comparison) -> str:
+def outcome(found: SpeedComparison) -> str:
     """The whole result in one line."""
     if found.slower():
         return f"Slower: {', '.join(found.slower())}"
@@ -68,7 +68,7 @@ def outcome(found: Comparison) -> str:
     return told
 
 
-def _header(found: Comparison) -> Iterator[str]:
+def _header(found: SpeedComparison) -> Iterator[str]:
     yield f"base: {found.base}"
     yield f"head: {found.head}"
     machine = found.machine
@@ -81,7 +81,7 @@ def _header(found: Comparison) -> Iterator[str]:
     yield from (f"note: {note}" for note in found.notes)
 
 
-def _versions(found: Comparison) -> str:
+def _versions(found: SpeedComparison) -> str:
     one, other = found.versions
     if one == other:
         return ", ".join(f"{name} {version}" for name, version in one.items())
@@ -93,12 +93,12 @@ def _versions(found: Comparison) -> str:
     return f"DIFFERENT VERSIONS on base and head: {', '.join(differing)}"
 
 
-def _section(found: Comparison) -> Section:
+def _section(found: SpeedComparison) -> Section:
     rows = tuple(_row(found, path, verdict) for path, verdict in found.verdicts.items())
     return Section(outcome(found), (CellTable(_COLUMNS, rows),), tuple(_notes(found)))
 
 
-def _row(found: Comparison, path: str, verdict: Verdict) -> tuple[str, ...]:
+def _row(found: SpeedComparison, path: str, verdict: Verdict) -> tuple[str, ...]:
     seconds = found.samples.by(path, found.options.clock)
     base, head = (float(np.median(seconds[..., turn])) for turn in (BASE, HEAD))
     return (
@@ -113,7 +113,7 @@ def _row(found: Comparison, path: str, verdict: Verdict) -> tuple[str, ...]:
     )
 
 
-def _notes(found: Comparison) -> Iterator[str]:
+def _notes(found: SpeedComparison) -> Iterator[str]:
     for path in found.in_state("cannot tell"):
         yield f"{path}: cannot tell: {found.verdicts[path].why}"
     for path, troubles in found.absent.items():
@@ -133,5 +133,5 @@ def _percent(ratio: float) -> str:
     return f"{100 * (ratio - 1):+.1f}"
 
 
-def _cost(value: float, found: Comparison) -> str:
+def _cost(value: float, found: SpeedComparison) -> str:
     return f"{value / 1e6:.4g} M" if found.options.counts else f"{1e3 * value:.3g} ms"

@@ -11,9 +11,9 @@ from cxrbench.interfaces import Display
 from cxrbench.perf.counting import INSTRUCTIONS, CountedProcess, counted
 from cxrbench.perf.process import Work
 from cxrbench.perf.samples import Machine, Samples, this_machine
-from cxrbench.perf.sampling import Plan, Restart, Turn, restart
+from cxrbench.perf.sampling import Restart, Schedule, Turn, restart
 from cxrbench.perf.sides import Side
-from cxrbench.perf.verdict import Effect, Rule, Verdict, judge, no_verdict, paired_effect
+from cxrbench.perf.verdict import Criterion, Effect, Verdict, judge, no_verdict, paired_effect
 
 FIRST_RESTARTS = 4
 ROUNDS = 6
@@ -35,7 +35,7 @@ class Absent:
 
 
 @dataclass(frozen=True)
-class Options:
+class GateSettings:
     """What is asked of a comparison.
 
     ``clock`` is ``"cpu"``, processor time, ``"wall"``, or ``"instructions"``, which are counted.
@@ -57,13 +57,13 @@ class Options:
 
 
 @dataclass(frozen=True, eq=False)
-class Comparison:
+class SpeedComparison:
     """What was found. ``samples`` have three turns: base, base again as a control, and head."""
 
     base: str
     head: str
     commits: tuple[str, str]
-    options: Options
+    options: GateSettings
     machine: Machine
     versions: tuple[Mapping[str, str], Mapping[str, str]]
     samples: Samples
@@ -104,10 +104,10 @@ def compare_sides(
     sides: tuple[Side, Side],
     paths: Sequence[str],
     work: Work,
-    options: Options,
+    options: GateSettings,
     display: Display,
-    keep: Callable[[Comparison], None],
-) -> Comparison:
+    keep: Callable[[SpeedComparison], None],
+) -> SpeedComparison:
     """Measure two sides in turn on this machine, and judge every path.
 
     Each path has at least `FIRST_RESTARTS` times `ROUNDS` pairs of samples (of counts, fewer).
@@ -121,7 +121,7 @@ def compare_sides(
     """
     base, head = sides
     plan = _plan(sides, work, options)
-    begun = Comparison(
+    begun = SpeedComparison(
         *(base.told, head.told, (base.commit, head.commit), options, this_machine(), ({}, {})),
         samples=Samples(clocks=plan.clocks),
         verdicts={},
@@ -139,21 +139,21 @@ def compare_sides(
     return course.found
 
 
-def _plan(sides: tuple[Side, Side], work: Work, options: Options) -> Plan:
+def _plan(sides: tuple[Side, Side], work: Work, options: GateSettings) -> Schedule:
     """Base twice, the second time as its own control, and head."""
     base, head = (side.environment for side in sides)
     turns = (Turn(BASE), Turn(CONTROL), Turn(HEAD))
     if options.counts:
         environments = tuple(map(counted, (base, base, head)))
-        return Plan(environments, turns, COUNTED_ROUNDS, work, CountedProcess, (INSTRUCTIONS,))
-    return Plan((base, base, head), turns, ROUNDS, work)
+        return Schedule(environments, turns, COUNTED_ROUNDS, work, CountedProcess, (INSTRUCTIONS,))
+    return Schedule((base, base, head), turns, ROUNDS, work)
 
 
 @dataclass(frozen=True, eq=False)
 class _Course:
     """Where a comparison stands: ``open`` paths have no verdict yet."""
 
-    found: Comparison
+    found: SpeedComparison
     open: tuple[str, ...]
     since: float
     look: int = 1
@@ -165,9 +165,9 @@ class _Course:
 
 def _measured(
     course: _Course,
-    plan: Plan,
+    plan: Schedule,
     until: int,
-    keep: Callable[[Comparison], None],
+    keep: Callable[[SpeedComparison], None],
     advance: Callable[..., None],
 ) -> _Course:
     """Restart until there are enough restarts, or the time is up; the first look is always made."""
@@ -205,7 +205,7 @@ def _with(course: _Course, one: Restart) -> _Course:
 
 def _judged(course: _Course) -> _Course:
     found = course.found
-    rule = Rule(threshold=found.options.threshold, look=course.look)
+    rule = Criterion(threshold=found.options.threshold, look=course.look)
     measured = [path for path in course.open if len(found.samples.seconds.get(path, ())) > 1]
     effects = {path: _effects(found.samples, path, found.options.clock) for path in measured}
     told = judge(effects, rule, paths=len(found.samples.seconds))
@@ -231,7 +231,7 @@ def _told(course: _Course) -> str:
     return f"{course.restarts} restarts, {len(course.open)} open, {course.spent():.0f} s"
 
 
-def as_json(found: Comparison) -> dict[str, Any]:
+def as_json(found: SpeedComparison) -> dict[str, Any]:
     """Plain values, with all samples."""
     return {
         "format": 1,

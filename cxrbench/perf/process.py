@@ -49,7 +49,7 @@ class Environment:
 
 @dataclass(frozen=True)
 class Work:
-    """What a worker is told when it starts: the films' folder, the fields of `Films`, its threads.
+    """What a worker gets when it starts: the folder of images, fields of `ImageSet`, its threads.
 
     With ``one_core`` it stays on the last core that this process may use.
     """

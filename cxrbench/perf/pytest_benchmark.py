@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from cxrbench.errors import SettingsError
-from cxrbench.perf.gate import BASE, HEAD, Comparison
+from cxrbench.perf.gate import BASE, HEAD, SpeedComparison
 
 FORMAT_VERSION = "5.1.0"
 """The version of pytest-benchmark whose form this is."""
 
 
-def write_benchmark_files(found: Comparison, folder: Path) -> tuple[Path, Path]:
+def write_benchmark_files(found: SpeedComparison, folder: Path) -> tuple[Path, Path]:
     """Write ``0001_base.json`` and ``0002_head.json``; ``pytest-benchmark compare`` reads both.
 
     Raises
@@ -36,7 +36,7 @@ def write_benchmark_files(found: Comparison, folder: Path) -> tuple[Path, Path]:
     return base, head
 
 
-def _document(found: Comparison, side: int, turn: int) -> dict[str, Any]:
+def _document(found: SpeedComparison, side: int, turn: int) -> dict[str, Any]:
     return {
         "machine_info": {
             "node": found.machine.node,
@@ -60,7 +60,7 @@ def _document(found: Comparison, side: int, turn: int) -> dict[str, Any]:
     }
 
 
-def _benchmark(found: Comparison, path: str, turn: int) -> dict[str, Any]:
+def _benchmark(found: SpeedComparison, path: str, turn: int) -> dict[str, Any]:
     data = found.samples.by(path, found.options.clock)[:, :, turn].ravel()
     return {
         "group": "hot paths",

@@ -20,14 +20,14 @@ from cxrbench.perf.gate import (
     FIRST_RESTARTS,
     ROUNDS,
     Absent,
-    Comparison,
-    Options,
+    GateSettings,
+    SpeedComparison,
 )
 from cxrbench.perf.process import Work
 from cxrbench.perf.samples import Machine, Samples, this_machine
-from cxrbench.perf.sampling import Plan, Turn, restart
+from cxrbench.perf.sampling import Schedule, Turn, restart
 from cxrbench.perf.sides import Side
-from cxrbench.perf.verdict import Effect, Rule, judge, unpaired_effect
+from cxrbench.perf.verdict import Criterion, Effect, judge, unpaired_effect
 
 FORMAT = 1
 RESTARTS = 2 * FIRST_RESTARTS
@@ -69,7 +69,7 @@ def record_side(side: Side, paths: Sequence[str], work: Work, display: Display) 
     SettingsError : no path can be measured.
     TimingError : its process cannot be started.
     """
-    plan = Plan((side.environment,), (Turn(0),), ROUNDS, work)
+    plan = Schedule((side.environment,), (Turn(0),), ROUNDS, work)
     samples, absent, left = Samples(), dict[str, str](), tuple(paths)
     versions: Mapping[str, str] = {}
     with display.task("recording", RESTARTS) as advance:
@@ -179,8 +179,8 @@ def with_paths(recordings: Sequence[Recording], paths: Sequence[str]) -> tuple[R
 
 
 def compare_recordings(
-    base: Recording, head: Recording, options: Options, *, allow_cross_machine: bool
-) -> Comparison:
+    base: Recording, head: Recording, options: GateSettings, *, allow_cross_machine: bool
+) -> SpeedComparison:
     """Judge two recordings: made at different times, so less can be told than side by side.
 
     The control is base's every second restart against the others.
@@ -210,7 +210,7 @@ def compare_recordings(
         for path in dict.fromkeys([*base.samples.seconds, *head.samples.seconds])
         if path not in common
     }
-    return Comparison(
+    return SpeedComparison(
         base=f"{base.side}, recorded {base.time}",
         head=f"{head.side}, recorded {head.time}",
         commits=(base.commit, head.commit),
@@ -218,7 +218,7 @@ def compare_recordings(
         machine=base.machine,
         versions=(base.versions, head.versions),
         samples=_side_by_side(base, head, common),
-        verdicts=judge(effects, Rule(threshold=options.threshold)),
+        verdicts=judge(effects, Criterion(threshold=options.threshold)),
         absent=absent,
         notes=tuple(notes),
         paired=False,

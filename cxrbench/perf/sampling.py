@@ -29,7 +29,7 @@ class Turn:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Schedule:
     """Environments, the turns in a round, and how many rounds each restart has.
 
     Each round has its turns in another order, so that what drifts meets all alike. No process has
@@ -69,7 +69,9 @@ class Restart:
     versions: tuple[Mapping[str, str], ...] = ()
 
 
-def restart(plan: Plan, paths: Sequence[str], calls: Mapping[str, int], *, seed: int) -> Restart:
+def restart(
+    plan: Schedule, paths: Sequence[str], calls: Mapping[str, int], *, seed: int
+) -> Restart:
     """Start a process for each environment, and time every path in all of them.
 
     ``calls`` are those of restarts before; a path that is not in it is tried out. ``seed`` draws
@@ -113,7 +115,7 @@ class _Failed(Exception):
         self.trouble = trouble
 
 
-def _start(plan: Plan, stack: ExitStack) -> list[WorkerProcess]:
+def _start(plan: Schedule, stack: ExitStack) -> list[WorkerProcess]:
     return [stack.enter_context(plan.process(one, plan.work)) for one in plan.environments]
 
 
@@ -154,7 +156,7 @@ def _calls(workers: Sequence[WorkerProcess], path: str) -> int:
 
 
 def _rounds(
-    plan: Plan,
+    plan: Schedule,
     workers: Sequence[WorkerProcess],
     path: str,
     calls: int,
@@ -178,7 +180,7 @@ def _rounds(
 def orders(
     turns: Sequence[Turn], rounds: int, rng: np.random.Generator
 ) -> Iterator[tuple[int, ...]]:
-    """The places of the turns in an order for each round; see `Plan`."""
+    """The places of the turns in an order for each round; see `Schedule`."""
     apart = len({turn.environment for turn in turns}) == len(turns) > 1
     last = -1
     for _ in range(rounds):
@@ -190,7 +192,7 @@ def orders(
 
 
 def _again_where_dead(
-    plan: Plan, workers: list[WorkerProcess], troubles: Sequence[Trouble], stack: ExitStack
+    plan: Schedule, workers: list[WorkerProcess], troubles: Sequence[Trouble], stack: ExitStack
 ) -> list[WorkerProcess]:
     """A new process for each that a path brought down, so that the next paths have one."""
     for trouble in troubles:

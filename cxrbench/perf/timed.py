@@ -11,7 +11,7 @@ import numpy as np
 from cxrbench.output.formats import print_section
 from cxrbench.output.sections import CellTable, Column, Section, text_column
 from cxrbench.output.show import plain_console
-from cxrbench.perf.alone import Sample
+from cxrbench.perf.alone import CallTimes
 from cxrbench.registry import Plugin
 
 PATH_FAMILIES = {"feature": "extract", "backbone": "forward"}
@@ -52,7 +52,7 @@ class TimedPath:
 
     path: str
     image_size: int
-    sample: Sample | None
+    sample: CallTimes | None
     error: str | None = None
     share: float | None = None
 

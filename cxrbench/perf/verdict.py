@@ -38,7 +38,7 @@ class Effect:
 
 
 @dataclass(frozen=True)
-class Rule:
+class Criterion:
     """``threshold`` is the ratio minus 1 that matters; ``look`` counts looks at the same samples.
 
     At look k (from 1) the error rates are divided by 2^k, which all looks together do not exceed.
@@ -100,7 +100,7 @@ def unpaired_effect(base: np.ndarray, head: np.ndarray, seed: int = 0) -> Effect
 
 
 def judge(
-    effects: Mapping[str, tuple[Effect, Effect]], rule: Rule, paths: int | None = None
+    effects: Mapping[str, tuple[Effect, Effect]], rule: Criterion, paths: int | None = None
 ) -> dict[str, Verdict]:
     """The verdict on each path, given head's effect and the control's.
 
@@ -127,7 +127,9 @@ def _joined(head: Effect, control: Effect) -> Effect:
     return Effect(head.estimate, max(head.error, pooled), head.freedom + control.freedom)
 
 
-def _verdict(pair: tuple[Effect, Effect], effect: Effect, rule: Rule, *, changed: bool) -> Verdict:
+def _verdict(
+    pair: tuple[Effect, Effect], effect: Effect, rule: Criterion, *, changed: bool
+) -> Verdict:
     control = pair[1]
     told = (*_ratio(effect), *_ratio(control))
     if abs(control.estimate) > rule.margin / 2:
@@ -140,18 +142,18 @@ def _verdict(pair: tuple[Effect, Effect], effect: Effect, rule: Rule, *, changed
     return Verdict("cannot tell", *told, "too few samples for a difference this small")
 
 
-def _at(rule: Rule, rate: str) -> float:
+def _at(rule: Criterion, rate: str) -> float:
     found: float = getattr(rule, rate)
     return found / 2**rule.look
 
 
-def _p_changed(effect: Effect, rule: Rule) -> float:
+def _p_changed(effect: Effect, rule: Criterion) -> float:
     """Against a change of at most the threshold, in the direction that is seen; both count."""
     beyond = abs(effect.estimate) - rule.margin
     return min(1.0, 2 * _survival(beyond / effect.error, effect.freedom))
 
 
-def _p_unchanged(effect: Effect, rule: Rule) -> float:
+def _p_unchanged(effect: Effect, rule: Criterion) -> float:
     """Against a change of at least the threshold (two one-sided tests, Schuirmann 1987)."""
     within = rule.margin - abs(effect.estimate)
     return _survival(within / effect.error, effect.freedom)

@@ -41,7 +41,7 @@ class Worker:
     def __init__(self, folder: Path, threads: int, sizes: Mapping[str, int]) -> None:
         self._threads = threads
         self._hot_paths = load_hot_paths()
-        self._films = self._hot_paths.Films.read(folder, **sizes)
+        self._films = self._hot_paths.ImageSet.read(folder, **sizes)
         self._paths: dict[str, Any] = {}
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:

@@ -24,7 +24,7 @@ _COMMANDS = {
 
 
 @dataclass(frozen=True)
-class Written:
+class NewPlugin:
     """A new package: its folder, its files, and the command that puts it onto a board."""
 
     folder: Path
@@ -32,7 +32,7 @@ class Written:
     command: str
 
 
-def write_plugin(kind: str, name: str, registry: Registry, output: Path | None = None) -> Written:
+def write_plugin(kind: str, name: str, registry: Registry, output: Path | None = None) -> NewPlugin:
     """Write a package with a part that works as it comes.
 
     Parameters
@@ -66,7 +66,7 @@ def write_plugin(kind: str, name: str, registry: Registry, output: Path | None =
             found=os.strerror(error.errno) if error.errno else str(error),
             fix="choose another place with --output",
         ) from error
-    return Written(folder, tuple(texts), _COMMANDS[kind].format(name=name))
+    return NewPlugin(folder, tuple(texts), _COMMANDS[kind].format(name=name))
 
 
 def _check_name(kind: str, name: str, registry: Registry) -> None:

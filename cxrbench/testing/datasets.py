@@ -29,7 +29,7 @@ _MAX_PIXELS = 100_000_000
 
 
 @dataclass(frozen=True, eq=False)
-class Source:
+class DatasetSubject:
     """A dataset, and its cohort, loaded once for the checks that only look at it."""
 
     subject: Subject
@@ -50,7 +50,7 @@ class Source:
         return sorted({int(row) for row in np.linspace(0, len(self.cohort) - 1, _IMAGES)})
 
 
-def shapes(source: Source) -> str:
+def shapes(source: DatasetSubject) -> str:
     """The table keeps the contract of `Cohort`, and the defaults are settings."""
     cohort, part = source.cohort, source.subject.part
     resolve_settings({}, part.defaults)  # raises for a setting that there is not
@@ -58,7 +58,7 @@ def shapes(source: Source) -> str:
     return f"{len(cohort):,} images of {patients:,} patients, {len(cohort.label_names)} labels"
 
 
-def determinism(source: Source) -> str:
+def determinism(source: DatasetSubject) -> str:
     """Loaded twice, the table and the images are the same."""
     first, again = source.cohort, _load(source.subject)
     for field in fields(Cohort):
@@ -74,7 +74,7 @@ def determinism(source: Source) -> str:
     return ""
 
 
-def images(source: Source) -> str:
+def images(source: DatasetSubject) -> str:
     """Images can be read and decoded."""
     wanted = Preparation(image_sizes=(32,), max_pixels=_MAX_PIXELS)
     reasons = [
@@ -92,7 +92,7 @@ def images(source: Source) -> str:
     return f"{len(source.rows)} images"
 
 
-def threads(source: Source) -> str:
+def threads(source: DatasetSubject) -> str:
     """Several threads that read at once get what one gets."""
     with ThreadPoolExecutor(_THREADS) as pool:
         together = list(pool.map(lambda row: _read(source, row), source.rows * 2))
@@ -101,7 +101,7 @@ def threads(source: Source) -> str:
     return f"{len(together)} images in {_THREADS} threads"
 
 
-def splitting(source: Source) -> str:
+def splitting(source: DatasetSubject) -> str:
     """A split by patient can be made; a published one names parts that there are."""
     part, cohort = source.subject.part, source.cohort
     told = _published(part, cohort)
@@ -111,7 +111,7 @@ def splitting(source: Source) -> str:
     return ", ".join(f"{name} {int((counts == name).sum())}" for name in PARTS) + f"; {told}"
 
 
-def recognising(source: Source) -> str:
+def recognising(source: DatasetSubject) -> str:
     """A path without this dataset's layout is not taken for it, and raises nothing."""
     kind = type(source.subject.part)
     with tempfile.TemporaryDirectory() as folder:
@@ -128,7 +128,7 @@ def recognising(source: Source) -> str:
     return ""
 
 
-def quickness(source: Source) -> str:
+def quickness(source: DatasetSubject) -> str:
     """Reading images beside the built-in phantom, which draws them."""
     rows = source.rows[:4]
     phantom = Phantom(patients=20)
@@ -142,7 +142,7 @@ def quickness(source: Source) -> str:
     )
 
 
-CHECKS: Mapping[str, Callable[[Source], str]] = {
+CHECKS: Mapping[str, Callable[[DatasetSubject], str]] = {
     "shapes": shapes,
     "determinism": determinism,
     "images": images,
@@ -179,16 +179,18 @@ def _published(dataset: Dataset, cohort: Cohort) -> str:
     return "a published split"
 
 
-def _read(source: Source, row: int) -> bytes | np.ndarray:
+def _read(source: DatasetSubject, row: int) -> bytes | np.ndarray:
     cohort = source.cohort
     return read_source(source.subject.part, cohort.sources[row], cohort.image_ids[row], _MAX_PIXELS)
 
 
-def _read_all(source: Source) -> list[Any]:
+def _read_all(source: DatasetSubject) -> list[Any]:
     return [_read(source, row) for row in source.rows]
 
 
-def _require_same_images(source: Source, wanted: list[Any], found: list[Any], when: str) -> None:
+def _require_same_images(
+    source: DatasetSubject, wanted: list[Any], found: list[Any], when: str
+) -> None:
     for one, other in zip(wanted, found, strict=True):
         if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
             if not np.array_equal(one, other):
@@ -201,7 +203,7 @@ def _same_array(one: np.ndarray, other: np.ndarray) -> bool:
     return np.array_equal(one, other, equal_nan=True)
 
 
-def _other(source: Source, problem: str, found: str = "another") -> PluginError:
+def _other(source: DatasetSubject, problem: str, found: str = "another") -> PluginError:
     return PluginError(
         f"{source.subject.text} gives {problem}",
         expected="the same for the same options, whatever was asked before",

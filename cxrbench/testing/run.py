@@ -84,7 +84,7 @@ def _of_kind(subject: Subject) -> tuple[Any, Mapping[str, Callable[[Any], str]]]
     if subject.kind == "dataset":
         from cxrbench.testing import datasets
 
-        return datasets.Source(subject), datasets.CHECKS
+        return datasets.DatasetSubject(subject), datasets.CHECKS
     from cxrbench.modeling.backend import BACKENDS
     from cxrbench.testing import gradients, models, networks
     from cxrbench.testing import models as shapes

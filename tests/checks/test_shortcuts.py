@@ -6,20 +6,20 @@ import numpy as np
 import pytest
 from conftest import Recorder
 
-from cxrbench.checks.images import File, Films
+from cxrbench.checks.images import File, ImageScan
 from cxrbench.checks.shortcuts import check_shortcuts, find_shortcuts
 
 SICK = np.random.default_rng(3).random(200) < 0.4
 
 
-def films_of(kinds, sizes) -> Films:
+def films_of(kinds, sizes) -> ImageScan:
     count = len(kinds)
     files = tuple(
         File(str(at), None, kind, 1024, 1024, int(size), False)
         for at, (kind, size) in enumerate(zip(kinds, sizes, strict=True))
     )
     none = np.zeros(count, np.float32)
-    return Films(np.arange(count), files, np.ones(count, bool), none, none, none, none)
+    return ImageScan(np.arange(count), files, np.ones(count, bool), none, none, none, none)
 
 
 def probed(cohort, films):

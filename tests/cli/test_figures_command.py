@@ -12,11 +12,11 @@ import pandas as pd
 import pytest
 
 from cxrbench.boards.figures import KINDS
-from cxrbench.cli.figures import Kind
+from cxrbench.cli.figures import FigureKind
 
 
 def test_the_kinds_of_the_command_are_those_that_can_be_drawn():
-    assert tuple(Kind) == (*KINDS, "keypoints")
+    assert tuple(FigureKind) == (*KINDS, "keypoints")
 
 
 def test_without_a_run_the_largest_board_is_drawn(cli, grid, tmp_path):

@@ -10,7 +10,7 @@ from timed_sides import environment, small_work
 
 from cxrbench.errors import SettingsError
 from cxrbench.perf import counting
-from cxrbench.perf.gate import Options, compare_sides
+from cxrbench.perf.gate import GateSettings, compare_sides
 from cxrbench.perf.sides import Side, this_environment
 
 
@@ -41,7 +41,7 @@ def test_one_percent_more_work_is_found(work, tmp_path):
         },
     )
     sides = this_environment(), Side("more", "more", more)
-    options = Options(threshold=0.01, clock="instructions")
+    options = GateSettings(threshold=0.01, clock="instructions")
     found = compare_sides(
         sides, ["clahe", "resize"], work, options, Recorder(), lambda so_far: None
     )

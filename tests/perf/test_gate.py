@@ -7,7 +7,7 @@ import pytest
 from conftest import Recorder
 
 from cxrbench.perf import gate
-from cxrbench.perf.gate import Options, as_json, compare_sides
+from cxrbench.perf.gate import GateSettings, as_json, compare_sides
 from cxrbench.perf.process import Environment, Work
 from cxrbench.perf.sampling import Restart, Trouble
 from cxrbench.perf.sides import Side
@@ -48,7 +48,7 @@ def compare(monkeypatch):
         monkeypatch.setattr(gate, "restart", machine)
         paths = [*machine.changes, *machine.troubles]
         films = Work(films=None)
-        return compare_sides(SIDES, paths, films, options or Options(), Recorder(), keep)
+        return compare_sides(SIDES, paths, films, options or GateSettings(), Recorder(), keep)
 
     return run
 
@@ -68,7 +68,7 @@ def test_each_path_has_a_verdict_and_at_least_20_pairs(compare):
 
 def test_only_open_paths_are_measured_on(compare):
     machine = Machine({"same": 0.0, "borderline": 0.05})
-    found = compare(machine, Options(budget=0.05))
+    found = compare(machine, GateSettings(budget=0.05))
     assert machine.asked[:4] == [("same", "borderline")] * 4
     assert set(machine.asked[4:]) == {("borderline",)}
     assert len(found.samples.seconds["borderline"]) > len(found.samples.seconds["same"])
@@ -79,7 +79,7 @@ def test_only_open_paths_are_measured_on(compare):
 
 def test_without_time_the_first_look_is_made_all_the_same(compare):
     machine = Machine({"same": 0.0})
-    found = compare(machine, Options(budget=0.0))
+    found = compare(machine, GateSettings(budget=0.0))
     assert len(machine.asked) == 4
     assert found.verdicts["same"].state == "no change"
 
@@ -141,7 +141,7 @@ def test_a_machine_that_cannot_tell_a_thing_from_itself_says_so(compare):
                 seconds[:, 1] *= 1.04  # the control's process is slower than base's
             return found
 
-    found = compare(Drifting({"worse": 0.2}), Options(budget=0.0))
+    found = compare(Drifting({"worse": 0.2}), GateSettings(budget=0.0))
     assert found.verdicts["worse"].state == "cannot tell"
     assert found.verdicts["worse"].why.startswith("the same code differs by ")
 

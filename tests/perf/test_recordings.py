@@ -10,7 +10,7 @@ import pytest
 from recorded import recording
 
 from cxrbench.errors import DataError, SettingsError
-from cxrbench.perf.gate import Options
+from cxrbench.perf.gate import GateSettings
 from cxrbench.perf.recordings import (
     append_recording,
     compare_recordings,
@@ -55,7 +55,7 @@ def test_a_recording_is_named_by_its_file_and_commit(history):
 
 def test_two_recordings_are_compared(history):
     base, head = read_recordings(history)
-    found = compare_recordings(base, head, Options(), allow_cross_machine=False)
+    found = compare_recordings(base, head, GateSettings(), allow_cross_machine=False)
     assert found.verdicts["decode"].state == "slower"
     assert found.verdicts["resize"].state == "no change"
     assert found.verdicts["decode"].ratio == pytest.approx(1.3, rel=0.02)
@@ -66,7 +66,7 @@ def test_two_recordings_are_compared(history):
 def test_a_path_that_one_recording_lacks_is_reported(history):
     base, head = read_recordings(history)
     head = replace(head, samples=head.samples.without(["resize"]), absent={"resize": "failed: no"})
-    found = compare_recordings(base, head, Options(), allow_cross_machine=False)
+    found = compare_recordings(base, head, GateSettings(), allow_cross_machine=False)
     assert [(one.side, one.state, one.told) for one in found.absent["resize"]] == [
         ("head", "failed", "no")
     ]
@@ -77,10 +77,10 @@ def test_another_machine_is_refused_unless_it_is_allowed(history):
     base, head = read_recordings(history)
     other = replace(head, machine=replace(head.machine, processor="another processor"))
     with pytest.raises(SettingsError, match="from two machines") as told:
-        compare_recordings(base, other, Options(), allow_cross_machine=False)
+        compare_recordings(base, other, GateSettings(), allow_cross_machine=False)
     assert "another processor" in told.value.found
     assert "--allow-cross-machine" in told.value.fix
-    found = compare_recordings(base, other, Options(), allow_cross_machine=True)
+    found = compare_recordings(base, other, GateSettings(), allow_cross_machine=True)
     assert any("another processor" in note for note in found.notes)
 
 

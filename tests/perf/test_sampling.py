@@ -13,10 +13,10 @@ from conftest import Recorder
 from timed_sides import environment, small_work
 
 from cxrbench.errors import TimingError
-from cxrbench.perf.gate import Options, compare_sides
+from cxrbench.perf.gate import GateSettings, compare_sides
 from cxrbench.perf.process import Environment, WorkerProcess
 from cxrbench.perf.recordings import record_side
-from cxrbench.perf.sampling import Plan, Turn, orders, restart
+from cxrbench.perf.sampling import Schedule, Turn, orders, restart
 from cxrbench.perf.sides import Side, this_environment
 from cxrbench.perf.workload import write_drawn_films
 
@@ -27,7 +27,7 @@ def work(tmp_path_factory):
 
 
 def test_paths_are_timed_in_turn_in_processes_of_their_own(work):
-    plan = Plan((Environment(),) * 2, (Turn(0), Turn(1), Turn(1, 1.5)), 4, work)
+    plan = Schedule((Environment(),) * 2, (Turn(0), Turn(1), Turn(1, 1.5)), 4, work)
     one = restart(plan, ["decode", "gather"], {}, seed=0)
     assert not one.troubles
     for path in ("decode", "gather"):
@@ -77,7 +77,7 @@ def test_a_path_that_fails_or_is_missing_or_kills_leaves_the_others(work, tmp_pa
             """,
         },
     )
-    plan = Plan((Environment(), worse), (Turn(0), Turn(1)), 1, work)
+    plan = Schedule((Environment(), worse), (Turn(0), Turn(1)), 1, work)
     paths = ["clahe", "extract/nothing", "nonsense/x", "gather", "decode"]
     one = restart(plan, paths, {}, seed=0)
     assert list(one.seconds) == ["decode"]
@@ -93,7 +93,7 @@ def test_a_path_that_fails_or_is_missing_or_kills_leaves_the_others(work, tmp_pa
 
 def test_what_returns_at_once_is_no_hot_path(work, tmp_path):
     nothing = environment(tmp_path, {"store/decoding.py": "\ndef clahe(image):\n    pass\n"})
-    plan = Plan((nothing,), (Turn(0),), 1, work)
+    plan = Schedule((nothing,), (Turn(0),), 1, work)
     (trouble,) = restart(plan, ["clahe"], {}, seed=0).troubles["clahe"]
     assert trouble.state == "failed"
     assert "returns at once" in trouble.told
@@ -154,7 +154,7 @@ def test_a_change_of_the_code_is_found_and_what_is_as_it_was_is_not_blamed(work,
         },
     )
     sides = this_environment(), Side("slower", "slower", slower)
-    options = Options(budget=120)
+    options = GateSettings(budget=120)
     found = compare_sides(
         sides, ["clahe", "decode"], work, options, Recorder(), lambda so_far: None
     )

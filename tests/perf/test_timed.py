@@ -8,12 +8,12 @@ from dataclasses import replace
 
 import pytest
 
-from cxrbench.perf.alone import Sample
+from cxrbench.perf.alone import CallTimes
 from cxrbench.perf.timed import TimedPart, TimedPath, TimedRecipe, Timing, print_timing
 from cxrbench.perf.timing import Candidate
 from cxrbench.registry import Plugin
 
-SAMPLE = Sample(
+SAMPLE = CallTimes(
     step="prepare",
     images=2,
     calls=(0.0123,) * 19 + (0.5,),

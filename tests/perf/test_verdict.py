@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from cxrbench.perf.verdict import (
+    Criterion,
     Effect,
-    Rule,
     judge,
     no_verdict,
     paired_effect,
@@ -23,7 +23,7 @@ def ratios(rng, change, restarts=6, rounds=4, *, between=0.005, within=0.02):
 
 def told(rng, change, **noise):
     effects = paired_effect(ratios(rng, change, **noise)), paired_effect(ratios(rng, 0, **noise))
-    return judge({"path": effects}, Rule())["path"]
+    return judge({"path": effects}, Criterion())["path"]
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_a_control_that_differs_from_itself_says_nothing_of_its_path_alone():
     steady = np.random.default_rng(0)
     good = paired_effect(ratios(steady, 0.2)), paired_effect(ratios(steady, 0))
     bad = paired_effect(ratios(steady, 0.2)), paired_effect(ratios(steady, 0.04))
-    found = judge({"good": good, "bad": bad}, Rule())
+    found = judge({"good": good, "bad": bad}, Criterion())
     assert found["good"].state == "slower"
     assert found["bad"].state == "cannot tell"
     assert "the same code differs by" in found["bad"].why
@@ -74,25 +74,25 @@ def test_few_restarts_are_not_taken_for_many():
 def test_many_paths_share_the_error_rate():
     """The same evidence that tells one path apart does not tell one of a hundred."""
     weak = Effect(0.10, 0.011, 10), Effect(0.0, 0.011, 10)
-    assert judge({"path": weak}, Rule())["path"].state == "slower"
-    assert judge({"path": weak}, Rule(), paths=100)["path"].state == "cannot tell"
+    assert judge({"path": weak}, Criterion())["path"].state == "slower"
+    assert judge({"path": weak}, Criterion(), paths=100)["path"].state == "cannot tell"
 
 
 def test_a_later_look_asks_for_more():
     weak = Effect(0.10, 0.011, 10), Effect(0.0, 0.011, 10)
-    assert judge({"path": weak}, Rule(look=9))["path"].state == "cannot tell"
+    assert judge({"path": weak}, Criterion(look=9))["path"].state == "cannot tell"
 
 
 def test_a_wider_threshold_makes_less_of_a_change():
     rng = np.random.default_rng(3)
     effects = paired_effect(ratios(rng, 0.08)), paired_effect(ratios(rng, 0))
-    assert judge({"path": effects}, Rule(threshold=0.02))["path"].state == "slower"
-    assert judge({"path": effects}, Rule(threshold=0.30))["path"].state == "no change"
+    assert judge({"path": effects}, Criterion(threshold=0.02))["path"].state == "slower"
+    assert judge({"path": effects}, Criterion(threshold=0.30))["path"].state == "no change"
 
 
 def test_equal_numbers_are_no_change():
     same = paired_effect(np.zeros((6, 4)))
-    assert judge({"path": (same, same)}, Rule())["path"].state == "no change"
+    assert judge({"path": (same, same)}, Criterion())["path"].state == "no change"
 
 
 def test_sides_that_were_not_measured_in_turn():

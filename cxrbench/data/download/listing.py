@@ -21,7 +21,7 @@ _WIDTH = 200
 
 
 @dataclass(frozen=True)
-class Listing:
+class DownloadReport:
     """The files of a cohort; ``listed``: nothing was fetched on purpose, ``fetched``: some were."""
 
     dataset: str
@@ -42,7 +42,7 @@ class Listing:
         return f"cxrbench run resnet+orb --data {shlex.quote(f'{self.folder}/')}"
 
 
-def print_listing(listing: Listing, as_json: bool) -> None:
+def print_listing(listing: DownloadReport, as_json: bool) -> None:
     """Print a table of files if that is what was asked for, then whether all is there."""
     if as_json:
         typer.echo(json.dumps(_as_json(listing), indent=2))
@@ -97,7 +97,7 @@ def _size(size: int) -> str:
     return f"{size / 1e9:,.2f} GB" if size >= 1e9 else f"{size / 1e6:,.2f} MB"
 
 
-def _as_json(listing: Listing) -> dict[str, Any]:
+def _as_json(listing: DownloadReport) -> dict[str, Any]:
     record = read_record(listing.folder)
     return {
         "dataset": listing.dataset,

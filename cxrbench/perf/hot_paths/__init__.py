@@ -11,15 +11,15 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from . import arrays, images, networks
-from .path import Films, HotPath
+from .path import HotPath, ImageSet
 
-FAMILIES: Mapping[str, Callable[[str, Films], HotPath]] = MappingProxyType(
+FAMILIES: Mapping[str, Callable[[str, ImageSet], HotPath]] = MappingProxyType(
     {**images.FAMILIES, **arrays.FAMILIES, **networks.FAMILIES}
 )
 """From the first word of a name to what sets such a path up, given the rest of the name."""
 
 
-def set_up(name: str, films: Films) -> HotPath:
+def set_up(name: str, films: ImageSet) -> HotPath:
     """The path of this name on these films, ready to be called.
 
     Raises
@@ -32,4 +32,4 @@ def set_up(name: str, films: Films) -> HotPath:
     return FAMILIES[family](rest, films)
 
 
-__all__ = ["FAMILIES", "Films", "HotPath", "set_up"]
+__all__ = ["FAMILIES", "HotPath", "ImageSet", "set_up"]

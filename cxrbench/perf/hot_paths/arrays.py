@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from .path import Films, HotPath, load
+from .path import HotPath, ImageSet, load
 
 _STORED, _GATHERED = 512, 32
 _PATIENTS, _LABELS = 500, 15
@@ -15,7 +15,7 @@ RESAMPLED, REPLICATES = 2000, 20
 """The images of ``bootstrap``, and how many resamples of their patients it draws."""
 
 
-def _gather(rest: str, films: Films) -> HotPath:
+def _gather(rest: str, films: ImageSet) -> HotPath:
     """Batches of rows in no order, from pixels that are mapped as a store's are."""
     from cxrbench.modeling.inputs import Inputs
 
@@ -35,7 +35,7 @@ def _gather(rest: str, films: Films) -> HotPath:
     return HotPath("gather", "train", _STORED, call)
 
 
-def _bootstrap(rest: str, films: Films) -> HotPath:
+def _bootstrap(rest: str, films: ImageSet) -> HotPath:
     bootstrap = load("bootstrap")
     rng = np.random.default_rng(0)
     patients = rng.integers(0, _PATIENTS, RESAMPLED).astype(str)
@@ -49,7 +49,7 @@ def _bootstrap(rest: str, films: Films) -> HotPath:
     return HotPath("bootstrap", "score", 0, call)
 
 
-FAMILIES: Mapping[str, Callable[[str, Films], HotPath]] = {
+FAMILIES: Mapping[str, Callable[[str, ImageSet], HotPath]] = {
     "gather": _gather,
     "bootstrap": _bootstrap,
 }

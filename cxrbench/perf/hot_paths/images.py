@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .path import MAX_PIXELS, Films, HotPath, load
+from .path import MAX_PIXELS, HotPath, ImageSet, load
 
 if TYPE_CHECKING:
     from cxrbench.recipe import Feature
@@ -16,7 +16,7 @@ _DECODED, _RESIZED, _EQUALISED = 2, 8, 2
 _EXTRACTED, _ENCODED, _FITTED_ON = 1, 16, 4
 
 
-def _decode(rest: str, films: Films) -> HotPath:
+def _decode(rest: str, films: ImageSet) -> HotPath:
     decode = load("decode")
     encoded = [films.encoded[number % len(films.encoded)] for number in range(_DECODED)]
 
@@ -27,7 +27,7 @@ def _decode(rest: str, films: Films) -> HotPath:
     return HotPath("decode", "prepare", _DECODED, call)
 
 
-def _resize(rest: str, films: Films) -> HotPath:
+def _resize(rest: str, films: ImageSet) -> HotPath:
     fit_image = load("fit_image")
     grey = films.grey(_RESIZED)
 
@@ -38,7 +38,7 @@ def _resize(rest: str, films: Films) -> HotPath:
     return HotPath("resize", "prepare", _RESIZED, call)
 
 
-def _clahe(rest: str, films: Films) -> HotPath:
+def _clahe(rest: str, films: ImageSet) -> HotPath:
     clahe = load("clahe")
     grey = films.grey(_EQUALISED)
 
@@ -49,7 +49,7 @@ def _clahe(rest: str, films: Films) -> HotPath:
     return HotPath("clahe", "prepare", _EQUALISED, call)
 
 
-def _extract(part: str, films: Films) -> HotPath:
+def _extract(part: str, films: ImageSet) -> HotPath:
     from cxrbench.interfaces import Record
 
     extractor = _feature(part).extractor
@@ -63,7 +63,7 @@ def _extract(part: str, films: Films) -> HotPath:
     return HotPath(f"extract/{part}", "prepare", _EXTRACTED, call)
 
 
-def _encode(part: str, films: Films) -> HotPath:
+def _encode(part: str, films: ImageSet) -> HotPath:
     feature = _feature(part)
     descriptors = _descriptors(feature.extractor, films)
     fitted = _fitted(feature, [feature.extractor.vectors(one) for one in descriptors])
@@ -76,7 +76,7 @@ def _encode(part: str, films: Films) -> HotPath:
     return HotPath(f"encode/{part}", "encode", _ENCODED, call)
 
 
-FAMILIES: Mapping[str, Callable[[str, Films], HotPath]] = {
+FAMILIES: Mapping[str, Callable[[str, ImageSet], HotPath]] = {
     "decode": _decode,
     "resize": _resize,
     "clahe": _clahe,
@@ -93,13 +93,13 @@ def _feature(part: str) -> Feature:
     return feature
 
 
-def _pictures(extractor: Any, films: Films, count: int) -> list[np.ndarray | None]:
+def _pictures(extractor: Any, films: ImageSet, count: int) -> list[np.ndarray | None]:
     if extractor.image_size is None:
         return [None] * count
     return list(films.fitted(count, extractor.image_size))
 
 
-def _descriptors(extractor: Any, films: Films) -> list[np.ndarray]:
+def _descriptors(extractor: Any, films: ImageSet) -> list[np.ndarray]:
     from cxrbench.interfaces import Record
 
     pictures = _pictures(extractor, films, _FITTED_ON)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .path import Films, HotPath
+from .path import HotPath, ImageSet
 
 if TYPE_CHECKING:
     from cxrbench.recipe import Recipe
@@ -17,7 +17,7 @@ _LABELS = 15
 _FEATURE_LENGTH = 256
 
 
-def _augment(name: str, films: Films) -> HotPath:
+def _augment(name: str, films: ImageSet) -> HotPath:
     """One kind of variation by its name, or ``medical``, all of them as a run has them."""
     from cxrbench.modeling.augment import MEDICAL, PARAMETERS, Augmentation, draw
     from cxrbench.modeling.backend import load_keras
@@ -37,7 +37,7 @@ def _augment(name: str, films: Films) -> HotPath:
     return _path(f"augment/{name}", "train", films, lambda: model.predict_on_batch([stored, drawn]))
 
 
-def _forward(part: str, films: Films) -> HotPath:
+def _forward(part: str, films: ImageSet) -> HotPath:
     from cxrbench.modeling.assemble import build_trunk
 
     backbone = _recipe(part).backbone
@@ -49,7 +49,7 @@ def _forward(part: str, films: Films) -> HotPath:
     return _path(f"forward/{part}", "embed", films, lambda: trunk.predict_on_batch(grey))
 
 
-def _train_step(text: str, films: Films) -> HotPath:
+def _train_step(text: str, films: ImageSet) -> HotPath:
     from cxrbench.modeling.backend import load_keras
     from cxrbench.modeling.train import masked_cross_entropy
 
@@ -70,14 +70,14 @@ def _train_step(text: str, films: Films) -> HotPath:
     return _path(f"train-step/{text}", "train", films, call)
 
 
-def _predict(text: str, films: Films) -> HotPath:
+def _predict(text: str, films: ImageSet) -> HotPath:
     with _computing(films):
         model = _model(_recipe(text), films)
     inputs = _inputs(model, films)
     return _path(f"predict/{text}", "predict", films, lambda: model.predict_on_batch(inputs))
 
 
-FAMILIES: Mapping[str, Callable[[str, Films], HotPath]] = {
+FAMILIES: Mapping[str, Callable[[str, ImageSet], HotPath]] = {
     "augment": _augment,
     "forward": _forward,
     "train-step": _train_step,
@@ -86,7 +86,7 @@ FAMILIES: Mapping[str, Callable[[str, Films], HotPath]] = {
 
 
 @contextmanager
-def _computing(films: Films) -> Iterator[None]:
+def _computing(films: ImageSet) -> Iterator[None]:
     """Networks are built here where, and as precisely as, a run with this device has them."""
     from cxrbench.modeling.backend import (
         choose_device,
@@ -100,7 +100,7 @@ def _computing(films: Films) -> Iterator[None]:
         yield
 
 
-def _path(name: str, step: str, films: Films, work: Callable[[], object]) -> HotPath:
+def _path(name: str, step: str, films: ImageSet, work: Callable[[], object]) -> HotPath:
     """A path of whole batches, which are called for on the device that the network is on."""
     from cxrbench.modeling.backend import choose_device, device_scope, gpu_names
 
@@ -121,7 +121,7 @@ def _recipe(text: str) -> Recipe:
     return parse_recipe(text, load_registry())
 
 
-def _model(recipe: Recipe, films: Films) -> Any:
+def _model(recipe: Recipe, films: ImageSet) -> Any:
     """The whole model on stored pixels, as training feeds it, its features' vectors made up."""
     from cxrbench.modeling.assemble import Statistics, build_top, build_trunk
     from cxrbench.modeling.view import training_view
@@ -137,7 +137,7 @@ def _model(recipe: Recipe, films: Films) -> Any:
     )
 
 
-def _inputs(model: Any, films: Films) -> dict[str, np.ndarray]:
+def _inputs(model: Any, films: ImageSet) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(0)
     made: dict[str, np.ndarray] = {
         tensor.name: rng.normal(size=(films.batch_size, _FEATURE_LENGTH)).astype(np.float32)

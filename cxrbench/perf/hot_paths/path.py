@@ -55,7 +55,7 @@ class HotPath:
 
 
 @dataclass(frozen=True)
-class Films:
+class ImageSet:
     """Encoded radiographs (PNG, JPEG, …) that all paths work on, in one order.
 
     ``image_size`` is the side in pixels of stored images, ``network_size`` that of what networks
@@ -70,7 +70,7 @@ class Films:
     device: str = "auto"
 
     @classmethod
-    def read(cls, folder: Path, **others: Any) -> Films:
+    def read(cls, folder: Path, **others: Any) -> ImageSet:
         """The files of a folder, in the order of their names; ``others`` are the other fields."""
         return cls(tuple(path.read_bytes() for path in sorted(folder.iterdir())), **others)
 
