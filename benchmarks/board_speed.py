@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -29,36 +30,27 @@ import numpy as np
 from cxrbench.boards.ablation import ablations
 from cxrbench.boards.leaderboard import boards
 from cxrbench.builtin.phantom import Phantom
-from cxrbench.data.cohort import board_key, fingerprint
+from cxrbench.data.cohort import fingerprint
 from cxrbench.data.splits import Split
 from cxrbench.experiment.conditions import run_conditions
 from cxrbench.experiment.fit import Outcome
 from cxrbench.experiment.material import Material
 from cxrbench.experiment.record import record
 from cxrbench.interfaces import Cohort
-from cxrbench.metrics.patients import counted_labels
 from cxrbench.output.arrays import read_arrays
 from cxrbench.recipe import parse_recipe
 from cxrbench.registry import load_registry
 from cxrbench.runs.assessment import scoring_of
-from cxrbench.runs.directory import (
-    BOOTSTRAP_FILE,
-    DETAILS_FILE,
-    METRICS_FILE,
-    SUBGROUPS_FILE,
-    begin,
-    finish,
-    read_runs,
-    run_path,
-    write_json,
-)
+from cxrbench.runs.directory import begin, finish, run_path, write_json
+from cxrbench.runs.run import BOOTSTRAP_FILE, DETAILS_FILE, METRICS_FILE, SUBGROUPS_FILE, read_runs
+from cxrbench.runs.testset import TestSet
 from cxrbench.settings import resolve_settings
 
 LABELS = 15
 IMAGES = 800  # every second one is in test, the others in train and val
 MAIN = "from cxrbench.cli import main; main()"
 WRITTEN = 20
-COST = {"parameters": 10**6, "trainable_parameters": 10**6, "images_per_second": 100.0}
+COST: dict[str, Any] = {"parameters": 10**6, "trainable_parameters": 10**6}
 OPTIONS = {"protocol": "probe", "weights": "none", "device": "cpu", "precision": "float32"}
 
 
@@ -81,16 +73,13 @@ def drawn_material() -> Material:
         views=tuple(("PA", "AP")[owner % 2] for owner in owners),
         sources=ids,
     )
-    test = np.flatnonzero(parts == "test")
-    tested = [patients[row] for row in test.tolist()]
     return Material(
         dataset=Phantom(),
         cohort=cohort,
         split=Split(parts, "patient", seed=0, fractions=(0.25, 0.25, 0.5), hash="0" * 64),
         prepared=cast("Any", SimpleNamespace(excluded=(), digests=ids)),
         fingerprint=fingerprint(cohort, ids),
-        board_key=board_key(cohort.label_names, [ids[row] for row in test], tested, labels[test]),
-        counted=counted_labels(labels[test], tested),
+        test=TestSet.of(cohort, np.flatnonzero(parts == "test")),
         images_key="",
     )
 
@@ -103,16 +92,16 @@ def write_runs(folder: Path, rows: int, seeds: int) -> None:
     for number in range(rows * seeds):
         row, seed = divmod(number, seeds)
         recipe = parse_recipe(f"orb:nfeatures={100 + row}+sift", registry)
-        info = run_conditions(recipe, settings, seed, material) | {"scoring": scoring.to_json()}
+        conditions = run_conditions(recipe, settings, seed, material, scoring)
         name = {"dataset": "drawn", "recipe": recipe.text, "protocol": "probe"}
-        path = run_path(folder, **name, seed=seed, key=info["run_key"])
-        begin(path, info)
+        path = run_path(folder, **name, seed=seed, key=conditions.run_key)
+        begin(path, conditions)
         if number < WRITTEN:
             record(drawn_outcome(material, rng), material, path, scoring)
             written.append(path)
         else:
             imitate(written[number % WRITTEN], path, rng)
-        finish(path, {**info, **COST, "train_seconds": rng.uniform(1, 9)})
+        finish(path, replace(conditions, **COST, train_seconds=rng.uniform(1, 9)))
 
 
 def drawn_outcome(material: Material, rng: np.random.Generator) -> Outcome:

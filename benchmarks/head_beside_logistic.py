@@ -41,7 +41,7 @@ def logistic_macro(plan: Plan, material: Material, cache: Path) -> float:
     )
     train, test = material.rows("train"), material.rows("test")
     labels, scores = material.cohort.labels, []
-    for label in np.flatnonzero(material.counted):
+    for label in np.flatnonzero(material.test.counted):
         model = make_pipeline(
             StandardScaler(), LogisticRegression(C=REGULARISATION / joined.shape[1], max_iter=1000)
         )

@@ -44,17 +44,16 @@ from cxrbench.parameters import absolute_dataset
 from cxrbench.registry import load_registry
 from cxrbench.runs.assessment import Scoring, scoring_of
 from cxrbench.runs.directory import (
-    StoredRun,
     begin,
     digests,
     finish,
     is_complete,
     is_scored,
     lock_of,
-    read_run,
     run_path,
     writing,
 )
+from cxrbench.runs.run import Run, read_run
 from cxrbench.runs.scores import score_again
 from cxrbench.runs.settings_file import CONFIG_FILE, absolute_plan, write_config
 from cxrbench.settings import thread_count
@@ -195,7 +194,7 @@ def request(  # noqa: PLR0913 - as `run`
     )
 
 
-def measure(request: Request, display: Display) -> tuple[StoredRun, ...]:
+def measure(request: Request, display: Display) -> tuple[Run, ...]:
     """Do what a request asks for; its runs and no others."""
     clock = Clock()
     registry = load_registry()
@@ -321,14 +320,14 @@ def _run_one(run: _Run, place: Place, *, material: Material, request: Request) -
 def _measured(run: _Run, place: Place, material: Material, request: Request) -> Path:
     clock = Clock()
     plan, seed, display = run.plan, run.seed, place.display
-    conditions = run_conditions(plan.recipe, plan.settings, seed, material)
+    conditions = run_conditions(plan.recipe, plan.settings, seed, material, request.scoring)
     path = run_path(
         request.runs,
         dataset=material.dataset.name,
         recipe=plan.recipe.text,
-        protocol=conditions["protocol"],
+        protocol=conditions.protocol,
         seed=seed,
-        key=conditions["run_key"],
+        key=conditions.run_key,
     )
     with ExitStack() as held:
         with writing(request.runs):
@@ -339,11 +338,10 @@ def _measured(run: _Run, place: Place, material: Material, request: Request) -> 
         if is_complete(path) and not anew:
             return _as_it_is(run.name, path, request.scoring, display)
         display.say(f"{run.name} in {path}")
-        where = {"executor": place.executor, "node": place.node}
-        info = {**conditions, **where, "scoring": request.scoring.to_json(), "started": _now()}
+        conditions = replace(conditions, executor=place.executor, node=place.node, started=_now())
         with writing(path):
-            begin(path, info, keep=None if anew else CHECKPOINT)
-            write_config(path / CONFIG_FILE, plan, seed, material.dataset, info["scoring"])
+            begin(path, conditions, keep=None if anew else CHECKPOINT)
+            write_config(path / CONFIG_FILE, plan, seed, material.dataset, conditions.scoring)
         checkpoints = Checkpoints(path, checkpoint_key(conditions))
         outcome = _outcome(plan, seed, material, request.cache, checkpoints, display)
         with writing(path):
@@ -353,8 +351,8 @@ def _measured(run: _Run, place: Place, material: Material, request: Request) -> 
             hashing.stop("save")
             own = (outcome.seconds, recorded, hashing.laps)
             seconds = stage_seconds(run.shared, own, clock.elapsed())
-            told = {**info, "finished": _now(), **_cost(outcome), "seconds": seconds}
-            finish(path, told, files=files, remove=CHECKPOINT)
+            conditions = replace(conditions, finished=_now(), seconds=seconds, **_cost(outcome))
+            finish(path, conditions, files=files, remove=CHECKPOINT)
         display.say(f"time of {run.name}: {stages_text(seconds)}")
     return path
 

@@ -13,7 +13,8 @@ import numpy as np
 from cxrbench.boards.comparison import Difference, paired_difference
 from cxrbench.metrics.ranking import holm
 from cxrbench.recipe_text import split_recipe
-from cxrbench.runs.directory import StoredRun, digest_of
+from cxrbench.runs.conditions import Conditions, RunKind, digest_of
+from cxrbench.runs.run import Run
 from cxrbench.settings import AUGMENTATION_OPTIONS
 
 Score = Literal["macro_auroc", "micro_auroc"]
@@ -31,7 +32,6 @@ _OF_THE_BACKBONE = frozenset(
         *("protocol", "epochs", "patience", "activations", "augment", *AUGMENTATION_OPTIONS),
     )
 )
-_MEASURED = ("finetune", "probe")
 
 
 @dataclass(frozen=True)
@@ -91,16 +91,20 @@ class Ablation:
 class _Row:
     """The seeds of one recipe under one set of conditions; what is read of it is kept."""
 
-    def __init__(self, runs: Sequence[StoredRun]) -> None:
-        self.runs = sorted(runs, key=lambda run: run.info["seed"])
-        self.info = self.runs[0].info
-        self.recipe = split_recipe(self.info["recipe"])
-        self.has_backbone = self.info.get("image_size") is not None
+    def __init__(self, runs: Sequence[Run]) -> None:
+        self.runs = sorted(runs, key=lambda run: run.conditions.seed)
+        self.run = self.runs[0]
+        self.recipe = split_recipe(self.run.conditions.recipe)
+        self.has_backbone = self.run.conditions.image_size is not None
         self._replicates: dict[str, np.ndarray] = {}
 
     @property
     def names(self) -> tuple[str, ...]:
-        return tuple(run.path.name for run in self.runs)
+        return tuple(run.name for run in self.runs)
+
+    @property
+    def parameters(self) -> int:
+        return self.run.conditions.parameters or 0
 
     def values(self, score: Score) -> np.ndarray:
         told = [run.metrics[score] for run in self.runs]
@@ -113,11 +117,11 @@ class _Row:
         return self._replicates[score]
 
     def train_seconds(self) -> float:
-        told = [run.info["train_seconds"] for run in self.runs]
+        told = [run.conditions.train_seconds for run in self.runs]
         return float(np.mean([math.nan if value is None else value for value in told]))
 
 
-def ablations(runs: Iterable[StoredRun]) -> tuple[Ablation, ...]:
+def ablations(runs: Iterable[Run]) -> tuple[Ablation, ...]:
     """For each board the gain of each part; boards without two rows to compare have no rows.
 
     Two rows are compared when one recipe has one part more than the other, the same fusion, and
@@ -129,9 +133,9 @@ def ablations(runs: Iterable[StoredRun]) -> tuple[Ablation, ...]:
     ------
     RunError : replicates cannot be read.
     """
-    by_board: dict[str, list[StoredRun]] = defaultdict(list)
+    by_board: dict[str, list[Run]] = defaultdict(list)
     for run in runs:
-        by_board[run.info["board_key"]].append(run)
+        by_board[run.conditions.board_key].append(run)
     return tuple(_ablation(key, members) for key, members in by_board.items())
 
 
@@ -146,18 +150,18 @@ def _plain_row(row: PartGain) -> dict[str, Any]:
     return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(row).items()}
 
 
-def _ablation(key: str, runs: Sequence[StoredRun]) -> Ablation:
-    by_row: dict[str, list[StoredRun]] = defaultdict(list)
+def _ablation(key: str, runs: Sequence[Run]) -> Ablation:
+    by_row: dict[str, list[Run]] = defaultdict(list)
     for run in runs:
-        if run.info["protocol"] in _MEASURED:
+        if run.kind is RunKind.trained:
             by_row[run.row_key].append(run)
     rows = [_Row(members) for members in by_row.values()]
     found = sorted(_gains(rows), key=lambda row: (row.part, row.without, row.protocol))
     first = runs[0]
     return Ablation(
         board=key,
-        test_images=first.metrics["images"],
-        test_patients=first.metrics["patients"] if first.patients_known else None,
+        test_images=first.test_images,
+        test_patients=first.test_patients,
         rows=_corrected(found),
     )
 
@@ -166,15 +170,15 @@ def _gains(rows: Sequence[_Row]) -> Iterator[PartGain]:
     alike: dict[tuple[str, str], list[_Row]] = defaultdict(list)
     beside_backbone: dict[tuple[str, str], list[_Row]] = defaultdict(list)
     for row in rows:
-        alike[str(row.recipe), _conditions(row.info)].append(row)
+        alike[str(row.recipe), _conditions(row.run.conditions)].append(row)
         if not row.has_backbone:
-            key = str(row.recipe), _conditions(row.info, _OF_THE_BACKBONE)
+            key = str(row.recipe), _conditions(row.run.conditions, _OF_THE_BACKBONE)
             beside_backbone[key].append(row)
     for row in rows:
         if row.recipe.has_control_parts or len(row.recipe.parts) < 2:
             continue
-        strictly = _conditions(row.info)
-        loosely = _conditions(row.info, _OF_THE_BACKBONE) if row.has_backbone else ""
+        strictly = _conditions(row.run.conditions)
+        loosely = _conditions(row.run.conditions, _OF_THE_BACKBONE) if row.has_backbone else ""
         for part in row.recipe.parts:
             less = str(row.recipe.without(part))
             controls = alike.get((str(row.recipe.control(part)), strictly), [])
@@ -182,10 +186,10 @@ def _gains(rows: Sequence[_Row]) -> Iterator[PartGain]:
                 yield _gain(part, row, other, controls[0] if controls else None)
 
 
-def _conditions(info: Mapping[str, Any], left_out: frozenset[str] = frozenset()) -> str:
-    told = {name: info.get(name) for name in _CONDITIONS if name not in left_out}
-    settings = info.get("settings", {})
-    return digest_of([told, {k: v for k, v in settings.items() if k not in left_out}])
+def _conditions(conditions: Conditions, left_out: frozenset[str] = frozenset()) -> str:
+    values = {name: getattr(conditions, name) for name in _CONDITIONS if name not in left_out}
+    settings = {k: v for k, v in conditions.settings.items() if k not in left_out}
+    return digest_of([values, settings])
 
 
 def _gain(part: str, row: _Row, without: _Row, control: _Row | None) -> PartGain:
@@ -195,10 +199,10 @@ def _gain(part: str, row: _Row, without: _Row, control: _Row | None) -> PartGain
         recipe=str(row.recipe),
         without=str(without.recipe),
         control=str(row.recipe.control(part)),
-        protocol=row.info["protocol"],
+        protocol=row.run.conditions.protocol,
         macro_auroc=_gain_of("macro_auroc", row, without, control),
         micro_auroc=_gain_of("micro_auroc", row, without, control),
-        parameters=row.info["parameters"] - without.info["parameters"],
+        parameters=row.parameters - without.parameters,
         train_seconds=None if math.isnan(seconds) else seconds,
         config=str(row.runs[0].path / "settings.toml"),
         runs=row.names,

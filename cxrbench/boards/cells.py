@@ -16,7 +16,7 @@ from cxrbench.output.sections import (
     number,
     text_column,
 )
-from cxrbench.runs.directory import EXTERNAL
+from cxrbench.runs.conditions import RunKind
 
 if TYPE_CHECKING:
     from cxrbench.boards.leaderboard import Board, LabelRow, Row
@@ -73,7 +73,7 @@ def _notes(board: Board) -> Iterator[str]:
 
 def _told_of_seeds(rows: Sequence[Row]) -> str:
     """What intervals hold of seeds: those of a row of one seed hold nothing of another."""
-    seeds = {row.seeds for row in rows if row.protocol != "none"}
+    seeds = {row.seeds for row in rows if row.kind is not RunKind.prior}
     if seeds <= {1}:
         return ", of one seed each: what another would change is not in them" if seeds else ""
     alone = "; of a row of one seed, what another would change is not" if 1 in seeds else ""
@@ -160,7 +160,7 @@ def _saliency_tables(board: Board) -> Iterator[CellTable]:
 
 def _shared_conditions(rows: Sequence[Row]) -> dict[str, str]:
     """What is the same in all rows that look at images; said once, it leaves room."""
-    looking = [row for row in rows if row.protocol != "none"]
+    looking = [row for row in rows if row.kind is not RunKind.prior]
     told = {name: {condition(row, name) for row in looking} for name in _CONDITIONS}
     return {
         name: texts.pop() for name, texts in told.items() if len(texts) == 1 and "–" not in texts
@@ -173,9 +173,9 @@ def _is_told(rows: Sequence[Row], name: str) -> bool:
 
 def condition(row: Row, name: str) -> str:
     """What a row says of a condition; the prior has none, and of a submission little is known."""
-    if row.protocol == "none" and name != "seeds":
+    if row.kind is RunKind.prior and name != "seeds":
         return "–"
-    if row.origin == EXTERNAL and name not in ("seeds", "protocol"):
+    if row.kind is RunKind.submitted and name not in ("seeds", "protocol"):
         return "–"
     return _computed_on(row) if name == "on" else str(getattr(row, name))
 

@@ -13,8 +13,8 @@ from cxrbench.metrics.auroc import clustered_aurocs
 from cxrbench.metrics.bootstrap import mean_over_seeds, percentile_interval
 from cxrbench.metrics.ranking import holm, two_sided_p_value
 from cxrbench.metrics.resampling import seed_variance, widened
-from cxrbench.runs.directory import StoredRun
 from cxrbench.runs.predictions import Predictions, read_predictions
+from cxrbench.runs.run import Run
 
 POWER = 0.8
 """How often a test finds the difference that is called the smallest it can find."""
@@ -88,7 +88,7 @@ class Comparison:
     labels: tuple[LabelDifference, ...]
 
 
-def read_row(row: Sequence[StoredRun]) -> tuple[Scored, Predictions]:
+def read_row(row: Sequence[Run]) -> tuple[Scored, Predictions]:
     """What a row's seeds scored, from their predictions, and those of the first seed.
 
     Raises
@@ -98,8 +98,8 @@ def read_row(row: Sequence[StoredRun]) -> tuple[Scored, Predictions]:
     seeds = [read_predictions(run) for run in row]
     replicates = [run.replicates() for run in row]
     scored = Scored(
-        name=row[0].info["recipe"],
-        runs=tuple(run.path.name for run in row),
+        name=row[0].conditions.recipe,
+        runs=tuple(run.name for run in row),
         y_score=np.stack([seed.y_score for seed in seeds]),
         macro=_metric(row, "macro_auroc"),
         micro=_metric(row, "micro_auroc"),
@@ -109,7 +109,7 @@ def read_row(row: Sequence[StoredRun]) -> tuple[Scored, Predictions]:
     return scored, seeds[0]
 
 
-def _metric(row: Sequence[StoredRun], name: str) -> np.ndarray:
+def _metric(row: Sequence[Run], name: str) -> np.ndarray:
     values = [run.metrics[name] for run in row]
     return np.array([np.nan if value is None else value for value in values], np.float64)
 

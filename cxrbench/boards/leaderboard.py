@@ -21,7 +21,8 @@ from cxrbench.metrics.patients import MIN_PATIENTS, UNKNOWN_PATIENTS
 from cxrbench.metrics.ranking import ranks
 from cxrbench.metrics.resampling import seed_variance, widened
 from cxrbench.runs.additions import stored_latency
-from cxrbench.runs.directory import REPLICATES, SkippedRun, StoredRun
+from cxrbench.runs.conditions import RunKind, kind_of
+from cxrbench.runs.run import REPLICATES, Run, SkippedRun
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,11 @@ class Row:
     runs: tuple[str, ...]
     more: Mapping[str, float | None]
 
+    @property
+    def kind(self) -> RunKind:
+        """Whether a model was trained here, this is the prior, or predictions were submitted."""
+        return kind_of(self.recipe, self.origin)
+
 
 @dataclass(frozen=True)
 class LabelRow:
@@ -161,14 +167,14 @@ class Board:
         )
 
 
-def boards(runs: Iterable[StoredRun], *, per_label: bool = True) -> tuple[Board, ...]:
+def boards(runs: Iterable[Run], *, per_label: bool = True) -> tuple[Board, ...]:
     """Sort runs into boards; those with the most rows come first.
 
     Without ``per_label`` their `Board.per_label` is empty, and less is read.
     """
-    by_board: dict[str, list[StoredRun]] = defaultdict(list)
+    by_board: dict[str, list[Run]] = defaultdict(list)
     for run in runs:
-        by_board[run.info["board_key"]].append(run)
+        by_board[run.conditions.board_key].append(run)
     made = [_board(key, members, per_label) for key, members in by_board.items()]
     return tuple(sorted(made, key=lambda board: (-len(board.rows), board.key)))
 
@@ -222,11 +228,11 @@ def column_names(*, per_label: bool) -> list[str]:
     return [*own, *(f"{name}{end}" for name in measures for end in _ENDS)]
 
 
-def _board(key: str, runs: Sequence[StoredRun], per_label: bool) -> Board:
-    by_row: dict[str, list[StoredRun]] = defaultdict(list)
+def _board(key: str, runs: Sequence[Run], per_label: bool) -> Board:
+    by_row: dict[str, list[Run]] = defaultdict(list)
     for run in runs:
         by_row[run.row_key].append(run)
-    groups = [sorted(group, key=lambda run: run.info["seed"]) for group in by_row.values()]
+    groups = [sorted(group, key=lambda run: run.conditions.seed) for group in by_row.values()]
     replicates = [_replicates(group) for group in groups]
     estimates = [_mean(group, "macro_auroc") for group in groups]
     places = ranks(
@@ -236,23 +242,23 @@ def _board(key: str, runs: Sequence[StoredRun], per_label: bool) -> Board:
     )
     order = sorted(
         range(len(groups)),
-        key=lambda i: (places[i] is None, -(estimates[i] or 0.0), groups[i][0].info["recipe"]),
+        key=lambda i: (places[i] is None, -(estimates[i] or 0.0), groups[i][0].conditions.recipe),
     )
-    info = runs[0].info
+    first = runs[0]
     return Board(
         key=key,
-        labels=tuple(info["labels"]),
-        labels_counted=tuple(info["labels_counted"]),
-        labels_left_out=tuple(info["labels_left_out"]),
-        test_images=runs[0].metrics["images"],
-        test_patients=runs[0].metrics["patients"] if runs[0].patients_known else None,
+        labels=first.conditions.labels,
+        labels_counted=first.conditions.labels_counted,
+        labels_left_out=first.conditions.labels_left_out,
+        test_images=first.test_images,
+        test_patients=first.test_patients,
         rows=tuple(_row(groups[i], replicates[i], places[i]) for i in order),
         per_label=tuple(row for i in order for row in _label_rows(groups[i])) if per_label else (),
         saliency_references=saliency_references(groups),
     )
 
 
-def _replicates(group: Sequence[StoredRun]) -> dict[str, np.ndarray]:
+def _replicates(group: Sequence[Run]) -> dict[str, np.ndarray]:
     """What seeds have to be joined of, and of one seed what its rank needs."""
     names = REPLICATES if len(group) > 1 else ("macro_auroc",)
     return _mean_arrays([run.replicates(names) for run in group])
@@ -270,9 +276,11 @@ _MORE = tuple(
 )
 
 
-def _row(group: Sequence[StoredRun], replicates: dict[str, np.ndarray], rank: int | None) -> Row:
-    info = group[0].info
-    values: dict[str, Any] = {field.name: info.get(field.name) for field in fields(Row)}
+def _row(group: Sequence[Run], replicates: dict[str, np.ndarray], rank: int | None) -> Row:
+    conditions = group[0].conditions
+    values: dict[str, Any] = {
+        field.name: getattr(conditions, field.name, None) for field in fields(Row)
+    }
     if len(group) > 1:
         for name, arrays in replicates.items():
             values |= _with_interval(name, _values(group, name), arrays)
@@ -285,16 +293,16 @@ def _row(group: Sequence[StoredRun], replicates: dict[str, np.ndarray], rank: in
         **values
         | {
             "rank": rank,
-            "board": info["board_key"],
+            "board": conditions.board_key,
             "macro_auroc_sd": _deviation([run.metrics["macro_auroc"] for run in group]),
-            "intervals_over": "patients" if group[0].patients_known else "images",
-            "labels_counted": len(info["labels_counted"]),
-            "train_seconds": _mean_of([run.info["train_seconds"] for run in group]),
-            "images_per_second": _mean_of([run.info["images_per_second"] for run in group]),
+            "intervals_over": "patients" if conditions.patients_known else "images",
+            "labels_counted": len(conditions.labels_counted),
+            "train_seconds": _mean_of([run.conditions.train_seconds for run in group]),
+            "images_per_second": _mean_of([run.conditions.images_per_second for run in group]),
             "latency_seconds": _mean_of([stored_latency(run) for run in group]),
             "seeds": len(group),
-            "runs": tuple(run.path.name for run in group),
-            **info["scoring"],
+            "runs": tuple(run.name for run in group),
+            **conditions.scoring,
             **saliency_columns(group),
             "more": more,
         }
@@ -304,7 +312,7 @@ def _row(group: Sequence[StoredRun], replicates: dict[str, np.ndarray], rank: in
 _ENDS = ("", "_low", "_high")
 
 
-def _more(group: Sequence[StoredRun]) -> dict[str, float | None]:
+def _more(group: Sequence[Run]) -> dict[str, float | None]:
     """The other measures of a row; replicates are read only where seeds have to be joined."""
     if len(group) == 1:
         return _stored_intervals(group[0].metrics, _MORE)
@@ -338,8 +346,8 @@ def _with_interval(
 _SAME_IN_ALL_SEEDS = ("label", "counted", "positives", "known")
 
 
-def _label_rows(group: Sequence[StoredRun]) -> Iterable[LabelRow]:
-    info, names = group[0].info, tuple(run.path.name for run in group)
+def _label_rows(group: Sequence[Run]) -> Iterable[LabelRow]:
+    conditions, names = group[0].conditions, tuple(run.name for run in group)
     replicates: dict[str, np.ndarray] = {}
     if len(group) > 1:
         wanted = [f"label_{name}" for name in MEASURES]
@@ -351,8 +359,8 @@ def _label_rows(group: Sequence[StoredRun]) -> Iterable[LabelRow]:
             values = [_number(row[measure]) for row in rows]
             scores |= _with_interval(measure, values, arrays[index])
         yield LabelRow(
-            recipe=info["recipe"],
-            board=info["board_key"],
+            recipe=conditions.recipe,
+            board=conditions.board_key,
             runs=names,
             **{name: rows[0][name] for name in _SAME_IN_ALL_SEEDS},
             threshold=_mean_of([row["threshold"] for row in rows]),
@@ -360,11 +368,11 @@ def _label_rows(group: Sequence[StoredRun]) -> Iterable[LabelRow]:
         )
 
 
-def _mean(group: Sequence[StoredRun], name: str) -> float | None:
+def _mean(group: Sequence[Run], name: str) -> float | None:
     return _mean_of([run.metrics[name] for run in group])
 
 
-def _values(group: Sequence[StoredRun], name: str) -> list[float]:
+def _values(group: Sequence[Run], name: str) -> list[float]:
     return [_number(run.metrics[name]) for run in group]
 
 

@@ -12,7 +12,7 @@ from cxrbench.metrics.bootstrap import mean_over_seeds, percentile_interval
 from cxrbench.metrics.boxes import MEASURES
 from cxrbench.metrics.resampling import seed_variance, widened
 from cxrbench.runs.additions import saliency_replicates, stored_saliency
-from cxrbench.runs.directory import StoredRun
+from cxrbench.runs.run import Run
 
 _COLUMNS = (
     *("saliency_method", "saliency_iou_threshold"),
@@ -40,12 +40,12 @@ class SaliencyReference:
     iou_threshold: float
 
 
-def saliency_columns(seeds: Sequence[StoredRun]) -> dict[str, Any]:
+def saliency_columns(seeds: Sequence[Run]) -> dict[str, Any]:
     """A row's saliency, the mean over its seeds, by the names of the board's columns.
 
     All None unless all seeds were scored, by one method and threshold.
     """
-    stored = [told for told in map(stored_saliency, seeds) if told is not None]
+    stored = [told for told in (stored_saliency(run) for run in seeds) if told is not None]
     conditions = {(told["method"], told["iou_threshold"]) for told in stored}
     if len(stored) < len(seeds) or len(conditions) > 1:
         return dict.fromkeys(_COLUMNS)
@@ -65,7 +65,7 @@ def saliency_columns(seeds: Sequence[StoredRun]) -> dict[str, Any]:
     return columns
 
 
-def saliency_references(rows: Sequence[Sequence[StoredRun]]) -> tuple[SaliencyReference, ...]:
+def saliency_references(rows: Sequence[Sequence[Run]]) -> tuple[SaliencyReference, ...]:
     """The references of a board, one of each for every threshold that its rows were scored at."""
     found: dict[tuple[str, float], SaliencyReference] = {}
     for run in (run for seeds in rows for run in seeds):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from cxrbench.boards.ablation import Ablation
     from cxrbench.boards.leaderboard import Board
     from cxrbench.boards.literature import Published
-    from cxrbench.runs.directory import SkippedRun
+    from cxrbench.runs.run import SkippedRun
 
 
 def print_boards(

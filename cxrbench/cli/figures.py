@@ -74,7 +74,7 @@ def figures(  # noqa: PLR0913 - each argument is an option of the command
     from cxrbench.inference.keypoints import IMAGES, extractors_of, keypoint_figures
     from cxrbench.output.display import RichDisplay
     from cxrbench.output.figure_style import write_figure
-    from cxrbench.runs.directory import MEASURED
+    from cxrbench.runs.conditions import RunKind
     from cxrbench.store.cache import cache_folder
 
     display = RichDisplay()
@@ -85,7 +85,7 @@ def figures(  # noqa: PLR0913 - each argument is an option of the command
     of_runs = [kind for kind in KINDS if kind in kinds]
     features = extractors_of(chosen) if FigureKind.keypoints in kinds else ()
     made = all_figures(chosen, board, only=of_runs, labels=label or (), display=display)
-    run = next((row[0] for row in chosen if row[0].info["origin"] == MEASURED), chosen[0][0])
+    run = next((row[0] for row in chosen if row[0].kind is not RunKind.submitted), chosen[0][0])
     keypoints = keypoint_figures(run, features, data, cache_folder(cache), display)
     count = figure_count(chosen, of_runs) + (IMAGES if features else 0)
     files: list[str] = []

@@ -29,7 +29,7 @@ def leaderboard(
     from cxrbench.boards.leaderboard import boards
     from cxrbench.boards.literature import LITERATURE
     from cxrbench.boards.tables import print_boards
-    from cxrbench.runs.directory import read_runs
+    from cxrbench.runs.run import read_runs
 
     complete, skipped = read_runs(runs)
     chosen = chosen_format(output, as_json)

@@ -35,7 +35,8 @@ def score(
     from cxrbench.boards.tables import print_boards
     from cxrbench.output.display import RichDisplay
     from cxrbench.runs.assessment import scoring_of
-    from cxrbench.runs.directory import lock_of, read_predicted, read_run
+    from cxrbench.runs.directory import lock_of
+    from cxrbench.runs.run import read_predicted, read_run
     from cxrbench.runs.scores import score_again
 
     scoring = scoring_of(calibration or "none", thresholds or "youden")

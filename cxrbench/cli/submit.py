@@ -89,7 +89,7 @@ def submit(  # noqa: PLR0913 - each argument is an option of the command
     from cxrbench.output.display import RichDisplay
     from cxrbench.registry import load_registry
     from cxrbench.runs.assessment import scoring_of
-    from cxrbench.runs.directory import read_runs
+    from cxrbench.runs.run import read_runs
     from cxrbench.store.cache import cache_folder
 
     chosen = chosen_format(output, as_json)
@@ -115,5 +115,5 @@ def submit(  # noqa: PLR0913 - each argument is an option of the command
     with nullcontext() if table else redirect_stdout(sys.stderr):
         key = submit(submission, load_registry(), RichDisplay(lines_on_stdout=table))
     complete, _ = read_runs(runs)
-    made = boards((run for run in complete if run.info["board_key"] == key), per_label=per_label)
+    made = boards((run for run in complete if run.conditions.board_key == key), per_label=per_label)
     print_boards(made, (), chosen.value, per_label=per_label)

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from cxrbench import __version__
-from cxrbench.data.splits import PARTS
+from cxrbench.data.splits import PARTS, Split
 from cxrbench.experiment.material import Material
-from cxrbench.interfaces import Dataset
+from cxrbench.interfaces import Cohort, Dataset
 from cxrbench.modeling.backend import hardware, load_keras
 from cxrbench.recipe import Recipe
-from cxrbench.runs.directory import MEASURED, digest_of, file_digest
+from cxrbench.runs.assessment import Scoring
+from cxrbench.runs.conditions import Conditions, digest_of
+from cxrbench.runs.run import file_digest
+from cxrbench.runs.testset import TestSet
 from cxrbench.settings import AUGMENTATION_OPTIONS, Settings
 from cxrbench.store.cache import identity_of
 
@@ -42,49 +45,61 @@ BACKEND_LIBRARIES = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}
 
 
 def run_conditions(
-    recipe: Recipe, settings: Settings, seed: int, material: Material
-) -> dict[str, Any]:
-    """The conditions of one run, with its ``run_key``, ``row_key`` and ``board_key``.
+    recipe: Recipe, settings: Settings, seed: int, material: Material, scoring: Scoring
+) -> Conditions:
+    """The conditions of one run; its cost is not known yet."""
+    shaping = _shaping(recipe, settings, material)
+    return Conditions(
+        **keys_of(shaping, seed),
+        **shaping,
+        **cohort_conditions(material.cohort, material.split, material.test),
+        seed=seed,
+        origin="cxrbench",
+        scoring=scoring.to_json(),
+        labels_left_out=(),
+        dataset_options=_dataset_options(material.dataset),
+        citation=material.dataset.citation,
+        excluded=len(material.cohort.excluded) + len(material.prepared.excluded),
+        parts=tuple(map(identity_of, parts_of(recipe))),
+        versions=_versions(),
+        hardware=hardware("gpu" if settings.device == "gpu" else "cpu"),
+    )
+
+
+def keys_of(shaping: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    """The ``row_key`` and the ``run_key`` of everything that shapes a result besides the seed.
 
     Runs with one ``row_key`` differ in nothing but the seed; a run is found again by its
     ``run_key``.
     """
-    shaping = _shaping(recipe, settings, material)
+    return {"row_key": digest_of(shaping), "run_key": digest_of({**shaping, "seed": seed})}
+
+
+def cohort_conditions(
+    cohort: Cohort, split: Split, test: TestSet, parts: Sequence[str] = PARTS
+) -> dict[str, Any]:
+    """Labels, test set, and the sizes of the parts of a split that were used."""
+    counted = zip(cohort.label_names, test.counted, strict=True)
+    sizes: dict[str, int | None] = {}
+    for part in parts:
+        rows = split.rows(part).tolist()
+        patients = len({cohort.patient_ids[row] for row in rows})
+        sizes[f"{part}_images"] = len(rows)
+        sizes[f"{part}_patients"] = patients if cohort.patients_known else None
     return {
-        "run_key": digest_of({**shaping, "seed": seed}),
-        "row_key": digest_of(shaping),
-        "board_key": material.board_key,
-        "seed": seed,
-        "origin": MEASURED,
-        "labels_left_out": [],
-        **shaping,
-        "dataset_options": _dataset_options(material.dataset),
-        "citation": material.dataset.citation,
-        "labels": list(material.cohort.label_names),
-        "no_finding": material.cohort.no_finding,
-        "labels_counted": [
-            name
-            for name, counts in zip(material.cohort.label_names, material.counted, strict=True)
-            if counts
-        ],
-        **{f"{part}_images": len(material.rows(part)) for part in PARTS},
-        "patients_known": material.cohort.patients_known,
-        **{f"{part}_patients": _patients(material, part) for part in PARTS},
-        "excluded": len(material.cohort.excluded) + len(material.prepared.excluded),
-        "parts": [identity_of(part) for part in parts_of(recipe)],
-        "versions": _versions(),
-        "hardware": hardware("gpu" if settings.device == "gpu" else "cpu"),
+        "board_key": test.board_key,
+        "labels": cohort.label_names,
+        "labels_counted": tuple(label for label, counts in counted if counts),
+        "no_finding": cohort.no_finding,
+        "patients_known": cohort.patients_known,
+        **sizes,
     }
 
 
-def checkpoint_key(conditions: Mapping[str, Any]) -> str:
+def checkpoint_key(conditions: Conditions) -> str:
     """Stands for what a training has to be continued with to give the same result."""
     names = ("run_key", "parts", "versions", "hardware")
-    return digest_of({name: conditions[name] for name in names})
-
-
-def _patients(material: Material, part: str) -> int | None:
-    return len(set(material.patients(part))) if material.cohort.patients_known else None
+    return digest_of({name: getattr(conditions, name) for name in names})
 
 
 def parts_of(recipe: Recipe) -> Iterator[Any]:
@@ -99,13 +114,13 @@ def parts_of(recipe: Recipe) -> Iterator[Any]:
 
 
 def _shaping(recipe: Recipe, settings: Settings, material: Material) -> dict[str, Any]:
-    told = settings.as_dict()
+    values = settings.as_dict()
     left_out = {*_RESOLVED, *(_TRAINING if recipe.is_prior else ())}
     return {
         "recipe": recipe.text,
         **_backbone_conditions(recipe, settings),
         "protocol": "none" if recipe.is_prior else settings.protocol,
-        "settings": {name: value for name, value in told.items() if name not in left_out},
+        "settings": {name: value for name, value in values.items() if name not in left_out},
         "dataset": material.dataset.name,
         "fingerprint": material.fingerprint,
         "split": settings.split.partition(":")[0],

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from cxrbench.data.cohort import board_key, fingerprint
+from cxrbench.data.cohort import fingerprint
 from cxrbench.data.datasets import load_cohort
 from cxrbench.data.splits import PARTS, Split, make_split
 from cxrbench.errors import DataError
 from cxrbench.interfaces import Cohort, Dataset, Display
-from cxrbench.metrics.patients import counted_labels
+from cxrbench.runs.testset import TestSet
 from cxrbench.settings import Settings
 from cxrbench.store.image_pass import ImagesInOrder, Preparation, in_order
 from cxrbench.store.prepare import Prepared, prepare
@@ -24,8 +24,8 @@ class Material:
     """Images and labels, ready for any recipe.
 
     ``split`` leaves out images that could not be read (their part is ``""``); ``split_hash`` is of
-    the split before that. ``counted`` (L,) bool are the labels in macro. ``images_key`` identifies
-    the decoded images in cohort order, whatever their size.
+    the split before that. ``images_key`` identifies the decoded images in cohort order, whatever
+    their size.
     """
 
     dataset: Dataset
@@ -33,8 +33,7 @@ class Material:
     split: Split
     prepared: Prepared
     fingerprint: str
-    board_key: str
-    counted: np.ndarray
+    test: TestSet
     images_key: str
 
     def rows(self, part: str) -> np.ndarray:
@@ -74,22 +73,13 @@ def gather_material(
     )
     usable = replace(split, parts=np.where(prepared.usable, split.parts, ""))
     _check_parts(usable, split)
-    test = usable.rows("test")
-    patients = [cohort.patient_ids[row] for row in test.tolist()]
     return Material(
         dataset=dataset,
         cohort=cohort,
         split=usable,
         prepared=prepared,
         fingerprint=fingerprint(cohort, prepared.digests),
-        board_key=board_key(
-            cohort.label_names,
-            [cohort.image_ids[row] for row in test.tolist()],
-            patients,
-            cohort.labels[test],
-            patients_known=cohort.patients_known,
-        ),
-        counted=counted_labels(cohort.labels[test], patients),
+        test=TestSet.of(cohort, usable.rows("test")),
         images_key=hashlib.sha256("\n".join(prepared.digests).encode()).hexdigest(),
     )
 

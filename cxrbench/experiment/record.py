@@ -41,12 +41,12 @@ def record(
         rows = [asdict(epoch) for epoch in outcome.training.history]
         _write_csv(folder / "history.csv", rows, fields(Epoch))
     test, val = (
-        predictions_of(material.cohort, material.rows(part), y_score, material.counted)
+        predictions_of(material.cohort, material.rows(part), y_score, material.test.counted)
         for part, y_score in (("test", outcome.test), ("val", outcome.val))
     )
     write_predictions(val, test, folder)
     clock.stop("save")
-    assessment = assess(test, val, board_key=material.board_key, scoring=scoring)
+    assessment = assess(test, val, board_key=material.test.board_key, scoring=scoring)
     write_scores(assessment, folder, patients_known=material.cohort.patients_known)
     clock.stop("score")
     for name, encoded in outcome.encoders.items():

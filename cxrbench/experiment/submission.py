@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,32 +12,22 @@ import numpy as np
 from filelock import FileLock
 
 from cxrbench import __version__
-from cxrbench.data.cohort import board_key, fingerprint
+from cxrbench.data.cohort import fingerprint
 from cxrbench.data.datasets import examine, find_dataset
 from cxrbench.data.prediction_table import PredictionTable, read_predictions_table
 from cxrbench.data.splits import DEFAULT_FRACTIONS, Fractions, Split, make_split, split_predictions
 from cxrbench.errors import DataError, RunError, SettingsError
+from cxrbench.experiment.conditions import cohort_conditions, keys_of
 from cxrbench.interfaces import Cohort, Dataset, Display
-from cxrbench.metrics.patients import counted_labels
 from cxrbench.recipe import PRIOR
 from cxrbench.registry import Registry
 from cxrbench.runs.assessment import UNCALIBRATED, Scoring, assess
-from cxrbench.runs.directory import (
-    EXTERNAL,
-    MEASURED,
-    begin,
-    digest_of,
-    file_digest,
-    finish,
-    is_complete,
-    lock_of,
-    read_predicted,
-    read_runs,
-    run_path,
-    writing,
-)
+from cxrbench.runs.conditions import EXTERNAL, Conditions, RunKind
+from cxrbench.runs.directory import begin, finish, is_complete, lock_of, run_path, writing
 from cxrbench.runs.predictions import Predictions, predictions_of, write_predictions
+from cxrbench.runs.run import file_digest, read_predicted, read_runs
 from cxrbench.runs.scores import write_scores
+from cxrbench.runs.testset import TestSet
 
 
 @dataclass(frozen=True)
@@ -74,8 +64,7 @@ class _Judged:
     dataset: Dataset
     cohort: Cohort
     split: Split
-    counted: np.ndarray
-    board_key: str
+    test: TestSet
     left_out: tuple[str, ...]
 
 
@@ -105,10 +94,10 @@ def submit(submission: Submission, registry: Registry, display: Display) -> str:
     if judged.left_out:
         display.say(f"  no predictions for {', '.join(judged.left_out)}: left out of this board")
     _store(submission, judged, (test, val), display)
-    if not _has_prior(submission.runs, judged.board_key):
+    if not _has_prior(submission.runs, judged.test.board_key):
         prior = replace(submission, name=PRIOR, parameters=0, seed=0, force=True)
         _store(prior, judged, _prior(judged, test, val), display)
-    return judged.board_key
+    return judged.test.board_key
 
 
 def _check_name(submission: Submission) -> None:
@@ -171,20 +160,11 @@ def _judge(dataset: Dataset, cohort: Cohort, split: Split, table: PredictionTabl
         labels=cohort.labels[:, places],
         no_finding=cohort.no_finding if named else None,
     )
-    test = split.rows("test")
-    patients = [cohort.patient_ids[row] for row in test.tolist()]
     return _Judged(
         dataset=dataset,
         cohort=kept,
         split=split,
-        counted=counted_labels(kept.labels[test], patients),
-        board_key=board_key(
-            kept.label_names,
-            [cohort.image_ids[row] for row in test.tolist()],
-            patients,
-            kept.labels[test],
-            patients_known=cohort.patients_known,
-        ),
+        test=TestSet.of(kept, split.rows("test")),
         left_out=tuple(name for name in cohort.label_names if name not in table.label_names),
     )
 
@@ -197,7 +177,7 @@ def _predictions(judged: _Judged, part: str, table: PredictionTable | None) -> P
     if table is not None:
         ids = [cohort.image_ids[row] for row in rows.tolist()]
         y_score = table.y_score[table.rows_for(ids, "test" if part == "test" else "validation")]
-    return predictions_of(cohort, rows, y_score, judged.counted)
+    return predictions_of(cohort, rows, y_score, judged.test.counted)
 
 
 def _validation(submission: Submission, judged: _Judged, whole: Cohort) -> Predictions:
@@ -230,110 +210,89 @@ def _prior(judged: _Judged, test: Predictions, val: Predictions) -> tuple[Predic
 
 def _has_prior(runs: Path, key: str) -> bool:
     complete, _ = read_runs(runs)
-    return any(run.info["recipe"] == PRIOR and run.info["board_key"] == key for run in complete)
+    return any(run.kind is RunKind.prior and run.conditions.board_key == key for run in complete)
 
 
 def _store(
     submission: Submission, judged: _Judged, parts: Sequence[Predictions], display: Display
 ) -> None:
     test, val = parts
-    info = _conditions(submission, judged, validated=len(val) > 0)
+    conditions = _conditions(submission, judged, validated=len(val) > 0)
     path = run_path(
         submission.runs,
         dataset=judged.dataset.name,
         recipe=submission.name,
         protocol=EXTERNAL,
         seed=submission.seed,
-        key=info["run_key"],
+        key=conditions.run_key,
     )
     with writing(submission.runs):
         submission.runs.mkdir(parents=True, exist_ok=True)
     with FileLock(lock_of(path)):
         if is_complete(path) and not submission.force:
-            _refuse_other(path, info, submission)
+            _refuse_other(path, conditions, submission)
         display.say(f"{submission.name} in {path}")
-        assessment = assess(test, val, board_key=judged.board_key, scoring=submission.scoring)
+        assessment = assess(test, val, board_key=judged.test.board_key, scoring=submission.scoring)
         with writing(path):
-            begin(path, info)
+            begin(path, conditions)
             write_predictions(val, test, path)
             write_scores(assessment, path, patients_known=test.patients_known)
-            finish(path, info)
+            finish(path, conditions)
 
 
-def _refuse_other(path: Path, info: Mapping[str, Any], submission: Submission) -> None:
-    there = read_predicted(path).info["submitted"]
-    if there != info["submitted"]:
+def _refuse_other(path: Path, conditions: Conditions, submission: Submission) -> None:
+    there = read_predicted(path).conditions.submitted or {}
+    if there != conditions.submitted:
         raise RunError(
             f"there are other predictions by the name {submission.name!r}",
             expected="a name that has not been used on this board",
-            found=f"{path}, of {there['table']}",
+            found=f"{path}, of {there.get('table')}",
             fix="choose another name, --seed for another seed of the same model, or --force to "
             "replace them",
         )
 
 
-def _conditions(submission: Submission, judged: _Judged, *, validated: bool) -> dict[str, Any]:
-    """What run.json tells; nothing is known of the model."""
+def _conditions(submission: Submission, judged: _Judged, *, validated: bool) -> Conditions:
+    """What is known of predictions whose model is unknown."""
     cohort, split = judged.cohort, judged.split
     prior = submission.name == PRIOR
-    shaping = {
+    shaping: dict[str, Any] = {
         "recipe": submission.name,
-        "origin": MEASURED if prior else EXTERNAL,
-        "board_key": judged.board_key,
+        "origin": "cxrbench" if prior else EXTERNAL,
+        "board_key": judged.test.board_key,
         "dataset": judged.dataset.name,
         "split": split.kind,
         "split_seed": split.seed,
         "split_hash": split.hash,
     }
-    counted = zip(cohort.label_names, judged.counted, strict=True)
-    return {
-        "run_key": digest_of({**shaping, "seed": submission.seed}),
-        "row_key": digest_of(shaping),
-        "seed": submission.seed,
-        **shaping,
+    parts = ("train", "val", "test") if validated else ("train", "test")
+    return Conditions(
+        **keys_of(shaping, submission.seed),
+        **shaping | cohort_conditions(cohort, split, judged.test, parts),
+        seed=submission.seed,
         # Nothing was read of any image.
-        "fingerprint": fingerprint(cohort, [""] * len(cohort)),
-        **dict.fromkeys(("backend", "device", "precision", "engine"), "none"),
-        "protocol": "none" if prior else EXTERNAL,
-        "weights": "none" if prior else "unknown",
-        "trains": "nothing" if prior else "unknown",
-        "image_size": None,
-        "devices": 1,
-        "parameters": submission.parameters,
-        "trainable_parameters": submission.parameters,
-        "train_seconds": None,
-        "images_per_second": None,
-        "version": __version__,
-        "labels": list(cohort.label_names),
-        "labels_counted": [label for label, counts in counted if counts],
-        "labels_left_out": list(judged.left_out),
-        "no_finding": cohort.no_finding,
-        "patients_known": cohort.patients_known,
-        **_sizes(judged, ("train", "val", "test") if validated else ("train", "test")),
-        "scoring": submission.scoring.to_json(),
-        "submitted": _files(submission),
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
+        fingerprint=fingerprint(cohort, [""] * len(cohort)),
+        backend="none",
+        device="none",
+        precision="none",
+        engine="none",
+        protocol="none" if prior else EXTERNAL,
+        weights="none" if prior else "unknown",
+        trains="nothing" if prior else "unknown",
+        devices=1,
+        parameters=submission.parameters,
+        trainable_parameters=submission.parameters,
+        version=__version__,
+        labels_left_out=judged.left_out,
+        scoring=submission.scoring.to_json(),
+        submitted=_files(submission),
+        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
 
 
-def _sizes(judged: _Judged, parts: Sequence[str]) -> dict[str, int | None]:
-    told: dict[str, int | None] = {"val_images": 0, "val_patients": 0}
-    for part in parts:
-        rows = judged.split.rows(part).tolist()
-        patients = {judged.cohort.patient_ids[row] for row in rows}
-        told[f"{part}_images"] = len(rows)
-        told[f"{part}_patients"] = len(patients) if judged.cohort.patients_known else None
-    return told
-
-
-def _files(submission: Submission) -> dict[str, Any]:
-    told: dict[str, Any] = {
-        "table": submission.table.name,
-        "sha256": file_digest(submission.table),
-    }
+def _files(submission: Submission) -> dict[str, str]:
+    files = {"table": submission.table.name, "sha256": file_digest(submission.table)}
     if submission.val_table is not None:
-        told |= {
-            "val_table": submission.val_table.name,
-            "val_sha256": file_digest(submission.val_table),
-        }
-    return told
+        files["val_table"] = submission.val_table.name
+        files["val_sha256"] = file_digest(submission.val_table)
+    return files

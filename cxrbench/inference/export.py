@@ -19,7 +19,8 @@ from cxrbench.errors import RunError, SettingsError
 from cxrbench.inference.trained import WEIGHTS_FILE, TrainedRun, example_inputs, load_trained
 from cxrbench.modeling.backend import load_keras
 from cxrbench.registry import Registry
-from cxrbench.runs.directory import file_digest, write_json
+from cxrbench.runs.directory import write_json
+from cxrbench.runs.run import file_digest
 
 FORMATS: Mapping[str, str] = {"keras": ".keras", "onnx": ".onnx", "saved-model": ""}
 """What can be written, and how the names of the files end; a SavedModel is a folder."""
@@ -249,8 +250,7 @@ def describe(
     trained: TrainedRun, format: str, inputs: Mapping[str, np.ndarray], written: Path
 ) -> dict[str, Any]:
     """What somebody without cxrbench needs to use the model, as plain values."""
-    info = trained.info
-    settings = info.get("settings", {})
+    conditions = trained.run.conditions
     return {
         "format": format,
         "sha256": None if written.is_dir() else file_digest(written),
@@ -266,14 +266,18 @@ def describe(
         if trained.image_size is None
         else {
             "image_size": trained.image_size,
-            "fit": settings.get("fit"),
-            "clahe": settings.get("clahe"),
+            "fit": conditions.settings.get("fit"),
+            "clahe": conditions.settings.get("clahe"),
         },
         "run": {
-            **{name: info[name] for name in ("run_key", "recipe", "protocol", "seed", "dataset")},
+            "run_key": conditions.run_key,
+            "recipe": conditions.recipe,
+            "protocol": conditions.protocol,
+            "seed": conditions.seed,
+            "dataset": conditions.dataset,
             "name": trained.name,
-            "version": info["version"],
-            "weights_sha256": info["files"].get(WEIGHTS_FILE),
+            "version": conditions.version,
+            "weights_sha256": trained.run.files.get(WEIGHTS_FILE),
         },
         "exported_by": f"cxrbench {__version__}",
     }

@@ -14,8 +14,9 @@ from cxrbench.inference.overlays import keypoints_figure
 from cxrbench.interfaces import Display
 from cxrbench.recipe import parse_recipe
 from cxrbench.registry import load_registry
-from cxrbench.runs.directory import MEASURED, StoredRun
+from cxrbench.runs.conditions import RunKind
 from cxrbench.runs.predictions import read_predictions
+from cxrbench.runs.run import Run
 from cxrbench.store.image_pass import Preparation
 
 if TYPE_CHECKING:
@@ -24,20 +25,20 @@ if TYPE_CHECKING:
 IMAGES = 3
 
 
-def extractors_of(rows: Sequence[Sequence[StoredRun]]) -> tuple[str, ...]:
+def extractors_of(rows: Sequence[Sequence[Run]]) -> tuple[str, ...]:
     """The features of pixels in the recipes of these rows, as recipes write them, each once."""
     registry = load_registry()
     found: dict[str, None] = {}
     for row in rows:
-        if row[0].info["origin"] == MEASURED:
-            for feature in parse_recipe(row[0].info["recipe"], registry).features:
+        if row[0].kind is not RunKind.submitted:
+            for feature in parse_recipe(row[0].conditions.recipe, registry).features:
                 if feature.extractor.image_size is not None:
                     found[feature.text] = None
     return tuple(found)
 
 
 def keypoint_figures(
-    run: StoredRun, features: Sequence[str], data: str | None, cache: Path, display: Display
+    run: Run, features: Sequence[str], data: str | None, cache: Path, display: Display
 ) -> Iterator[tuple[str, Figure]]:
     """A figure for each of the first `IMAGES` test images, with a panel for each feature.
 
@@ -54,12 +55,12 @@ def keypoint_figures(
     chosen = [name for name in read_predictions(run).image_ids.tolist() if name in place][:IMAGES]
     if not chosen:
         raise DataError(
-            f"{cohort.name!r} has none of the test images of the run {run.path.name!r}",
+            f"{cohort.name!r} has none of the test images of the run {run.name!r}",
             expected="the run's own images",
             found=f"{len(cohort):,} others",
             fix="name the run's data with --data",
         )
-    settings = run.info["settings"]
+    settings = run.conditions.settings
     extractors = [parse_recipe(text, registry).features[0].extractor for text in features]
     sides = {e.name: e.image_size for e in extractors if e.image_size is not None}
     wanted = Preparation(

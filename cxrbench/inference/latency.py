@@ -14,10 +14,10 @@ from cxrbench.inference.films import Film, films_of_cohort, prepare_film, wanted
 from cxrbench.inference.trained import TrainedRun, load_trained
 from cxrbench.interfaces import Cohort, Dataset, Display
 from cxrbench.modeling.backend import hardware
-from cxrbench.recipe import PRIOR
 from cxrbench.registry import Registry
 from cxrbench.runs.additions import store_latency, stored_latency
-from cxrbench.runs.directory import read_run
+from cxrbench.runs.conditions import RunKind
+from cxrbench.runs.run import read_run
 from cxrbench.store.image_pass import Preparation, quiet_single_threaded_libraries
 
 IMAGES = 20
@@ -36,12 +36,12 @@ def time_all(
     ``images`` are rows of a cohort; the first ones are used. A run that was timed before is left as
     it is.
     """
-    runs = [run for run in map(read_run, paths) if run.info["recipe"] != PRIOR]
+    runs = [run for run in map(read_run, paths) if run.kind is not RunKind.prior]
     with display.task("latency", len(runs)) as advance:
         for run in runs:
             if stored_latency(run) is None:
                 store_latency(run, _latency(load_trained(run.path, registry), images, device))
-            advance(1, run.info["recipe"])
+            advance(1, run.conditions.recipe)
 
 
 def _latency(

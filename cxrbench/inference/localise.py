@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from cxrbench import __version__
-from cxrbench.data.cohort import board_key, fingerprint, take
+from cxrbench.data.cohort import fingerprint
 from cxrbench.data.datasets import find_dataset, load_cohort
 from cxrbench.errors import DataError, SettingsError
 from cxrbench.inference.films import PreparedFilm, films_of_cohort, prepare_film, wanted_of
@@ -24,12 +24,13 @@ from cxrbench.inference.trained import TrainedRun, load_trained
 from cxrbench.interfaces import Box, Cohort, Dataset, Display
 from cxrbench.metrics.boxes import CENTRE_SIGMA, Localised, localise, summarise
 from cxrbench.modeling.backend import choose_device, device_scope, load_keras
-from cxrbench.recipe import PRIOR
 from cxrbench.registry import Registry
 from cxrbench.runs.additions import store_saliency, stored_saliency
-from cxrbench.runs.directory import StoredRun, read_run, require_unchanged
+from cxrbench.runs.conditions import RunKind
 from cxrbench.runs.predictions import read_predictions
+from cxrbench.runs.run import Run, read_run
 from cxrbench.runs.settings_file import CONFIG_FILE, read_config
+from cxrbench.runs.testset import TestSet
 from cxrbench.settings import resolve_settings
 from cxrbench.store.decoding import unfit_map
 from cxrbench.store.image_pass import in_order, quiet_single_threaded_libraries
@@ -53,7 +54,7 @@ class Asked:
 
 
 def score_saliency(
-    run: StoredRun, asked: Asked, registry: Registry, *, cache: Path, threads: int, display: Display
+    run: Run, asked: Asked, registry: Registry, *, cache: Path, threads: int, display: Display
 ) -> dict[str, Any]:
     """Score the run's maps against the boxes of its test images; what ``saliency.json`` holds.
 
@@ -77,7 +78,7 @@ def score_saliency(
         method = choose_method(asked.method, trained)
         kept = None if asked.force else stored_saliency(run)
         if kept and (kept["method"], kept["iou_threshold"]) == (method, asked.iou_threshold):
-            display.say(f"{run.path.name}: saliency scored already, used as it is")
+            display.say(f"{run.name}: saliency scored already, used as it is")
             return kept
         dataset = find_dataset(asked.data or data_of(run), registry, Path.cwd())
         cohort = load_cohort(dataset, display, cache)
@@ -99,7 +100,7 @@ def score_all(
 ) -> None:
     """Score the saliency of every one of these runs that has a model."""
     for run in map(read_run, paths):
-        if run.info["recipe"] != PRIOR:
+        if run.kind is not RunKind.prior:
             score_saliency(run, Asked(), registry, cache=cache, threads=threads, display=display)
 
 
@@ -120,28 +121,24 @@ def _no_box(cohort: Cohort, images: int) -> DataError:
     )
 
 
-def data_of(run: StoredRun) -> str:
+def data_of(run: Run) -> str:
     """Where the run found its images, as ``--data`` spells it."""
-    require_unchanged(run, CONFIG_FILE)
+    run.require_unchanged(CONFIG_FILE)
     return str(read_config(run.path / CONFIG_FILE)["data"])
 
 
-def _test_boxes(run: StoredRun, cohort: Cohort) -> dict[int, tuple[Box, ...]]:
+def _test_boxes(run: Run, cohort: Cohort) -> dict[int, tuple[Box, ...]]:
     """The boxes of each test image that has any, by its row in the cohort."""
     ids = read_predictions(run).image_ids.tolist()
     rows = {name: row for row, name in enumerate(cohort.image_ids)}
     missing = [name for name in ids if name not in rows]
-    test = take(cohort, np.array([rows[name] for name in ids if name in rows], int))
-    key = board_key(
-        cohort.label_names,
-        test.image_ids,
-        test.patient_ids,
-        test.labels,
-        patients_known=cohort.patients_known,
-    )
-    if missing or key != run.info["board_key"]:
+    tested = {rows[name] for name in ids if name in rows}
+    if (
+        missing
+        or TestSet.of(cohort, np.array(sorted(tested), int)).board_key != run.conditions.board_key
+    ):
         raise DataError(
-            f"{cohort.name!r} is not what the run {run.path.name!r} was tested on",
+            f"{cohort.name!r} is not what the run {run.name!r} was tested on",
             expected=f"its {len(ids):,} test images, with the same patients and labels",
             found=f"{len(missing):,} of them missing, such as {', '.join(missing[:3])}"
             if missing
@@ -149,8 +146,9 @@ def _test_boxes(run: StoredRun, cohort: Cohort) -> dict[int, tuple[Box, ...]]:
             fix="name the run's own data with --data",
         )
     by_row: dict[int, list[Box]] = defaultdict(list)
-    for box in test.boxes:
-        by_row[rows[box.image_id]].append(box)
+    for box in cohort.boxes:
+        if rows[box.image_id] in tested:
+            by_row[rows[box.image_id]].append(box)
     if not by_row:
         raise _no_box(cohort, len(ids))
     return {row: tuple(by_row[row]) for row in sorted(by_row)}
@@ -169,16 +167,16 @@ def _require_same_images(
         dataset,
         cohort,
         preparation_of(trained),
-        max_bad=trained.info["settings"]["max_bad"],
+        max_bad=trained.run.conditions.settings["max_bad"],
         cache=cache,
         threads=threads,
         display=display,
     )
     found = fingerprint(cohort, prepared.digests)
-    if found != trained.info["fingerprint"]:
+    if found != trained.run.conditions.fingerprint:
         raise DataError(
             f"the images of {cohort.name!r} are not those of the run {trained.name!r}",
-            expected=f"the fingerprint {trained.info['fingerprint']}",
+            expected=f"the fingerprint {trained.run.conditions.fingerprint}",
             found=found,
             fix="name the run's own data with --data, or run again on these images",
         )
@@ -239,23 +237,25 @@ def _require_readable(batch: Sequence[PreparedFilm]) -> None:
 
 
 def _summary(
-    run: StoredRun,
+    run: Run,
     saliency: Saliency,
     boxes: Mapping[int, tuple[Box, ...]],
     found: Sequence[Localised],
     iou_threshold: float,
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     every = [box for told in boxes.values() for box in told]
-    summary = summarise(found, every, saliency.trained.label_names, board_key=run.info["board_key"])
+    summary = summarise(
+        found, every, saliency.trained.label_names, board_key=run.conditions.board_key
+    )
     told = {
-        "run": run.path.name,
-        "recipe": run.info["recipe"],
+        "run": run.name,
+        "recipe": run.conditions.recipe,
         "method": saliency.method,
         "occlusion": asdict(saliency.occlusion) if saliency.method == "occlusion" else None,
         "iou_threshold": iou_threshold,
         "centre_sigma": CENTRE_SIGMA,
         "images": len(boxes),
-        "patients": len({one.patient for one in found}) if run.patients_known else None,
+        "patients": len({one.patient for one in found}) if run.conditions.patients_known else None,
         "boxes": len(every),
         "flat_maps": sum(one.flat for one in found),
         "macro": {source: _plain(told) for source, told in summary.macro.items()},

@@ -82,9 +82,8 @@ def predict_images(
 
 def preparation_of(trained: TrainedRun) -> Preparation:
     """How the run's own images were prepared."""
-    settings = trained.info.get("settings")
-    told = settings if isinstance(settings, Mapping) else {}
-    fit, clahe, max_pixels = (told.get(name) for name in ("fit", "clahe", "max_pixels"))
+    settings = trained.run.conditions.settings
+    fit, clahe, max_pixels = (settings.get(name) for name in ("fit", "clahe", "max_pixels"))
     if fit not in ("stretch", "pad") or not isinstance(clahe, bool) or type(max_pixels) is not int:
         raise RunError(
             f"run.json of the run {trained.name!r} does not say how images were prepared",

@@ -16,7 +16,8 @@ from cxrbench.modeling.assemble import Network, Statistics, build_top, build_tru
 from cxrbench.output.arrays import DamagedArrays, read_arrays
 from cxrbench.recipe import Feature, Recipe, parse_recipe
 from cxrbench.registry import Registry
-from cxrbench.runs.directory import EXTERNAL, StoredRun, file_digest, read_run
+from cxrbench.runs.conditions import RunKind
+from cxrbench.runs.run import Run, file_digest, read_run
 
 WEIGHTS_FILE = "model.weights.h5"
 
@@ -25,16 +26,14 @@ WEIGHTS_FILE = "model.weights.h5"
 class TrainedRun:
     """What a run leaves to whoever wants to use its model.
 
-    ``info`` is ``run.json``. ``model`` maps ``{"image": (N, S, S, 1) float32 grey in [0, 255],
-    NAME: (N, D) float32 feature vectors}`` to probabilities (N, L); ``image`` is there only with a
-    backbone, and S is ``image_size``; ``network`` has the same layers, cut between trunk and top.
-    ``encoders`` are the fitted encoders of the recipe's
-    features. ``thresholds`` are each label's, in the order of ``label_names``, None where
-    undefined.
+    ``model`` maps ``{"image": (N, S, S, 1) float32 grey in [0, 255], NAME: (N, D) float32 feature
+    vectors}`` to probabilities (N, L); ``image`` is there only with a backbone, and S is
+    ``image_size``; ``network`` has the same layers, cut between trunk and top. ``encoders`` are the
+    fitted encoders of the recipe's features. ``thresholds`` are each label's, in the order of
+    ``label_names``, None where undefined.
     """
 
-    path: Path
-    info: Mapping[str, Any]
+    run: Run
     recipe: Recipe
     label_names: tuple[str, ...]
     image_size: int | None
@@ -42,6 +41,11 @@ class TrainedRun:
     network: Network
     encoders: Mapping[str, FittedEncoder]
     thresholds: tuple[float | None, ...]
+
+    @property
+    def path(self) -> Path:
+        """The run directory."""
+        return self.run.path
 
     @property
     def name(self) -> str:
@@ -73,8 +77,7 @@ def load_trained(path: Path, registry: Registry) -> TrainedRun:
     model = network.whole(probabilities=True)
     _load_weights(run, model, weights)
     return TrainedRun(
-        path=path,
-        info=run.info,
+        run=run,
         recipe=recipe,
         label_names=label_names,
         image_size=image_size,
@@ -108,11 +111,11 @@ def example_inputs(trained: TrainedRun, count: int) -> dict[str, np.ndarray]:
     return given
 
 
-def _recipe(run: StoredRun, registry: Registry) -> Recipe:
-    text = run.info["recipe"]
-    if run.info["origin"] == EXTERNAL:
+def _recipe(run: Run, registry: Registry) -> Recipe:
+    text = run.conditions.recipe
+    if run.kind is RunKind.submitted:
         raise RunError(
-            f"the run {run.path.name!r} has no model",
+            f"the run {run.name!r} has no model",
             expected="a run that was trained here",
             found=f"the submission {text!r}, of which there are predictions alone",
             fix="name another run",
@@ -121,7 +124,7 @@ def _recipe(run: StoredRun, registry: Registry) -> Recipe:
         recipe = parse_recipe(text, registry)
     except (RecipeError, PluginError) as error:
         raise RunError(
-            f"the recipe {text!r} of the run {run.path.name!r} cannot be rebuilt here",
+            f"the recipe {text!r} of the run {run.name!r} cannot be rebuilt here",
             expected="the plugins that the run was made with",
             found=_one_line(error),
             fix="install the plugin in the version that the run was made with; "
@@ -129,7 +132,7 @@ def _recipe(run: StoredRun, registry: Registry) -> Recipe:
         ) from error
     if recipe.is_prior:
         raise RunError(
-            f"the run {run.path.name!r} has no model",
+            f"the run {run.name!r} has no model",
             expected="a run whose recipe looks at images",
             found=f"the recipe {text!r}, which gives every image the same scores",
             fix="name another run",
@@ -137,15 +140,15 @@ def _recipe(run: StoredRun, registry: Registry) -> Recipe:
     return recipe
 
 
-def _label_names(run: StoredRun) -> tuple[str, ...]:
-    names = run.info["labels"]
+def _label_names(run: Run) -> tuple[str, ...]:
+    names = run.conditions.labels
     if not names or not all(isinstance(name, str) for name in names):
         raise _damaged(run, "run.json", "the names of its labels", repr(names))
     return tuple(names)
 
 
-def _image_size(run: StoredRun, recipe: Recipe) -> int | None:
-    size = run.info.get("image_size")
+def _image_size(run: Run, recipe: Recipe) -> int | None:
+    size = run.conditions.image_size
     if recipe.backbone is None:
         return None
     if not isinstance(size, int) or isinstance(size, bool) or size < 1:
@@ -153,7 +156,7 @@ def _image_size(run: StoredRun, recipe: Recipe) -> int | None:
     return size
 
 
-def _thresholds(run: StoredRun, label_names: tuple[str, ...]) -> tuple[float | None, ...]:
+def _thresholds(run: Run, label_names: tuple[str, ...]) -> tuple[float | None, ...]:
     try:
         told = {row["label"]: row["threshold"] for row in run.labels}
         found = [told[name] for name in label_names]
@@ -162,7 +165,7 @@ def _thresholds(run: StoredRun, label_names: tuple[str, ...]) -> tuple[float | N
         raise _damaged(run, "labels.json", "a threshold or null for each label", error) from error
 
 
-def _encoder(run: StoredRun, feature: Feature) -> tuple[FittedEncoder, Statistics]:
+def _encoder(run: Run, feature: Feature) -> tuple[FittedEncoder, Statistics]:
     name = f"encoders/{feature.name}.npz"
     path = _verified(run, name)
     try:
@@ -180,7 +183,7 @@ def _encoder(run: StoredRun, feature: Feature) -> tuple[FittedEncoder, Statistic
 
 
 def _network(
-    run: StoredRun,
+    run: Run,
     recipe: Recipe,
     image_size: int | None,
     statistics: Mapping[str, Statistics],
@@ -196,12 +199,12 @@ def _network(
         raise _other_part(run, "its network", error) from error
 
 
-def _load_weights(run: StoredRun, model: Any, path: Path) -> None:
-    if model.count_params() != run.info["parameters"]:
+def _load_weights(run: Run, model: Any, path: Path) -> None:
+    if model.count_params() != run.conditions.parameters:
         raise _other_part(
             run,
             "its network",
-            f"{model.count_params():,} parameters instead of {run.info['parameters']:,}",
+            f"{model.count_params():,} parameters instead of {run.conditions.parameters:,}",
         )
     try:
         with warnings.catch_warnings():
@@ -212,22 +215,22 @@ def _load_weights(run: StoredRun, model: Any, path: Path) -> None:
         raise _other_part(run, "its network", error) from error
 
 
-def _verified(run: StoredRun, name: str) -> Path:
+def _verified(run: Run, name: str) -> Path:
     """The path of a file of the run that is what the run wrote."""
     path = run.path / name
-    wanted = run.info["files"].get(name)
+    wanted = run.files.get(name)
     try:
         found = file_digest(path)
     except OSError as error:
         raise RunError(
-            f"{name} of the run {run.path.name!r} cannot be read",
+            f"{name} of the run {run.name!r} cannot be read",
             expected="the file that the run wrote",
             found=error.strerror or str(error),
             fix="copy the whole run directory, or run the same command with --force",
         ) from error
     if found != wanted:
         raise RunError(
-            f"{name} of the run {run.path.name!r} was changed after the run",
+            f"{name} of the run {run.name!r} was changed after the run",
             expected=f"SHA-256 {wanted}",
             found=f"SHA-256 {found}",
             fix="copy the run directory again, or run the same command with --force",
@@ -235,19 +238,19 @@ def _verified(run: StoredRun, name: str) -> Path:
     return path
 
 
-def _damaged(run: StoredRun, name: str, expected: str, found: object) -> RunError:
+def _damaged(run: Run, name: str, expected: str, found: object) -> RunError:
     return RunError(
-        f"{name} of the run {run.path.name!r} is damaged",
+        f"{name} of the run {run.name!r} is damaged",
         expected=expected,
         found=_one_line(found),
         fix="run the same command with --force",
     )
 
 
-def _other_part(run: StoredRun, part: str, found: object) -> RunError:
+def _other_part(run: Run, part: str, found: object) -> RunError:
     return RunError(
-        f"{part} in the run {run.path.name!r} is not what {run.info['recipe']!r} gives here",
-        expected=f"the parts of cxrbench {run.info['version']} and the plugins of that time",
+        f"{part} in the run {run.name!r} is not what {run.conditions.recipe!r} gives here",
+        expected=f"the parts of cxrbench {run.conditions.version} and the plugins of that time",
         found=_one_line(found)[:500],
         fix="install the versions that the run was made with, or run the same command again",
     )

@@ -53,6 +53,11 @@ def interval(value: float | None, low: float | None, high: float | None, spec: s
     return f"{format(value, spec)} [{number(low, spec)}, {number(high, spec)}]"
 
 
+def count_or_unknown(count: int | None) -> str:
+    """A count with separators of thousands, or ``unknown``."""
+    return "unknown" if count is None else f"{count:,}"
+
+
 def count_of_parameters(count: int | None, sign: str = "") -> str:
     """Millions from 100,000 up; a dash where it is not known."""
     if count is None:

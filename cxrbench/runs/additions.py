@@ -10,45 +10,37 @@ from typing import Any
 import numpy as np
 from filelock import FileLock
 
-from cxrbench.errors import RunError
-from cxrbench.output.arrays import DamagedArrays, read_arrays
-from cxrbench.runs.directory import StoredRun, add_files, lock_of, require_unchanged, writing
+from cxrbench.runs.directory import add_files, lock_of, writing
+from cxrbench.runs.run import Run
 
 LATENCY_FILE = "latency.json"
 SALIENCY_FILE = "saliency.json"
 SALIENCY_BOOTSTRAP_FILE = "saliency.npz"
 
 
-def stored_saliency(run: StoredRun) -> dict[str, Any] | None:
+def stored_saliency(run: Run) -> dict[str, Any] | None:
     """The content of ``saliency.json``, None if the saliency of the run was not scored.
 
     Raises
     ------
     RunError : the file is not the one that was written.
     """
-    return _stored(run, SALIENCY_FILE)
+    return run.read_json(SALIENCY_FILE) if SALIENCY_FILE in run.files else None
 
 
-def saliency_replicates(run: StoredRun, measures: Sequence[str]) -> dict[str, np.ndarray]:
+def saliency_replicates(run: Run, measures: Sequence[str]) -> dict[str, np.ndarray]:
     """The bootstrap replicates (B,) of these measures of the run's saliency.
 
     Raises
     ------
     RunError : they are missing or damaged.
     """
-    require_unchanged(run, SALIENCY_BOOTSTRAP_FILE)
-    try:
-        return read_arrays(run.path / SALIENCY_BOOTSTRAP_FILE, measures)
-    except DamagedArrays as error:
-        raise RunError(
-            f"the saliency replicates of the run {run.path.name!r} cannot be read",
-            found=str(error),
-            fix="score it again with `cxrbench localise --force`",
-        ) from error
+    fix = "score it again with `cxrbench localise --force`"
+    return run.read_arrays(SALIENCY_BOOTSTRAP_FILE, measures, fix=fix)
 
 
 def store_saliency(
-    run: StoredRun, scores: Mapping[str, Any], replicates: Mapping[str, np.ndarray]
+    run: Run, scores: Mapping[str, Any], replicates: Mapping[str, np.ndarray]
 ) -> None:
     """Write the scores and their replicates into the run directory."""
     arrays = io.BytesIO()
@@ -56,35 +48,26 @@ def store_saliency(
     _store(run, {SALIENCY_FILE: _json(scores), SALIENCY_BOOTSTRAP_FILE: arrays.getvalue()})
 
 
-def stored_latency(run: StoredRun) -> float | None:
+def stored_latency(run: Run) -> float | None:
     """Seconds from the file of one image to its probabilities; None if they were not measured.
 
     Raises
     ------
     RunError : the file is not the one that was written.
     """
-    values = _stored(run, LATENCY_FILE)
-    return None if values is None else float(values["latency_seconds"])
+    return run.read_json(LATENCY_FILE)["latency_seconds"] if LATENCY_FILE in run.files else None
 
 
-def store_latency(run: StoredRun, values: Mapping[str, Any]) -> None:
+def store_latency(run: Run, values: Mapping[str, Any]) -> None:
     """Write ``latency.json`` into the run directory; ``values`` has ``latency_seconds``."""
     _store(run, {LATENCY_FILE: _json(values)})
-
-
-def _stored(run: StoredRun, name: str) -> dict[str, Any] | None:
-    if name not in run.info["files"]:
-        return None
-    require_unchanged(run, name)
-    values: dict[str, Any] = json.loads((run.path / name).read_text(encoding="utf-8"))
-    return values
 
 
 def _json(values: Mapping[str, Any]) -> bytes:
     return (json.dumps(values, indent=2, allow_nan=False) + "\n").encode()
 
 
-def _store(run: StoredRun, contents: Mapping[str, bytes]) -> None:
+def _store(run: Run, contents: Mapping[str, bytes]) -> None:
     path = run.path.resolve()
     with writing(path), FileLock(lock_of(path)):
         add_files(path, contents)

@@ -10,7 +10,7 @@ import numpy as np
 
 from cxrbench.errors import RunError
 from cxrbench.interfaces import Cohort
-from cxrbench.runs.directory import StoredRun, require_unchanged
+from cxrbench.runs.run import Run
 
 PREDICTIONS_FILE = "predictions.parquet"
 
@@ -63,7 +63,7 @@ def predictions_of(
     )
 
 
-def read_predictions(run: StoredRun, part: str = "test") -> Predictions:
+def read_predictions(run: Run, part: str = "test") -> Predictions:
     """What a run predicted for ``part``, ``"val"`` or ``"test"``; ``val`` may be empty.
 
     Raises
@@ -72,19 +72,19 @@ def read_predictions(run: StoredRun, part: str = "test") -> Predictions:
     """
     import pandas as pd
 
-    require_unchanged(run, PREDICTIONS_FILE)
-    labels = tuple(run.info["labels"])
+    run.require_unchanged(PREDICTIONS_FILE)
+    conditions, labels = run.conditions, run.conditions.labels
     try:
         whole = pd.read_parquet(run.path / PREDICTIONS_FILE)
         table = whole[whole["split"] == part].sort_values("image", kind="stable")
         return Predictions(
             image_ids=table["image"].to_numpy(str),
             # Where patients are unknown, images are what is drawn and compared.
-            patients=table["patient" if run.patients_known else "image"].to_numpy(str),
-            patients_known=run.patients_known,
+            patients=table["patient" if conditions.patients_known else "image"].to_numpy(str),
+            patients_known=conditions.patients_known,
             label_names=labels,
-            no_finding=run.info["no_finding"],
-            counted=np.isin(labels, run.info["labels_counted"]),
+            no_finding=conditions.no_finding,
+            counted=np.isin(labels, conditions.labels_counted),
             y_true=table[[f"y_true_{label}" for label in labels]].to_numpy(np.float32),
             y_score=table[[f"y_score_{label}" for label in labels]].to_numpy(np.float64),
             ages=table["age"].to_numpy(np.float32),
@@ -93,7 +93,7 @@ def read_predictions(run: StoredRun, part: str = "test") -> Predictions:
         )
     except (KeyError, ValueError) as error:
         raise RunError(
-            f"{PREDICTIONS_FILE} of the run {run.path.name!r} is not what a run writes",
+            f"{PREDICTIONS_FILE} of the run {run.name!r} is not what a run writes",
             found=str(error),
             fix="run the same command with --force",
         ) from error

@@ -11,7 +11,9 @@ import numpy as np
 
 from cxrbench.metrics.bootstrap import percentile_interval
 from cxrbench.runs.assessment import Assessment, Scoring, assess
-from cxrbench.runs.directory import (
+from cxrbench.runs.directory import scoring_again, write_json, writing
+from cxrbench.runs.predictions import read_predictions
+from cxrbench.runs.run import (
     BOOTSTRAP_FILE,
     DETAILS_FILE,
     LABELS_FILE,
@@ -19,11 +21,7 @@ from cxrbench.runs.directory import (
     REPLICATES,
     SUBGROUPS_FILE,
     read_predicted,
-    scoring_again,
-    write_json,
-    writing,
 )
-from cxrbench.runs.predictions import read_predictions
 
 SCORE_FILES = (METRICS_FILE, LABELS_FILE, SUBGROUPS_FILE, BOOTSTRAP_FILE, DETAILS_FILE)
 
@@ -59,9 +57,9 @@ def score_again(path: Path, scoring: Scoring) -> None:
     """
     run = read_predicted(path)
     test, val = read_predictions(run, "test"), read_predictions(run, "val")
-    assessment = assess(test, val, board_key=run.info["board_key"], scoring=scoring)
+    assessment = assess(test, val, board_key=run.conditions.board_key, scoring=scoring)
     with writing(path), scoring_again(run, scoring.to_json(), SCORE_FILES):
-        write_scores(assessment, path, patients_known=run.patients_known)
+        write_scores(assessment, path, patients_known=run.conditions.patients_known)
 
 
 def _metrics(assessment: Assessment) -> dict[str, Any]:

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cxrbench.errors import RunError
-from cxrbench.runs.directory import StoredRun, read_run, read_runs
+from cxrbench.output.sections import count_or_unknown
+from cxrbench.runs.run import Run, read_run, read_runs
 
 
-def find_row(text: str, runs: Path) -> tuple[StoredRun, ...]:
+def find_row(text: str, runs: Path) -> tuple[Run, ...]:
     """The seeds of the row that ``text`` names: a run directory alone, or a recipe with all seeds.
 
     A run directory is a path, or a name below ``runs``. A recipe is as the board writes it.
@@ -22,12 +23,12 @@ def find_row(text: str, runs: Path) -> tuple[StoredRun, ...]:
         if path.is_dir():
             return (read_run(path),)
     complete, _ = read_runs(runs)
-    rows: dict[tuple[str, str], list[StoredRun]] = {}
+    rows: dict[tuple[str, str], list[Run]] = {}
     for run in complete:
-        if run.info["recipe"] == text:
-            rows.setdefault((run.info["board_key"], run.row_key), []).append(run)
+        if run.conditions.recipe == text:
+            rows.setdefault((run.conditions.board_key, run.row_key), []).append(run)
     if not rows:
-        known = sorted({run.info["recipe"] for run in complete})
+        known = sorted({run.conditions.recipe for run in complete})
         raise RunError(
             f"there is no run and no recipe {text!r} in {runs}",
             expected="a run directory, or one of " + ", ".join(known) if known else None,
@@ -39,18 +40,18 @@ def find_row(text: str, runs: Path) -> tuple[StoredRun, ...]:
             f"{len(rows)} rows have the recipe {text!r}",
             expected="one row: the same settings, data, split, board and scoring",
             found="; ".join(
-                ", ".join(run.path.name for run in row[:2]) + (", …" if len(row) > 2 else "")
+                ", ".join(run.name for run in row[:2]) + (", …" if len(row) > 2 else "")
                 for row in rows.values()
             ),
             fix="name a run directory",
         )
     (row,) = rows.values()
-    return tuple(sorted(row, key=lambda run: run.info["seed"]))
+    return tuple(sorted(row, key=lambda run: run.conditions.seed))
 
 
-def require_one_board(a: Sequence[StoredRun], b: Sequence[StoredRun]) -> None:
+def require_one_board(a: Sequence[Run], b: Sequence[Run]) -> None:
     """Raise `RunError` unless both rows were scored on the same test images."""
-    if a[0].info["board_key"] == b[0].info["board_key"]:
+    if a[0].conditions.board_key == b[0].conditions.board_key:
         return
     raise RunError(
         f"{a[0].path.name} and {b[0].path.name} were not scored on the same test images",
@@ -60,10 +61,10 @@ def require_one_board(a: Sequence[StoredRun], b: Sequence[StoredRun]) -> None:
     )
 
 
-def _told(run: StoredRun) -> str:
-    metrics, info = run.metrics, run.info
-    patients = metrics["patients"] if run.patients_known else "unknown"
+def _told(run: Run) -> str:
+    conditions = run.conditions
     return (
-        f"{metrics['images']} images of {patients} patients of {info['dataset']} "
-        f"(split {info['split']}, seed {info['split_seed']}, {len(info['labels'])} labels)"
+        f"{run.test_images:,} images of {count_or_unknown(run.test_patients)} patients of "
+        f"{conditions.dataset} (split {conditions.split}, seed {conditions.split_seed}, "
+        f"{len(conditions.labels)} labels)"
     )

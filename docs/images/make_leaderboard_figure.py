@@ -17,7 +17,7 @@ from rich.console import Console
 
 from cxrbench.boards.leaderboard import boards
 from cxrbench.boards.tables import print_boards
-from cxrbench.runs.directory import read_runs
+from cxrbench.runs.run import read_runs
 
 
 def board_text(folder: Path) -> str:

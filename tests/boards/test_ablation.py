@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from run_conditions import conditions
 from scipy.stats import norm
 
 from cxrbench.boards.ablation import ablations, with_ablations
 from cxrbench.metrics.ranking import holm
-from cxrbench.runs.directory import StoredRun
+from cxrbench.runs.run import Run
 
 CONDITIONS = {
     **{"fingerprint": "f", "split_hash": "s", "backend": "tensorflow", "device": "cpu"},
@@ -27,23 +28,23 @@ FINETUNE = {
 SHARED = np.random.default_rng(0).normal(scale=0.02, size=500)
 
 
-def stored(recipe, macro=0.6, *, seed=0, noise=1, **changes) -> StoredRun:
+def stored(recipe, macro=0.6, *, seed=0, noise=1, **changes) -> Run:
     """A run whose replicates hold the same patients as every other's."""
-    info = {**CONDITIONS, "settings": SETTINGS, "parameters": 1000 * (1 + recipe.count("+"))}
-    info |= {"recipe": recipe, "seed": seed} | changes
-    info["row_key"] = repr({**info, "seed": 0, "train_seconds": 0})
+    told = {**CONDITIONS, "settings": SETTINGS, "parameters": 1000 * (1 + recipe.count("+"))}
+    told |= {"recipe": recipe, "seed": seed} | changes
+    told["row_key"] = repr({**told, "seed": 0, "train_seconds": 0})
     scores = {"macro_auroc": macro, "micro_auroc": macro + 0.1}
     rng = np.random.default_rng([noise, seed])
     replicates = {
         name: value + SHARED + rng.normal(scale=0.004, size=500) for name, value in scores.items()
     }
 
-    class Run(StoredRun):
+    class Drawn(Run):
         def replicates(self, names):
             return {name: replicates[name] for name in names}
 
     metrics = {**scores, "images": 90, "patients": 30}
-    return Run(Path("runs") / f"{recipe}-{macro}-{seed}", info, metrics)
+    return Drawn(Path("runs") / f"{recipe}-{macro}-{seed}", conditions(**told), {}, metrics)
 
 
 def gains(*runs):
@@ -151,7 +152,7 @@ def test_what_is_undefined_stays_so():
     seeds = {"macro_auroc": None, "micro_auroc": 0.5, "images": 90, "patients": 30}
     run = stored("orb+sift", train_seconds=None)
     class_of = type(run)
-    undefined = class_of(run.path, run.info, seeds)
+    undefined = class_of(run.path, run.conditions, {}, seeds)
     (row,) = ablations([undefined, stored("orb")])[0].rows
     assert row.macro_auroc.part.difference is None
     assert row.macro_auroc.part_p_holm is None

@@ -27,11 +27,15 @@ from cxrbench.errors import RunError
 from cxrbench.metrics.calibration import calibrate
 from cxrbench.metrics.curves import GRID
 from cxrbench.output.figure_style import as_bytes
-from cxrbench.runs.directory import file_digest, read_run
+from cxrbench.runs.run import file_digest, read_run
 
 
 def title_of(figure):
     return " ".join(figure.get_suptitle().split())
+
+
+def with_conditions(run, **changes):
+    return replace(run, conditions=replace(run.conditions, **changes))
 
 
 def texts_of(axes):
@@ -128,7 +132,7 @@ def test_of_many_rows_the_first_has_the_band_and_those_that_cannot_be_told_apart
     rows, board, recorder
 ):
     many = [
-        tuple(replace(run, info={**run.info, "row_key": f"{number}abcdef"}) for run in rows[1])
+        tuple(with_conditions(run, row_key=f"{number}abcdef") for run in rows[1])
         for number in range(9)
     ]
     made = dict(all_figures(many, board, only=["roc"], display=recorder))
@@ -192,8 +196,8 @@ def with_calibration(row, calibration):
     runs = []
     for run in row.runs:
         metrics = {**run.metrics, "calibration": calibration.to_json()}
-        info = {**run.info, "scoring": {**run.info["scoring"], "calibration": calibration.method}}
-        runs.append(replace(run, metrics=metrics, info=info))
+        scoring = {**run.conditions.scoring, "calibration": calibration.method}
+        runs.append(replace(with_conditions(run, scoring=scoring), metrics=metrics))
     return replace(row, runs=tuple(runs))
 
 
@@ -237,7 +241,7 @@ def test_training_has_a_line_for_each_seed_and_marks_the_epoch_that_was_kept(row
     history = read_history(rows[0][0])
     assert loss.lines[0].get_ydata() == pytest.approx(history["loss"])
     marks = {tuple(line.get_xdata()) for line in auc.lines if line.get_marker() == "o"}
-    assert marks == {(run.info["best_epoch"],) for run in rows[0]}
+    assert marks == {(run.conditions.best_epoch,) for run in rows[0]}
     assert [text.get_text() for text in loss.get_legend().get_texts()] == ["training", "validation"]
 
 
@@ -319,8 +323,8 @@ def test_a_pareto_plot_of_the_prior_alone_says_so(board):
 
 def test_rows_of_one_recipe_get_names_of_their_own(rows):
     both, first = rows[0], rows[0][:1]
-    other = tuple(replace(run, info={**run.info, "row_key": "abcdefgh"}) for run in first)
-    key = both[0].info["row_key"][:6]
+    other = tuple(with_conditions(run, row_key="abcdefgh") for run in first)
+    key = both[0].conditions.row_key[:6]
     assert row_names([both, first]) == ("grid (seeds 0, 1)", "grid (seed 0)")
     assert row_names([both, other]) == (f"grid ({key})", "grid (abcdef)")
 
@@ -348,6 +352,6 @@ def test_three_test_patients_are_drawn_with_a_warning(grid, tmp_path, recorder):
     assert len(made) == len(KINDS)
     assert recorder.lines[0].startswith("only 3 test patients: bands and intervals are wide")
     assert recorder.lines[1] == "no label counts in macro: all are drawn"
-    assert len(made["roc"].axes) == len(rows[0][0].info["labels"])
+    assert len(made["roc"].axes) == len(rows[0][0].conditions.labels)
     assert all("*" in axes.get_title() for axes in made["roc"].axes)
     assert "3 patients" in title_of(made["roc"])

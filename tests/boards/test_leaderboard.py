@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 import pytest
+from run_conditions import conditions
 
-from cxrbench.boards.leaderboard import Row, as_json, boards
+from cxrbench.boards.leaderboard import as_json, boards
 from cxrbench.metrics.measures import MEASURES
-from cxrbench.runs.directory import REPLICATES, StoredRun, read_runs
+from cxrbench.runs.run import REPLICATES, Run, read_runs
 
 PROMISED = {
     *("rank", "recipe", "macro_auroc", "macro_auroc_low", "macro_auroc_high", "macro_auroc_sd"),
@@ -31,24 +32,28 @@ def stored(
     board: str = "b",
     spread: float = 0.01,
     noise: int = 0,
-) -> StoredRun:
+) -> Run:
     """A run of so much macro AUROC whose replicates scatter around it."""
     rng = np.random.default_rng(noise)
     centre = np.nan if score is None else score
     replicates = {name: centre + spread * rng.normal(size=200) for name in REPLICATES}
-    info = {field.name: "x" for field in fields(Row)}
-    info |= {"recipe": recipe, "row_key": recipe, "board_key": board, "seed": seed}
-    info |= {"labels": ["A", "B"], "labels_counted": ["A"], "train_seconds": 1.0 + seed}
-    info |= {"images_per_second": None, "patients_known": True, "no_finding": None}
-    info |= {"labels_left_out": [], "files": {}}
-    info |= {"scoring": {"calibration": "none", "thresholds": "youden"}}
+    told = conditions(
+        recipe=recipe,
+        row_key=recipe,
+        run_key=f"{recipe}-{seed}",
+        board_key=board,
+        seed=seed,
+        labels=("A", "B"),
+        labels_counted=("A",),
+        train_seconds=1.0 + seed,
+    )
     label: dict[str, object] = {"label": "A", "counted": True, "positives": 3, "known": 9}
     label |= dict.fromkeys(("threshold", *MEASURES), score)
     metrics = dict.fromkeys(REPLICATES, score)
     metrics |= {f"{kind}_{name}": score for kind in ("macro", "micro") for name in MEASURES}
     metrics |= {"images": 9, "patients": 5}
 
-    class Run(StoredRun):
+    class Drawn(Run):
         labels: ClassVar = [label]
 
         def replicates(self, names=REPLICATES):
@@ -58,7 +63,7 @@ def stored(
             macro = replicates["macro_auroc"]
             return {n: macro[None] if n.startswith("label_") else macro for n in names}
 
-    return Run(Path(f"{recipe}-{seed}"), info, metrics)
+    return Drawn(Path(f"{recipe}-{seed}"), told, {}, metrics)
 
 
 def test_a_row_is_the_mean_over_seeds_with_their_spread():
@@ -100,7 +105,8 @@ def test_rows_that_cannot_be_told_apart_share_a_rank():
 
 def test_a_board_whose_patients_are_unknown_says_so():
     run = stored("orb", 0.7)
-    told = as_json(boards([replace(run, info={**run.info, "patients_known": False})]), (),
+    unknown = replace(run.conditions, patients_known=False)
+    told = as_json(boards([replace(run, conditions=unknown)]), (),
                    per_label=False)["boards"][0]  # fmt: skip
     assert told["conditions"]["patients_known"] is False
     assert told["conditions"]["test_patients"] is None

@@ -12,7 +12,8 @@ import pytest
 from cxrbench.boards import tables
 from cxrbench.boards.cells import condition
 from cxrbench.boards.leaderboard import Board, LabelRow, Row, column_names
-from cxrbench.runs.directory import SkippedRun
+from cxrbench.output import show as show_module
+from cxrbench.runs.run import SkippedRun
 
 _TEXT = {"weights": "none", "trains": "head", "backend": "tensorflow", "device": "cpu"}
 
@@ -83,7 +84,7 @@ def test_unknown_patients_are_told(capsys):
 def printed(monkeypatch, capsys):
     def show(width: int | None = None, **options) -> str:
         if width is not None:
-            monkeypatch.setattr(tables, "_WIDTH_OF_A_FILE", width)
+            monkeypatch.setattr(show_module, "_WIDTH_OF_A_FILE", width)
         given = {"output": "table", "per_label": False, **options}
         tables.print_boards((BOARD,), given.pop("skipped", ()), **given)
         return capsys.readouterr().out

@@ -14,7 +14,8 @@ import pytest
 from cxrbench.boards.saliency_columns import saliency_columns, saliency_references
 from cxrbench.errors import RunError
 from cxrbench.runs.additions import stored_saliency
-from cxrbench.runs.directory import add_files, read_run
+from cxrbench.runs.directory import add_files
+from cxrbench.runs.run import read_run
 
 
 @pytest.fixture(scope="module")
@@ -75,14 +76,14 @@ def test_a_row_of_which_a_seed_is_not_scored_or_otherwise_has_none(scored):
 def test_a_file_that_was_changed_is_refused(scored):
     (scored / "seed0" / "saliency.json").write_text("{}")
     with pytest.raises(RunError, match=r"saliency.json of the run 'seed0'"):
-        stored_saliency(read_run(scored / "seed0"))
+        _ = stored_saliency(read_run(scored / "seed0"))
 
 
 def test_added_files_take_the_place_of_others_and_leave_the_rest(scored):
-    before = read_run(scored / "other").info["files"]
+    before = read_run(scored / "other").files
     add_files(scored / "other", {"saliency.json": b"1"})
     add_files(scored / "other", {"saliency.json": b"22"})
-    after = read_run(scored / "other").info["files"]
+    after = read_run(scored / "other").files
     assert {name: after[name] for name in before} == before
     assert set(after) - set(before) == {"saliency.json"}
     assert (scored / "other" / "saliency.json").read_bytes() == b"22"

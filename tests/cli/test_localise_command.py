@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cxrbench.runs.directory import file_digest, read_run
+from cxrbench.runs.run import file_digest, read_run
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_scores_are_printed_and_kept_with_the_run(localise, run):
         assert label["centre"]["energy"] == pytest.approx(0.25, abs=0.001)
         assert 0 <= label["map"]["energy"] <= 1
     assert told["macro"]["map"]["hit_rate_interval"]
-    info = read_run(run).info
+    info = json.loads((run / "run.json").read_text())
     added = {name: file_digest(run / name) for name in ("saliency.json", "saliency.npz")}
     assert info["files"] == {**before["files"], **added}
     assert {**info, "files": 0} == {**before, "files": 0}
@@ -65,7 +65,7 @@ def test_what_a_run_has_already_is_used(localise, run):
     assert "scored already" not in other.err
     assert json.loads(other.out)["runs"][0]["iou_threshold"] == 0.8
     assert "scored already" not in localise(run, "--force", "--iou-threshold", 0.8).err
-    assert read_run(run).info["files"]["saliency.json"] == file_digest(run / "saliency.json")
+    assert read_run(run).files["saliency.json"] == file_digest(run / "saliency.json")
 
 
 def test_the_table_says_how_it_is_scored(localise, run):

@@ -11,7 +11,8 @@ import pytest
 from cxrbench.errors import RunError
 from cxrbench.runs import scores
 from cxrbench.runs.assessment import scoring_of
-from cxrbench.runs.directory import is_complete, is_scored, read_run
+from cxrbench.runs.directory import is_complete, is_scored
+from cxrbench.runs.run import read_run
 from cxrbench.runs.scores import SCORE_FILES, score_again
 
 

@@ -13,7 +13,7 @@ import pytest
 from conftest import Recorder
 
 import cxrbench
-from cxrbench.runs.directory import read_runs
+from cxrbench.runs.run import read_runs
 
 OPTIONS = {"data": "drawn:patients=100", "epochs": 6, "batch_size": 16, "learning_rate": 1e-3}
 ADDED = ("static", "grid", "grid:permuted=true+static", "grid+static:permuted=true")
@@ -84,7 +84,7 @@ def test_without_a_control_it_is_said_how_to_get_it(cli, ablated, tmp_path):
     folder, _, _ = ablated
     runs, _ = read_runs(folder / "runs")
     for run in runs:
-        if "permuted" not in run.info["recipe"]:
+        if "permuted" not in run.conditions.recipe:
             shutil.copytree(run.path, tmp_path / run.path.name)
     said = cli("leaderboard", "--runs", tmp_path, "--ablation", "--format", "html").out
     assert "needs the control grid:permuted=true+static" in said
@@ -111,6 +111,6 @@ def test_a_control_is_a_model_like_any_other(ablated, registry):
 
     folder, _, _ = ablated
     runs, _ = read_runs(folder / "runs")
-    (control, *_) = (run for run in runs if run.info["recipe"] == ADDED[2])
+    (control, *_) = (run for run in runs if run.conditions.recipe == ADDED[2])
     trained = load_trained(control.path, registry)
     assert trained.recipe.permuted_inputs == ("grid",)

@@ -16,7 +16,7 @@ from cxrbench.errors import DataError, RunError, SettingsError
 from cxrbench.experiment.submission import Submission, submit
 from cxrbench.output.display import SilentDisplay
 from cxrbench.registry import load_registry
-from cxrbench.runs.directory import read_runs
+from cxrbench.runs.run import read_runs
 
 LABELS = ["Mass", "Edema", "Hernia"]
 

@@ -9,7 +9,7 @@ import pytest
 import cxrbench
 from cxrbench.errors import RunError
 from cxrbench.runs.additions import stored_latency
-from cxrbench.runs.directory import read_run
+from cxrbench.runs.run import read_run
 
 
 @pytest.fixture(scope="module")
@@ -44,5 +44,5 @@ def test_a_changed_file_is_refused(measured):
     kept = (path / "latency.json").read_bytes()
     (path / "latency.json").write_text('{"latency_seconds": 0.0}')
     with pytest.raises(RunError, match="was changed"):
-        stored_latency(run)
+        _ = stored_latency(run)
     (path / "latency.json").write_bytes(kept)

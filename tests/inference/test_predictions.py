@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+from run_conditions import conditions
 from tiny_parts import Drawn
 
 from cxrbench import FeatureExtractor, Identity, LocalFeatures
@@ -23,6 +24,7 @@ from cxrbench.inference.sources import NewImage, Source, survey
 from cxrbench.inference.trained import TrainedRun, load_trained
 from cxrbench.interfaces import Record
 from cxrbench.recipe import Feature, parse_recipe
+from cxrbench.runs.run import Run
 
 BOTH = "tinynet+grid+rows:words=8"
 PREPARED = {"fit": "stretch", "clahe": False, "max_pixels": 10**6}
@@ -86,8 +88,7 @@ def stand_in(*features: Feature, image_size: int | None = 16, **settings) -> Tra
     """A run whose model is not asked; its features are vectors of two numbers."""
     inputs = [SimpleNamespace(name=f.name, shape=(None, 2)) for f in features]
     return TrainedRun(
-        path=Path("stand-in"),
-        info={"settings": {**PREPARED, **settings}},
+        run=Run(Path("stand-in"), conditions(settings={**PREPARED, **settings})),
         recipe=replace(parse_recipe("prior", None), features=features),
         label_names=("A", "B"),
         image_size=image_size,

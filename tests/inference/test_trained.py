@@ -14,7 +14,7 @@ import pytest
 from cxrbench.errors import RunError
 from cxrbench.inference.trained import load_trained
 from cxrbench.registry import load_registry
-from cxrbench.runs.directory import file_digest
+from cxrbench.runs.run import file_digest
 
 RECIPES = ("tinynet", "tinynet+grid+rows:words=8", "grid")
 BOTH = "tinynet+grid+rows:words=8"
@@ -71,7 +71,7 @@ def test_what_stands_beside_the_model(grid, registry):
     trained = load_trained(path, registry)
     labels = json.loads((path / "labels.json").read_text())
     assert trained.recipe.text == BOTH
-    assert trained.info["seed"] == 1
+    assert trained.run.conditions.seed == 1
     assert trained.label_names == ("Effusion", "Mass", "Nodule", "No Finding")
     assert trained.image_size == 32
     assert list(trained.thresholds) == [row["threshold"] for row in labels]
@@ -143,7 +143,7 @@ def test_weights_that_do_not_fit_the_recipe(recipe, grid, copy_of, registry):
         ({"labels": []}, "the names of its labels"),
         ({"labels": [1, 2]}, "the names of its labels"),
         ({"labels": ["A", "B", "C", "D"]}, "a threshold or null for each label"),
-        ({"image_size": "32"}, "the side of its images"),
+        ({"image_size": "32"}, "'image_size' is not what a run writes"),
         ({"image_size": None}, "the side of its images"),
         ({"image_size": 3}, "its network in the run"),
     ],

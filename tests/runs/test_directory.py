@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from run_conditions import NUMBERS, TEXTS, conditions
 
 from cxrbench.errors import RunError
+from cxrbench.runs.conditions import digest_of
 from cxrbench.runs.directory import (
-    REPLICATES,
     begin,
-    digest_of,
-    file_digest,
     finish,
     is_complete,
-    read_run,
-    read_runs,
     require_room,
     run_path,
     write_json,
     writing,
 )
+from cxrbench.runs.run import REPLICATES, file_digest, read_run, read_runs
 
 METRICS = {
     "images": 9,
@@ -31,53 +30,64 @@ METRICS = {
     "macro_average_precision": 0.5,
     "micro_average_precision": None,
 }
-TEXTS = (
-    *("run_key", "row_key", "board_key", "recipe", "protocol", "weights", "trains"),
-    *("backend", "device", "precision", "engine", "dataset", "fingerprint", "split", "version"),
-)
-NUMBERS = ("seed", "split_seed", "devices", "parameters", "trainable_parameters", "train_images")
-INFO = {
-    **dict.fromkeys(TEXTS, "x"),
-    **dict.fromkeys(NUMBERS, 0),
-    "train_seconds": None,
-    "images_per_second": 1.5,
-    "labels": [],
-    "labels_counted": [],
-    "patients_known": True,
-    "no_finding": None,
-    "origin": "cxrbench",
-    "labels_left_out": [],
-    "scoring": {"calibration": "none", "thresholds": "youden"},
-}
+CONDITIONS = conditions(images_per_second=1.5)
 
 
-def write_run(path, **info):
-    begin(path, {**INFO, "run_key": path.name})
+def write_run(path, **changes):
+    begin(path, CONDITIONS)
     write_json(path / "metrics.json", METRICS)
     np.savez_compressed(path / "bootstrap.npz", **{name: np.zeros(3) for name in REPLICATES})
     (path / "encoders").mkdir()
     (path / "encoders" / "orb.npz").write_bytes(b"123")
-    finish(path, {**INFO, "run_key": path.name, **info}, remove="checkpoint")
+    finish(path, replace(CONDITIONS, **{"run_key": path.name, **changes}), remove="checkpoint")
     return path
 
 
 def test_a_run_of_an_engine_that_is_gone_is_read(tmp_path):
     run = read_run(write_run(tmp_path / "one", engine="keras-jax"))
-    assert run.info["engine"] == "keras-jax"
+    assert run.conditions.engine == "keras-jax"
 
 
 def test_a_complete_run_is_read_back(tmp_path):
     path = write_run(tmp_path / "one", recipe="orb")
     run = read_run(path)
-    assert (run.info["recipe"], run.metrics["images"]) == ("orb", 9)
+    assert (run.conditions.recipe, run.metrics["images"]) == ("orb", 9)
     assert set(run.replicates()) == set(REPLICATES)
     files = {"metrics.json", "bootstrap.npz", "encoders/orb.npz"}
-    assert {name: file_digest(path / name) for name in files} == run.info["files"]
+    assert {name: file_digest(path / name) for name in files} == run.files
+
+
+def test_keys_of_other_versions_are_kept(tmp_path):
+    path = write_run(tmp_path / "one", others={"invented_later": [1, 2]})
+    run = read_run(path)
+    assert run.conditions.others == {"invented_later": [1, 2]}
+    finish(path, run.conditions)
+    assert json.loads((path / "run.json").read_text())["invented_later"] == [1, 2]
+
+
+def test_the_optional_keys_of_older_runs_may_be_missing(tmp_path):
+    path = write_run(tmp_path / "one", best_epoch=3)
+    told = json.loads((path / "run.json").read_text())
+    kept = {key: told[key] for key in (*TEXTS, *NUMBERS, "format", "status", "files")}
+    kept |= {key: told[key] for key in ("labels", "labels_counted", "labels_left_out")}
+    kept |= {key: told[key] for key in ("patients_known", "origin", "scoring")}
+    (path / "run.json").write_text(json.dumps(kept))
+    assert read_run(path).conditions == replace(CONDITIONS, run_key="one", images_per_second=None)
+
+
+def test_the_kind_of_a_run(tmp_path):
+    kinds = [
+        read_run(write_run(tmp_path / str(number), recipe=recipe, origin=origin)).kind
+        for number, (recipe, origin) in enumerate(
+            [("orb", "cxrbench"), ("prior", "cxrbench"), ("prior", "external"), ("x", "external")]
+        )
+    ]
+    assert kinds == ["trained", "prior", "prior", "submitted"]
 
 
 def test_beginning_again_leaves_nothing_of_the_run_before(tmp_path):
     path = write_run(tmp_path / "one")
-    begin(path, INFO)
+    begin(path, CONDITIONS)
     assert not is_complete(path)
     assert [entry.name for entry in path.iterdir()] == ["run.json"]
     with pytest.raises(RunError, match="is incomplete"):
@@ -86,13 +96,13 @@ def test_beginning_again_leaves_nothing_of_the_run_before(tmp_path):
 
 def test_one_folder_outlives_a_kill_and_no_complete_run(tmp_path):
     path = tmp_path / "one"
-    begin(path, INFO)
+    begin(path, CONDITIONS)
     (path / "checkpoint").mkdir()
     (path / "checkpoint" / "state.npz").write_bytes(b"123")
     (path / "history.csv").touch()
-    begin(path, INFO, keep="checkpoint")
+    begin(path, CONDITIONS, keep="checkpoint")
     assert sorted(entry.name for entry in path.iterdir()) == ["checkpoint", "run.json"]
-    finish(path, INFO, remove="checkpoint")
+    finish(path, CONDITIONS, remove="checkpoint")
     assert [entry.name for entry in path.iterdir()] == ["run.json"]
     assert json.loads((path / "run.json").read_text())["files"] == {}
 
@@ -143,12 +153,12 @@ def test_a_run_that_is_not_as_it_was_written_is_skipped_with_a_reason(tmp_path, 
 def test_scores_with_a_matching_digest_are_checked_too(tmp_path):
     path = write_run(tmp_path / "odd")
     (path / "metrics.json").write_text("{}")
-    finish(path, INFO, remove="checkpoint")
+    finish(path, CONDITIONS, remove="checkpoint")
     with pytest.raises(RunError, match=r"metrics\.json is damaged: 'images'"):
         read_run(path)
     (path / "metrics.json").write_text(json.dumps(METRICS))
     (path / "bootstrap.npz").write_bytes(b"PK\x03\x04 no zip")
-    finish(path, INFO, remove="checkpoint")
+    finish(path, CONDITIONS, remove="checkpoint")
     with pytest.raises(RunError, match="replicates"):
         read_run(path).replicates()
 

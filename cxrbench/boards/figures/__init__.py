@@ -138,11 +138,11 @@ def _row_figures(
 
 
 def _warn(row: StoredRow, display: Display) -> None:
-    info, patients = row[0].info, row[0].metrics["patients"]
+    patients = row[0].test_patients
     if patients is not None and patients < FEW_PATIENTS:
         display.say(
             f"only {patients} test patients: bands and intervals are wide, or undefined where a "
             "label has too few"
         )
-    if not info["labels_counted"]:
+    if not row[0].conditions.labels_counted:
         display.say("no label counts in macro: all are drawn")

@@ -43,7 +43,7 @@ def row_curves(row: FigureRow, columns: Sequence[int], display: Display) -> RowC
     """Compute the curves of a row with the resamples of its board."""
     test = row.test
     table = patient_table(test.y_true, test.patients)
-    resampler = board_resampler(row.runs[0].info["board_key"], table, test.counted)
+    resampler = board_resampler(row.runs[0].conditions.board_key, table, test.counted)
     made = []
     with display.task(f"curves of {row.name}", len(columns)) as advance:
         for column in columns:

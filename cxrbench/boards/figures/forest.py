@@ -10,7 +10,7 @@ import numpy as np
 from cxrbench.boards.figures.rows import board_conditions
 from cxrbench.boards.leaderboard import Board, Row
 from cxrbench.output.figure_style import BLACK, BLUE, GREY, new_figure, styled
-from cxrbench.recipe import PRIOR
+from cxrbench.runs.conditions import RunKind
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -55,7 +55,7 @@ def draw_forest(board: Board) -> Figure:
 def _shown(rows: Sequence[Row]) -> list[Row]:
     """The best rows, with the prior in place of the last of them where it is not among them."""
     best = list(rows[:MOST_ROWS])
-    prior = [row for row in rows[MOST_ROWS:] if row.recipe == PRIOR]
+    prior = [row for row in rows[MOST_ROWS:] if row.kind is RunKind.prior]
     return best[: MOST_ROWS - len(prior)] + prior if prior else best
 
 
@@ -73,7 +73,7 @@ def _panel(axes: Axes, rows: Sequence[Row], measure: str, title: str) -> None:
         axes.set_xticks([])
     for place, row in enumerate(rows):
         value, low, high = (_number(row, f"{measure}{end}") for end in ("", "_low", "_high"))
-        prior = row.recipe == PRIOR
+        prior = row.kind is RunKind.prior
         if np.isnan(value):
             axes.text(0.02, place, "undefined", va="center", transform=axes.get_yaxis_transform())
             continue

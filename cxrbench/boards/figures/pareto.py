@@ -13,7 +13,7 @@ from cxrbench.boards.figures.place_names import place_names
 from cxrbench.boards.figures.rows import board_conditions
 from cxrbench.boards.leaderboard import Board, Row
 from cxrbench.output.figure_style import BLUE, GREY, VERMILION, new_figure, note, styled
-from cxrbench.recipe import PRIOR
+from cxrbench.runs.conditions import RunKind
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -58,7 +58,7 @@ def draw_pareto(board: Board) -> Figure:
     for axes, (_, name) in zip(panels, _COSTS, strict=True):
         axes.set_xlabel(name)
         for row in board.rows:
-            if row.recipe == PRIOR and row.macro_auroc is not None:
+            if row.kind is RunKind.prior and row.macro_auroc is not None:
                 axes.axhline(row.macro_auroc, color=GREY, linestyle=":", linewidth=0.9, zorder=0)
     drawn = [(axes, _points(board, field)) for axes, (field, _) in zip(panels, _COSTS, strict=True)]
     for axes, points in drawn:
@@ -81,7 +81,7 @@ def _points(board: Board, field: str) -> list[_Point]:
     points = []
     for row in board.rows:
         cost, score = getattr(row, field), row.macro_auroc
-        if row.recipe != PRIOR and score is not None and cost:
+        if row.kind is not RunKind.prior and score is not None and cost:
             low, high = row.macro_auroc_low, row.macro_auroc_high
             points.append(
                 _Point(

@@ -13,12 +13,13 @@ from cxrbench.boards.leaderboard import Board, boards
 from cxrbench.errors import RunError, SettingsError
 from cxrbench.metrics.calibration import Calibration
 from cxrbench.output.figure_style import folded
-from cxrbench.recipe import PRIOR
-from cxrbench.runs.directory import StoredRun, read_runs
+from cxrbench.output.sections import count_or_unknown
+from cxrbench.runs.conditions import RunKind
 from cxrbench.runs.predictions import Predictions, read_predictions
+from cxrbench.runs.run import Run, read_runs
 from cxrbench.runs.selection import find_row, require_one_board
 
-StoredRow = tuple[StoredRun, ...]
+StoredRow = tuple[Run, ...]
 """The seeds of one row."""
 
 FEW_PATIENTS = 20
@@ -43,7 +44,7 @@ class FigureRow:
     @property
     def is_prior(self) -> bool:
         """Whether this row looks at no image."""
-        return self.runs[0].info["recipe"] == PRIOR
+        return self.runs[0].kind is RunKind.prior
 
     @property
     def calibration(self) -> str:
@@ -84,7 +85,7 @@ def choose_rows(names: Sequence[str], folder: Path) -> tuple[StoredRow, ...]:
         for row in found[1:]:
             require_one_board(found[0], row)
         # Two names of one row are one row.
-        return tuple({tuple(run.info["run_key"] for run in row): row for row in found}.values())
+        return tuple({tuple(run.conditions.run_key for run in row): row for row in found}.values())
     complete, _ = read_runs(folder)
     made = boards(complete, per_label=False)
     if not made:
@@ -92,31 +93,33 @@ def choose_rows(names: Sequence[str], folder: Path) -> tuple[StoredRow, ...]:
             f"there is no complete run in {folder}",
             fix="start with `cxrbench run RECIPE…`, or name the folder with --runs",
         )
-    by_name = {run.path.name: run for run in complete}
+    by_name = {run.name: run for run in complete}
     return tuple(tuple(by_name[name] for name in row.runs) for row in made[0].rows)
 
 
 def whole_board(rows: Sequence[StoredRow], folder: Path) -> Board:
     """The board that the rows are on, with all rows in ``folder``: ranks depend on them."""
-    runs = {run.info["run_key"]: run for row in rows for run in row}
+    runs = {run.conditions.run_key: run for row in rows for run in row}
     if folder.is_dir():
-        key = rows[0][0].info["board_key"]
+        key = rows[0][0].conditions.board_key
         beside, _ = read_runs(folder)
-        runs = {run.info["run_key"]: run for run in beside if run.info["board_key"] == key} | runs
+        runs = {
+            run.conditions.run_key: run for run in beside if run.conditions.board_key == key
+        } | runs
     (board,) = boards(runs.values(), per_label=False)
     return board
 
 
 def row_names(rows: Sequence[StoredRow]) -> tuple[str, ...]:
     """The recipe of each row, with the start of its key and its seeds where others have it too."""
-    recipes = [row[0].info["recipe"] for row in rows]
-    keys = [row[0].info["row_key"] for row in rows]
+    recipes = [row[0].conditions.recipe for row in rows]
+    keys = [row[0].conditions.row_key for row in rows]
     names = []
     for row, recipe, key in zip(rows, recipes, keys, strict=True):
         same = {other for other, name in zip(keys, recipes, strict=True) if name == recipe}
         told = [key[:6]] if len(same) > 1 else []
         if keys.count(key) > 1:
-            seeds = ", ".join(str(run.info["seed"]) for run in row)
+            seeds = ", ".join(str(run.conditions.seed) for run in row)
             told.append(f"seed {seeds}" if len(row) == 1 else f"seeds {seeds}")
         names.append(f"{recipe} ({', '.join(told)})" if told else recipe)
     return tuple(names)
@@ -133,7 +136,7 @@ def read_figure_row(row: StoredRow, name: str) -> FigureRow:
     labels = [run.labels for run in row]
     return FigureRow(
         name=name,
-        file_name=_file_name(name, row[0].info["row_key"]),
+        file_name=_file_name(name, row[0].conditions.row_key),
         runs=row,
         test=seeds[0],
         y_score=np.stack([seed.y_score for seed in seeds]),
@@ -150,7 +153,7 @@ def chosen_columns(wanted: Sequence[str], row: StoredRow) -> tuple[int, ...]:
     ------
     SettingsError : the board has no such label.
     """
-    labels, counted = row[0].info["labels"], row[0].info["labels_counted"]
+    labels, counted = row[0].conditions.labels, row[0].conditions.labels_counted
     unknown = [label for label in wanted if label not in labels]
     if unknown:
         raise SettingsError(
@@ -164,7 +167,7 @@ def chosen_columns(wanted: Sequence[str], row: StoredRow) -> tuple[int, ...]:
 
 def calibration_of(row: StoredRow) -> str:
     """How a row was calibrated; ``"none"`` says that its scores are as the model gave them."""
-    return str(row[0].info["scoring"]["calibration"])
+    return str(row[0].conditions.scoring["calibration"])
 
 
 def has_thresholds(row: StoredRow) -> bool:
@@ -175,18 +178,16 @@ def has_thresholds(row: StoredRow) -> bool:
 
 def conditions(row: StoredRow) -> str:
     """On what the row was scored, for the second line of a title."""
-    info, metrics = row[0].info, row[0].metrics
-    patients = f"{metrics['patients']:,}" if row[0].patients_known else "unknown"
+    run, patients = row[0].conditions, count_or_unknown(row[0].test_patients)
     return (
-        f"{metrics['images']:,} test images of {patients} patients · {info['dataset']}, "
-        f"split {info['split']} (seed {info['split_seed']})"
+        f"{row[0].test_images:,} test images of {patients} patients · {run.dataset}, "
+        f"split {run.split} (seed {run.split_seed})"
     )
 
 
 def board_conditions(board: Board) -> str:
     """The same for a board."""
-    row, known = board.rows[0], board.test_patients
-    patients = "unknown" if known is None else f"{known:,}"
+    row, patients = board.rows[0], count_or_unknown(board.test_patients)
     return (
         f"{board.test_images:,} test images of {patients} patients · {row.dataset}, split "
         f"{row.split} (seed {row.split_seed}) · {len(board.labels_counted)} of "

@@ -10,7 +10,7 @@ import numpy as np
 from cxrbench.boards.figures.rows import StoredRow, conditions
 from cxrbench.errors import RunError
 from cxrbench.output.figure_style import BLACK, BLUE, GREEN, VERMILION, new_figure, styled
-from cxrbench.runs.directory import StoredRun, require_unchanged
+from cxrbench.runs.run import Run
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,17 +37,17 @@ _PANELS = (
 
 def has_history(row: StoredRow) -> bool:
     """Whether all seeds were trained here: ``prior`` was not, nor were others' predictions."""
-    return all(HISTORY_FILE in run.info["files"] for run in row)
+    return all(HISTORY_FILE in run.files for run in row)
 
 
-def read_history(run: StoredRun) -> dict[str, np.ndarray]:
+def read_history(run: Run) -> dict[str, np.ndarray]:
     """The columns of ``history.csv``, each (epochs,) float64.
 
     Raises
     ------
     RunError : the file is missing, was changed after the run, or is not what a run writes.
     """
-    require_unchanged(run, HISTORY_FILE)
+    run.require_unchanged(HISTORY_FILE)
     with (run.path / HISTORY_FILE).open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     columns = ["epoch", *(name for _, lines in _PANELS for name, *_ in lines)]
@@ -55,7 +55,7 @@ def read_history(run: StoredRun) -> dict[str, np.ndarray]:
         return {name: np.array([float(row[name]) for row in rows]) for name in columns}
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(
-            f"{HISTORY_FILE} of the run {run.path.name!r} is not what a run writes",
+            f"{HISTORY_FILE} of the run {run.name!r} is not what a run writes",
             found=str(error),
             fix="run the same command with --force",
         ) from error
@@ -65,10 +65,10 @@ def read_history(run: StoredRun) -> dict[str, np.ndarray]:
 def draw_training(row: StoredRow, name: str) -> Figure:
     """Loss, accuracy and AUC by epoch; the epoch whose weights were kept has a mark."""
     seeds = f" · {len(row)} seeds, a line each" if len(row) > 1 else ""
-    info = row[0].info
+    sizes = row[0].conditions
     title = (
-        f"Training · {name}{seeds}\n{conditions(row)}\n{info['train_images']:,} training and "
-        f"{info['val_images']:,} validation images; mark: the epoch whose weights were kept"
+        f"Training · {name}{seeds}\n{conditions(row)}\n{sizes.train_images:,} training and "
+        f"{sizes.val_images:,} validation images; mark: the epoch whose weights were kept"
     )
     figure = new_figure(title, height=2.7)
     panels = figure.subplots(1, len(_PANELS))
@@ -80,7 +80,7 @@ def draw_training(row: StoredRow, name: str) -> Figure:
         for axes, (_, lines) in zip(panels, _PANELS, strict=True):
             for column, _, colour, dashes in lines:
                 _line(axes, history, column, colour, dashes)
-                _mark_best(axes, history[column], run.info.get("best_epoch"), colour)
+                _mark_best(axes, history[column], run.conditions.best_epoch, colour)
     for axes, (_, lines) in zip(panels, _PANELS, strict=True):
         for _, label, colour, dashes in lines:
             axes.plot([], [], color=colour, linestyle=dashes, label=label)

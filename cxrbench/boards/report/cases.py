@@ -24,8 +24,9 @@ from cxrbench.inference.trained import load_trained
 from cxrbench.interfaces import Cohort, Dataset, Display
 from cxrbench.modeling.backend import choose_device, device_scope
 from cxrbench.registry import load_registry
-from cxrbench.runs.directory import MEASURED, StoredRun
+from cxrbench.runs.conditions import RunKind
 from cxrbench.runs.predictions import Predictions, read_predictions
+from cxrbench.runs.run import Run
 from cxrbench.settings import resolve_settings
 
 _TOLD = {
@@ -70,7 +71,7 @@ def cases_chapter(rows: Sequence[StoredRow], viewing: Viewing, display: Display)
         told = " ".join(str(error).split())
         return Chapter("cases", title, notes=(f"The images cannot be shown: {told}",))
     notes = (
-        f"Of {name}, seed {row[0].info['seed']}: for each label the images with the highest and "
+        f"Of {name}, seed {row[0].conditions.seed}: for each label the images with the highest and "
         "the lowest score, one of a label and a patient. They are the extremes, not what is "
         "usual. A map shows what moved the score, which need not be where the finding is.",
     )
@@ -79,16 +80,12 @@ def cases_chapter(rows: Sequence[StoredRow], viewing: Viewing, display: Display)
 
 def _best(rows: Sequence[StoredRow]) -> int | None:
     """The place of the row whose images are shown."""
-    trained = [
-        place
-        for place, row in enumerate(rows)
-        if row[0].info["origin"] == MEASURED and row[0].info["protocol"] != "none"
-    ]
+    trained = [place for place, row in enumerate(rows) if row[0].kind is RunKind.trained]
     return max(trained, key=lambda p: rows[p][0].metrics["macro_auroc"] or 0.0, default=None)
 
 
 def _pictures(
-    run: StoredRun, cases: Sequence[Case], viewing: Viewing, display: Display
+    run: Run, cases: Sequence[Case], viewing: Viewing, display: Display
 ) -> Iterator[Picture]:
     registry = load_registry()
     dataset = find_dataset(viewing.data or data_of(run), registry, Path.cwd())
@@ -140,15 +137,15 @@ def _jpeg(told: Explanation, saliency: Saliency) -> bytes:
     return out.getvalue()
 
 
-Kind = Literal["found", "missed", "false alarm"]
-KINDS: tuple[Kind, ...] = ("found", "missed", "false alarm")
+CaseKind = Literal["found", "missed", "false alarm"]
+KINDS: tuple[CaseKind, ...] = ("found", "missed", "false alarm")
 
 
 @dataclass(frozen=True)
 class Case:
     """One image and label; ``above`` is the share of the label's images with a lower score."""
 
-    kind: Kind
+    kind: CaseKind
     image_id: str
     patient: str
     label: str
@@ -181,7 +178,7 @@ def _of_label(test: Predictions, column: int) -> list[Case]:
     above = np.searchsorted(np.sort(score[known]), score[known]) / max(len(known), 1)
     cases = []
     for row, share in zip(known.tolist(), above.tolist(), strict=True):
-        kinds: tuple[Kind, ...] = ("found", "missed") if truth[row] == 1 else ("false alarm",)
+        kinds: tuple[CaseKind, ...] = ("found", "missed") if truth[row] == 1 else ("false alarm",)
         cases += [
             Case(
                 kind=kind,

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -24,9 +23,17 @@ from cxrbench.interfaces import Display
 from cxrbench.metrics.measures import CALIBRATION, RANKING, THRESHOLDED
 from cxrbench.metrics.ranking import SIGNIFICANCE, holm
 from cxrbench.output.figure_style import as_bytes
-from cxrbench.output.sections import CellTable, Column, Section, interval, number, text_column
-from cxrbench.recipe import PRIOR
-from cxrbench.runs.directory import StoredRun
+from cxrbench.output.sections import (
+    CellTable,
+    Column,
+    Section,
+    count_or_unknown,
+    interval,
+    number,
+    text_column,
+)
+from cxrbench.runs.conditions import RunKind
+from cxrbench.runs.run import Run
 from cxrbench.runs.settings_file import CONFIG_FILE
 
 MOST_PAIRS = 45
@@ -86,7 +93,6 @@ def gather_report(
     cases : makes the chapter of single images, which needs models and films.
     literature : whether published results are shown beside the board.
     """
-    info = rows[0][0].info
     figures = _figures(rows, board, display)
     runs = [run for row in rows for run in row]
     (own,) = boards(runs, per_label=True)
@@ -125,9 +131,10 @@ def gather_report(
         Chapter("cost", "Cost", (_seconds(rows),), tuple(_of_kind(figures, "pareto"))),
         _reproduce(rows),
     )
+    day = max(run.conditions.finished or "" for run in runs)[:10]
     return Report(
-        title=f"{info['dataset']}: {_and(row_names(rows))}",
-        subtitle=f"cxrbench {__version__} · {max(run.info['finished'] for run in runs)[:10]}",
+        title=f"{rows[0][0].conditions.dataset}: {_and(row_names(rows))}",
+        subtitle=f"cxrbench {__version__} · {day}",
         summary=tuple(_summary(board, rows)),
         chapters=chapters,
     )
@@ -145,7 +152,7 @@ _GROUPS_TOLD = (
 )
 
 
-def _parts(runs: Sequence[StoredRun]) -> Iterator[Chapter]:
+def _parts(runs: Sequence[Run]) -> Iterator[Chapter]:
     """What each part adds, where any two rows differ by one part alone."""
     found = [one for one in ablations(runs) if one.rows]
     if found:
@@ -189,13 +196,13 @@ def _summary(board: Board, rows: Sequence[StoredRow]) -> Iterator[str]:
     same = [row.recipe for row in board.rows[1:] if row.rank == first.rank]
     if same:
         yield f"It cannot be told apart from {_and(same)} on these test images."
-    prior = next((row for row in board.rows if row.recipe == PRIOR), None)
+    prior = next((row for row in board.rows if row.kind is RunKind.prior), None)
     if prior is not None and prior.micro_auroc is not None and first.micro_auroc is not None:
         yield (
             f"Micro AUROC is {first.micro_auroc:.3f}; knowing nothing but how common each label is "
             f"gives {prior.micro_auroc:.3f}."
         )
-    alone = [row for row in board.rows if row.seeds == 1 and row.recipe != PRIOR]
+    alone = [row for row in board.rows if row.seeds == 1 and row.kind is not RunKind.prior]
     if alone:
         yield "Rows of one seed say nothing of what another seed would change."
 
@@ -221,32 +228,33 @@ def _of_kind(figures: dict[str, Picture], *kinds: str) -> Iterator[Picture]:
             yield picture
 
 
-def _conditions(board: Board, runs: Sequence[StoredRun]) -> Section:
+def _conditions(board: Board, runs: Sequence[Run]) -> Section:
     # The prior has no conditions of its own.
-    looking = [run for run in runs if run.info["protocol"] != "none"] or list(runs)
+    looking = [run.conditions for run in runs if run.kind is not RunKind.prior]
+    looking = looking or [run.conditions for run in runs]
 
-    def told(name: str) -> str:
-        return ", ".join(sorted({str(run.info.get(name, "–")) for run in looking}))
+    def values(name: str) -> str:
+        found = {getattr(one, name) for one in looking}
+        return ", ".join(sorted("–" if value is None else str(value) for value in found))
 
-    info = looking[0].info
-    patients = "unknown" if board.test_patients is None else f"{board.test_patients:,}"
+    patients = count_or_unknown(board.test_patients)
     left_out = [name for name in board.labels if name not in board.labels_counted]
     rows = (
-        ("dataset", told("dataset")),
-        ("to cite", info.get("citation") or "–"),
-        ("fingerprint", told("fingerprint")),
-        ("split", f"{told('split')} (seed {told('split_seed')})"),
-        ("SHA-256 of the split", told("split_hash")),
+        ("dataset", values("dataset")),
+        ("to cite", looking[0].citation or "–"),
+        ("fingerprint", values("fingerprint")),
+        ("split", f"{values('split')} (seed {values('split_seed')})"),
+        ("SHA-256 of the split", values("split_hash")),
         ("test", f"{board.test_images:,} images of {patients} patients"),
-        ("training images", told("train_images")),
+        ("training images", values("train_images")),
         ("labels in macro", ", ".join(board.labels_counted) or "none"),
         ("other labels", ", ".join(left_out) or "none"),
         ("without predictions", ", ".join(board.labels_left_out) or "none"),
-        ("protocol", told("protocol")),
-        ("weights", told("weights")),
-        ("computed on", f"{told('backend')}; {told('device')}; {told('precision')}"),
-        ("calibration", ", ".join(sorted({r.info["scoring"]["calibration"] for r in looking}))),
-        ("thresholds", ", ".join(sorted({r.info["scoring"]["thresholds"] for r in looking}))),
+        ("protocol", values("protocol")),
+        ("weights", values("weights")),
+        ("computed on", f"{values('backend')}; {values('device')}; {values('precision')}"),
+        ("calibration", ", ".join(sorted({one.scoring["calibration"] for one in looking}))),
+        ("thresholds", ", ".join(sorted({one.scoring["thresholds"] for one in looking}))),
         ("board", board.key),
     )
     columns = (text_column("condition"), text_column("value"))
@@ -314,9 +322,10 @@ _HEADS = {
 
 
 def _labels(board: Board) -> tuple[Section, ...]:
+    priors = [row.runs for row in board.rows if row.kind is RunKind.prior]
     by_row: dict[tuple[str, ...], list[LabelRow]] = {}
     for row in board.per_label:
-        if row.recipe != PRIOR:  # 0.5 by construction
+        if row.runs not in priors:  # 0.5 by construction
             by_row.setdefault(row.runs, []).append(row)
     return tuple(
         Section(
@@ -356,11 +365,11 @@ def _label_table(
 
 def _seconds(rows: Sequence[StoredRow]) -> Section:
     """Where the time of each row's first run went."""
-    told = [dict(row[0].info.get("seconds") or {}) for row in rows]
-    steps = list(dict.fromkeys(step for seconds in told for step in seconds))
+    times = [row[0].conditions.seconds for row in rows]
+    steps = list(dict.fromkeys(step for seconds in times for step in seconds))
     cells = tuple(
         (name, *(number(seconds.get(step), ",.1f") for step in steps))
-        for name, seconds in zip(row_names(rows), told, strict=True)
+        for name, seconds in zip(row_names(rows), times, strict=True)
     )
     columns = (text_column("recipe"), *(Column(f"{step}, s") for step in steps))
     note = (
@@ -380,11 +389,11 @@ def _reproduce(rows: Sequence[StoredRow]) -> Chapter:
     return Chapter("reproduce", "How to repeat it", code="\n".join(lines).rstrip())
 
 
-def _command(run: StoredRun) -> str:
-    submitted: dict[str, Any] | None = run.info.get("submitted")
+def _command(run: Run) -> str:
+    submitted = run.conditions.submitted
     if submitted is not None:
         return f"# submitted: {submitted['table']}, SHA-256 {submitted['sha256']}"
-    return f"cxrbench run --config {run.path.name}/{CONFIG_FILE}"
+    return f"cxrbench run --config {run.name}/{CONFIG_FILE}"
 
 
 def _settings(path: Path) -> list[str]:

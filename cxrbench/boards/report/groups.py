@@ -9,7 +9,8 @@ from typing import Any
 from cxrbench.boards.figures.rows import StoredRow, row_names
 from cxrbench.errors import RunError
 from cxrbench.output.sections import CellTable, Column, Section, interval, text_column
-from cxrbench.runs.directory import SUBGROUPS_FILE, StoredRun, require_unchanged
+from cxrbench.runs.conditions import RunKind
+from cxrbench.runs.run import SUBGROUPS_FILE, Run
 
 _SHOWN = {
     "auroc": "macro AUROC",
@@ -30,13 +31,13 @@ def group_sections(rows: Sequence[StoredRow]) -> tuple[Section, ...]:
     return tuple(
         _section(name, row)
         for name, row in zip(row_names(rows), rows, strict=True)
-        if row[0].info["protocol"] != "none"
+        if row[0].kind is not RunKind.prior
     )
 
 
 def _section(name: str, row: StoredRow) -> Section:
     attributes = _read(row[0])
-    seed = f" (seed {row[0].info['seed']} of {len(row)} seeds)" if len(row) > 1 else ""
+    seed = f" (seed {row[0].conditions.seed} of {len(row)} seeds)" if len(row) > 1 else ""
     lines = [line for one in attributes for line in _lines(one)]
     columns = (
         text_column("group"),
@@ -48,11 +49,11 @@ def _section(name: str, row: StoredRow) -> Section:
     return Section(name + seed, tables, tuple(note for one in attributes for note in _notes(one)))
 
 
-def _read(run: StoredRun) -> list[dict[str, Any]]:
-    require_unchanged(run, SUBGROUPS_FILE)
+def _read(run: Run) -> list[dict[str, Any]]:
+    run.require_unchanged(SUBGROUPS_FILE)
     told = json.loads((run.path / SUBGROUPS_FILE).read_text(encoding="utf-8"))
     if not isinstance(told, list):
-        raise RunError(f"{run.path.name}/{SUBGROUPS_FILE} is damaged", expected="a list")
+        raise RunError(f"{run.name}/{SUBGROUPS_FILE} is damaged", expected="a list")
     return told
 
 

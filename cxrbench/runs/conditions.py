@@ -1,0 +1,168 @@
+"""The conditions of a run: the keys of its ``run.json``, written, checked and read as one class."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from enum import StrEnum
+from functools import cache
+from types import MappingProxyType, UnionType
+from typing import Any, get_args, get_origin, get_type_hints
+
+from cxrbench.errors import RunError
+from cxrbench.recipe import PRIOR
+
+EXTERNAL = "external"
+
+
+class RunKind(StrEnum):
+    """How the predictions of a run were made."""
+
+    trained = "trained"
+    prior = "prior"
+    submitted = "submitted"
+
+
+def kind_of(recipe: str, origin: str) -> RunKind:
+    """The kind of a run with this recipe and this ``origin`` in its ``run.json``."""
+    if recipe == PRIOR:
+        return RunKind.prior
+    return RunKind.submitted if origin == EXTERNAL else RunKind.trained
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conditions:
+    """Everything that ``run.json`` says of a run, except its format, status and files.
+
+    The names of the fields are the keys; docs/reference/run-directory.md explains each of them.
+    Keys of other versions are in ``others``, and are written again as they were.
+    """
+
+    run_key: str
+    row_key: str
+    board_key: str
+    seed: int
+    recipe: str
+    protocol: str
+    weights: str
+    trains: str
+    backend: str
+    device: str
+    devices: int
+    precision: str
+    engine: str
+    dataset: str
+    fingerprint: str
+    split: str
+    split_seed: int
+    version: str
+    labels: tuple[str, ...]
+    labels_counted: tuple[str, ...]
+    labels_left_out: tuple[str, ...]
+    patients_known: bool
+    train_images: int
+    scoring: Mapping[str, str]
+    origin: str
+    no_finding: str | None = None
+    weights_sha256: str | None = None
+    image_size: int | None = None
+    split_hash: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    dataset_options: Mapping[str, Any] = field(default_factory=dict)
+    citation: str | None = None
+    val_images: int = 0
+    test_images: int = 0
+    train_patients: int | None = None
+    val_patients: int | None = None
+    test_patients: int | None = None
+    excluded: int = 0
+    parts: tuple[Mapping[str, Any], ...] = ()
+    versions: Mapping[str, str] = field(default_factory=dict)
+    hardware: Mapping[str, Any] = field(default_factory=dict)
+    executor: str | None = None
+    node: str | None = None
+    started: str | None = None
+    finished: str | None = None
+    parameters: int | None = None
+    trainable_parameters: int | None = None
+    best_epoch: int | None = None
+    train_seconds: float | None = None
+    images_per_second: float | None = None
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    submitted: Mapping[str, str] | None = None
+    others: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def kind(self) -> RunKind:
+        """Whether a model was trained here, this is the prior, or predictions were submitted."""
+        return kind_of(self.recipe, self.origin)
+
+    def to_json(self) -> dict[str, Any]:
+        """The keys of ``run.json``; a trained run is not ``submitted``, and has no such key."""
+        values = {name: getattr(self, name) for name in _kinds()}
+        if self.submitted is None:
+            del values["submitted"]
+        return {**values, **self.others}
+
+
+def read_conditions(values: Mapping[str, Any], name: str) -> Conditions:
+    """The conditions in the content of a ``run.json``; ``name`` is the file's, for errors.
+
+    Raises
+    ------
+    RunError : a key is missing, or its value is of another type.
+    """
+    kinds = _kinds()
+    known = {key: values[key] for key in kinds if key in values}
+    for key, kind in kinds.items():
+        value = known.get(key)
+        fits = isinstance(value, kind) and (bool in kind or not isinstance(value, bool))
+        if not fits if key in known else key in _REQUIRED:
+            raise damaged_key(name, key, value)
+    lists = {key: tuple(value) for key, value in known.items() if isinstance(value, list)}
+    others = {
+        key: value
+        for key, value in values.items()
+        if key not in kinds and key not in ("format", "status", "files")
+    }
+    return Conditions(**known | lists, others=others)
+
+
+def damaged_key(name: str, key: str, value: object) -> RunError:
+    """What to raise where a key of a run's JSON file has no value that a run writes."""
+    return RunError(
+        f"{name} is damaged: {key!r} is not what a run writes",
+        found=repr(value),
+        fix="run the same command with --force",
+    )
+
+
+_REQUIRED = frozenset(
+    one.name for one in fields(Conditions) if one.default is one.default_factory is MISSING
+)
+# What the JSON of a field's type is read as.
+_READ_AS: Mapping[Any, tuple[type, ...]] = MappingProxyType(
+    {tuple: (list,), Mapping: (dict,), float: (float, int)}
+)
+
+
+@cache
+def _kinds() -> dict[str, tuple[type, ...]]:
+    """The types of each key's values in JSON."""
+    hints = get_type_hints(Conditions)
+    del hints["others"]
+    return {name: tuple(_read_as(hint)) for name, hint in hints.items()}
+
+
+def _read_as(hint: Any) -> Iterator[type]:
+    for one in get_args(hint) if isinstance(hint, UnionType) else (hint,):
+        kind = get_origin(one) or one
+        yield from _READ_AS.get(kind, (kind,))
+
+
+def digest_of(value: Any) -> str:
+    """SHA-256 of plain values, the same for the same values in any order of keys."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,291 @@
+"""Complete runs, read from their directories and checked against their SHA-256."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from types import MappingProxyType, NoneType
+from typing import Any
+
+import numpy as np
+
+from cxrbench.errors import RunError
+from cxrbench.output.arrays import DamagedArrays, read_arrays
+from cxrbench.runs.conditions import (
+    Conditions,
+    RunKind,
+    damaged_key,
+    digest_of,
+    read_conditions,
+)
+
+FORMAT = 4
+RUN_FILE = "run.json"
+METRICS_FILE = "metrics.json"
+LABELS_FILE = "labels.json"
+BOOTSTRAP_FILE = "bootstrap.npz"
+DETAILS_FILE = "bootstrap_details.npz"
+SUBGROUPS_FILE = "subgroups.json"
+
+COMPLETE, SCORING, INCOMPLETE = "complete", "scoring", "incomplete"
+"""The status of a run; that of the second has its model and predictions, and no scores yet."""
+
+REPLICATES = ("macro_auroc", "macro_auroc_findings", "micro_auroc")
+"""What is resampled for every board; `DETAILS_FILE` has the other measures, and each label's."""
+
+_FORCE = "run the same command with --force"
+_SCORE = (float, int, NoneType)
+_METRICS: Mapping[str, Any] = MappingProxyType(
+    {"images": int, "patients": (int, NoneType), **dict.fromkeys(REPLICATES, _SCORE)}
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A complete run, as it was read.
+
+    ``conditions`` are ``run.json``, with the SHA-256 of each of its ``files``; ``metrics`` are
+    ``metrics.json``.
+    """
+
+    path: Path
+    conditions: Conditions
+    files: Mapping[str, str] = field(default_factory=dict)
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The name of its directory."""
+        return self.path.name
+
+    @property
+    def kind(self) -> RunKind:
+        """Whether a model was trained here, this is the prior, or predictions were submitted."""
+        return self.conditions.kind
+
+    @property
+    def row_key(self) -> str:
+        """What runs share that are seeds of one row: seeds scored in other ways have no mean."""
+        return digest_of([self.conditions.row_key, self.conditions.scoring])
+
+    @property
+    def test_images(self) -> int:
+        """The number of images that the scores are of."""
+        return int(self.metrics["images"])
+
+    @property
+    def test_patients(self) -> int | None:
+        """The number of their patients; None where patients are unknown."""
+        return self.metrics["patients"] if self.conditions.patients_known else None
+
+    @cached_property
+    def labels(self) -> list[dict[str, Any]]:
+        """The scores of each label, ``labels.json``; read when they are first asked for.
+
+        Raises
+        ------
+        RunError : the file is missing, damaged or other than the one that the run wrote.
+        """
+        rows = self.read_json(LABELS_FILE)
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            raise RunError(f"{self.name}/{LABELS_FILE} is damaged", expected="a list of objects")
+        return rows
+
+    def replicates(self, names: Sequence[str] = REPLICATES) -> dict[str, np.ndarray]:
+        """The bootstrap replicates, each (B,) float64, by names of `REPLICATES`."""
+        return self._replicates(BOOTSTRAP_FILE, names)  # unchanged, as `read_run` made sure
+
+    def details(self, names: Sequence[str]) -> dict[str, np.ndarray]:
+        """Those of other measures, float32, by names: ``macro_brier`` (B,), ``label_f1`` (L, B).
+
+        Raises
+        ------
+        RunError : the file is missing, damaged or other than the one that the run wrote.
+        """
+        return self.read_arrays(DETAILS_FILE, names)
+
+    def read_json(self, name: str) -> Any:
+        """The content of a JSON file of the run, if it is what the run wrote.
+
+        Raises
+        ------
+        RunError : the file is missing, damaged or other than the one that the run wrote.
+        """
+        try:
+            content = (self.path / name).read_bytes()
+        except OSError as error:
+            raise self._changed(name) from error
+        if hashlib.sha256(content).hexdigest() != self.files.get(name):
+            raise self._changed(name)
+        return _json(self.path / name, content)
+
+    def require_unchanged(self, name: str) -> Path:
+        """The path of a file of the run; `RunError` unless it is there, and what the run wrote."""
+        path = self.path / name
+        if not path.is_file() or file_digest(path) != self.files.get(name):
+            raise self._changed(name)
+        return path
+
+    def _changed(self, name: str) -> RunError:
+        return RunError(
+            f"{name} of the run {self.name!r} is missing or was changed after the run",
+            fix=_FORCE,
+        )
+
+    def read_arrays(
+        self, name: str, arrays: Sequence[str], *, fix: str = _FORCE
+    ) -> dict[str, np.ndarray]:
+        """Arrays of replicates in a file of the run, if it is what the run wrote.
+
+        Raises
+        ------
+        RunError : the file is missing, damaged or other than the one that was written.
+        """
+        self.require_unchanged(name)
+        return self._replicates(name, arrays, fix)
+
+    def _replicates(
+        self, name: str, arrays: Sequence[str], fix: str = _FORCE
+    ) -> dict[str, np.ndarray]:
+        try:
+            return read_arrays(self.path / name, arrays)
+        except DamagedArrays as error:
+            raise RunError(
+                f"the replicates in {name} of the run {self.name!r} cannot be read",
+                found=str(error),
+                fix=fix,
+            ) from error
+
+
+@dataclass(frozen=True)
+class SkippedRun:
+    """A folder among the runs that is not used, and why."""
+
+    path: Path
+    reason: str
+
+
+def read_run(path: Path) -> Run:
+    """Read a complete run.
+
+    Raises
+    ------
+    RunError : it is incomplete, damaged, of another format, or its scores do not match their
+        digest.
+    """
+    run = _read(path, (COMPLETE,))
+    run.require_unchanged(BOOTSTRAP_FILE)
+    metrics = run.read_json(METRICS_FILE)
+    name = f"{path.name}/{METRICS_FILE}"
+    if not isinstance(metrics, dict):
+        raise RunError(f"{name} is damaged", expected="a JSON object")
+    for key, kind in _METRICS.items():
+        if not isinstance(metrics.get(key), kind):
+            raise damaged_key(name, key, metrics.get(key))
+    return Run(path, run.conditions, run.files, metrics)
+
+
+def read_predicted(path: Path) -> Run:
+    """Read a run that has its predictions, whatever became of its scores: ``metrics`` is empty.
+
+    Raises
+    ------
+    RunError : it is incomplete, damaged, or of another format.
+    """
+    return _read(path, (COMPLETE, SCORING))
+
+
+def read_runs(folder: Path) -> tuple[tuple[Run, ...], tuple[SkippedRun, ...]]:
+    """Every complete run below ``folder``, and what was skipped; folders without a run are ignored.
+
+    Raises
+    ------
+    RunError : there is no such folder.
+    """
+    if not folder.is_dir():
+        raise RunError(
+            f"there are no runs at {folder}",
+            expected="a folder of run directories",
+            found="no folder",
+            fix="start with `cxrbench run RECIPE…`, or name the folder with --runs",
+        )
+    runs: dict[str, Run] = {}
+    skipped = []
+    for path in sorted(folder.iterdir()):
+        if not (path / RUN_FILE).exists():
+            continue
+        try:
+            run = read_run(path)
+        except RunError as error:
+            skipped.append(SkippedRun(path, str(error).splitlines()[0]))
+            continue
+        # A copy is no second seed: counted twice it would shrink the spread over seeds.
+        first = runs.setdefault(run.conditions.run_key, run)
+        if first is not run:
+            skipped.append(SkippedRun(path, f"{run.name!r} is a copy of the run {first.name!r}"))
+    return tuple(runs.values()), tuple(skipped)
+
+
+def read_run_file(path: Path) -> dict[str, Any]:
+    """The content of the ``run.json`` of the run directory ``path``, unchecked.
+
+    Raises
+    ------
+    FileNotFoundError : there is none.
+    RunError : it is not a JSON object.
+    """
+    file = path / RUN_FILE
+    try:
+        content = file.read_bytes()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise RunError(f"{path.name}/{RUN_FILE} is damaged", found=str(error)) from error
+    value = _json(file, content)
+    if not isinstance(value, dict):
+        raise RunError(f"{path.name}/{RUN_FILE} is damaged", expected="a JSON object")
+    return value
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _read(path: Path, usable: Sequence[str]) -> Run:
+    try:
+        values = read_run_file(path)
+    except FileNotFoundError as error:
+        raise RunError(f"{path.name!r} has no {RUN_FILE}", fix="name a run directory") from error
+    if values.get("format") != FORMAT:
+        raise RunError(
+            f"the run {path.name!r} was written by another version of cxrbench",
+            expected=f"format {FORMAT}",
+            found=f"format {values.get('format')!r}",
+        )
+    if values.get("status") not in usable:
+        scoring = values.get("status") == SCORING
+        raise RunError(
+            f"the run {path.name!r} is incomplete" + (": its scores are" if scoring else ""),
+            fix="`cxrbench score` finishes it"
+            if scoring
+            else "the command that started it finishes it",
+        )
+    name = f"{path.name}/{RUN_FILE}"
+    conditions = read_conditions(values, name)
+    if not isinstance(values.get("files"), dict):
+        raise damaged_key(name, "files", values.get("files"))
+    return Run(path, conditions, values["files"])
+
+
+def _json(path: Path, content: bytes) -> Any:
+    try:
+        return json.loads(content.decode())
+    except (ValueError, RecursionError) as error:
+        name = f"{path.parent.name}/{path.name}"
+        raise RunError(f"{name} is damaged", found=str(error)) from error
