@@ -23,9 +23,10 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import mannwhitneyu
 
-from cxrbench.perf.gate import BASE, CONTROL, FIRST_RESTARTS, HEAD
+from cxrbench.perf.comparison import BASE, CONTROL, HEAD
 from cxrbench.perf.process import CLOCKS
-from cxrbench.perf.verdict import Criterion, judge, paired_effect
+from cxrbench.perf.sampling import FIRST_RESTARTS
+from cxrbench.perf.verdict import INCONCLUSIVE, Criterion, judge, paired_effect
 
 FOLDER = Path(__file__).parent
 WALL = CLOCKS.index("wall")
@@ -49,10 +50,10 @@ def by_cxrbench(clock: str, looks: int = 1) -> Callable[[np.ndarray, int], list[
                     paired_effect(seen[path][..., CONTROL] - seen[path][..., BASE]),
                 )
                 for path in range(len(block))
-                if states.get(str(path), "cannot tell") == "cannot tell"
+                if states.get(str(path), INCONCLUSIVE) == INCONCLUSIVE
             }
-            told = judge(effects, Criterion(look=look), paths=len(block))
-            states |= {path: one.state for path, one in told.items()}
+            verdicts = judge(effects, Criterion(look=look), paths=len(block))
+            states |= {path: one.state for path, one in verdicts.items()}
         return [states[str(path)] for path in range(len(block))]
 
     return judged
@@ -95,7 +96,7 @@ def rates(states: Sequence[Sequence[bool]]) -> tuple[float, float]:
 
 
 def main() -> None:
-    """A table for each load, and which paths could not be told."""
+    """A table for each load, and how often each path was inconclusive."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--load", nargs="+", default=["none", "core"])
     given = parser.parse_args()
@@ -112,11 +113,11 @@ def _print_rates(blocks: np.ndarray, slowdowns: Sequence[float]) -> None:
     print(f"| rule | comparisons | false alarms (any path) | {' | '.join(titles)} |")
     print(f"| --- | ---: | ---: | {' | '.join('---:' for _ in titles)} |")
     for name, (rule, on) in _rules(blocks).items():
-        told = [
+        rows = [
             rates([rule(block, HEAD + place) for block in on]) for place in range(len(slowdowns))
         ]
-        cells = [f"{100 * found:.1f} %" for _, found in told[1:]]
-        alarms = f"{100 * told[0][0]:.1f} % ({round(told[0][0] * len(on))} of {len(on)})"
+        cells = [f"{100 * found:.1f} %" for _, found in rows[1:]]
+        alarms = f"{100 * rows[0][0]:.1f} % ({round(rows[0][0] * len(on))} of {len(on)})"
         print(f"| {name} | {len(on)} | {alarms} | {' | '.join(cells)} |")
 
 
@@ -142,14 +143,14 @@ def _rules(blocks: np.ndarray) -> Mapping[str, tuple[Slower, np.ndarray]]:
 
 def _print_states(blocks: np.ndarray, about: Mapping[str, Sequence[float]]) -> None:
     judged, twice = by_cxrbench("cpu", 2), doubled(blocks)
-    print("\n| cxrbench, two looks: path | change | slower | faster | no change | cannot tell |")
+    print("\n| cxrbench, two looks: path | change | slower | faster | no change | inconclusive |")
     print("| --- | ---: | ---: | ---: | ---: | ---: |")
     for place, slowdown in enumerate(about["slowdowns"]):
         states = np.array([judged(block, HEAD + place) for block in twice])
         for number, path in enumerate(about["paths"]):
             shares = [
                 f"{100 * (states[:, number] == state).mean():.0f} %"
-                for state in ("slower", "faster", "no change", "cannot tell")
+                for state in ("slower", "faster", "no change", INCONCLUSIVE)
             ]
             print(f"| {path} | +{100 * (slowdown - 1):.0f} % | {' | '.join(shares)} |")
 

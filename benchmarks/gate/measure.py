@@ -27,10 +27,10 @@ from pathlib import Path
 
 import numpy as np
 
-from cxrbench.perf.gate import BASE, CONTROL, FIRST_RESTARTS, HEAD, ROUNDS
+from cxrbench.perf.comparison import BASE, CONTROL, HEAD
 from cxrbench.perf.process import Environment, Work
 from cxrbench.perf.samples import this_machine
-from cxrbench.perf.sampling import Schedule, Turn, restart
+from cxrbench.perf.sampling import FIRST_RESTARTS, ROUNDS, Schedule, Turn, restart
 from cxrbench.perf.worker import versions
 from cxrbench.perf.workload import write_drawn_films
 

@@ -11,8 +11,8 @@ from collections import Counter
 
 import numpy as np
 
-from cxrbench.perf.gate import FIRST_RESTARTS, ROUNDS
-from cxrbench.perf.verdict import Criterion, judge, paired_effect
+from cxrbench.perf.sampling import FIRST_RESTARTS, ROUNDS
+from cxrbench.perf.verdict import INCONCLUSIVE, Criterion, judge, paired_effect
 
 COHORTS, LOOKS = 300, 4
 BETWEEN, WITHIN, HEAVY = 0.005, 0.02, 0.015
@@ -26,22 +26,24 @@ def noise(rng: np.random.Generator, *, heavy: bool) -> np.ndarray:
     return drawn
 
 
-def told(rng: np.random.Generator, *, heavy: bool) -> str:
+def verdict(rng: np.random.Generator, *, heavy: bool) -> str:
     """The verdict of the first look that has one."""
     head, control = Criterion().margin + noise(rng, heavy=heavy), noise(rng, heavy=heavy)
     for look in range(1, LOOKS + 1):
         seen = slice(FIRST_RESTARTS * 2 ** (look - 1))
         effects = paired_effect(head[seen]), paired_effect(control[seen])
         state = judge({"path": effects}, Criterion(look=look))["path"].state
-        if state != "cannot tell":
+        if state != INCONCLUSIVE:
             return state
-    return "cannot tell"
+    return INCONCLUSIVE
 
 
 def main() -> None:
     """A line for each kind of noise."""
     for heavy in (False, True):
-        states = Counter(told(np.random.default_rng(seed), heavy=heavy) for seed in range(COHORTS))
+        states = Counter(
+            verdict(np.random.default_rng(seed), heavy=heavy) for seed in range(COHORTS)
+        )
         print("heavy-tailed" if heavy else "normal", dict(states))
 
 

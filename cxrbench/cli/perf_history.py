@@ -1,4 +1,4 @@
-"""``cxrbench perf history``: how the recorded paths went over the commits."""
+"""``cxrbench perf history``: the recorded paths over the commits."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Annotated
 
 import typer
 
-from cxrbench.cli.options import Json
+from cxrbench.cli.options import Format, Json, OutputFormat, chosen_format
 from cxrbench.cli.perf_record import HISTORY
 
 
 def history(
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="What cxrbench perf record wrote.")
+        Path, typer.Argument(metavar="FILE", help="A file that cxrbench perf record wrote.")
     ] = HISTORY,
     path: Annotated[
         list[str] | None,
@@ -21,15 +21,17 @@ def history(
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Also plot it: FILE.png or FILE.svg."),
+        typer.Option(metavar="FILE", help="Also plot the history: FILE.png or FILE.svg."),
     ] = None,
+    output_format: OutputFormat = Format.table,
     as_json: Json = False,
 ) -> None:
-    """Show the recorded paths over time: a line for each recording, and a plot."""
-    from cxrbench.perf.history import print_history, write_history_figure
+    """Show the recorded paths over time: a column for each recording, and a plot."""
+    from cxrbench.output.show import show
+    from cxrbench.perf.history import History, write_history_figure
     from cxrbench.perf.recordings import read_recordings, with_paths
 
-    found = with_paths(read_recordings(file), path or ())
+    recordings = with_paths(read_recordings(file), path or ())
     if output is not None:
-        write_history_figure(found, output)
-    print_history(found, as_json=as_json)
+        write_history_figure(recordings, output)
+    show(History(recordings), chosen_format(output_format, as_json).value)

@@ -16,16 +16,14 @@ HotPaths = Annotated[
         show_default=False,
     ),
 ]
-Films = Annotated[
+ImagesOf = Annotated[
     str | None,
     typer.Option(
         "--data",
         metavar="DATA",
-        help="Time on images of this folder or dataset \\[default: four drawn films]",
+        help="Time on images of this folder or dataset \\[default: four drawn images]",
         show_default=False,
     ),
 ]
-ImageSize = Annotated[
-    int, typer.Option(min=32, help="Side in pixels of what networks are timed on.")
-]
+ImageSize = Annotated[int, typer.Option(min=32, help="Side in pixels of the images for networks.")]
 BatchSize = Annotated[int, typer.Option(min=1, help="Images in a batch.")]

@@ -1,4 +1,4 @@
-"""``cxrbench perf record``: measure one side, and keep its samples in a history."""
+"""``cxrbench perf record``: measure one side, and store its samples in a history."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from cxrbench.cli import perf_options as of
-from cxrbench.cli.options import Cache, Json
+from cxrbench.cli.options import Cache, Format, Json, OutputFormat, chosen_format
 
 HISTORY = Path("perf-history.jsonl")
 
@@ -18,22 +18,24 @@ HISTORY = Path("perf-history.jsonl")
 def record(  # noqa: PLR0913 - each argument is an option of the command
     side: Annotated[
         str,
-        typer.Argument(metavar="SIDE", help="As for cxrbench perf compare, but no recording."),
+        typer.Argument(metavar="SIDE", help="As for cxrbench perf compare, but not a recording."),
     ] = "HEAD",
     history: Annotated[
-        Path, typer.Option(metavar="FILE", help="Where a line is added: .jsonl or .json.")
+        Path, typer.Option(metavar="FILE", help="The file that gets a new line: .jsonl or .json.")
     ] = HISTORY,
     path: of.HotPaths = None,
-    data: of.Films = None,
+    data: of.ImagesOf = None,
     quick: Annotated[bool, typer.Option("--quick", help="Paths without Keras.")] = False,
     image_size: of.ImageSize = 64,
     batch_size: of.BatchSize = 8,
     cache: Cache = None,
+    output: OutputFormat = Format.table,
     as_json: Json = False,
 ) -> None:
     """Measure one side's hot paths and add a line to a history."""
     from cxrbench.output.display import RichDisplay
-    from cxrbench.perf.history import print_recording
+    from cxrbench.output.show import show
+    from cxrbench.perf.history import NewRecording
     from cxrbench.perf.process import Work
     from cxrbench.perf.recordings import append_recording, record_side, require_history
     from cxrbench.perf.sides import find_side
@@ -45,8 +47,8 @@ def record(  # noqa: PLR0913 - each argument is an option of the command
     with ExitStack() as stack:
         films = Path(stack.enter_context(TemporaryDirectory()))
         write_films_of(data, films, folder, display)
-        found_side = find_side(side, Path.cwd(), folder, stack)
+        environment = find_side(side, Path.cwd(), folder, stack)
         work = Work(films, network_size=image_size, batch_size=batch_size)
-        found = record_side(found_side, chosen_paths(path or (), quick=quick), work, display)
-    append_recording(found, history)
-    print_recording(found, history, as_json=as_json)
+        recording = record_side(environment, chosen_paths(path or (), quick=quick), work, display)
+    append_recording(recording, history)
+    show(NewRecording(recording, history), chosen_format(output, as_json).value)

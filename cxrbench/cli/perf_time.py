@@ -1,4 +1,4 @@
-"""``cxrbench perf time``: what each hot path takes by itself."""
+"""``cxrbench perf time``: the time of each hot path alone."""
 
 from __future__ import annotations
 
@@ -9,7 +9,15 @@ from typing import Annotated
 import typer
 
 from cxrbench.cli import run_options as of
-from cxrbench.cli.options import Cache, Data, Json, Threads
+from cxrbench.cli.options import (
+    Cache,
+    Data,
+    Format,
+    Json,
+    OutputFormat,
+    Threads,
+    chosen_format,
+)
 
 
 def time(  # noqa: PLR0913 - each argument is an option of the command
@@ -17,7 +25,7 @@ def time(  # noqa: PLR0913 - each argument is an option of the command
         list[str] | None,
         typer.Argument(
             metavar="RECIPE…",
-            help="Whose paths are timed \\[default: resnet+orb+sift, and all installed parts]",
+            help="Time the paths of these \\[default: resnet+orb+sift, and all installed parts]",
             show_default=False,
         ),
     ] = None,
@@ -34,32 +42,33 @@ def time(  # noqa: PLR0913 - each argument is an option of the command
     device: of.Device = None,
     all_plugins: Annotated[
         bool,
-        typer.Option(
-            "--all-plugins", help="Also every installed extractor and backbone beside the recipes'."
-        ),
+        typer.Option("--all-plugins", help="Also time every installed extractor and backbone."),
     ] = False,
+    output: OutputFormat = Format.table,
     as_json: Json = False,
 ) -> None:
-    """Time each hot path of recipes by itself, and extractors and backbones beside one another.
+    """Time each hot path of recipes alone, then compare extractors and backbones.
 
-    Each path has a process of its own; its first calls are not among those that count.
+    Each path runs in its own process, and its first calls are not counted.
     """
     from cxrbench.output.display import RichDisplay
-    from cxrbench.perf.timed import print_timing
+    from cxrbench.output.show import show
     from cxrbench.perf.timing import require_sound, time_paths
 
+    chosen = chosen_format(output, as_json)
+    is_table = chosen is Format.table
     # Plugins print at times; where standard output carries data, they must not.
-    with redirect_stdout(sys.stderr) if as_json else nullcontext():
+    with nullcontext() if is_table else redirect_stdout(sys.stderr):
         timing = time_paths(
             recipes or (),
             data=data,
             cache=cache,
             threads=threads,
             all_plugins=all_plugins,
-            display=RichDisplay(lines_on_stdout=not as_json),
+            display=RichDisplay(lines_on_stdout=is_table),
             image_size=image_size,
             batch_size=batch_size,
             device=device,
         )
-    print_timing(timing, "json" if as_json else "table")
+    show(timing, chosen.value)
     require_sound(timing)

@@ -36,8 +36,8 @@ def html_page(sections: Sequence[Section]) -> str:
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>cxrbench leaderboard</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
-        f"<h1>cxrbench leaderboard</h1>\n{body}\n</body>\n</html>\n"
+        f"<title>cxrbench</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
+        f"<h1>cxrbench</h1>\n{body}\n</body>\n</html>\n"
     )
 
 

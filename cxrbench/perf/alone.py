@@ -1,4 +1,4 @@
-"""One hot path, timed alone: in a new process its first call and its memory are its own.
+"""One hot path, timed alone in a new process, so that its first call and memory are its own.
 
 Run as ``python -m cxrbench.perf.alone TASK``, with and answering in JSON.
 """
@@ -20,11 +20,11 @@ from pathlib import Path
 from cxrbench.errors import CxrbenchError
 
 ENOUGH_CALLS, LEAST_CALLS, MOST_SECONDS = 20, 3, 10.0
-"""A path is called so often, and for the seconds of its task; a slow one less often."""
+"""Calls of a path, for at least the seconds of its task; fewer calls after so many seconds."""
 
 
 class PathFailed(CxrbenchError):
-    """A path could not be set up or called; the message is what it said itself."""
+    """A path could not be set up or called; the message is its own."""
 
 
 @dataclass(frozen=True)
@@ -42,13 +42,13 @@ class Task:
 
 @dataclass(frozen=True)
 class CallTimes:
-    """What one path took.
+    """The times and the memory of one path.
 
     ``calls`` are the seconds of each timed call, ``wall`` those of all together: with ``threads``
-    above 1 several calls go on at once. ``images`` is on how many a call works. ``set_up_seconds``
-    and ``first_call_seconds`` (loading, compiling) are in none of these. ``memory`` is by how many
-    bytes the process grew at most, from before its first call on; None where the system does not
-    tell. ``device`` is as in `HotPath`; of a GPU neither memory nor threads are known.
+    above 1, several calls run at once. A call processes ``images`` images. ``set_up_seconds`` and
+    ``first_call_seconds`` (loading, compiling) are in none of these. ``memory`` is the additional
+    peak memory of the process in bytes, from its first call on; None if the system does not report
+    it. ``device`` is as in `HotPath`; of a GPU neither memory nor threads are known.
     """
 
     step: str
@@ -75,15 +75,15 @@ def time_alone(task: Task) -> CallTimes:
     if done.returncode:
         lines = done.stderr.strip().splitlines()
         raise PathFailed(lines[-1] if lines else f"its process ended with {done.returncode}")
-    told = json.loads(done.stdout)
-    if "failed" in told:
-        raise PathFailed(told["failed"])
-    return CallTimes(**{**told, "calls": tuple(told["calls"])})
+    answer = json.loads(done.stdout)
+    if "failed" in answer:
+        raise PathFailed(answer["failed"])
+    return CallTimes(**{**answer, "calls": tuple(answer["calls"])})
 
 
 def main() -> None:
     """Answer the task in the first argument; a failure is an answer too."""
-    # What anybody prints must not get into the answer.
+    # Prints of anybody must not get into the answer.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     try:
@@ -145,29 +145,29 @@ def _calls(
     """The seconds of each call, and of all of them; every thread goes on by itself."""
     since = time.perf_counter()
     if threads == 1:
-        found = [_loop(call, seconds)]
+        loops = [_loop(call, seconds)]
     else:
         with ThreadPoolExecutor(threads) as pool:
-            loops = [pool.submit(partial(_loop, call, seconds)) for _ in range(threads)]
-            found = [loop.result() for loop in loops]
-    return tuple(one for loop in found for one in loop), time.perf_counter() - since
+            futures = [pool.submit(partial(_loop, call, seconds)) for _ in range(threads)]
+            loops = [future.result() for future in futures]
+    return tuple(one for loop in loops for one in loop), time.perf_counter() - since
 
 
 def _loop(call: Callable[[], object], seconds: float) -> list[float]:
-    found: list[float] = []
+    taken: list[float] = []
     began = time.perf_counter()
     while True:
         since = time.perf_counter()
         call()
         now = time.perf_counter()
-        found.append(now - since)
-        enough = len(found) >= ENOUGH_CALLS and now - began >= seconds
-        if enough or (len(found) >= LEAST_CALLS and now - began >= MOST_SECONDS):
-            return found
+        taken.append(now - since)
+        enough = len(taken) >= ENOUGH_CALLS and now - began >= seconds
+        if enough or (len(taken) >= LEAST_CALLS and now - began >= MOST_SECONDS):
+            return taken
 
 
 def _threads_of(device: str) -> int | None:
-    """Keras takes what there is, and a GPU has none to tell."""
+    """Keras uses all cores; of a GPU the number is unknown."""
     return len(os.sched_getaffinity(0)) if device == "cpu" else None
 
 
@@ -178,7 +178,7 @@ def _backend() -> str:
 
 
 def _forget_the_peak() -> int | None:
-    """What this process holds now, and from where its peak counts anew; None where that fails."""
+    """The memory of this process now, from which its peak counts anew; None if unknown."""
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:  # no Linux, or one that forbids it

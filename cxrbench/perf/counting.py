@@ -56,16 +56,16 @@ class CountedProcess(WorkerProcess):
         self._control("--instr=off")
         return answer if "wall" not in answer else {INSTRUCTIONS: float(self._dumped())}
 
-    def _control(self, what: str) -> None:
+    def _control(self, command: str) -> None:
         done = subprocess.run(
-            ["callgrind_control", what, str(self.pid)],
+            ["callgrind_control", command, str(self.pid)],
             capture_output=True,
             timeout=_CONTROL_SECONDS,
             check=False,
         )
         if done.returncode:
             lines = (done.stdout + done.stderr).decode(errors="replace").strip().splitlines()
-            raise TimingError("valgrind cannot be asked", found=lines[-1] if lines else None)
+            raise TimingError("valgrind does not answer", found=lines[-1] if lines else None)
 
     def _dumped(self) -> int:
         """What was counted since the dump before; a file for each dump."""

@@ -1,110 +1,134 @@
-"""Whether head is slower than base, measured in turn until each path has a verdict."""
+"""Whether head is slower than base: two recordings, or two sides measured in turn."""
 
 from __future__ import annotations
 
+import json
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import Any
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
+from cxrbench.errors import SettingsError
 from cxrbench.interfaces import Display
-from cxrbench.perf.counting import INSTRUCTIONS, CountedProcess, counted
+from cxrbench.output.show import plain
+from cxrbench.perf.comparison import (
+    BASE,
+    CONTROL,
+    HEAD,
+    Absence,
+    GateSettings,
+    SpeedComparison,
+)
+from cxrbench.perf.counting import INSTRUCTIONS, CountedProcess, counted, require_valgrind
 from cxrbench.perf.process import Work
-from cxrbench.perf.samples import Machine, Samples, this_machine
-from cxrbench.perf.sampling import Restart, Schedule, Turn, restart
-from cxrbench.perf.sides import Side
-from cxrbench.perf.verdict import Criterion, Effect, Verdict, judge, no_verdict, paired_effect
+from cxrbench.perf.recordings import compare_recordings, find_recording, with_paths
+from cxrbench.perf.samples import Samples, this_machine
+from cxrbench.perf.sampling import FIRST_RESTARTS, ROUNDS, Restart, Schedule, Turn, restart
+from cxrbench.perf.sides import Side, find_side
+from cxrbench.perf.verdict import (
+    INCONCLUSIVE,
+    Criterion,
+    Effect,
+    Verdict,
+    judge,
+    no_verdict,
+    paired_effect,
+)
+from cxrbench.perf.workload import chosen_paths, write_films_of
 
-FIRST_RESTARTS = 4
-ROUNDS = 6
-COUNTED_RESTARTS = COUNTED_ROUNDS = 2
-BUDGET_SECONDS = 300.0
+COUNTED_RESTARTS = COUNTED_ROUNDS = 2  # counts hardly differ from one restart to the next
 QUICK_SECONDS = 60.0
 
-BASE, CONTROL, HEAD = range(3)
 _SIDES = ("base", "base", "head")
 
 
 @dataclass(frozen=True)
-class Absent:
-    """A path that was not compared: on which side, ``missing`` or ``failed``, and its error."""
+class ComparisonRequest:
+    """What to compare, on which paths and images, and where everything is kept.
 
-    side: str
-    state: str
-    told: str
-
-
-@dataclass(frozen=True)
-class GateSettings:
-    """What is asked of a comparison.
-
-    ``clock`` is ``"cpu"``, processor time, ``"wall"``, or ``"instructions"``, which are counted.
+    ``paths`` are those that are named; without any, a selection that ``quick`` makes smaller.
     """
-
-    threshold: float = 0.05
-    budget: float = BUDGET_SECONDS
-    clock: str = "cpu"
-
-    @property
-    def counts(self) -> bool:
-        """Whether instructions are counted, and nothing is timed."""
-        return self.clock == INSTRUCTIONS
-
-    @property
-    def first_restarts(self) -> int:
-        """Restarts before the first look; counts hardly differ from one to the next."""
-        return COUNTED_RESTARTS if self.counts else FIRST_RESTARTS
-
-
-@dataclass(frozen=True, eq=False)
-class SpeedComparison:
-    """What was found. ``samples`` have three turns: base, base again as a control, and head."""
 
     base: str
     head: str
-    commits: tuple[str, str]
-    options: GateSettings
-    machine: Machine
-    versions: tuple[Mapping[str, str], Mapping[str, str]]
-    samples: Samples
-    verdicts: Mapping[str, Verdict]
-    absent: Mapping[str, tuple[Absent, ...]]
-    notes: tuple[str, ...] = ()
-    seconds: float = 0.0
-    interrupted: bool = False
-    paired: bool = True
+    paths: tuple[str, ...]
+    quick: bool
+    data: str | None
+    settings: GateSettings
+    image_size: int
+    batch_size: int
+    cache: Path
+    output: Path | None
+    allow_cross_machine: bool
 
-    def slower(self) -> tuple[str, ...]:
-        """The paths that are."""
-        return self.in_state("slower")
 
-    def in_state(self, state: str) -> tuple[str, ...]:
-        """The paths with this verdict."""
-        return tuple(path for path, one in self.verdicts.items() if one.state == state)
+def compare(request: ComparisonRequest, display: Display) -> SpeedComparison:
+    """Measure both sides, or read both recordings, and judge each path.
 
-    def failed(self) -> tuple[str, ...]:
-        """The paths that could not be run on a side that has them, or that no side has."""
-        return tuple(
-            path
-            for path, troubles in self.absent.items()
-            if any(trouble.state != "missing" for trouble in troubles)
-            or {trouble.side for trouble in troubles} == {"base", "head"}
+    Raises
+    ------
+    SettingsError : a side cannot be run, or one is a recording and the other is not.
+    DataError : a recording or the images cannot be used.
+    TimingError : a side's process cannot be started.
+    """
+    base, head = find_recording(request.base), find_recording(request.head)
+    if base is not None and head is not None:
+        base, head = with_paths((base, head), request.paths)
+        return compare_recordings(
+            base, head, request.settings, allow_cross_machine=request.allow_cross_machine
         )
+    if base is not None or head is not None:
+        raise SettingsError(
+            "one side is a recording and the other is not",
+            expected="two recordings, or two sides that are measured now",
+            found=f"{request.base} and {request.head}",
+            fix="record the other side too, with cxrbench perf record",
+        )
+    if request.settings.counts:
+        require_valgrind()
+    with ExitStack() as stack:
+        films = Path(stack.enter_context(TemporaryDirectory()))
+        write_films_of(request.data, films, request.cache, display)
+        base_side, head_side = (
+            find_side(text, Path.cwd(), request.cache, stack)
+            for text in (request.base, request.head)
+        )
+        work = Work(films, network_size=request.image_size, batch_size=request.batch_size)
+        output = request.output or _default_output(request.cache)
+        display.say(f"samples: {output}")
+        output.parent.mkdir(parents=True, exist_ok=True)
+        comparison = compare_sides(
+            (base_side, head_side),
+            chosen_paths(request.paths, quick=request.quick),
+            work,
+            request.settings,
+            display,
+            keep=lambda so_far: _write(so_far, output),
+        )
+        _write(comparison, output)
+    return comparison
 
-    def exit_code(self, *, cannot_tell_fails: bool) -> int:
-        """0 pass, 1 a regression, 2 could not run."""
-        if self.slower():
-            return 1
-        if self.failed() or not self.verdicts:
-            return 2
-        return int(cannot_tell_fails and bool(self.in_state("cannot tell")))
+
+def _default_output(cache: Path) -> Path:
+    now = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    return cache / "perf" / "comparisons" / f"{now}-{os.getpid()}.json"
+
+
+def _write(comparison: SpeedComparison, path: Path) -> None:
+    building = path.with_name(f".{path.name}.building")
+    building.write_text(json.dumps(plain(comparison.to_json())) + "\n", encoding="utf-8")
+    building.replace(path)
 
 
 def compare_sides(
     sides: tuple[Side, Side],
     paths: Sequence[str],
     work: Work,
-    options: GateSettings,
+    settings: GateSettings,
     display: Display,
     keep: Callable[[SpeedComparison], None],
 ) -> SpeedComparison:
@@ -112,38 +136,53 @@ def compare_sides(
 
     Each path has at least `FIRST_RESTARTS` times `ROUNDS` pairs of samples (of counts, fewer).
     Those without a verdict then are measured on, until they have one or the budget is spent.
-    ``keep`` is called with what there is after every restart. Ctrl-C ends the measurement; what is
-    complete is judged.
+    ``keep`` is called with the result so far after every restart. Ctrl-C ends the measurement;
+    complete samples are judged.
 
     Raises
     ------
     TimingError : a side's process cannot be started.
     """
+    first = COUNTED_RESTARTS if settings.counts else FIRST_RESTARTS
+    course = _Course(
+        _nothing_yet(sides, settings),
+        tuple(paths),
+        _schedule(sides, work, settings),
+        first,
+        time.monotonic(),
+    )
+    with display.task("comparing", len(paths) * first) as advance:
+        while course.open and not course.result.interrupted:
+            course = _judged(_measured(course, keep, advance))
+            if course.spent() > settings.budget:
+                break
+    return course.result
+
+
+def _nothing_yet(sides: tuple[Side, Side], settings: GateSettings) -> SpeedComparison:
     base, head = sides
-    plan = _plan(sides, work, options)
-    begun = SpeedComparison(
-        *(base.told, head.told, (base.commit, head.commit), options, this_machine(), ({}, {})),
-        samples=Samples(clocks=plan.clocks),
+    notes = [side.note for side in sides if side.note]
+    if base.commit and base.commit == head.commit:
+        notes.append("base and head are the same commit")
+    return SpeedComparison(
+        base=base.description,
+        head=head.description,
+        commits=(base.commit, head.commit),
+        settings=settings,
+        machine=this_machine(),
+        versions=({}, {}),
+        samples=Samples(clocks=(INSTRUCTIONS,)) if settings.counts else Samples(),
         verdicts={},
         absent={},
-        notes=tuple(side.note for side in sides if side.note),
+        notes=tuple(notes),
     )
-    with display.task("comparing", len(paths) * options.first_restarts) as advance:
-        course = _Course(begun, tuple(paths), time.monotonic())
-        while course.open and not course.found.interrupted:
-            until = options.first_restarts * 2 ** (course.look - 1)
-            course = _measured(course, plan, until, keep, advance)
-            course = _judged(course)
-            if course.spent() > options.budget:
-                break
-    return course.found
 
 
-def _plan(sides: tuple[Side, Side], work: Work, options: GateSettings) -> Schedule:
+def _schedule(sides: tuple[Side, Side], work: Work, settings: GateSettings) -> Schedule:
     """Base twice, the second time as its own control, and head."""
     base, head = (side.environment for side in sides)
     turns = (Turn(BASE), Turn(CONTROL), Turn(HEAD))
-    if options.counts:
+    if settings.counts:
         environments = tuple(map(counted, (base, base, head)))
         return Schedule(environments, turns, COUNTED_ROUNDS, work, CountedProcess, (INSTRUCTIONS,))
     return Schedule((base, base, head), turns, ROUNDS, work)
@@ -151,10 +190,15 @@ def _plan(sides: tuple[Side, Side], work: Work, options: GateSettings) -> Schedu
 
 @dataclass(frozen=True, eq=False)
 class _Course:
-    """Where a comparison stands: ``open`` paths have no verdict yet."""
+    """Where a comparison stands: ``open`` paths have no verdict yet.
 
-    found: SpeedComparison
+    The first look at the samples comes after ``first`` restarts; each next one doubles them.
+    """
+
+    result: SpeedComparison
     open: tuple[str, ...]
+    schedule: Schedule
+    first: int
     since: float
     look: int = 1
     restarts: int = 0
@@ -162,61 +206,62 @@ class _Course:
     def spent(self) -> float:
         return time.monotonic() - self.since
 
+    def __str__(self) -> str:
+        return f"{self.restarts} restarts, {len(self.open)} open, {self.spent():.0f} s"
+
 
 def _measured(
-    course: _Course,
-    plan: Schedule,
-    until: int,
-    keep: Callable[[SpeedComparison], None],
-    advance: Callable[..., None],
+    course: _Course, keep: Callable[[SpeedComparison], None], advance: Callable[..., None]
 ) -> _Course:
-    """Restart until there are enough restarts, or the time is up; the first look is always made."""
-    options = course.found.options
+    """Restart until the next look, or until the time is up; the first look is always made."""
+    until = course.first * 2 ** (course.look - 1)
     while course.restarts < until and course.open:
-        first = course.restarts < options.first_restarts
-        if not first and course.spent() > options.budget:
+        is_first = course.restarts < course.first
+        if not is_first and course.spent() > course.result.settings.budget:
             break
+        known = course.result.samples.calls
         try:
-            one = restart(plan, course.open, course.found.samples.calls, seed=course.restarts)
+            one = restart(course.schedule, course.open, known, seed=course.restarts)
         except KeyboardInterrupt:
-            return replace(course, found=replace(course.found, interrupted=True))
+            return replace(course, result=replace(course.result, interrupted=True))
         course = _with(course, one)
-        keep(course.found)
-        advance(len(course.open) if first else 0, _told(course))
+        keep(course.result)
+        advance(len(course.open) if is_first else 0, str(course))
     return course
 
 
 def _with(course: _Course, one: Restart) -> _Course:
-    found = course.found
-    absent = dict(found.absent)
+    absent = dict(course.result.absent)
     for path, troubles in one.troubles.items():
-        named = [(_SIDES[t.environment], t.state, t.told) for t in troubles]
-        absent[path] = tuple(Absent(*told) for told in dict.fromkeys(named))
-    found = replace(
-        found,
-        samples=found.samples.with_restart(one).without(absent),
+        absences = (Absence(_SIDES[t.environment], t.state, t.error) for t in troubles)
+        absent[path] = tuple(dict.fromkeys(absences))
+    result = replace(
+        course.result,
+        samples=course.result.samples.with_restart(one).without(absent),
         absent=absent,
         versions=(one.versions[BASE], one.versions[HEAD]),
         seconds=course.spent(),
     )
     left = tuple(path for path in course.open if path not in absent)
-    return replace(course, found=found, open=left, restarts=course.restarts + 1)
+    return replace(course, result=result, open=left, restarts=course.restarts + 1)
 
 
 def _judged(course: _Course) -> _Course:
-    found = course.found
-    rule = Criterion(threshold=found.options.threshold, look=course.look)
-    measured = [path for path in course.open if len(found.samples.seconds.get(path, ())) > 1]
-    effects = {path: _effects(found.samples, path, found.options.clock) for path in measured}
-    told = judge(effects, rule, paths=len(found.samples.seconds))
-    if found.interrupted:
-        told = {path: no_verdict(*effects[path], "interrupted") for path in measured}
-    left = tuple(path for path, one in told.items() if one.state == "cannot tell")
+    result = course.result
+    criterion = Criterion(threshold=result.settings.threshold, look=course.look)
+    measured = [path for path in course.open if len(result.samples.seconds.get(path, ())) > 1]
+    effects = {path: _effects(result.samples, path, result.settings.clock) for path in measured}
+    new: Mapping[str, Verdict]
+    if result.interrupted:
+        new = {path: no_verdict(*effects[path], "interrupted") for path in measured}
+    else:
+        new = judge(effects, criterion, paths=len(result.samples.seconds))
+    verdicts = {**result.verdicts, **new}
     # In the order in which paths were measured, whenever they were decided.
-    verdicts = {**found.verdicts, **told}
-    ordered = {path: verdicts[path] for path in found.samples.seconds if path in verdicts}
-    found = replace(found, verdicts=ordered, seconds=course.spent())
-    return replace(course, found=found, open=left, look=course.look + 1)
+    ordered = {path: verdicts[path] for path in result.samples.seconds if path in verdicts}
+    left = tuple(path for path in measured if verdicts[path].state == INCONCLUSIVE)
+    result = replace(result, verdicts=ordered, seconds=course.spent())
+    return replace(course, result=result, open=left, look=course.look + 1)
 
 
 def _effects(samples: Samples, path: str, clock: str) -> tuple[Effect, Effect]:
@@ -225,37 +270,3 @@ def _effects(samples: Samples, path: str, clock: str) -> tuple[Effect, Effect]:
         paired_effect(logs[..., HEAD] - logs[..., BASE]),
         paired_effect(logs[..., CONTROL] - logs[..., BASE]),
     )
-
-
-def _told(course: _Course) -> str:
-    return f"{course.restarts} restarts, {len(course.open)} open, {course.spent():.0f} s"
-
-
-def as_json(found: SpeedComparison) -> dict[str, Any]:
-    """Plain values, with all samples."""
-    return {
-        "format": 1,
-        "base": {
-            "side": found.base,
-            "commit": found.commits[0],
-            "versions": dict(found.versions[0]),
-        },
-        "head": {
-            "side": found.head,
-            "commit": found.commits[1],
-            "versions": dict(found.versions[1]),
-        },
-        "machine": found.machine.to_json(),
-        "threshold": found.options.threshold,
-        "clock": found.options.clock,
-        "budget_seconds": found.options.budget,
-        "seconds": round(found.seconds, 1),
-        "interrupted": found.interrupted,
-        "notes": list(found.notes),
-        "paths": {path: dict(one.__dict__) for path, one in found.verdicts.items()},
-        "not_compared": {
-            path: [dict(one.__dict__) for one in troubles]
-            for path, troubles in found.absent.items()
-        },
-        "samples": found.samples.to_json(),
-    }

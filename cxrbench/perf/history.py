@@ -1,19 +1,18 @@
-"""Recordings of hot paths over time, as a table, as JSON and as a figure."""
+"""Recordings of hot paths over time, as tables, as JSON and as a figure."""
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from rich import box
-from rich.table import Table
 
 from cxrbench.errors import SettingsError
 from cxrbench.output.figure_style import look, small_multiples, styled, write_figure
+from cxrbench.output.sections import CellTable, Column, Section, text_column
 from cxrbench.output.show import plain_console
 
 if TYPE_CHECKING:
@@ -23,66 +22,97 @@ if TYPE_CHECKING:
     from cxrbench.perf.recordings import Recording
     from cxrbench.perf.samples import Machine
 
+_COLUMNS = 3
+_UNIT = "Median milliseconds of processor time per call."
 
-def medians(recording: Recording) -> dict[str, float]:
+
+@dataclass(frozen=True, eq=False)
+class History:
+    """The recordings of a file, oldest first."""
+
+    recordings: Sequence[Recording]
+
+    def sections(self) -> tuple[Section, ...]:
+        """A row for each path, a column for each of the last recordings that fit."""
+        most = max(1, (plain_console().width - 22) // 12)
+        shown = self.recordings[-most:]
+        notes = [_UNIT]
+        if len(shown) < len(self.recordings):
+            notes.append(
+                f"The last {len(shown)} of {len(self.recordings)} recordings; "
+                "--format json and csv show all."
+            )
+        if len({one.machine for one in self.recordings}) > 1:
+            notes.append("Several machines: only compare recordings of the same machine.")
+        return (Section("Recordings of hot paths", (_table(shown),), tuple(notes)),)
+
+    def records(self) -> list[dict[str, Any]]:
+        """One line for each path of each recording."""
+        return [record for one in self.recordings for record in _records(one)]
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """An object for each recording."""
+        return [_as_json(one) for one in self.recordings]
+
+
+@dataclass(frozen=True, eq=False)
+class NewRecording:
+    """A recording that was added to a file."""
+
+    recording: Recording
+    file: Path
+
+    def sections(self) -> tuple[Section, ...]:
+        """A row for each path, and the paths that could not be measured."""
+        absent = (f"not recorded: {p}, {why}" for p, why in self.recording.absent.items())
+        title = f"Added to {self.file}: {self.recording.side}"
+        return (Section(title, (_table([self.recording]),), (*absent, _UNIT)),)
+
+    def records(self) -> list[dict[str, Any]]:
+        """One line for each path."""
+        return list(_records(self.recording))
+
+    def to_json(self) -> dict[str, Any]:
+        """The recording, and the file."""
+        return {"history": self.file, **_as_json(self.recording)}
+
+
+def _medians(recording: Recording) -> dict[str, float]:
     """Milliseconds of processor time that a call takes, by path."""
     samples = recording.samples
     return {path: 1e3 * float(np.median(samples.by(path, "cpu"))) for path in samples.seconds}
 
 
-def print_recording(recording: Recording, history: Path, *, as_json: bool) -> None:
-    """What was added to a history."""
-    if as_json:
-        print(json.dumps({"history": str(history), **_plain(recording)}, indent=2))
-        return
-    out = plain_console()
-    out.print(_table([recording]))
-    for path, told in recording.absent.items():
-        out.print(f"not recorded: {path}, {told}")
-    out.print(f"\nadded to {history}: {recording.side}")
+def _table(recordings: Sequence[Recording]) -> CellTable:
+    heads = (Column(f"{one.commit[:10] or '–'}\n{one.time[:10]}") for one in recordings)
+    medians = [_medians(one) for one in recordings]
+    rows = (
+        (path, *(f"{known[path]:.3g}" if path in known else "–" for known in medians))
+        for path in dict.fromkeys(path for known in medians for path in known)
+    )
+    return CellTable((text_column("path", 10), *heads), tuple(rows))
 
 
-def print_history(recordings: Sequence[Recording], *, as_json: bool) -> None:
-    """A row for each path, a column for each of the last recordings, oldest first."""
-    if as_json:
-        print(json.dumps([_plain(one) for one in recordings], indent=2))
-        return
-    out = plain_console()
-    shown = recordings[-_most_columns(out.width) :]
-    out.print(_table(shown))
-    out.print("\nMedian milliseconds of processor time of a call.")
-    if len(shown) < len(recordings):
-        out.print(f"The last {len(shown)} of {len(recordings)} recordings; --json has all.")
-    if len({one.machine for one in recordings}) > 1:
-        out.print("They are from several machines: only those of one can be compared.")
+def _records(recording: Recording) -> Iterator[dict[str, Any]]:
+    for path, milliseconds in _medians(recording).items():
+        yield {
+            "side": recording.side,
+            "commit": recording.commit,
+            "time": recording.time,
+            "machine": recording.machine.node,
+            "path": path,
+            "milliseconds": milliseconds,
+        }
 
 
-def _most_columns(width: int) -> int:
-    return max(1, (width - 22) // 12)
-
-
-def _table(recordings: Sequence[Recording]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
-    table.add_column("path", overflow="fold", min_width=10)
-    told = [medians(one) for one in recordings]
-    for one in recordings:
-        table.add_column(f"{one.commit[:10] or '–'}\n{one.time[:10]}", justify="right")
-    for path in dict.fromkeys(path for known in told for path in known):
-        table.add_row(path, *(f"{k[path]:.3g}" if path in k else "–" for k in told))
-    return table
-
-
-def _plain(recording: Recording) -> dict[str, Any]:
+def _as_json(recording: Recording) -> dict[str, Any]:
     return {
         **{"side": recording.side, "commit": recording.commit, "time": recording.time},
         "machine": recording.machine.to_json(),
-        "versions": dict(recording.versions),
-        "milliseconds": medians(recording),
-        "not_measured": dict(recording.absent),
+        "versions": recording.versions,
+        "milliseconds": _medians(recording),
+        "not_measured": recording.absent,
     }
-
-
-_COLUMNS = 3
 
 
 def write_history_figure(recordings: Sequence[Recording], path: Path) -> None:
@@ -104,12 +134,12 @@ def write_history_figure(recordings: Sequence[Recording], path: Path) -> None:
 
 @styled()
 def draw_history(recordings: Sequence[Recording]) -> Figure:
-    """Medians of processor time with the middle half of the samples, oldest first."""
+    """Medians of processor time with the interquartile range, oldest first."""
     paths = list(dict.fromkeys(path for one in recordings for path in one.samples.seconds))
     machines = list(dict.fromkeys(one.machine for one in recordings))
-    title = f"Hot paths over {len(recordings)} recordings · a call's processor time"
+    title = f"Hot paths in {len(recordings)} recordings · processor time per call"
     figure, panels = small_multiples(
-        f"{title}\nline: median; bar: the middle half of the samples",
+        f"{title}\nline: median; bar: interquartile range of the samples",
         len(paths),
         columns=_COLUMNS,
         panel_height=1.5,
@@ -139,7 +169,7 @@ def _draw(
     if not known:
         return
     places = [place for place, _ in known]
-    low, middle, high = np.array([told for _, told in known]).T
+    low, middle, high = np.array([quartiles for _, quartiles in known]).T
     axes.errorbar(
         places,
         middle,

@@ -1,4 +1,4 @@
-"""A worker process of `cxrbench.perf.worker` in some environment, asked one thing at a time."""
+"""A worker process of `cxrbench.perf.worker` in some environment: one request at a time."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ START_SECONDS = 120.0
 ANSWER_SECONDS = 300.0
 
 CLOCKS = ("wall", "cpu")
-"""What a worker measures of its calls: seconds of wall time, and of its processor time."""
+"""The clocks of a worker: seconds of wall time, and of its processor time."""
 
 _ONE_THREAD = {
     **dict.fromkeys(
@@ -67,7 +67,7 @@ class Work:
 
 
 class WorkerProcess:
-    """Use it in ``with``. BLAS, OpenCV and Keras have one thread in it; it sleeps until asked."""
+    """Use it in ``with``. BLAS, OpenCV and Keras have one thread in it."""
 
     def __init__(self, environment: Environment, work: Work) -> None:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed in __exit__
@@ -110,8 +110,8 @@ class WorkerProcess:
 
     def versions(self) -> Mapping[str, str]:
         """Wait until it is ready; the versions that it works with."""
-        found: dict[str, str] = self._answer(START_SECONDS)["versions"]
-        return found
+        versions: dict[str, str] = self._answer(START_SECONDS)["versions"]
+        return versions
 
     def ask(self, seconds: float = ANSWER_SECONDS, **request: Any) -> dict[str, Any]:
         """The answer to a request of `cxrbench.perf.worker.Worker.answer`.
@@ -125,7 +125,7 @@ class WorkerProcess:
             self._process.stdin.write(json.dumps(request).encode() + b"\n")
             self._process.stdin.flush()
         except BrokenPipeError as error:
-            raise self._died("it ended") from error
+            raise self._died("it exited") from error
         return self._answer(seconds)
 
     def measure(self, path: str, calls: int, slowdown: float) -> dict[str, float]:
@@ -138,8 +138,8 @@ class WorkerProcess:
         return self.ask(do="time", path=path, calls=calls, slowdown=slowdown)
 
     def _answer(self, seconds: float) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self._line(time.monotonic() + seconds, seconds))
-        return found
+        answer: dict[str, Any] = json.loads(self._line(time.monotonic() + seconds, seconds))
+        return answer
 
     def _line(self, until: float, seconds: float) -> bytes:
         stream = self._process.stdout
@@ -151,7 +151,7 @@ class WorkerProcess:
                     raise self._died(f"no answer in {seconds:.0f} seconds")
                 read = os.read(stream.fileno(), 1 << 16)
                 if not read:
-                    raise self._died("it ended")
+                    raise self._died("it exited")
                 self._left += read
         line, _, self._left = self._left.partition(b"\n")
         return line
@@ -162,12 +162,12 @@ class WorkerProcess:
         self._errors.seek(0)
         lines = self._errors.read().decode(errors="replace").strip().splitlines()
         last = lines[-1].strip() if lines else f"exit status {status}, and no message"
-        return TimingError(f"the process that times hot paths is gone: {how}", found=last)
+        return TimingError(f"the process that times hot paths ended: {how}", found=last)
 
 
 def _variables(environment: Environment) -> dict[str, str]:
-    found = {**os.environ, **_ONE_THREAD, **dict(environment.variables)}
-    found.pop("PYTHONPATH", None)  # each side has its own
+    variables = {**os.environ, **_ONE_THREAD, **dict(environment.variables)}
+    variables.pop("PYTHONPATH", None)  # each side has its own
     if environment.packages is not None:
-        found["PYTHONPATH"] = str(environment.packages)
-    return found
+        variables["PYTHONPATH"] = str(environment.packages)
+    return variables

@@ -11,73 +11,76 @@ from typing import Any
 import numpy as np
 
 from cxrbench.errors import SettingsError
-from cxrbench.perf.gate import BASE, HEAD, SpeedComparison
+from cxrbench.perf.comparison import BASE, HEAD, SpeedComparison
 
 FORMAT_VERSION = "5.1.0"
 """The version of pytest-benchmark whose form this is."""
 
 
-def write_benchmark_files(found: SpeedComparison, folder: Path) -> tuple[Path, Path]:
+def write_benchmark_files(comparison: SpeedComparison, folder: Path) -> tuple[Path, Path]:
     """Write ``0001_base.json`` and ``0002_head.json``; ``pytest-benchmark compare`` reads both.
 
     Raises
     ------
-    SettingsError : instructions were counted, and it knows seconds alone.
+    SettingsError : instructions were counted, not seconds.
     """
-    if found.options.counts:
+    if comparison.settings.counts:
         raise SettingsError(
-            "pytest-benchmark's files hold seconds, and instructions were counted",
+            "pytest-benchmark's files hold seconds, but instructions were counted",
             fix="leave out --benchmark-json, or take time: --clock cpu",
         )
     folder.mkdir(parents=True, exist_ok=True)
     base, head = folder / "0001_base.json", folder / "0002_head.json"
     for path, side, turn in ((base, 0, BASE), (head, 1, HEAD)):
-        path.write_text(json.dumps(_document(found, side, turn), indent=4) + "\n")
+        path.write_text(json.dumps(_document(comparison, side, turn), indent=4) + "\n")
     return base, head
 
 
-def _document(found: SpeedComparison, side: int, turn: int) -> dict[str, Any]:
+def _document(comparison: SpeedComparison, side: int, turn: int) -> dict[str, Any]:
     return {
         "machine_info": {
-            "node": found.machine.node,
-            "processor": found.machine.processor,
+            "node": comparison.machine.node,
+            "processor": comparison.machine.processor,
             "machine": platform.machine(),
             "system": platform.system(),
             "release": platform.release(),
             "python_implementation": platform.python_implementation(),
-            "python_version": found.versions[side].get("python", ""),
-            "cpu": {"brand_raw": found.machine.processor, "count": found.machine.cores},
+            "python_version": comparison.versions[side].get("python", ""),
+            "cpu": {"brand_raw": comparison.machine.processor, "count": comparison.machine.cores},
         },
         "commit_info": {
-            "id": found.commits[side] or None,
+            "id": comparison.commits[side] or None,
             "dirty": False,
             "project": "cxrbench",
             "branch": None,
         },
-        "benchmarks": [_benchmark(found, path, turn) for path in found.samples.seconds],
+        "benchmarks": [_benchmark(comparison, path, turn) for path in comparison.samples.seconds],
         "datetime": datetime.now(UTC).isoformat(),
         "version": FORMAT_VERSION,
     }
 
 
-def _benchmark(found: SpeedComparison, path: str, turn: int) -> dict[str, Any]:
-    data = found.samples.by(path, found.options.clock)[:, :, turn].ravel()
+def _benchmark(comparison: SpeedComparison, path: str, turn: int) -> dict[str, Any]:
+    data = comparison.samples.by(path, comparison.settings.clock)[:, :, turn].ravel()
     return {
         "group": "hot paths",
         "name": path,
         "fullname": f"cxrbench perf::{path}",
         "params": None,
         "param": None,
-        "extra_info": {"images": found.samples.images[path], "clock": found.options.clock},
+        "extra_info": {
+            "images": comparison.samples.images[path],
+            "clock": comparison.settings.clock,
+        },
         "options": {
             "disable_gc": False,
-            "timer": "process_time" if found.options.clock == "cpu" else "perf_counter",
+            "timer": "process_time" if comparison.settings.clock == "cpu" else "perf_counter",
             "min_rounds": len(data),
-            "max_time": found.options.budget,
+            "max_time": comparison.settings.budget,
             "min_time": 0.0,
             "warmup": True,
         },
-        "stats": statistics(data, found.samples.calls[path]),
+        "stats": statistics(data, comparison.samples.calls[path]),
     }
 
 

@@ -1,4 +1,4 @@
-"""Samples of one side that are kept: a line of JSON for each recording, in a file that grows."""
+"""Recorded samples of one side: a history file with a line of JSON for each recording."""
 
 from __future__ import annotations
 
@@ -16,29 +16,23 @@ from filelock import FileLock
 
 from cxrbench.errors import DataError, SettingsError
 from cxrbench.interfaces import Display
-from cxrbench.perf.gate import (
-    FIRST_RESTARTS,
-    ROUNDS,
-    Absent,
-    GateSettings,
-    SpeedComparison,
-)
+from cxrbench.perf.comparison import Absence, GateSettings, SpeedComparison
 from cxrbench.perf.process import Work
 from cxrbench.perf.samples import Machine, Samples, this_machine
-from cxrbench.perf.sampling import Schedule, Turn, restart
+from cxrbench.perf.sampling import FIRST_RESTARTS, ROUNDS, Schedule, Turn, restart
 from cxrbench.perf.sides import Side
 from cxrbench.perf.verdict import Criterion, Effect, judge, unpaired_effect
 
 FORMAT = 1
 RESTARTS = 2 * FIRST_RESTARTS
-"""As many as there can be: what is recorded cannot be measured on, where the answer is open."""
+"""More than the gate's first look needs, because a recording cannot be measured on later."""
 
 SUFFIXES = (".json", ".jsonl")
 
 
 @dataclass(frozen=True, eq=False)
 class Recording:
-    """What was measured of one side, when and where. ``samples`` have one turn."""
+    """The samples of one side, when and where they were measured. ``samples`` have one turn."""
 
     side: str
     commit: str
@@ -50,7 +44,7 @@ class Recording:
 
     def line(self) -> str:
         """As a line of a file."""
-        told = {
+        fields = {
             "format": FORMAT,
             **{"side": self.side, "commit": self.commit, "time": self.time},
             "machine": self.machine.to_json(),
@@ -58,7 +52,7 @@ class Recording:
             "not_measured": dict(self.absent),
             "paths": self.samples.to_json(),
         }
-        return json.dumps(told) + "\n"
+        return json.dumps(fields) + "\n"
 
 
 def record_side(side: Side, paths: Sequence[str], work: Work, display: Display) -> Recording:
@@ -75,22 +69,22 @@ def record_side(side: Side, paths: Sequence[str], work: Work, display: Display) 
     with display.task("recording", RESTARTS) as advance:
         for number in range(RESTARTS):
             one = restart(plan, left, samples.calls, seed=number)
-            absent |= {path: f"{t[0].state}: {t[0].told}" for path, t in one.troubles.items()}
+            absent |= {path: f"{t[0].state}: {t[0].error}" for path, t in one.troubles.items()}
             samples, versions = samples.with_restart(one).without(absent), one.versions[0]
             left = tuple(path for path in left if path not in absent)
             advance(1)
     if not left:
         raise SettingsError(
             "no hot path can be measured",
-            expected="one at least",
-            found="; ".join(f"{path} {told}" for path, told in absent.items()),
+            expected="at least one",
+            found="; ".join(f"{path} {reason}" for path, reason in absent.items()),
         )
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    return Recording(side.told, side.commit, now, this_machine(), versions, samples, absent)
+    return Recording(side.description, side.commit, now, this_machine(), versions, samples, absent)
 
 
 def require_history(path: Path) -> None:
-    """Raise `SettingsError` for a name that no recording would be found by."""
+    """Raise `SettingsError` for a name that cannot be the name of a history file."""
     if path.suffix not in SUFFIXES:
         raise SettingsError(
             f"a history cannot be called {path.name!r}",
@@ -100,18 +94,18 @@ def require_history(path: Path) -> None:
 
 
 def append_recording(recording: Recording, path: Path) -> None:
-    """Add a line; two processes take turns, and a kill leaves all of it or nothing of it."""
+    """Add a line, whole or not at all; two processes take turns."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_name(f".{path.name}.lock")):
         known = path.read_bytes() if path.is_file() else b""
         if known and not known.endswith(b"\n"):
-            raise _damaged(path, known.count(b"\n") + 1, "it has no end")
-        made = path.with_name(f".{path.name}.new")
-        with made.open("wb") as file:
+            raise _damaged(path, known.count(b"\n") + 1, "a line without an end")
+        building = path.with_name(f".{path.name}.new")
+        with building.open("wb") as file:
             file.write(known + recording.line().encode())
             file.flush()
             os.fsync(file.fileno())
-        made.replace(path)
+        building.replace(path)
 
 
 def read_recordings(path: Path) -> tuple[Recording, ...]:
@@ -119,7 +113,7 @@ def read_recordings(path: Path) -> tuple[Recording, ...]:
 
     Raises
     ------
-    DataError : the file cannot be read, is empty, or has a line that is none.
+    DataError : the file cannot be read, is empty, or has a line that is no recording.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -147,10 +141,10 @@ def find_recording(text: str) -> Recording | None:
     path = Path(name)
     if path.suffix not in SUFFIXES:
         return None
-    found = read_recordings(path)
-    chosen = [one for one in found if one.commit.startswith(commit)] if commit else found
+    recordings = read_recordings(path)
+    chosen = [one for one in recordings if one.commit.startswith(commit)]
     if not chosen:
-        commits = [one.commit[:10] or "none" for one in found[-8:]]
+        commits = [one.commit[:10] or "none" for one in recordings[-8:]]
         raise DataError(
             f"{path} has no recording of {commit!r}",
             expected="the beginning of a commit's hash",
@@ -179,9 +173,9 @@ def with_paths(recordings: Sequence[Recording], paths: Sequence[str]) -> tuple[R
 
 
 def compare_recordings(
-    base: Recording, head: Recording, options: GateSettings, *, allow_cross_machine: bool
+    base: Recording, head: Recording, settings: GateSettings, *, allow_cross_machine: bool
 ) -> SpeedComparison:
-    """Judge two recordings: made at different times, so less can be told than side by side.
+    """Judge two recordings: less reliable than side by side, since they are of different times.
 
     The control is base's every second restart against the others.
 
@@ -189,23 +183,25 @@ def compare_recordings(
     ------
     SettingsError : they are from two machines, and that is not allowed.
     """
-    notes = ["recorded at different times: what the machine did then is in the difference"]
+    notes = ["recorded at different times, so other load on the machine may differ"]
     if base.machine != head.machine:
         differing = _differing(base.machine, head.machine)
         if not allow_cross_machine:
             raise SettingsError(
                 "the recordings are from two machines",
-                expected="the same machine: times of two differ for reasons that are not the code",
+                expected="the same machine: times of two differ for reasons other than the code",
                 found=differing,
-                fix="record both on one, or give --allow-cross-machine",
+                fix="record both on one machine, or add --allow-cross-machine",
             )
         notes.append(f"two machines: {differing}")
     common = [path for path in base.samples.seconds if path in head.samples.seconds]
-    effects = {path: _effects(base, head, path, options.clock) for path in common}
+    effects = {path: _effects(base, head, path, settings.clock) for path in common}
     sides = (("base", base), ("head", head))
     absent = {
         path: tuple(
-            Absent(side, *_why(one, path)) for side, one in sides if path not in one.samples.seconds
+            Absence(side, *_why(one, path))
+            for side, one in sides
+            if path not in one.samples.seconds
         )
         for path in dict.fromkeys([*base.samples.seconds, *head.samples.seconds])
         if path not in common
@@ -214,11 +210,11 @@ def compare_recordings(
         base=f"{base.side}, recorded {base.time}",
         head=f"{head.side}, recorded {head.time}",
         commits=(base.commit, head.commit),
-        options=options,
+        settings=settings,
         machine=base.machine,
         versions=(base.versions, head.versions),
         samples=_side_by_side(base, head, common),
-        verdicts=judge(effects, Criterion(threshold=options.threshold)),
+        verdicts=judge(effects, Criterion(threshold=settings.threshold)),
         absent=absent,
         notes=tuple(notes),
         paired=False,
@@ -245,9 +241,8 @@ def _side_by_side(base: Recording, head: Recording, paths: Sequence[str]) -> Sam
 
 
 def _why(recording: Recording, path: str) -> tuple[str, str]:
-    told = recording.absent.get(path, "missing: not recorded")
-    state, _, words = told.partition(": ")
-    return state, words
+    state, _, error = recording.absent.get(path, "missing: not recorded").partition(": ")
+    return state, error
 
 
 def _differing(one: Machine, other: Machine) -> str:
@@ -257,17 +252,17 @@ def _differing(one: Machine, other: Machine) -> str:
 
 def _recording(line: str, path: Path, number: int) -> Recording:
     try:
-        told: dict[str, Any] = json.loads(line)
-        if told["format"] != FORMAT:
-            raise _damaged(path, number, f"format {told['format']}, and this is {FORMAT}")
+        fields: dict[str, Any] = json.loads(line)
+        if fields["format"] != FORMAT:
+            raise _damaged(path, number, f"format {fields['format']}, and this is {FORMAT}")
         return Recording(
-            side=str(told["side"]),
-            commit=str(told["commit"]),
-            time=str(told["time"]),
-            machine=Machine(**told["machine"]),
-            versions=dict(told["versions"]),
-            samples=Samples.from_json(told["paths"], turns=1),
-            absent=dict(told["not_measured"]),
+            side=str(fields["side"]),
+            commit=str(fields["commit"]),
+            time=str(fields["time"]),
+            machine=Machine(**fields["machine"]),
+            versions=dict(fields["versions"]),
+            samples=Samples.from_json(fields["paths"], turns=1),
+            absent=dict(fields["not_measured"]),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise _damaged(path, number, f"{type(error).__name__}: {error}") from error

@@ -16,7 +16,7 @@ from cxrbench.perf.process import CLOCKS
 from cxrbench.perf.sampling import Restart
 
 LEAST_RESTARTS = 4
-"""Fewer do not tell how much restarts differ, in either half of them."""
+"""Fewer do not show how much restarts differ, in either half of them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,12 +67,12 @@ class Samples:
         }
 
     @classmethod
-    def from_json(cls, told: Mapping[str, Any], turns: int) -> Samples:
+    def from_json(cls, fields: Mapping[str, Any], turns: int) -> Samples:
         """Raises `DataError` for anything that `to_json` does not return."""
         try:
-            seconds = {path: np.array(one["seconds"], np.float64) for path, one in told.items()}
-            calls = {path: int(one["calls"]) for path, one in told.items()}
-            images = {path: int(one["images"]) for path, one in told.items()}
+            seconds = {path: np.array(one["seconds"], np.float64) for path, one in fields.items()}
+            calls = {path: int(one["calls"]) for path, one in fields.items()}
+            images = {path: int(one["images"]) for path, one in fields.items()}
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise _unusable(f"{type(error).__name__}: {error}") from error
         for path, taken in seconds.items():
@@ -80,7 +80,7 @@ class Samples:
             if not fits or len(taken) < LEAST_RESTARTS:  # halves of them are compared
                 raise _unusable(f"{path}: an array {taken.shape}")
             if not np.isfinite(taken).all() or (taken < 0).any():
-                raise _unusable(f"{path}: seconds that are none")
+                raise _unusable(f"{path}: negative or undefined seconds")
         return cls(seconds, calls, images)
 
 
@@ -100,7 +100,7 @@ def _unusable(found: str) -> DataError:
 
 @dataclass(frozen=True)
 class Machine:
-    """Times of two machines that differ in any of these must not be compared."""
+    """A machine. Times of two that differ in any field must not be compared."""
 
     node: str
     processor: str
@@ -126,7 +126,7 @@ def this_machine() -> Machine:
 
 
 def _processor() -> str:
-    told = Path("/proc/cpuinfo")
-    lines = told.read_text().splitlines() if told.is_file() else []
+    file = Path("/proc/cpuinfo")
+    lines = file.read_text().splitlines() if file.is_file() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor()

@@ -13,16 +13,22 @@ import numpy as np
 from cxrbench.errors import TimingError
 from cxrbench.perf.process import CLOCKS, Environment, Work, WorkerProcess
 
+FIRST_RESTARTS = 4
+"""Restarts before the first look at the samples."""
+
+ROUNDS = 6
+"""Rounds of samples in each restart."""
+
 SAMPLE_SECONDS = 0.01
-"""What a sample should last at least: so many calls are timed together."""
+"""A sample lasts at least this long: as many calls as needed are timed together."""
 
 MOST_CALLS = 2_000
-"""More calls than these are not timed together: what returns at once is no hot path."""
+"""At most this many calls are timed together: a path that returns immediately is no hot path."""
 
 
 @dataclass(frozen=True)
 class Turn:
-    """Whose turn it is: the number of an environment, and how many times as long it shall take."""
+    """The number of an environment, and the factor by which its calls are made longer."""
 
     environment: int
     slowdown: float = 1.0
@@ -51,12 +57,12 @@ class Trouble:
 
     environment: int
     state: str
-    told: str
+    error: str
 
 
 @dataclass(frozen=True, eq=False)
 class Restart:
-    """What one start of all processes gave.
+    """The samples of one start of all processes.
 
     ``seconds`` has for each path (rounds, turns, clocks) float64: of a call, by the plan's clocks.
     ``calls`` is how many were timed together, ``images`` on how many one works.
@@ -81,26 +87,26 @@ def restart(
     ------
     TimingError : a process cannot be started at all.
     """
-    seconds, troubles, found, images = {}, {}, dict(calls), {}
+    seconds, troubles, calls, images = {}, {}, dict(calls), {}
     rng = np.random.default_rng(seed)
     with ExitStack() as stack:
         workers = _start(plan, stack)
         versions = tuple(worker.versions() for worker in workers)
         for path in paths:
-            told = _set_up(workers, path)
-            if told.troubles:
-                troubles[path] = told.troubles
-                workers = _again_where_dead(plan, workers, told.troubles, stack)
+            ready = _set_up(workers, path)
+            if ready.troubles:
+                troubles[path] = ready.troubles
+                workers = _again_where_dead(plan, workers, ready.troubles, stack)
                 continue
-            images[path] = told.images
+            images[path] = ready.images
             try:
-                if path not in found:
-                    found[path] = _calls(workers, path)
-                seconds[path] = np.array(list(_rounds(plan, workers, path, found[path], rng)))
+                if path not in calls:
+                    calls[path] = _calls(workers, path)
+                seconds[path] = np.array(list(_rounds(plan, workers, path, calls[path], rng)))
             except _Failed as failure:
                 troubles[path] = (failure.trouble,)
                 workers = _again_where_dead(plan, workers, troubles[path], stack)
-    return Restart(seconds, troubles, found, images, versions)
+    return Restart(seconds, troubles, calls, images, versions)
 
 
 @dataclass(frozen=True)
@@ -111,7 +117,7 @@ class _SetUp:
 
 class _Failed(Exception):
     def __init__(self, trouble: Trouble) -> None:
-        super().__init__(trouble.told)
+        super().__init__(trouble.error)
         self.trouble = trouble
 
 
@@ -123,14 +129,14 @@ def _set_up(workers: Sequence[WorkerProcess], path: str) -> _SetUp:
     images, troubles = 0, []
     for number, worker in enumerate(workers):
         try:
-            images = int(_asked(number, worker.ask, do="set up", path=path)["images"])
-            _asked(number, worker.ask, do="time", path=path, calls=1)  # warms up, and compiles
+            images = int(_answer(number, worker.ask, do="set up", path=path)["images"])
+            _answer(number, worker.ask, do="time", path=path, calls=1)  # warms up, and compiles
         except _Failed as failure:
             troubles.append(failure.trouble)
     return _SetUp(images, tuple(troubles))
 
 
-def _asked(number: int, ask: Callable[..., dict[str, Any]], **request: Any) -> dict[str, Any]:
+def _answer(number: int, ask: Callable[..., dict[str, Any]], **request: Any) -> dict[str, Any]:
     try:
         answer = ask(**request)
     except TimingError as error:
@@ -142,15 +148,19 @@ def _asked(number: int, ask: Callable[..., dict[str, Any]], **request: Any) -> d
 
 
 def _calls(workers: Sequence[WorkerProcess], path: str) -> int:
-    """So many that the quickest side's sample is long enough; at once is a failure."""
+    """How many calls make the quickest side's sample long enough."""
     quickest = min(
-        _asked(number, worker.ask, do="time", path=path, calls=3)["wall"] / 3
+        _answer(number, worker.ask, do="time", path=path, calls=3)["wall"] / 3
         for number, worker in enumerate(workers)
     )
     calls = math.ceil(SAMPLE_SECONDS / max(quickest, 1e-9))
     if calls > MOST_CALLS:
         raise _Failed(
-            Trouble(0, "failed", f"returns at once: {quickest * 1e9:.0f} ns a call is not its work")
+            Trouble(
+                0,
+                "failed",
+                f"returns immediately ({quickest * 1e9:.0f} ns a call), so it does not do its work",
+            )
         )
     return calls
 
@@ -166,7 +176,7 @@ def _rounds(
         taken: list[list[float]] = [[] for _ in order]
         for place in order:
             turn = plan.turns[place]
-            answer = _asked(
+            answer = _answer(
                 turn.environment,
                 workers[turn.environment].measure,
                 path=path,

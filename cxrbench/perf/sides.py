@@ -22,10 +22,10 @@ from cxrbench.perf.process import Environment
 
 @dataclass(frozen=True)
 class Side:
-    """One side that can be run. ``told`` describes it; ``note`` is a warning, or empty."""
+    """One side that can be run; ``note`` is a warning, or empty."""
 
     text: str
-    told: str
+    description: str
     environment: Environment
     commit: str = ""
     note: str = ""
@@ -102,15 +102,15 @@ def find_revision(text: str, repository: Path) -> Revision:
             "environment, a folder of source, or a file of cxrbench perf record",
             found=text,
         )
-    asked = _git(repository, "rev-parse", "--verify", "--quiet", f"{text}^{{commit}}")
-    if asked.returncode:
+    resolved = _git(repository, "rev-parse", "--verify", "--quiet", f"{text}^{{commit}}")
+    if resolved.returncode:
         raise SettingsError(
             f"there is no revision {text!r}",
             expected="a commit, branch or tag of this repository",
             found=f"the branches {', '.join(_branches(repository)) or 'none'}",
             fix="check the name; in a shallow clone, fetch more: git fetch --unshallow --tags",
         )
-    commit = asked.stdout.decode().strip()
+    commit = resolved.stdout.decode().strip()
     subject = _git(repository, "log", "-1", "--format=%s", commit).stdout.decode().strip()
     return Revision(text, commit, subject)
 
@@ -136,8 +136,8 @@ def build_revision(revision: Revision, repository: Path, cache: Path) -> Path:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_suffix(".lock")):
         if not folder.is_dir():
-            with tempfile.TemporaryDirectory(dir=folder.parent) as made:
-                source, target = Path(made, "source"), Path(made, "packages")
+            with tempfile.TemporaryDirectory(dir=folder.parent) as building:
+                source, target = Path(building, "source"), Path(building, "packages")
                 _unpack(revision, repository, source)
                 build_folder(source, target, revision.text)
                 target.rename(folder)
@@ -181,8 +181,8 @@ def _unpack(revision: Revision, repository: Path, folder: Path) -> None:
 
 
 def _branches(repository: Path) -> list[str]:
-    told = _git(repository, "for-each-ref", "--count=8", "--format=%(refname:short)", "refs/heads")
-    return told.stdout.decode().split()
+    names = _git(repository, "for-each-ref", "--count=8", "--format=%(refname:short)", "refs/heads")
+    return names.stdout.decode().split()
 
 
 def _git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:

@@ -1,18 +1,24 @@
-"""Timed hot paths: of recipes, and of parts beside one another; as tables and as JSON."""
+"""Timed hot paths: of recipes, and of extractors and backbones; as tables and as JSON."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from cxrbench.output.formats import print_section
 from cxrbench.output.sections import CellTable, Column, Section, text_column
-from cxrbench.output.show import plain_console
 from cxrbench.perf.alone import CallTimes
 from cxrbench.registry import Plugin
+
+_MEASURED = ("p50", "p95", "images/s", "memory")
+_UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"))
+_NOTES = (
+    "p50, p95: percentiles of the time of one call, which processes this number of images. "
+    "images/s: of all threads together. memory: additional peak memory of the path's process, "
+    "without a GPU's.",
+    "share: estimated share of the time of a first run; – is part of another path.",
+)
 
 PATH_FAMILIES = {"feature": "extract", "backbone": "forward"}
 """The family of hot paths that times a part of this kind."""
@@ -44,10 +50,10 @@ class Candidate:
 
 @dataclass(frozen=True)
 class TimedPath:
-    """A path with its sample, or with the error that there is instead of one.
+    """A path with its sample, or with its error.
 
-    ``share`` is of a first run of the recipe; None for what is part of another path, and where a
-    path of the recipe has no sample.
+    ``share`` is of a first run of the recipe; None for a part of another path, and if a path of
+    the recipe has no sample.
     """
 
     path: str
@@ -58,12 +64,12 @@ class TimedPath:
 
     @property
     def p50(self) -> float | None:
-        """Seconds of a call in the median."""
+        """Median seconds of a call."""
         return None if self.sample is None else float(np.percentile(self.sample.calls, 50))
 
     @property
     def p95(self) -> float | None:
-        """Seconds that 95 % of the calls did not take."""
+        """The 95th percentile of the seconds of a call."""
         return None if self.sample is None else float(np.percentile(self.sample.calls, 95))
 
     @property
@@ -79,6 +85,41 @@ class TimedPath:
         each = self.images_per_second
         return self.p50 if each is None else 1 / each
 
+    @property
+    def short_name(self) -> str:
+        """Without the recipe, which the title of its table holds."""
+        family, _, rest = self.path.partition("/")
+        return family if family in ("train-step", "predict") else f"{family} {rest}".strip()
+
+    def cells(self) -> tuple[str, ...]:
+        """The texts of the columns `_MEASURED`."""
+        memory = None if self.sample is None else self.sample.memory
+        return (
+            _duration(self.p50),
+            _duration(self.p95),
+            _rate(self.images_per_second),
+            "–" if memory is None else _memory(memory),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything about the path but its share; null for unknown values."""
+        sample = self.sample
+        return {
+            "path": self.path,
+            "image_size": self.image_size,
+            "step": None if sample is None else sample.step,
+            "images": None if sample is None else sample.images,
+            "calls": None if sample is None else len(sample.calls),
+            "p50_seconds": self.p50,
+            "p95_seconds": self.p95,
+            "images_per_second": self.images_per_second,
+            "memory_bytes": None if sample is None else sample.memory,
+            "threads": None if sample is None else sample.threads,
+            "set_up_seconds": None if sample is None else sample.set_up_seconds,
+            "first_call_seconds": None if sample is None else sample.first_call_seconds,
+            "error": self.error,
+        }
+
 
 @dataclass(frozen=True)
 class TimedRecipe:
@@ -90,6 +131,37 @@ class TimedRecipe:
     epochs: int
     paths: tuple[TimedPath, ...]
 
+    def section(self, conditions: str, notes: tuple[str, ...]) -> Section:
+        """A row for each path."""
+        columns = (text_column("path", 8), *map(Column, ("images", *_MEASURED, "threads", "share")))
+        rows = tuple(
+            (
+                path.short_name,
+                "–" if path.sample is None else f"{path.sample.images or '–'}",
+                *path.cells(),
+                _threads(path),
+                "–" if path.share is None else f"{path.share:.1%}",
+            )
+            for path in self.paths
+        )
+        size = "" if self.image_size is None else f", image size {self.image_size}"
+        title = (
+            f"{self.recipe} on {conditions}{size}, batch size {self.batch_size}; "
+            f"shares of a run of {self.epochs} epochs"
+        )
+        failed = (f"{one.short_name} failed: {one.error}" for one in self.paths if one.error)
+        return Section(title, (CellTable(columns, rows),), (*failed, *notes))
+
+    def to_json(self) -> dict[str, Any]:
+        """The conditions, and every path with its share."""
+        return {
+            "recipe": self.recipe,
+            "image_size": self.image_size,
+            "batch_size": self.batch_size,
+            "epochs": self.epochs,
+            "paths": [{**path.to_json(), "share": path.share} for path in self.paths],
+        }
+
 
 @dataclass(frozen=True)
 class TimedPart:
@@ -97,6 +169,22 @@ class TimedPart:
 
     part: Candidate
     timed: TimedPath
+
+    @property
+    def image_size(self) -> int | None:
+        """The side of the images that it was timed on; None for a part without pixels."""
+        return self.timed.image_size if self.part.is_backbone else self.part.image_size
+
+    def to_json(self) -> dict[str, Any]:
+        """The part, and what it took."""
+        part = self.part
+        identity = {"kind": part.kind, "part": part.text}
+        return {
+            **identity,
+            "package": part.package,
+            "version": part.version,
+            **self.timed.to_json(),
+        }
 
 
 @dataclass(frozen=True)
@@ -115,91 +203,68 @@ class Timing:
     parts: tuple[TimedPart, ...]
     broken: tuple[Plugin, ...]
 
-
-_MEASURED = ("p50", "p95", "images/s", "memory")
-_UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"))
-_NOTES = (
-    "p50, p95: of a call, which works on so many images. images/s: of all threads together. "
-    "memory: what a path adds to the peak of its process, without a GPU's.",
-    "share: of the time of all paths in a first run, estimated; – is part of another path.",
-)
-
-
-def print_timing(timing: Timing, output: str) -> None:
-    """Print a table for each recipe and one of the parts, as ``table`` or ``json``."""
-    if output == "json":
-        print(json.dumps(_as_json(timing), indent=2, allow_nan=False))
-        return
-    console = plain_console()
-    for recipe in timing.recipes:
-        print_section(console, _of_recipe(recipe, timing))
-    if timing.parts or timing.broken:
-        print_section(console, _of_parts(timing))
-
-
-def _of_recipe(recipe: TimedRecipe, timing: Timing) -> Section:
-    columns = (text_column("path", 8), *map(Column, ("images", *_MEASURED, "threads", "share")))
-    rows = tuple(
-        (
-            _short(path),
-            "–" if path.sample is None else f"{path.sample.images or '–'}",
-            *_measured(path),
-            _threads(path),
-            "–" if path.share is None else f"{path.share:.1%}",
+    def sections(self) -> tuple[Section, ...]:
+        """A table for each recipe, and one of the parts."""
+        where = "" if self.device is None else f", {self.backend} on {self.device}"
+        conditions = f"{self.films} images of {self.data}{where}"
+        recipes = tuple(
+            recipe.section(conditions, _NOTES if recipe is self.recipes[-1] else ())
+            for recipe in self.recipes
         )
-        for path in recipe.paths
-    )
-    failed = tuple(f"{_short(one)} failed: {one.error}" for one in recipe.paths if one.error)
-    notes = (*failed, *(_NOTES if recipe is timing.recipes[-1] else ()))
-    return Section(_title(recipe, timing), (CellTable(columns, rows),), notes)
+        return (*recipes, self._parts()) if self.parts or self.broken else recipes
 
+    def records(self) -> list[dict[str, Any]]:
+        """One line for each path of each recipe, then one for each part."""
+        recipes = [
+            {"recipe": one.recipe, "package": "", **path.to_json(), "share": path.share}
+            for one in self.recipes
+            for path in one.paths
+        ]
+        parts = [
+            {"recipe": "", "package": one.part.package, **one.timed.to_json(), "share": None}
+            for one in self.parts
+        ]
+        return recipes + parts
 
-def _title(recipe: TimedRecipe, timing: Timing) -> str:
-    size = "" if recipe.image_size is None else f", images of {recipe.image_size} pixels"
-    where = "" if timing.device is None else f", {timing.backend} on {timing.device}"
-    return (
-        f"{recipe.recipe} on {timing.films} films of {timing.data}{size}, batches of "
-        f"{recipe.batch_size}{where}; shares of a run of {recipe.epochs} epochs"
-    )
+    def to_json(self) -> dict[str, Any]:
+        """Recipes, parts and broken plugins."""
+        return {
+            "data": self.data,
+            "films": self.films,
+            "device": self.device,
+            "backend": self.backend,
+            "recipes": [one.to_json() for one in self.recipes],
+            "parts": [one.to_json() for one in self.parts],
+            "broken": [
+                {"plugin": one.name, "package": one.package, "error": one.error}
+                for one in self.broken
+            ],
+        }
 
-
-def _of_parts(timing: Timing) -> Section:
-    columns = (
-        *(text_column(name, 8) for name in ("part", "package")),
-        *map(Column, ("images", "size", *_MEASURED)),
-    )
-    rows = tuple(
-        (
-            one.part.text,
-            one.part.package,
-            "–" if one.timed.sample is None else str(one.timed.sample.images),
-            _size(one),
-            *_measured(one.timed),
+    def _parts(self) -> Section:
+        columns = (
+            *(text_column(name, 8) for name in ("part", "package")),
+            *map(Column, ("images", "size", *_MEASURED)),
         )
-        for one in timing.parts
-    )
-    failed = [
-        f"{one.part.text} failed: {one.timed.error}" for one in timing.parts if one.timed.error
-    ]
-    broken = [f"{_line(plugin)} is broken: {plugin.error}" for plugin in timing.broken]
-    title = "extractors and backbones beside one another"
-    return Section(title, (CellTable(columns, rows),), (*failed, *broken))
-
-
-def _measured(path: TimedPath) -> tuple[str, ...]:
-    memory = None if path.sample is None else path.sample.memory
-    return (
-        _duration(path.p50),
-        _duration(path.p95),
-        _rate(path.images_per_second),
-        "–" if memory is None else _memory(memory),
-    )
-
-
-def _short(path: TimedPath) -> str:
-    """The recipe is in the title, so that its name need not be in the way of the numbers."""
-    family, _, rest = path.path.partition("/")
-    return family if family in ("train-step", "predict") else f"{family} {rest}".strip()
+        rows = tuple(
+            (
+                one.part.text,
+                one.part.package,
+                "–" if one.timed.sample is None else str(one.timed.sample.images),
+                "–" if one.image_size is None else str(one.image_size),
+                *one.timed.cells(),
+            )
+            for one in self.parts
+        )
+        failed = (
+            f"{one.part.text} failed: {one.timed.error}" for one in self.parts if one.timed.error
+        )
+        broken = (
+            f"{plugin.name} ({plugin.package or 'no package'}) is broken: {plugin.error}"
+            for plugin in self.broken
+        )
+        table = CellTable(columns, rows)
+        return Section("Extractors and backbones", (table,), (*failed, *broken))
 
 
 def _duration(seconds: float | None) -> str:
@@ -225,64 +290,3 @@ def _threads(path: TimedPath) -> str:
     if path.sample is None:
         return "–"
     return "gpu" if path.sample.threads is None else str(path.sample.threads)
-
-
-def _size(one: TimedPart) -> str:
-    size = one.timed.image_size if one.part.is_backbone else one.part.image_size
-    return "–" if size is None else str(size)
-
-
-def _line(plugin: Plugin) -> str:
-    return f"{plugin.name} ({plugin.package or 'no package'})"
-
-
-def _as_json(timing: Timing) -> dict[str, Any]:
-    return {
-        "data": timing.data,
-        "films": timing.films,
-        "device": timing.device,
-        "backend": timing.backend,
-        "recipes": [
-            {
-                "recipe": one.recipe,
-                "image_size": one.image_size,
-                "batch_size": one.batch_size,
-                "epochs": one.epochs,
-                "paths": [{**_path_as_json(path), "share": path.share} for path in one.paths],
-            }
-            for one in timing.recipes
-        ],
-        "parts": [
-            {
-                "kind": one.part.kind,
-                "part": one.part.text,
-                "package": one.part.package,
-                "version": one.part.version,
-                **_path_as_json(one.timed),
-            }
-            for one in timing.parts
-        ],
-        "broken": [
-            {"plugin": one.name, "package": one.package, "error": one.error}
-            for one in timing.broken
-        ],
-    }
-
-
-def _path_as_json(path: TimedPath) -> dict[str, Any]:
-    sample = path.sample
-    return {
-        "path": path.path,
-        "image_size": path.image_size,
-        "step": None if sample is None else sample.step,
-        "images": None if sample is None else sample.images,
-        "calls": None if sample is None else len(sample.calls),
-        "p50_seconds": path.p50,
-        "p95_seconds": path.p95,
-        "images_per_second": path.images_per_second,
-        "memory_bytes": None if sample is None else sample.memory,
-        "threads": None if sample is None else sample.threads,
-        "set_up_seconds": None if sample is None else sample.set_up_seconds,
-        "first_call_seconds": None if sample is None else sample.first_call_seconds,
-        "error": path.error,
-    }

@@ -50,26 +50,26 @@ def time_paths(
     CxrbenchError : for everything that the caller can mend. A path that fails is in the result.
     """
     registry = load_registry()
-    found = find_dataset(data, registry, Path.cwd())
-    dataset = drawn_dataset() if data is None and found.name == FALLBACK else found
+    named = find_dataset(data, registry, Path.cwd())
+    dataset = drawn_dataset() if data is None and named.name == FALLBACK else named
     plans = _plans(recipes, registry, settings, dataset)
-    display.say(describe(found, data))
+    display.say(describe(named, data))
     cohort = load_cohort(dataset, display, cache_folder(cache))
     everything = all_plugins or not recipes
     chosen = candidates(plans, registry, everything=everything)
-    given = plans[0].settings
+    settings_used = plans[0].settings
     with tempfile.TemporaryDirectory(prefix="cxrbench-films-") as folder:
         write_films(dataset, cohort, Path(folder))
         films = len(list(Path(folder).iterdir()))
         common = Task(
             path="",
             films=folder,
-            batch_size=cast("int", given.batch_size),
-            device=given.device,
+            batch_size=cast("int", settings_used.batch_size),
+            device=settings_used.device,
             threads=thread_count(threads),
         )
-        wanted = [*_of_recipes(plans), *_of_parts(chosen, given.image_size)]
-        timed = _timed(wanted, common, display)
+        paths = [*_of_recipes(plans), *_of_parts(chosen, settings_used.image_size)]
+        timed = _timed(paths, common, display)
     samples = [one.sample for one in timed.values() if one.sample is not None]
     return Timing(
         data=data_text(dataset),
@@ -79,7 +79,7 @@ def time_paths(
         recipes=tuple(_recipe(plan, timed) for plan in plans),
         parts=tuple(
             TimedPart(part, timed[one])
-            for part, one in zip(chosen, _of_parts(chosen, given.image_size), strict=True)
+            for part, one in zip(chosen, _of_parts(chosen, settings_used.image_size), strict=True)
         ),
         broken=tuple(one for one in registry.plugins if one.error is not None and everything),
     )
@@ -87,19 +87,19 @@ def time_paths(
 
 def require_sound(timing: Timing) -> None:
     """Raise `PluginError` where a path of a recipe could not be timed."""
-    failed = {one.path: one.error for told in timing.recipes for one in told.paths if one.error}
+    failed = {p.path: p.error for recipe in timing.recipes for p in recipe.paths if p.error}
     if failed:
         raise PluginError(
             f"hot paths of the recipes cannot be timed: {', '.join(failed)}",
-            expected="paths that can be set up and called on films",
+            expected="paths that can be set up and called on images",
             found="; ".join(dict.fromkeys(map(str, failed.values()))),
-            fix="`cxrbench plugins check` shows more of a part; leave it out of the recipes, or "
-            "change --image-size or --batch-size where these are too much for it",
+            fix="check the part with `cxrbench plugins check`, leave it out of the recipes, or "
+            "choose a smaller --image-size or --batch-size",
         )
 
 
 @dataclass(frozen=True)
-class _Wanted:
+class _SizedPath:
     path: str
     image_size: int
 
@@ -107,12 +107,12 @@ class _Wanted:
 def _plans(
     recipes: Sequence[str], registry: Registry, settings: Mapping[str, Any], dataset: Dataset
 ) -> tuple[Plan, ...]:
-    given = recipes or (DEFAULT_RECIPE,)
-    named = {parse_recipe(text, registry).text for text in given}
-    plans = make_plans(given, registry, settings, dataset)
+    texts = recipes or (DEFAULT_RECIPE,)
+    named = {parse_recipe(text, registry).text for text in texts}
+    plans = make_plans(texts, registry, settings, dataset)
     if plans[0].settings.batch_size == "auto":
         raise SettingsError(
-            "--batch-size auto has nothing to find here",
+            "--batch-size auto cannot be used here",
             expected="images per batch, such as 32",
             found="auto",
             fix="give a number; `cxrbench run --batch-size auto` finds one for a recipe",
@@ -122,13 +122,13 @@ def _plans(
     return tuple(plan for plan in plans if plan.recipe.text in named)
 
 
-def _of_recipes(plans: Sequence[Plan]) -> list[_Wanted]:
-    return [_Wanted(path, _size(path, plan)) for plan in plans for path in passes(plan)]
+def _of_recipes(plans: Sequence[Plan]) -> list[_SizedPath]:
+    return [_SizedPath(path, _size(path, plan)) for plan in plans for path in passes(plan)]
 
 
-def _of_parts(parts: Sequence[Candidate], image_size: int | None) -> list[_Wanted]:
+def _of_parts(parts: Sequence[Candidate], image_size: int | None) -> list[_SizedPath]:
     return [
-        _Wanted(one.path, (image_size or one.image_size or _ANY) if one.is_backbone else _ANY)
+        _SizedPath(one.path, (image_size or one.image_size or _ANY) if one.is_backbone else _ANY)
         for one in parts
     ]
 
@@ -138,16 +138,17 @@ def _size(path: str, plan: Plan) -> int:
     return (plan.image_size or _ANY) if path.partition("/")[0] in _SIZED else _ANY
 
 
-def _timed(wanted: Sequence[_Wanted], common: Task, display: Display) -> dict[_Wanted, TimedPath]:
-    found = {}
-    each = list(dict.fromkeys(wanted))
-    with display.task("timing", len(each)) as advance:
-        for one in each:
+def _timed(
+    paths: Sequence[_SizedPath], common: Task, display: Display
+) -> dict[_SizedPath, TimedPath]:
+    timed = {}
+    unique = list(dict.fromkeys(paths))
+    with display.task("timing", len(unique)) as advance:
+        for one in unique:
             advance(0, one.path)
-            task = replace(common, path=one.path, image_size=one.image_size)
-            found[one] = _one(task)
+            timed[one] = _one(replace(common, path=one.path, image_size=one.image_size))
             advance(1)
-    return found
+    return timed
 
 
 def _one(task: Task) -> TimedPath:
@@ -157,9 +158,9 @@ def _one(task: Task) -> TimedPath:
         return TimedPath(task.path, task.image_size, None, failure.problem)
 
 
-def _recipe(plan: Plan, timed: Mapping[_Wanted, TimedPath]) -> TimedRecipe:
+def _recipe(plan: Plan, timed: Mapping[_SizedPath, TimedPath]) -> TimedRecipe:
     walked = passes(plan)
-    paths = [timed[_Wanted(path, _size(path, plan))] for path in walked]
+    paths = [timed[_SizedPath(path, _size(path, plan))] for path in walked]
     seconds = {one.path: each for one in paths if (each := one.seconds_each) is not None}
     of_run = shares(seconds, walked) if len(seconds) == len(paths) else {}
     return TimedRecipe(
@@ -252,7 +253,7 @@ def _equalised(plan: Plan) -> bool:
 
 
 def _resized(plan: Plan) -> int:
-    """The sizes that an image is wanted in, with and without CLAHE."""
+    """How many sizes of an image are needed, with and without CLAHE."""
     extractors = [feature.extractor.image_size for feature in plan.recipe.features]
     return len({plan.image_size, *extractors} - {None}) + int(plan.wants_clahe)
 

@@ -1,4 +1,4 @@
-"""What samples say of a path: slower, faster, no change beyond a threshold, or cannot tell.
+"""The verdict on a path: slower, faster, no change beyond a threshold, or inconclusive.
 
 The measure is the median log-ratio of the two sides. Its error comes from a bootstrap with restarts
 as clusters, since a process keeps for its life what its memory layout gave it. With a handful of
@@ -23,6 +23,9 @@ ALPHA_NO_CHANGE = 0.05
 """How often, at most, a path that changed by the threshold is said not to have changed."""
 
 REPLICATES = 1_000
+
+INCONCLUSIVE = "cannot tell"
+"""The state of an inconclusive path, as JSON has it; texts say inconclusive."""
 
 # Clocks tick in nanoseconds; equal numbers do not make a difference certain.
 _SMALLEST_ERROR = 1e-5
@@ -57,11 +60,10 @@ class Criterion:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is said of a path.
+    """Slower, faster, no change or `INCONCLUSIVE`, and then ``why``.
 
     ``ratio`` is head's time over base's, ``low`` and ``high`` its 95 % interval; ``control`` the
-    same of base against itself, with ``control_low`` and ``control_high``. ``why`` says why nothing
-    can be told.
+    same of base against itself, with ``control_low`` and ``control_high``.
     """
 
     state: str
@@ -100,7 +102,7 @@ def unpaired_effect(base: np.ndarray, head: np.ndarray, seed: int = 0) -> Effect
 
 
 def judge(
-    effects: Mapping[str, tuple[Effect, Effect]], rule: Criterion, paths: int | None = None
+    effects: Mapping[str, tuple[Effect, Effect]], criterion: Criterion, paths: int | None = None
 ) -> dict[str, Verdict]:
     """The verdict on each path, given head's effect and the control's.
 
@@ -108,17 +110,19 @@ def judge(
     """
     count = len(effects) if paths is None else paths
     joined = {name: _joined(*pair) for name, pair in effects.items()}
-    changed = _holm({n: _p_changed(e, rule) for n, e in joined.items()}, _at(rule, "alpha"), count)
+    changed = _holm(
+        {n: _p_changed(e, criterion) for n, e in joined.items()}, _at(criterion, "alpha"), count
+    )
     return {
-        name: _verdict(effects[name], joined[name], rule, changed=name in changed)
+        name: _verdict(effects[name], joined[name], criterion, changed=name in changed)
         for name in effects
     }
 
 
 def no_verdict(head: Effect, control: Effect, why: str) -> Verdict:
-    """The figures, where nothing may be said of them."""
+    """An inconclusive verdict with its numbers."""
     joined = _joined(head, control)
-    return Verdict("cannot tell", *_ratio(joined), *_ratio(control), why)
+    return Verdict(INCONCLUSIVE, *_ratio(joined), *_ratio(control), why)
 
 
 def _joined(head: Effect, control: Effect) -> Effect:
@@ -128,34 +132,35 @@ def _joined(head: Effect, control: Effect) -> Effect:
 
 
 def _verdict(
-    pair: tuple[Effect, Effect], effect: Effect, rule: Criterion, *, changed: bool
+    pair: tuple[Effect, Effect], effect: Effect, criterion: Criterion, *, changed: bool
 ) -> Verdict:
     control = pair[1]
-    told = (*_ratio(effect), *_ratio(control))
-    if abs(control.estimate) > rule.margin / 2:
-        why = f"the same code differs by {_percent(control.estimate)} from itself here"
-        return Verdict("cannot tell", *told, why)
+    numbers = (*_ratio(effect), *_ratio(control))
+    if abs(control.estimate) > criterion.margin / 2:
+        why = f"too much noise: base differs from itself by {_percent(control.estimate)}"
+        return Verdict(INCONCLUSIVE, *numbers, why)
     if changed:
-        return Verdict("slower" if effect.estimate > 0 else "faster", *told)
-    if _p_unchanged(effect, rule) <= _at(rule, "alpha_no_change"):
-        return Verdict("no change", *told)
-    return Verdict("cannot tell", *told, "too few samples for a difference this small")
+        return Verdict("slower" if effect.estimate > 0 else "faster", *numbers)
+    if _p_unchanged(effect, criterion) <= _at(criterion, "alpha_no_change"):
+        return Verdict("no change", *numbers)
+    why = f"too few samples to say whether the change exceeds {100 * criterion.threshold:g} %"
+    return Verdict(INCONCLUSIVE, *numbers, why)
 
 
-def _at(rule: Criterion, rate: str) -> float:
-    found: float = getattr(rule, rate)
-    return found / 2**rule.look
+def _at(criterion: Criterion, rate: str) -> float:
+    alpha: float = getattr(criterion, rate)
+    return alpha / 2**criterion.look
 
 
-def _p_changed(effect: Effect, rule: Criterion) -> float:
+def _p_changed(effect: Effect, criterion: Criterion) -> float:
     """Against a change of at most the threshold, in the direction that is seen; both count."""
-    beyond = abs(effect.estimate) - rule.margin
+    beyond = abs(effect.estimate) - criterion.margin
     return min(1.0, 2 * _survival(beyond / effect.error, effect.freedom))
 
 
-def _p_unchanged(effect: Effect, rule: Criterion) -> float:
+def _p_unchanged(effect: Effect, criterion: Criterion) -> float:
     """Against a change of at least the threshold (two one-sided tests, Schuirmann 1987)."""
-    within = rule.margin - abs(effect.estimate)
+    within = criterion.margin - abs(effect.estimate)
     return _survival(within / effect.error, effect.freedom)
 
 

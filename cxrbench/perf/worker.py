@@ -22,17 +22,17 @@ PACKAGES = ("cxrbench", "numpy", "opencv-contrib-python-headless", "keras", "ten
 
 def main() -> None:
     """Answer requests until there are no more."""
-    # What anybody prints must not get between the answers.
+    # Prints of anybody must not get between the answers.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
-    told = json.loads(sys.argv[1])
-    if told.pop("one_core", False):  # on the core that all workers have in turn
+    work = json.loads(sys.argv[1])
+    if work.pop("one_core", False):  # on the core that all workers have in turn
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-    threads = told.pop("threads", 1)
-    worker = Worker(Path(told.pop("films")), threads, told)
-    _tell(answers, {"ready": True, "versions": versions(), "pid": os.getpid()})
+    threads = work.pop("threads", 1)
+    worker = Worker(Path(work.pop("films")), threads, work)
+    _send(answers, {"ready": True, "versions": versions(), "pid": os.getpid()})
     for line in sys.stdin:
-        _tell(answers, worker.answer(json.loads(line)))
+        _send(answers, worker.answer(json.loads(line)))
 
 
 class Worker:
@@ -66,7 +66,7 @@ class Worker:
         wall, processor = time.perf_counter_ns(), time.process_time_ns()
         for _ in range(calls):
             call()
-        if slowdown > 1:  # asked for by the experiment that measures the gate itself
+        if slowdown > 1:  # for the experiment that measures the gate itself
             end = processor + int((time.process_time_ns() - processor) * slowdown)
             while time.process_time_ns() < end:
                 pass
@@ -99,16 +99,16 @@ def load_hot_paths() -> Any:
 
 def versions() -> dict[str, str]:
     """Of Python and the packages that hot paths are made of; without those that are not there."""
-    found = {"python": sys.version.split()[0]}
+    packages = {"python": sys.version.split()[0]}
     for package in PACKAGES:
         try:
-            found[package] = version(package)
+            packages[package] = version(package)
         except PackageNotFoundError:
             continue
-    return found
+    return packages
 
 
-def _tell(answers: TextIO, answer: dict[str, Any]) -> None:
+def _send(answers: TextIO, answer: dict[str, Any]) -> None:
     answers.write(json.dumps(answer) + "\n")
     answers.flush()
 

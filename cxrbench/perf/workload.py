@@ -27,14 +27,14 @@ def write_films(dataset: Dataset, cohort: Cohort, folder: Path, *, count: int = 
 
     Raises
     ------
-    DataError : none of those that were tried can be read.
+    DataError : none of the images that were tried can be read.
     """
     written = 0
     for row in np.linspace(0, len(cohort) - 1, 4 * count).astype(int).tolist():
         try:
             source = read_source(dataset, cohort.sources[row], cohort.image_ids[row], _MAX_PIXELS)
         except (UnreadableImage, OSError):
-            continue  # reported by `cxrbench data check`; here any film serves
+            continue  # reported by `cxrbench data check`; here any image will do
         (folder / f"film-{written}").write_bytes(_encoded(source))
         written += 1
         if written == count:
@@ -43,13 +43,13 @@ def write_films(dataset: Dataset, cohort: Cohort, folder: Path, *, count: int = 
         raise DataError(
             f"no image of {dataset.name} can be read",
             expected="images to time on",
-            found=f"{4 * count} that cannot be read",
-            fix="look at them with cxrbench data check",
+            found=f"{4 * count} unreadable images",
+            fix="check them with cxrbench data check",
         )
 
 
 def write_films_of(data: str | None, folder: Path, cache: Path, display: Display) -> None:
-    """Write films of what ``--data`` names; without it, drawn ones.
+    """Write images of the data that ``--data`` names; without it, drawn ones.
 
     Raises
     ------
@@ -95,10 +95,10 @@ QUICK_PATHS = (
     *("decode", "resize", "clahe", "extract/orb", "extract/sift"),
     *("encode/orb", "encode/sift", "gather", "bootstrap"),
 )
-"""Those that start no Keras, which takes longer than all of these together."""
+"""Paths that do not start Keras, which takes longer than all of these together."""
 
 DEFAULT_PATHS = (*QUICK_PATHS, "augment/medical", "train-step/orb")
-"""And what cxrbench itself adds to Keras: the augmentation, and a training step of a head."""
+"""Also paths that cxrbench adds to Keras: the augmentation, and a training step of a head."""
 
 
 def require_known(named: Sequence[str]) -> tuple[str, ...]:
@@ -106,7 +106,7 @@ def require_known(named: Sequence[str]) -> tuple[str, ...]:
 
     Raises
     ------
-    SettingsError : a name that no family of paths has.
+    SettingsError : no family of paths has the name.
     """
     for path in named:
         if path.partition("/")[0] not in FAMILIES:
@@ -120,5 +120,5 @@ def require_known(named: Sequence[str]) -> tuple[str, ...]:
 
 
 def chosen_paths(named: Sequence[str], *, quick: bool) -> tuple[str, ...]:
-    """Those that are named; else the default ones. Raises what `require_known` does."""
+    """The named paths, else the default ones; raises like `require_known`."""
     return require_known(named) or (QUICK_PATHS if quick else DEFAULT_PATHS)

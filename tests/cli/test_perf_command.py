@@ -70,8 +70,9 @@ def test_what_cannot_be_told_passes_loudly_or_fails_as_asked(cli, history):
     sides = (f"{history}@bbbb", f"{history}@cccc", "--threshold", "0.001")
     said = cli("perf", "compare", *sides)
     assert said.code == 0
-    assert "Cannot tell of any path" in said.err
-    assert cli("perf", "compare", *sides, "--cannot-tell", "fail").code == 1
+    assert "Inconclusive for all paths" in said.err
+    for option in ("--inconclusive", "--cannot-tell"):
+        assert cli("perf", "compare", *sides, option, "fail").code == 1
 
 
 def test_different_versions_are_in_the_header(cli, history):

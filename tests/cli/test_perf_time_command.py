@@ -23,8 +23,15 @@ def timed(cli, tmp_path, monkeypatch):
 def test_a_table_of_paths_and_one_of_parts(timed):
     said, timer = timed("tinynet+grid", "--batch-size", 8, "--threads", 2, "--image-size", 48)
     assert said.code == 0, said.err
-    assert "tinynet+grid on 4 films of drawn, images of 48 pixels, batches of 8" in said.out
-    for told in ("decode", "extract grid", "augment medical", "train-step", "beside one another"):
+    assert "tinynet+grid on 4 images of drawn" in said.out
+    assert "image size 48, batch size 8" in said.out
+    for told in (
+        "decode",
+        "extract grid",
+        "augment medical",
+        "train-step",
+        "Extractors and backbones",
+    ):
         assert told in said.out
     assert {(task.batch_size, task.threads) for task in timer.tasks} == {(8, 2)}
 

@@ -7,7 +7,8 @@ import pytest
 from conftest import Recorder
 
 from cxrbench.perf import gate
-from cxrbench.perf.gate import GateSettings, as_json, compare_sides
+from cxrbench.perf.comparison import GateSettings
+from cxrbench.perf.gate import compare_sides
 from cxrbench.perf.process import Environment, Work
 from cxrbench.perf.sampling import Restart, Trouble
 from cxrbench.perf.sides import Side
@@ -62,8 +63,8 @@ def test_each_path_has_a_verdict_and_at_least_20_pairs(compare):
         restarts, rounds = seconds.shape[:2]
         assert restarts >= 3
         assert restarts * rounds >= 20
-    assert found.slower() == ("worse",)
-    assert found.exit_code(cannot_tell_fails=False) == 1
+    assert found.in_state("slower") == ("worse",)
+    assert found.exit_code(inconclusive_fails=False) == 1
 
 
 def test_only_open_paths_are_measured_on(compare):
@@ -73,8 +74,8 @@ def test_only_open_paths_are_measured_on(compare):
     assert set(machine.asked[4:]) == {("borderline",)}
     assert len(found.samples.seconds["borderline"]) > len(found.samples.seconds["same"])
     assert found.verdicts["borderline"].state == "cannot tell"
-    assert found.exit_code(cannot_tell_fails=False) == 0
-    assert found.exit_code(cannot_tell_fails=True) == 1
+    assert found.exit_code(inconclusive_fails=False) == 0
+    assert found.exit_code(inconclusive_fails=True) == 1
 
 
 def test_without_time_the_first_look_is_made_all_the_same(compare):
@@ -89,7 +90,7 @@ def test_a_path_that_one_side_lacks_is_reported_and_not_compared(compare):
     found = compare(Machine({"same": 0.0}, troubles=troubles))
     assert [(one.side, one.state) for one in found.absent["new"]] == [("base", "missing")]
     assert list(found.verdicts) == ["same"]
-    assert found.exit_code(cannot_tell_fails=True) == 0
+    assert found.exit_code(inconclusive_fails=True) == 0
 
 
 BROKEN = (Trouble(2, "failed", "ValueError: no"),)
@@ -100,19 +101,19 @@ UNKNOWN = Trouble(0, "missing", "KeyError"), Trouble(2, "missing", "KeyError")
 def test_a_path_that_could_not_be_run_is_exit_code_2(compare, troubles):
     found = compare(Machine({"same": 0.0}, troubles={"bad": troubles}))
     assert found.failed() == ("bad",)
-    assert found.exit_code(cannot_tell_fails=False) == 2
+    assert found.exit_code(inconclusive_fails=False) == 2
 
 
 def test_a_regression_goes_before_a_path_that_could_not_be_run(compare):
     troubles = {"bad": (Trouble(2, "failed", "no"),)}
     found = compare(Machine({"worse": 0.3}, troubles=troubles))
-    assert found.exit_code(cannot_tell_fails=False) == 1
+    assert found.exit_code(inconclusive_fails=False) == 1
 
 
 def test_nothing_to_compare_is_exit_code_2(compare):
     found = compare(Machine({}, troubles={"bad": (Trouble(2, "failed", "no"),)}))
     assert not found.verdicts
-    assert found.exit_code(cannot_tell_fails=False) == 2
+    assert found.exit_code(inconclusive_fails=False) == 2
 
 
 def test_what_was_complete_before_an_interruption_is_kept_and_not_judged(compare):
@@ -143,12 +144,12 @@ def test_a_machine_that_cannot_tell_a_thing_from_itself_says_so(compare):
 
     found = compare(Drifting({"worse": 0.2}), GateSettings(budget=0.0))
     assert found.verdicts["worse"].state == "cannot tell"
-    assert found.verdicts["worse"].why.startswith("the same code differs by ")
+    assert found.verdicts["worse"].why.startswith("too much noise: base differs from itself by ")
 
 
 def test_the_conditions_are_with_it(compare):
     found = compare(Machine({"same": 0.0}))
-    told = as_json(found)
+    told = found.to_json()
     assert told["base"]["commit"] == "aaaa"
     assert told["head"]["side"] == "side b"
     assert (told["base"]["versions"], told["head"]["versions"]) == (

@@ -10,7 +10,7 @@ import pytest
 from recorded import recording
 
 from cxrbench.errors import DataError, SettingsError
-from cxrbench.perf.gate import GateSettings
+from cxrbench.perf.comparison import GateSettings
 from cxrbench.perf.recordings import (
     append_recording,
     compare_recordings,
@@ -60,14 +60,14 @@ def test_two_recordings_are_compared(history):
     assert found.verdicts["resize"].state == "no change"
     assert found.verdicts["decode"].ratio == pytest.approx(1.3, rel=0.02)
     assert "at different times" in found.notes[0]
-    assert found.exit_code(cannot_tell_fails=False) == 1
+    assert found.exit_code(inconclusive_fails=False) == 1
 
 
 def test_a_path_that_one_recording_lacks_is_reported(history):
     base, head = read_recordings(history)
     head = replace(head, samples=head.samples.without(["resize"]), absent={"resize": "failed: no"})
     found = compare_recordings(base, head, GateSettings(), allow_cross_machine=False)
-    assert [(one.side, one.state, one.told) for one in found.absent["resize"]] == [
+    assert [(one.side, one.state, one.error) for one in found.absent["resize"]] == [
         ("head", "failed", "no")
     ]
     assert list(found.verdicts) == ["decode"]

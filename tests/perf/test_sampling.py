@@ -13,7 +13,8 @@ from conftest import Recorder
 from timed_sides import environment, small_work
 
 from cxrbench.errors import TimingError
-from cxrbench.perf.gate import GateSettings, compare_sides
+from cxrbench.perf.comparison import GateSettings
+from cxrbench.perf.gate import compare_sides
 from cxrbench.perf.process import Environment, WorkerProcess
 from cxrbench.perf.recordings import record_side
 from cxrbench.perf.sampling import Schedule, Turn, orders, restart
@@ -88,7 +89,7 @@ def test_a_path_that_fails_or_is_missing_or_kills_leaves_the_others(work, tmp_pa
         "nonsense/x": [(0, "missing"), (1, "missing")],
         "gather": [(1, "died")],
     }
-    assert "ValueError: no tiles today" in one.troubles["clahe"][0].told
+    assert "ValueError: no tiles today" in one.troubles["clahe"][0].error
 
 
 def test_what_returns_at_once_is_no_hot_path(work, tmp_path):
@@ -96,7 +97,7 @@ def test_what_returns_at_once_is_no_hot_path(work, tmp_path):
     plan = Schedule((nothing,), (Turn(0),), 1, work)
     (trouble,) = restart(plan, ["clahe"], {}, seed=0).troubles["clahe"]
     assert trouble.state == "failed"
-    assert "returns at once" in trouble.told
+    assert "returns immediately" in trouble.error
 
 
 def test_a_python_that_cannot_start_is_told(work, tmp_path):
@@ -104,7 +105,10 @@ def test_a_python_that_cannot_start_is_told(work, tmp_path):
         WorkerProcess(Environment(python=str(tmp_path / "nowhere")), work)
     (tmp_path / "empty").mkdir()
     broken = Environment(packages=tmp_path / "empty", variables=(("PYTHONHOME", "/nonexistent"),))
-    with WorkerProcess(broken, work) as worker, pytest.raises(TimingError, match="is gone"):
+    with (
+        WorkerProcess(broken, work) as worker,
+        pytest.raises(TimingError, match="hot paths ended"),
+    ):
         worker.versions()
 
 

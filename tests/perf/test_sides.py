@@ -78,7 +78,7 @@ def value_of(side):
 def test_a_revision_is_built_as_it_was_committed_and_once(find, tmp_path):
     one, two = find("HEAD~2"), find("HEAD~1")
     assert (value_of(one), value_of(two)) == ("1", "2")
-    assert "Value 1" in one.told
+    assert "Value 1" in one.description
     assert len(one.commit) == 40
     builds = tmp_path / "cache" / "perf" / "builds"
     before = {path: path.stat().st_mtime_ns for path in builds.iterdir() if path.is_dir()}
@@ -101,7 +101,7 @@ def test_a_folder_of_source_is_built_with_its_changes(find, repository, tmp_path
     (copy / "little.py").write_text("VALUE = 'changed'\n")
     side = find(str(copy))
     assert value_of(side) == "changed"
-    assert side.told == "folder copy"
+    assert side.description == "folder copy"
 
 
 def test_an_environment_is_named_by_its_python_or_its_folder(find, tmp_path):

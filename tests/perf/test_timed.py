@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import sys
 from dataclasses import replace
 
 import pytest
 
+from cxrbench.output.show import show
 from cxrbench.perf.alone import CallTimes
-from cxrbench.perf.timed import TimedPart, TimedPath, TimedRecipe, Timing, print_timing
-from cxrbench.perf.timing import Candidate
+from cxrbench.perf.timed import Candidate, TimedPart, TimedPath, TimedRecipe, Timing
 from cxrbench.registry import Plugin
 
 SAMPLE = CallTimes(
@@ -56,7 +57,7 @@ def lines(capsys, monkeypatch):
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("TERM", "dumb")
-    print_timing(TIMING, "table")
+    show(TIMING, "table")
     return capsys.readouterr().out.splitlines()
 
 
@@ -90,7 +91,7 @@ def test_it_fits_eighty_columns(lines):
 
 
 def test_json_has_what_the_table_leaves_out(capsys):
-    print_timing(TIMING, "json")
+    show(TIMING, "json")
     told = json.loads(capsys.readouterr().out)
     assert {key: told[key] for key in ("data", "films", "device", "backend")} == {
         **{"data": "drawn", "films": 4, "device": "Some GPU", "backend": "jax"},
@@ -105,3 +106,11 @@ def test_json_has_what_the_table_leaves_out(capsys):
     assert (failed["error"], failed["p50_seconds"]) == ("ValueError: no [red]film[/red]", None)
     assert [part["part"] for part in told["parts"]] == ["orb", "efficientnetb0"]
     assert told["broken"][0]["error"] == "ImportError: x[1]"
+
+
+def test_csv_has_a_line_for_each_path_and_part(capsys):
+    show(TIMING, "csv")
+    lines = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+    assert [line["path"] for line in lines][-2:] == ["extract/orb", "forward/efficientnetb0"]
+    assert [line["recipe"] for line in lines] == ["resnet50+orb+sift"] * 5 + [""] * 2
+    assert float(lines[0]["images_per_second"]) == 100
