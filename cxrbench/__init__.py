@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from cxrbench.interfaces import Fusion as Fusion
     from cxrbench.interfaces import LocalFeatures as LocalFeatures
     from cxrbench.interfaces import Record as Record
+    from cxrbench.modeling.application import KerasApplication as KerasApplication
 
 __version__ = "0.1.0"
 
@@ -70,6 +71,7 @@ _HOMES = {
     "UnreadableImage": "errors",
     "hookimpl": "hookspecs",
     "Backbone": "interfaces",
+    "KerasApplication": "modeling.application",
     "Box": "interfaces",
     "Cohort": "interfaces",
     "Dataset": "interfaces",

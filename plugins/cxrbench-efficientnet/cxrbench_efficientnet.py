@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any
 
-from cxrbench import Backbone, hookimpl
+from cxrbench import Backbone, KerasApplication, hookimpl
 
 if TYPE_CHECKING:
     import keras
@@ -19,7 +18,7 @@ _IMAGENET_DEVIATION = (0.229, 0.224, 0.225)  # of white: Keras' network divides 
 
 
 @dataclass(frozen=True)
-class EfficientNetB0(Backbone):
+class EfficientNetB0(KerasApplication):
     """Keras' EfficientNetB0 without its top; a grey image fills all three channels.
 
     References
@@ -27,39 +26,43 @@ class EfficientNetB0(Backbone):
     Tan and Le, EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks, ICML 2019.
     """
 
-    name: ClassVar[str] = "efficientnetb0"
-    aliases: ClassVar[tuple[str, ...]] = ("efficientnet",)
-    image_size: ClassVar[int] = 224
-    freeze_at: ClassVar[str] = "block6a_expand_conv"  # the stage of stride 32
+    name = "efficientnetb0"
+    aliases = ("efficientnet",)
+    image_size = 224
+    freeze_at = "block6a_expand_conv"  # the stage of stride 32
+    application = "EfficientNetB0"
 
-    def build(self, image_size: int, weights: str | None) -> keras.Model:
-        """Grey (N, H, W, 1) in [0, 255] to a map (N, H/32, W/32, 1280)."""
-        import keras
+    def preprocess(self, colour: Any) -> Any:
+        """Standardise by ImageNet's means and standard deviations."""
+        from keras import layers
 
-        make = partial(
-            keras.applications.EfficientNetB0,
-            input_shape=(image_size, image_size, 3),
-            include_top=False,
-        )
-        grey = keras.Input((image_size, image_size, 1), name="grey")
-        colour = keras.layers.Concatenate(name="grey_to_rgb")([grey, grey, grey])
-        standardised = keras.layers.Normalization(
+        standardise = layers.Normalization(
             mean=_IMAGENET_MEAN,
             variance=[deviation**2 for deviation in _IMAGENET_DEVIATION],
             name="imagenet_statistics",
-        )(colour)
-        network = make(weights=None, input_tensor=standardised)
-        for layer in make(weights=weights).layers if weights else ():
-            # Keras' own normalisation stays neutral. The published file has deviations where it
-            # takes variances, which Keras makes good by one layer more for weights="imagenet",
-            # and only then: a network rebuilt without that word would see other images.
-            if layer.weights and not isinstance(layer, keras.layers.Normalization):
-                network.get_layer(layer.name).set_weights(layer.get_weights())
-        return keras.Model(grey, network.output, name=self.name)
+        )
+        return standardise(colour)
+
+    def network(self, image: Any, weights: str | None, **options: Any) -> keras.Model:
+        """Return Keras' network with all weights but those of its normalisation.
+
+        Keras' own normalisation stays neutral. The published file has deviations where Keras
+        expects variances. Keras corrects this with one more layer for ``weights="imagenet"`` only,
+        so a network that is rebuilt without that word would see other images.
+        """
+        import keras
+
+        model = super().network(image, None, **options)
+        if weights is not None:
+            published = super().network(keras.Input(image.shape[1:]), weights, **options)
+            for layer in published.layers:
+                if layer.weights and not isinstance(layer, keras.layers.Normalization):
+                    model.get_layer(layer.name).set_weights(layer.get_weights())
+        return model
 
 
 @dataclass(frozen=True)
-class EfficientNetV2B0(Backbone):
+class EfficientNetV2B0(KerasApplication):
     """Keras' EfficientNetV2B0 without its top; a grey image fills all three channels.
 
     Keras' network has the preprocessing of its ImageNet weights in it.
@@ -69,24 +72,11 @@ class EfficientNetV2B0(Backbone):
     Tan and Le, EfficientNetV2: Smaller Models and Faster Training, ICML 2021.
     """
 
-    name: ClassVar[str] = "efficientnetv2b0"
-    aliases: ClassVar[tuple[str, ...]] = ("efficientnetv2",)
-    image_size: ClassVar[int] = 224
-    freeze_at: ClassVar[str] = "block6a_expand_conv"  # the stage of stride 32
-
-    def build(self, image_size: int, weights: str | None) -> keras.Model:
-        """Grey (N, H, W, 1) in [0, 255] to a map (N, H/32, W/32, 1280)."""
-        import keras
-
-        grey = keras.Input((image_size, image_size, 1), name="grey")
-        colour = keras.layers.Concatenate(name="grey_to_rgb")([grey, grey, grey])
-        network = keras.applications.EfficientNetV2B0(
-            input_shape=(image_size, image_size, 3),
-            include_top=False,
-            weights=weights,
-            input_tensor=colour,
-        )
-        return keras.Model(grey, network.output, name=self.name)
+    name = "efficientnetv2b0"
+    aliases = ("efficientnetv2",)
+    image_size = 224
+    freeze_at = "block6a_expand_conv"  # the stage of stride 32
+    application = "EfficientNetV2B0"
 
 
 @hookimpl

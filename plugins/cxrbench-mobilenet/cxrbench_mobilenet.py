@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any
 
-from cxrbench import Backbone, CxrbenchError, hookimpl
+from cxrbench import Backbone, CxrbenchError, KerasApplication, hookimpl
 
 if TYPE_CHECKING:
     import keras
@@ -16,7 +16,7 @@ _PUBLISHED = (0.25, 0.5, 0.75, 1.0)
 
 
 @dataclass(frozen=True)
-class MobileNet(Backbone):
+class MobileNet(KerasApplication):
     """Keras' MobileNet without its top; a grey image fills all three channels.
 
     Parameters
@@ -25,9 +25,11 @@ class MobileNet(Backbone):
         weights are published for 0.25, 0.5, 0.75 and 1.
     """
 
-    name: ClassVar[str] = "mobilenet"
-    image_size: ClassVar[int] = 224
-    freeze_at: ClassVar[str] = "conv_dw_12"  # the stage of stride 32, whatever the width
+    name = "mobilenet"
+    image_size = 224
+    freeze_at = "conv_dw_12"  # the stage of stride 32 at every width
+    application = "MobileNet"
+    preprocessing = "tf"
 
     alpha: float = 1.0
 
@@ -40,10 +42,8 @@ class MobileNet(Backbone):
                 fix=f"write for example {self.name}:alpha=0.25",
             )
 
-    def build(self, image_size: int, weights: str | None) -> keras.Model:
-        """Grey (N, H, W, 1) in [0, 255] to a map (N, H/32, W/32, 1024 * alpha)."""
-        import keras
-
+    def network(self, image: Any, weights: str | None, **options: Any) -> keras.Model:
+        """Return Keras' network at this width."""
         if weights == "imagenet" and self.alpha not in _PUBLISHED:
             raise CxrbenchError(
                 f"there are no ImageNet weights of {self.name} with alpha={self.alpha}",
@@ -52,18 +52,9 @@ class MobileNet(Backbone):
                 fix=f"choose another alpha, name a file with --weights {self.name}=FILE, or start "
                 "from random weights with --weights none",
             )
-        grey = keras.Input((image_size, image_size, 1), name="grey")
-        colour = keras.layers.Concatenate(name="grey_to_rgb")([grey, grey, grey])
-        scaled = keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="to_unit_range")(colour)
-        network = keras.applications.MobileNet(
-            # The side chooses among the published weights: there are some for 128, 160, 192, 224.
-            input_shape=(image_size, image_size, 3),
-            alpha=self.alpha,
-            include_top=False,
-            weights=weights,
-            input_tensor=scaled,
-        )
-        return keras.Model(grey, network.output, name=self.name)
+        # The side decides which published weights: there are some for 128, 160, 192 and 224.
+        side = tuple(image.shape[1:])
+        return super().network(image, weights, input_shape=side, alpha=self.alpha, **options)
 
 
 @hookimpl
