@@ -37,11 +37,11 @@ from cxrbench.experiment.fit import Outcome
 from cxrbench.experiment.material import Material
 from cxrbench.experiment.record import record
 from cxrbench.interfaces import Cohort
-from cxrbench.output.arrays import read_arrays
+from cxrbench.output.files import read_arrays, write_json
 from cxrbench.recipe import parse_recipe
 from cxrbench.registry import load_registry
 from cxrbench.runs.assessment import scoring_of
-from cxrbench.runs.directory import begin, finish, run_path, write_json
+from cxrbench.runs.directory import begin, finish, run_path
 from cxrbench.runs.run import BOOTSTRAP_FILE, DETAILS_FILE, METRICS_FILE, SUBGROUPS_FILE, read_runs
 from cxrbench.runs.testset import TestSet
 from cxrbench.settings import resolve_settings

@@ -10,8 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from cxrbench.boards.ablation import ablations, with_ablations
 from cxrbench.boards.leaderboard import as_json, boards
 from cxrbench.data.datasets import describe, find_dataset
@@ -40,19 +38,11 @@ from cxrbench.interfaces import Dataset, Display
 from cxrbench.modeling.checkpoint import FOLDER as CHECKPOINT
 from cxrbench.modeling.checkpoint import Checkpoints
 from cxrbench.output.display import SilentDisplay
+from cxrbench.output.files import lock_of, locked
 from cxrbench.parameters import absolute_dataset
 from cxrbench.registry import load_registry
 from cxrbench.runs.assessment import Scoring, scoring_of
-from cxrbench.runs.directory import (
-    begin,
-    digests,
-    finish,
-    is_complete,
-    is_scored,
-    lock_of,
-    run_path,
-    writing,
-)
+from cxrbench.runs.directory import RUN, begin, digests, finish, is_complete, is_scored, run_path
 from cxrbench.runs.run import Run, read_run
 from cxrbench.runs.scores import score_again
 from cxrbench.runs.settings_file import CONFIG_FILE, absolute_plan, write_config
@@ -330,21 +320,21 @@ def _measured(run: _Run, place: Place, material: Material, request: Request) -> 
         key=conditions.run_key,
     )
     with ExitStack() as held:
-        with writing(request.runs):
+        with RUN.writing(request.runs):
             request.runs.mkdir(parents=True, exist_ok=True)
-            held.enter_context(FileLock(lock_of(path)))
+            held.enter_context(locked([lock_of(path)], display))
         # What an attempt before this one left incomplete goes on, even where all is to be anew.
         anew = request.force and (place.attempt == 0 or is_complete(path))
         if is_complete(path) and not anew:
             return _as_it_is(run.name, path, request.scoring, display)
         display.say(f"{run.name} in {path}")
         conditions = replace(conditions, executor=place.executor, node=place.node, started=_now())
-        with writing(path):
+        with RUN.writing(path):
             begin(path, conditions, keep=None if anew else CHECKPOINT)
             write_config(path / CONFIG_FILE, plan, seed, material.dataset, conditions.scoring)
         checkpoints = Checkpoints(path, checkpoint_key(conditions))
         outcome = _outcome(plan, seed, material, request.cache, checkpoints, display)
-        with writing(path):
+        with RUN.writing(path):
             recorded = record(outcome, material, path, request.scoring)
             hashing = Clock()
             files = digests(path, without=CHECKPOINT)

@@ -149,20 +149,22 @@ def test_a_full_disk_in_the_run_directory(run, nih, tmp_path):
     shutil.rmtree(tmp_path / "runs")
     with small_files(3000):
         said = run(nih)
-    refused(said, "cannot write the run in", "File too large", "--runs")
+    refused(said, "not enough room for the run in", "File too large", "--runs")
     assert nothing_looks_complete(tmp_path)
     assert run(nih).code == 0
     assert not nothing_looks_complete(tmp_path)
 
 
 def test_no_room_for_the_model_is_told_before_it_is_written(run, nih, tmp_path, monkeypatch):
-    def full(folder, needed):
-        from cxrbench.errors import RunError
+    class Full:
+        @staticmethod
+        def require_room(folder, needed):
+            from cxrbench.errors import RunError
 
-        assert needed > 1000
-        raise RunError("not enough room for the run", fix="make room")
+            assert needed > 1000
+            raise RunError("not enough room for the run", fix="make room")
 
-    monkeypatch.setattr("cxrbench.experiment.record.require_room", full)
+    monkeypatch.setattr("cxrbench.experiment.record.RUN", Full)
     refused(run("drawn", "--epochs", 1, recipe="grid"), "not enough room for the run")
     assert nothing_looks_complete(tmp_path)
 

@@ -12,8 +12,9 @@ import numpy as np
 
 from cxrbench.boards.comparison import Difference, paired_difference
 from cxrbench.metrics.ranking import holm
+from cxrbench.output.files import digest_of
 from cxrbench.recipe_text import split_recipe
-from cxrbench.runs.conditions import Conditions, RunKind, digest_of
+from cxrbench.runs.conditions import Conditions, RunKind
 from cxrbench.runs.run import Run
 from cxrbench.settings import AUGMENTATION_OPTIONS
 

@@ -29,13 +29,12 @@ def score(
     per_label: PerLabel = False,
 ) -> None:
     """Score the saved predictions of runs again, with other thresholds or another calibration."""
-    from filelock import FileLock
 
     from cxrbench.boards.leaderboard import boards
     from cxrbench.boards.tables import print_boards
     from cxrbench.output.display import RichDisplay
+    from cxrbench.output.files import lock_of, locked
     from cxrbench.runs.assessment import scoring_of
-    from cxrbench.runs.directory import lock_of
     from cxrbench.runs.run import read_predicted, read_run
     from cxrbench.runs.scores import score_again
 
@@ -44,7 +43,7 @@ def score(
         read_predicted(path)
     with RichDisplay().task("scoring", len(paths)) as advance:
         for path in paths:
-            with FileLock(lock_of(path)):
+            with locked([lock_of(path)]):
                 score_again(path, scoring)
             advance()
     chosen = chosen_format(output, as_json)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,6 +10,7 @@ import numpy as np
 
 from cxrbench.errors import DataError, PluginError
 from cxrbench.interfaces import Box, Cohort, Exclusion
+from cxrbench.output.files import digest_of
 
 _CODES = {"sexes": ("F", "M", ""), "views": ("PA", "AP", "")}
 
@@ -59,7 +58,7 @@ def fingerprint(cohort: Cohort, digests: Sequence[str]) -> str:
     ]
     ages = cohort.ages[order].astype("<f4")
     ages[np.isnan(ages)] = np.float32(np.nan)  # NaN has many bit patterns; hash one
-    return _sha256(
+    return digest_of(
         [
             *("cohort", cohort.name, cohort.label_names, cohort.no_finding, table),
             *_told_if_unknown(cohort.patients_known),
@@ -100,7 +99,7 @@ def board_key(
         )
     order = _canonical(image_ids)
     table = [[column[row] for row in order] for column in (image_ids, patient_ids)]
-    return _sha256(
+    return digest_of(
         ["board", list(label_names), table, *_told_if_unknown(patients_known)],
         _label_codes(y_true[order]),
     )
@@ -262,10 +261,3 @@ def _label_codes(labels: np.ndarray) -> np.ndarray:
 
 def _told_if_unknown(patients_known: bool) -> list[str]:
     return [] if patients_known else ["patients unknown"]
-
-
-def _sha256(texts: object, *arrays: np.ndarray) -> str:
-    digest = hashlib.sha256(json.dumps(texts, separators=(",", ":")).encode())
-    for array in arrays:
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +11,7 @@ import numpy as np
 from cxrbench.data.stratify import stratify
 from cxrbench.errors import DataError, PluginError, SettingsError
 from cxrbench.interfaces import Cohort, Dataset
+from cxrbench.output.files import digest_of
 
 PARTS = ("train", "val", "test")
 DEFAULT_FRACTIONS = (0.7, 0.1, 0.2)
@@ -162,7 +161,7 @@ def check_disjoint(cohort: Cohort, parts: np.ndarray) -> None:
 def split_hash(image_ids: Sequence[str], parts: Sequence[str]) -> str:
     """SHA-256 (hex) of the JSON of the sorted pairs [image id, part]."""
     pairs = sorted(zip(image_ids, parts, strict=True))
-    return hashlib.sha256(json.dumps(pairs, separators=(",", ":")).encode()).hexdigest()
+    return digest_of(pairs)
 
 
 def _unknown_patients(cohort: Cohort) -> DataError:

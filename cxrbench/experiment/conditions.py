@@ -14,10 +14,10 @@ from cxrbench.data.splits import PARTS, Split
 from cxrbench.experiment.material import Material
 from cxrbench.interfaces import Cohort, Dataset
 from cxrbench.modeling.backend import hardware, load_keras
+from cxrbench.output.files import digest_of, file_digest
 from cxrbench.recipe import Recipe
 from cxrbench.runs.assessment import Scoring
-from cxrbench.runs.conditions import Conditions, digest_of
-from cxrbench.runs.run import file_digest
+from cxrbench.runs.conditions import Conditions
 from cxrbench.runs.testset import TestSet
 from cxrbench.settings import AUGMENTATION_OPTIONS, Settings
 from cxrbench.store.cache import identity_of

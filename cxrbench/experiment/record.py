@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -18,8 +17,9 @@ from cxrbench.experiment.stages import Clock
 from cxrbench.interfaces import Cohort, Exclusion
 from cxrbench.modeling.backend import load_keras
 from cxrbench.modeling.schedule import Epoch
+from cxrbench.output.files import replacing
 from cxrbench.runs.assessment import Scoring, assess
-from cxrbench.runs.directory import require_room
+from cxrbench.runs.directory import RUN
 from cxrbench.runs.predictions import predictions_of, write_predictions
 from cxrbench.runs.scores import write_scores
 
@@ -53,7 +53,7 @@ def record(
         _write_encoder(folder / "encoders" / f"{name}.npz", encoded)
     if outcome.model is not None:
         # HDF5 fails badly on a full disk: it is asked before. Two files of 4 bytes a number.
-        require_room(folder, 9 * outcome.parameters)
+        RUN.require_room(folder, 9 * outcome.parameters)
         model = _uncompiled(outcome.model)
         model.save_weights(folder / "model.weights.h5")
         model.save(folder / "model.keras")
@@ -103,12 +103,13 @@ def write_metadata(cohort: Cohort, split: Split, folder: Path) -> tuple[Path, ..
     paths = []
     for part in PARTS:
         path = folder / f"{part}_metadata.csv"
-        unfinished = path.with_suffix(f".{os.getpid()}.tmp")
-        with unfinished.open("w", newline="", encoding="utf-8") as file:
+        with (
+            replacing(path, shared=True) as partial,
+            partial.open("w", newline="", encoding="utf-8") as file,
+        ):
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow((*COLUMNS, *cohort.label_names))
             writer.writerows(_row(cohort, row) for row in split.rows(part).tolist())
-        unfinished.replace(path)
         paths.append(path)
     return tuple(paths)
 

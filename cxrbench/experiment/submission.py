@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock
 
 from cxrbench import __version__
 from cxrbench.data.cohort import fingerprint
@@ -19,13 +18,14 @@ from cxrbench.data.splits import DEFAULT_FRACTIONS, Fractions, Split, make_split
 from cxrbench.errors import DataError, RunError, SettingsError
 from cxrbench.experiment.conditions import cohort_conditions, keys_of
 from cxrbench.interfaces import Cohort, Dataset, Display
+from cxrbench.output.files import file_digest, lock_of, locked
 from cxrbench.recipe import PRIOR
 from cxrbench.registry import Registry
 from cxrbench.runs.assessment import UNCALIBRATED, Scoring, assess
 from cxrbench.runs.conditions import EXTERNAL, Conditions, RunKind
-from cxrbench.runs.directory import begin, finish, is_complete, lock_of, run_path, writing
+from cxrbench.runs.directory import RUN, begin, finish, is_complete, run_path
 from cxrbench.runs.predictions import Predictions, predictions_of, write_predictions
-from cxrbench.runs.run import file_digest, read_predicted, read_runs
+from cxrbench.runs.run import read_predicted, read_runs
 from cxrbench.runs.scores import write_scores
 from cxrbench.runs.testset import TestSet
 
@@ -226,14 +226,14 @@ def _store(
         seed=submission.seed,
         key=conditions.run_key,
     )
-    with writing(submission.runs):
+    with RUN.writing(submission.runs):
         submission.runs.mkdir(parents=True, exist_ok=True)
-    with FileLock(lock_of(path)):
+    with locked([lock_of(path)], display):
         if is_complete(path) and not submission.force:
             _refuse_other(path, conditions, submission)
         display.say(f"{submission.name} in {path}")
         assessment = assess(test, val, board_key=judged.test.board_key, scoring=submission.scoring)
-        with writing(path):
+        with RUN.writing(path):
             begin(path, conditions)
             write_predictions(val, test, path)
             write_scores(assessment, path, patients_known=test.patients_known)

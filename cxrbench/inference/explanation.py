@@ -16,7 +16,7 @@ from cxrbench.inference.saliency.maps import Saliency
 from cxrbench.inference.trained import TrainedRun
 from cxrbench.interfaces import Box, Cohort
 from cxrbench.metrics.boxes import inside_boxes, is_flat, score_map
-from cxrbench.output.arrays import read_arrays
+from cxrbench.output.files import read_arrays
 from cxrbench.parameters import nearest
 from cxrbench.store.decoding import unfit_map
 from cxrbench.store.image_pass import in_order, quiet_single_threaded_libraries

@@ -18,9 +18,8 @@ from cxrbench import __version__
 from cxrbench.errors import RunError, SettingsError
 from cxrbench.inference.trained import WEIGHTS_FILE, TrainedRun, example_inputs, load_trained
 from cxrbench.modeling.backend import load_keras
+from cxrbench.output.files import file_digest, write_json
 from cxrbench.registry import Registry
-from cxrbench.runs.directory import write_json
-from cxrbench.runs.run import file_digest
 
 FORMATS: Mapping[str, str] = {"keras": ".keras", "onnx": ".onnx", "saved-model": ""}
 """What can be written, and how the names of the files end; a SavedModel is a folder."""

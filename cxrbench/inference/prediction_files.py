@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ import numpy as np
 from cxrbench.errors import SettingsError
 from cxrbench.inference.predict import Predictions
 from cxrbench.metrics.thresholds import apply_thresholds
+from cxrbench.output.files import replacing
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -130,20 +130,15 @@ def whole_file(path: Path, *, binary: bool) -> Iterator[IO[Any]]:
     target = path.resolve()  # a link goes on to lead where it does
     if target.exists() and not target.is_file():  # renaming would replace a device
         raise _no_output(path, "a folder" if target.is_dir() else "not a file")
-    building = target.with_name(f".{target.name}.building")
-    try:
-        file: IO[Any] = (
-            building.open("wb") if binary else building.open("w", encoding="utf-8", newline="")
-        )
-    except OSError as error:
-        raise _no_output(path, error.strerror or str(error)) from error
-    try:
+    with replacing(target) as partial:
+        try:
+            file: IO[Any] = (
+                partial.open("wb") if binary else partial.open("w", encoding="utf-8", newline="")
+            )
+        except OSError as error:
+            raise _no_output(path, error.strerror or str(error)) from error
         with file:
             yield file
-        os.replace(building, target)
-    except BaseException:
-        building.unlink(missing_ok=True)
-        raise
 
 
 def _no_output(path: Path, found: str) -> SettingsError:

@@ -13,11 +13,11 @@ import numpy as np
 from cxrbench.errors import PluginError, RecipeError, RunError
 from cxrbench.interfaces import FittedEncoder
 from cxrbench.modeling.assemble import Network, Statistics, build_top, build_trunk
-from cxrbench.output.arrays import DamagedArrays, read_arrays
+from cxrbench.output.files import DamagedArrays, file_digest, read_arrays
 from cxrbench.recipe import Feature, Recipe, parse_recipe
 from cxrbench.registry import Registry
 from cxrbench.runs.conditions import RunKind
-from cxrbench.runs.run import Run, file_digest, read_run
+from cxrbench.runs.run import Run, read_run
 
 WEIGHTS_FILE = "model.weights.h5"
 

@@ -18,10 +18,10 @@ from typing import Any
 
 import numpy as np
 
+from cxrbench.errors import RunError
 from cxrbench.interfaces import Display
 from cxrbench.modeling.schedule import Epoch, Position
-from cxrbench.output.arrays import DamagedArrays, read_arrays
-from cxrbench.runs.directory import write_json, writing
+from cxrbench.output.files import DamagedArrays, Destination, read_arrays, write_json
 
 FORMAT = 1
 FOLDER = "checkpoint"
@@ -32,6 +32,12 @@ SHARE = 0.02
 # What a disk is expected to take of a state until saves have been timed; half of what a quiet one
 # took, since the first save alone can cost more than its share.
 _BYTES_PER_SECOND = 75e6
+
+_CHECKPOINT = Destination(
+    "the checkpoint in",
+    RunError,
+    "choose another folder with --runs; the same command then goes on",
+)
 
 _DAMAGE = (DamagedArrays, OSError, ValueError, KeyError, TypeError)
 
@@ -93,7 +99,7 @@ class Checkpoints:
         ``began`` is when its taking began, if that took time too (`time.perf_counter`).
         """
         started = time.perf_counter() if began is None else began
-        with writing(self._folder.parent):
+        with _CHECKPOINT.writing(self._folder.parent):
             self._folder.mkdir(exist_ok=True)
             best = f"best-{best_epoch}.npz"
             if best_epoch != self._best_epoch:

@@ -18,7 +18,8 @@ from cxrbench.modeling.backend import load_keras, memory_advice
 from cxrbench.modeling.engines import predictor
 from cxrbench.modeling.inputs import Inputs, feed
 from cxrbench.modeling.predict import Predict, by_name, keras_predictor, padded_batches
-from cxrbench.store.cache import locked, require_room, writing
+from cxrbench.output.files import locked
+from cxrbench.store.cache import CACHE, lock_of
 from cxrbench.store.journal import DamagedStore, ImageFacts
 from cxrbench.store.purpose import PURPOSE_FILE, UNTOLD, Purpose, mark_used
 from cxrbench.store.stores import StoreSpec, map_array, open_store
@@ -32,6 +33,7 @@ EMBEDDING_VERSION = 1
 BATCH = 32
 
 _FILE = "embeddings.bin"
+_LESS = "use --activations recompute, which keeps nothing"
 
 
 def network_digest(model: Any, *, weights: bool = True) -> str:
@@ -116,9 +118,9 @@ def embed(  # noqa: PLR0913
     spec = StoreSpec("embeddings", told, len(pixels), (_FILE,), row_bytes, purpose)
     folder = spec.folder(cache)
     with ExitStack() as held:
-        with writing(folder, 0):
+        with CACHE.writing(folder):
             folder.parent.mkdir(parents=True, exist_ok=True)
-            held.enter_context(locked([folder], display))
+            held.enter_context(locked([lock_of(folder)], display))
         writer = _unfinished(spec, cache, display)
         if writer is not None:
             held.callback(writer.close)
@@ -127,19 +129,13 @@ def embed(  # noqa: PLR0913
                     f"  keeping {' × '.join(map(str, output_shape))} activations of each of "
                     f"{len(pixels):,} images: {row_bytes * len(pixels) / 1e6:,.1f} MB in the cache"
                 )
-            _require_room(folder, writer.bytes_left(), dtype)
-            with writing(folder, writer.bytes_left):
+            less = _LESS if dtype == np.float16 else None
+            CACHE.require_room(folder, writer.bytes_left(), otherwise=less)
+            with CACHE.writing(folder, writer.bytes_left):
                 _compute(make_predictor(), pixels, writer, dtype, display)
         # Under the lock, so that nobody removes it before it is mapped.
         mark_used(folder / PURPOSE_FILE)
         return map_array(folder / _FILE, (len(pixels), *output_shape), np.dtype(dtype))
-
-
-def _require_room(folder: Path, needed: int, dtype: type[np.floating[Any]]) -> None:
-    if dtype == np.float16:
-        require_room(folder, needed, otherwise="--activations recompute, which keeps nothing")
-    else:
-        require_room(folder, needed)
 
 
 def _unfinished(spec: StoreSpec, cache: Path, display: Display) -> StoreWriter | None:
@@ -147,11 +143,11 @@ def _unfinished(spec: StoreSpec, cache: Path, display: Display) -> StoreWriter |
     try:
         if open_store(spec, cache) is not None:
             return None
-        with writing(folder, 0):
+        with CACHE.writing(folder):
             return StoreWriter(spec, cache)
     except DamagedStore as error:
         display.say(f"the embeddings in {folder} are damaged and computed again: {error}")
-    with writing(folder, 0):
+    with CACHE.writing(folder):
         remove_store(folder)
         return StoreWriter(spec, cache)
 

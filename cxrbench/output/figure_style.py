@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import math
-import os
 import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cxrbench.errors import SettingsError
+from cxrbench.output.files import Destination, write_bytes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,6 +33,8 @@ _DASHES: tuple[Any, ...] = (
 )
 MOST_LOOKS = len(_COLOURS)
 """How many rows can be told apart in one panel."""
+
+_FIGURES = Destination("figures in", SettingsError, "choose another folder with --output")
 
 _SETTINGS: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
@@ -157,18 +159,10 @@ def write_figure(
     SettingsError : the folder cannot be written.
     """
     paths = []
-    try:
+    with _FIGURES.writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         for kind in formats:
             path = folder / f"{name}.{kind}"
-            building = folder / f".{path.name}.building"
-            building.write_bytes(as_bytes(figure, kind))
-            os.replace(building, path)
+            write_bytes(path, as_bytes(figure, kind))
             paths.append(path)
-    except OSError as error:
-        raise SettingsError(
-            f"cannot write figures in {folder}",
-            found=error.strerror or str(error),
-            fix="make room there or choose another folder with --output",
-        ) from error
     return tuple(paths)

@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 
 from cxrbench.errors import SettingsError
 from cxrbench.interfaces import Display
+from cxrbench.output.files import write_text
 from cxrbench.output.show import plain
 from cxrbench.perf.comparison import (
     BASE,
@@ -119,9 +120,7 @@ def _default_output(cache: Path) -> Path:
 
 
 def _write(comparison: SpeedComparison, path: Path) -> None:
-    building = path.with_name(f".{path.name}.building")
-    building.write_text(json.dumps(plain(comparison.to_json())) + "\n", encoding="utf-8")
-    building.replace(path)
+    write_text(path, json.dumps(plain(comparison.to_json())) + "\n")
 
 
 def compare_sides(

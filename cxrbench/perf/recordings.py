@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -12,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock
 
 from cxrbench.errors import DataError, SettingsError
 from cxrbench.interfaces import Display
+from cxrbench.output.files import lock_of, locked, write_bytes
 from cxrbench.perf.comparison import Absence, GateSettings, SpeedComparison
 from cxrbench.perf.process import Work
 from cxrbench.perf.samples import Machine, Samples, this_machine
@@ -96,16 +95,11 @@ def require_history(path: Path) -> None:
 def append_recording(recording: Recording, path: Path) -> None:
     """Add a line, whole or not at all; two processes take turns."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_name(f".{path.name}.lock")):
+    with locked([lock_of(path)]):
         known = path.read_bytes() if path.is_file() else b""
         if known and not known.endswith(b"\n"):
             raise _damaged(path, known.count(b"\n") + 1, "a line without an end")
-        building = path.with_name(f".{path.name}.new")
-        with building.open("wb") as file:
-            file.write(known + recording.line().encode())
-            file.flush()
-            os.fsync(file.fileno())
-        building.replace(path)
+        write_bytes(path, known + recording.line().encode(), durable=True)
 
 
 def read_recordings(path: Path) -> tuple[Recording, ...]:

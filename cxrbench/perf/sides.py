@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from filelock import FileLock
-
 from cxrbench.errors import SettingsError
+from cxrbench.output.files import locked
 from cxrbench.perf.process import Environment
 
 
@@ -134,7 +133,7 @@ def build_revision(revision: Revision, repository: Path, cache: Path) -> Path:
     about = f"{revision.commit} {sys.version}"
     folder = cache / "perf" / "builds" / hashlib.sha256(about.encode()).hexdigest()[:16]
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_suffix(".lock")):
+    with locked([folder.with_suffix(".lock")]):
         if not folder.is_dir():
             with tempfile.TemporaryDirectory(dir=folder.parent) as building:
                 source, target = Path(building, "source"), Path(building, "packages")

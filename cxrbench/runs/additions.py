@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from filelock import FileLock
 
-from cxrbench.runs.directory import add_files, lock_of, writing
+from cxrbench.output.files import lock_of, locked
+from cxrbench.runs.directory import RUN, add_files
 from cxrbench.runs.run import Run
 
 LATENCY_FILE = "latency.json"
@@ -69,5 +69,5 @@ def _json(values: Mapping[str, Any]) -> bytes:
 
 def _store(run: Run, contents: Mapping[str, bytes]) -> None:
     path = run.path.resolve()
-    with writing(path), FileLock(lock_of(path)):
+    with RUN.writing(path), locked([lock_of(path)]):
         add_files(path, contents)

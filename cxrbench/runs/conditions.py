@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from enum import StrEnum
@@ -160,9 +158,3 @@ def _read_as(hint: Any) -> Iterator[type]:
     for one in get_args(hint) if isinstance(hint, UnionType) else (hint,):
         kind = get_origin(one) or one
         yield from _READ_AS.get(kind, (kind,))
-
-
-def digest_of(value: Any) -> str:
-    """SHA-256 of plain values, the same for the same values in any order of keys."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,16 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from cxrbench.errors import RunError
+from cxrbench.output.files import Destination, file_digest, write_bytes, write_json
 from cxrbench.runs.conditions import Conditions
-from cxrbench.runs.run import (
-    COMPLETE,
-    FORMAT,
-    INCOMPLETE,
-    RUN_FILE,
-    SCORING,
-    Run,
-    file_digest,
-    read_run_file,
+from cxrbench.runs.run import COMPLETE, FORMAT, INCOMPLETE, RUN_FILE, SCORING, Run, read_run_file
+
+RUN = Destination(
+    "the run in",
+    RunError,
+    "choose another folder with --runs; the same command then does this run again",
 )
 
 
@@ -33,18 +29,6 @@ def run_path(
     """Where the run with this key lives; the name is for people, the key makes it unique."""
     readable = re.sub(r"[^A-Za-z0-9+@.=_-]", "_", f"{dataset}-{recipe}-{protocol}-seed{seed}")
     return folder / f"{readable[:100]}-{key[:10]}"
-
-
-def lock_of(path: Path) -> Path:
-    """The file that is locked by whoever writes the run at ``path``."""
-    return path.parent / f".{path.name}.lock"
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write plain values so that a reader sees the old file or the new one, never a part."""
-    building = path.with_name(f".{path.name}.building")
-    building.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    os.replace(building, path)
 
 
 def is_complete(path: Path) -> bool:
@@ -64,33 +48,6 @@ def _state(path: Path) -> tuple[Any, Any]:
     except (RunError, FileNotFoundError):
         return None, None
     return values.get("status"), values.get("scoring")
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turn failures to write a run into a `RunError` that says what is wrong."""
-    try:
-        yield
-    except OSError as error:
-        raise RunError(
-            f"cannot write the run in {path}",
-            found=error.strerror or str(error),
-            fix="make room there or choose another folder with --runs; the same command then "
-            "does this run again",
-        ) from error
-
-
-def require_room(path: Path, needed: int) -> None:
-    """Raise `RunError` unless ``needed`` bytes are free at ``path``."""
-    free = shutil.disk_usage(path).free
-    if needed > free:
-        raise RunError(
-            f"not enough room for the run in {path}",
-            expected=f"about {needed / 1e6:,.1f} MB free",
-            found=f"{free / 1e6:,.1f} MB free",
-            fix="make room there or choose another folder with --runs; the same command then "
-            "does this run again",
-        )
 
 
 def begin(path: Path, conditions: Conditions, *, keep: str | None = None) -> None:
@@ -161,8 +118,6 @@ def add_files(path: Path, contents: Mapping[str, bytes]) -> None:
     if files != values["files"]:
         write_json(path / RUN_FILE, {**values, "files": files})
     for name, content in contents.items():
-        building = path / f".{name}.building"
-        building.write_bytes(content)
-        os.replace(building, path / name)
+        write_bytes(path / name, content)
         files[name] = hashlib.sha256(content).hexdigest()
     write_json(path / RUN_FILE, {**values, "files": files})

@@ -14,14 +14,8 @@ from typing import Any
 import numpy as np
 
 from cxrbench.errors import RunError
-from cxrbench.output.arrays import DamagedArrays, read_arrays
-from cxrbench.runs.conditions import (
-    Conditions,
-    RunKind,
-    damaged_key,
-    digest_of,
-    read_conditions,
-)
+from cxrbench.output.files import DamagedArrays, digest_of, file_digest, read_arrays
+from cxrbench.runs.conditions import Conditions, RunKind, damaged_key, read_conditions
 
 FORMAT = 4
 RUN_FILE = "run.json"
@@ -249,12 +243,6 @@ def read_run_file(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise RunError(f"{path.name}/{RUN_FILE} is damaged", expected="a JSON object")
     return value
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _read(path: Path, usable: Sequence[str]) -> Run:

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from cxrbench.metrics.bootstrap import percentile_interval
+from cxrbench.output.files import write_json
 from cxrbench.runs.assessment import Assessment, Scoring, assess
-from cxrbench.runs.directory import scoring_again, write_json, writing
+from cxrbench.runs.directory import RUN, scoring_again
 from cxrbench.runs.predictions import read_predictions
 from cxrbench.runs.run import (
     BOOTSTRAP_FILE,
@@ -58,7 +59,7 @@ def score_again(path: Path, scoring: Scoring) -> None:
     run = read_predicted(path)
     test, val = read_predictions(run, "test"), read_predictions(run, "val")
     assessment = assess(test, val, board_key=run.conditions.board_key, scoring=scoring)
-    with writing(path), scoring_again(run, scoring.to_json(), SCORE_FILES):
+    with RUN.writing(path), scoring_again(run, scoring.to_json(), SCORE_FILES):
         write_scores(assessment, path, patients_known=run.conditions.patients_known)
 
 

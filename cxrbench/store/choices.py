@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from cxrbench.interfaces import Display
-from cxrbench.store.cache import canonical, key_of, locked, write_whole, writing
+from cxrbench.output.files import locked, write_bytes
+from cxrbench.store.cache import CACHE, canonical, key_of, lock_of
 from cxrbench.store.purpose import mark_used
 
 Choice = TypeVar("Choice", int, str)
@@ -34,16 +35,16 @@ def kept_choice(
     folder = cache / kind
     path = folder / f"{key_of(about)}.json"
     with ExitStack() as held:
-        with writing(folder, 0):
+        with CACHE.writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            held.enter_context(locked([path], display))
+            held.enter_context(locked([lock_of(path)], display))
         found: Choice | None = _read(path)
         if found is not None:
             mark_used(path)
             return found
         chosen = find()
-        with writing(folder, 0):
-            write_whole(path, canonical({"about": about, "chosen": chosen}).encode())
+        with CACHE.writing(folder):
+            write_bytes(path, canonical({"about": about, "chosen": chosen}).encode(), durable=True)
         return chosen
 
 

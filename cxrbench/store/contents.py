@@ -7,14 +7,14 @@ import re
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
 from cxrbench.errors import SettingsError
-from cxrbench.store.cache import is_free, key_of, lock_of, writing
+from cxrbench.output.files import is_free, locked_if_free
+from cxrbench.store.cache import CACHE, key_of, lock_of
 from cxrbench.store.journal import DamagedStore
 from cxrbench.store.purpose import PURPOSE_FILE, UNTOLD, Purpose, read_purpose
 from cxrbench.store.stores import complete_journal
@@ -257,14 +257,8 @@ def remove(entry: Entry) -> bool:
     ------
     CacheError : the system does not allow it.
     """
-    from filelock import FileLock, Timeout
-
-    with ExitStack() as held, writing(entry.lock.parent, 0):
-        try:
-            held.enter_context(FileLock(entry.lock, timeout=0))
-        except Timeout:
-            return False
-        if not all(map(is_free, entry.files)):
+    with CACHE.writing(entry.lock.parent), locked_if_free(entry.lock) as free:
+        if not free or not all(map(is_free, entry.files)):
             return False
         for path in entry.files:
             path.unlink(missing_ok=True)

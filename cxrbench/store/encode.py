@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -12,15 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cxrbench.errors import CacheError, PluginError
-from cxrbench.output.arrays import DamagedArrays, read_arrays
-from cxrbench.store.cache import (
-    identity_of,
-    key_of,
+from cxrbench.output.files import (
+    DamagedArrays,
+    file_digest,
     locked,
-    require_room,
-    write_whole,
-    writing,
+    read_arrays,
+    replacing,
+    write_bytes,
 )
+from cxrbench.store.cache import CACHE, identity_of, key_of, lock_of
 from cxrbench.store.purpose import UNTOLD, Purpose, mark_used, write_purpose
 from cxrbench.store.stores import map_array
 
@@ -92,12 +91,12 @@ def encode(  # noqa: PLR0913
     path = cache / "encodings" / f"{key_of(about)}.npy"
     job = _Job(descriptors_of, rows, extractor, encoder, train_rows, seed)
     with ExitStack() as held:
-        with writing(path.parent, needed=0):
+        with CACHE.writing(path.parent):
             path.parent.mkdir(parents=True, exist_ok=True)
-            held.enter_context(locked([path], display))
+            held.enter_context(locked([lock_of(path)], display))
         encoded = _cached(path, job, display)
         if encoded is None:
-            with writing(path.parent, needed=0):
+            with CACHE.writing(path.parent):
                 write_purpose(path.with_suffix(".json"), purpose, about=about)
             _compute(path, job, display)
             encoded = _cached(path, job, display)
@@ -134,26 +133,22 @@ def _compute(path: Path, job: _Job, display: Display) -> None:
         )
     first = fitted.transform(job.vectors(0))
     needed = 4 * len(first) * job.rows
-    require_room(path.parent, needed)
+    CACHE.require_room(path.parent, needed)
     with (
-        writing(path.parent, needed),
+        CACHE.writing(path.parent, needed),
         display.task(f"encode {name}", job.rows) as advance,
         # One image is too small a product to share out: on a busy machine the threads of the
         # linear algebra wait for each other seven times as long as they work.
         threadpool_limits(1),
     ):
         # Row by row into a file: VLAD vectors of a large cohort do not fit into memory.
-        partial = path.with_name(path.name + ".tmp")
-        with partial.open("wb") as file:
+        with replacing(path, durable=True) as partial, partial.open("wb") as file:
             header = {"descr": "<f4", "fortran_order": False, "shape": (job.rows, len(first))}
             np.lib.format.write_array_header_1_0(file, header)
             for row in range(job.rows):
                 vector = _checked(fitted.transform(job.vectors(row)), first.shape, job)
                 file.write(vector.astype("<f4").tobytes())
                 advance()
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
         _save_fitted(path, fitted)
 
 
@@ -186,7 +181,7 @@ def _cached(path: Path, job: _Job, display: Display) -> EncodedFeatures | None:
         digest = str(file[_DIGEST])
         names = [name for name in file if name.startswith(_FITTED)]
         arrays = {name.removeprefix(_FITTED): file[name] for name in names}
-        if digest != _file_digest(path):
+        if digest != file_digest(path):
             raise ValueError("the vectors are not those that were written")
         fitted = job.encoder.fitted.from_arrays(arrays)
         found = EncodedFeatures(map_vectors(path), fitted)
@@ -224,14 +219,9 @@ def _save_fitted(path: Path, fitted: FittedEncoder) -> None:
                 expected="plain numbers or text, which load without pickle",
             )
     contents = io.BytesIO()
-    arrays[_DIGEST] = np.array(_file_digest(path))
+    arrays[_DIGEST] = np.array(file_digest(path))
     np.savez(contents, **arrays)
-    write_whole(path.with_suffix(".npz"), contents.getvalue())
-
-
-def _file_digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    write_bytes(path.with_suffix(".npz"), contents.getvalue(), durable=True)
 
 
 def _digest(rows: np.ndarray) -> str:

@@ -13,7 +13,8 @@ import numpy as np
 
 from cxrbench.errors import CacheError, DataError
 from cxrbench.interfaces import Exclusion
-from cxrbench.store.cache import locked, require_room, writing
+from cxrbench.output.files import locked
+from cxrbench.store.cache import CACHE, lock_of
 from cxrbench.store.consumers import Consumer, consumers_of
 from cxrbench.store.image_pass import (
     ImagesInOrder,
@@ -159,16 +160,16 @@ def _removed(what: str | Path) -> CacheError:
 
 def _fill(consumers: Sequence[Consumer], job: _Job, cache: Path, display: Display) -> None:
     with ExitStack() as stack:
-        stack.enter_context(writing(cache, 0))
+        stack.enter_context(CACHE.writing(cache))
         for consumer in consumers:
             consumer.spec.folder(cache).parent.mkdir(parents=True, exist_ok=True)
-        stack.enter_context(locked([c.spec.folder(cache) for c in consumers], display))
+        stack.enter_context(locked([lock_of(c.spec.folder(cache)) for c in consumers], display))
         missing = [c for c in consumers if _still_missing(c, job, cache, display)]
         writers = {c: _writer(c, cache, display) for c in missing}
         for writer in writers.values():
             stack.callback(writer.close)
-        require_room(cache, _bytes_left(writers))
-        with writing(cache, lambda: _bytes_left(writers)):
+        CACHE.require_room(cache, _bytes_left(writers))
+        with CACHE.writing(cache, lambda: _bytes_left(writers)):
             _run_pass(writers, job, display)
 
 

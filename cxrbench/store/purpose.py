@@ -10,8 +10,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cxrbench.output.files import write_bytes
 from cxrbench.parameters import data_text
-from cxrbench.store.cache import canonical, write_whole
+from cxrbench.store.cache import canonical
 
 if TYPE_CHECKING:
     from cxrbench.interfaces import Dataset
@@ -45,7 +46,7 @@ def write_purpose(path: Path, purpose: Purpose, **more: Any) -> None:
     """Write the file, unless it says the same already."""
     told = canonical({**asdict(purpose), **more}).encode()
     if not path.exists() or path.read_bytes() != told:
-        write_whole(path, told)
+        write_bytes(path, told, durable=True)
 
 
 def read_purpose(path: Path) -> Purpose:

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from cxrbench.errors import CacheError
-from cxrbench.store.cache import canonical, key_of, share
+from cxrbench.output.files import share
+from cxrbench.store.cache import canonical, key_of
 from cxrbench.store.journal import DamagedStore, ImageTable, last_sizes, read_journal
 from cxrbench.store.purpose import UNTOLD, Purpose
 

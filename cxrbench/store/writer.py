@@ -18,7 +18,8 @@ from typing import IO, Any
 
 import numpy as np
 
-from cxrbench.store.cache import append, canonical, write_whole
+from cxrbench.output.files import append, write_bytes
+from cxrbench.store.cache import canonical
 from cxrbench.store.journal import (
     DamagedStore,
     ImageFacts,
@@ -82,7 +83,7 @@ class StoreWriter:
         text = (self._folder / "journal.jsonl").read_bytes()
         # The journal holds the sizes of the data files, so its checksum vouches for them too.
         marker = {"journal": hashlib.sha256(text).hexdigest()}
-        write_whole(self._folder / "complete.json", canonical(marker).encode())
+        write_bytes(self._folder / "complete.json", canonical(marker).encode(), durable=True)
 
     def close(self) -> None:
         """Close the files; what was not committed is cut off by the next writer."""
@@ -102,7 +103,7 @@ class StoreWriter:
         """The journal of what is there; `DamagedStore` if the data do not reach that far."""
         about, journal = self._folder / "about.json", self._folder / "journal.jsonl"
         if not about.exists():
-            write_whole(about, canonical(about_of(self._spec)).encode())
+            write_bytes(about, canonical(about_of(self._spec)).encode(), durable=True)
         found = read_journal(journal.read_bytes() if journal.exists() else b"", self._spec.files)
         if about.read_bytes() != canonical(about_of(self._spec)).encode():
             raise DamagedStore("about.json does not describe it")
@@ -134,7 +135,7 @@ def cut_store(spec: StoreSpec, cache: Path, row: int) -> None:
     for name, size in read_journal(text, spec.files).sizes.items():
         with (folder / name).open("rb") as source, (copy / name).open("wb") as target:
             _copy_bytes(source, target, size)
-    write_whole(copy / "journal.jsonl", text)
+    write_bytes(copy / "journal.jsonl", text, durable=True)
     remove_store(folder)
     copy.rename(folder)
 

@@ -27,7 +27,8 @@ from cxrbench.errors import RunError
 from cxrbench.metrics.calibration import calibrate
 from cxrbench.metrics.curves import GRID
 from cxrbench.output.figure_style import as_bytes
-from cxrbench.runs.run import file_digest, read_run
+from cxrbench.output.files import file_digest
+from cxrbench.runs.run import read_run
 
 
 def title_of(figure):

@@ -145,7 +145,7 @@ def test_a_place_that_cannot_be_written_is_told(cli, grid, tmp_path):
     (tmp_path / "file").write_text("")
     said = cli("report", "prior", "--runs", grid.runs, "--output", tmp_path / "file" / "r.html")
     assert said.code == 2
-    assert "cannot be written" in said.err
+    assert "cannot write the report" in said.err
 
 
 def test_names_with_markup_are_text():

@@ -8,7 +8,7 @@ import shutil
 import pandas as pd
 import pytest
 
-from cxrbench.runs.run import file_digest
+from cxrbench.output.files import file_digest
 
 
 def directory(grid, recipe, seed=0):

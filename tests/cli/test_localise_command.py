@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cxrbench.runs.run import file_digest, read_run
+from cxrbench.output.files import file_digest
+from cxrbench.runs.run import read_run
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import pytest
 from conftest import install, spawn
 from tiny_parts import Drawn
 
-from cxrbench.runs.run import file_digest
+from cxrbench.output.files import file_digest
 
 LABELS = ("Effusion", "Mass", "Nodule", "No Finding")
 SCORES = [f"y_score_{label}" for label in LABELS]

@@ -17,7 +17,7 @@ from cxrbench.errors import RunError, SettingsError
 from cxrbench.inference import export as exporting
 from cxrbench.inference.export import FORMATS, export
 from cxrbench.inference.trained import example_inputs, load_trained
-from cxrbench.runs.run import file_digest
+from cxrbench.output.files import file_digest
 
 FUSED = "tinynet+grid+rows:words=8"
 needs_onnx = pytest.mark.skipif(

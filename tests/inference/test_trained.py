@@ -13,8 +13,8 @@ import pytest
 
 from cxrbench.errors import RunError
 from cxrbench.inference.trained import load_trained
+from cxrbench.output.files import file_digest
 from cxrbench.registry import load_registry
-from cxrbench.runs.run import file_digest
 
 RECIPES = ("tinynet", "tinynet+grid+rows:words=8", "grid")
 BOTH = "tinynet+grid+rows:words=8"

@@ -200,5 +200,7 @@ def test_a_full_disk_is_an_error_with_advice(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(checkpoint, "_write", full)
-    with pytest.raises(RunError, match=r"cannot write(?s:.*)No space left(?s:.*)make room"):
+    with pytest.raises(
+        RunError, match=r"room for the checkpoint(?s:.*)No space left(?s:.*)make room"
+    ):
         saved(Checkpoints(tmp_path, "key"), 1.0)

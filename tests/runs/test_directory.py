@@ -11,17 +11,9 @@ import pytest
 from run_conditions import NUMBERS, TEXTS, conditions
 
 from cxrbench.errors import RunError
-from cxrbench.runs.conditions import digest_of
-from cxrbench.runs.directory import (
-    begin,
-    finish,
-    is_complete,
-    require_room,
-    run_path,
-    write_json,
-    writing,
-)
-from cxrbench.runs.run import REPLICATES, file_digest, read_run, read_runs
+from cxrbench.output.files import digest_of, file_digest, write_json
+from cxrbench.runs.directory import RUN, begin, finish, is_complete, run_path
+from cxrbench.runs.run import REPLICATES, read_run, read_runs
 
 METRICS = {
     "images": 9,
@@ -192,9 +184,9 @@ def test_a_path_is_readable_and_safe(tmp_path):
 
 
 def test_failures_to_write_are_told(tmp_path):
-    with pytest.raises(RunError, match="cannot write the run") as error, writing(tmp_path):
+    with pytest.raises(RunError, match="cannot write the run") as error, RUN.writing(tmp_path):
         (tmp_path / "none" / "x").write_text("")
     assert "No such file" in str(error.value)
     with pytest.raises(RunError, match="not enough room"):
-        require_room(tmp_path, 10**18)
-    require_room(tmp_path, 10)
+        RUN.require_room(tmp_path, 10**18)
+    RUN.require_room(tmp_path, 10)

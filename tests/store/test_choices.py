@@ -48,5 +48,5 @@ def test_two_at_once_agree(tmp_path, recorder):
 
 def test_a_choice_that_cannot_be_kept_is_an_error(tmp_path, recorder):
     (tmp_path / "sizes").touch()
-    with pytest.raises(CacheError, match="cannot write to the cache"):
+    with pytest.raises(CacheError, match="cannot write the cache"):
         kept_choice("sizes", {}, lambda: 1, cache=tmp_path, display=recorder)

@@ -15,7 +15,8 @@ from tiny_parts import Drawn, Grid
 from cxrbench.encoders.whole_image import Identity
 from cxrbench.errors import SettingsError
 from cxrbench.modeling.embed import embed
-from cxrbench.store.cache import locked
+from cxrbench.output.files import locked
+from cxrbench.store.cache import lock_of
 from cxrbench.store.choices import kept_choice
 from cxrbench.store.contents import KINDS, Selection, entries, remove
 from cxrbench.store.encode import encode
@@ -219,7 +220,7 @@ def test_what_is_read_is_in_use_and_not_removed_until_it_is_let_go(cache):
 def test_what_is_made_is_in_use_and_not_removed(cache):
     entry = next(e for e in entries(cache) if e.kind == "encodings")
     path = next(path for path in entry.files if path.suffix == ".npy")
-    with locked([path], Recorder()):
+    with locked([lock_of(path)], Recorder()):
         assert next(e for e in entries(cache) if e.name == entry.name).in_use
         assert not remove(entry)
     assert all(path.exists() for path in entry.files)

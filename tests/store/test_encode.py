@@ -203,7 +203,7 @@ def test_a_write_that_dies_leaves_nothing_that_looks_whole(
 
 def test_a_cache_that_cannot_be_written_is_explained(tmp_path: Path) -> None:
     (tmp_path / "encodings").write_text("a file where the folder should be")
-    with pytest.raises(CacheError, match="cannot write to the cache"):
+    with pytest.raises(CacheError, match="cannot write the cache"):
         run(tmp_path)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import os
 import re
 from collections import Counter
 from importlib.resources import files
@@ -11,9 +10,11 @@ from pathlib import Path
 
 from cxrbench.boards.report.content import Picture, Report
 from cxrbench.errors import SettingsError
+from cxrbench.output.files import Destination, write_text
 from cxrbench.output.formats import html_section
 from cxrbench.output.sections import Section
 
+_REPORT = Destination("the report", SettingsError, "choose another file with --output")
 _TEMPLATE = "report.html.jinja"
 _SVG_HEAD = re.compile(r"^.*?(?=<svg)", re.DOTALL)
 _ID = re.compile(r'\bid="([^"]*)"')
@@ -79,15 +80,6 @@ def write_report(report: Report, path: Path) -> None:
     SettingsError : it cannot be written there.
     """
     text = report_page(report)
-    building = path.with_name(f".{path.name}.building")
-    try:
+    with _REPORT.writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        building.write_text(text, encoding="utf-8")
-        os.replace(building, path)
-    except OSError as error:
-        raise SettingsError(
-            f"--output {path} cannot be written",
-            expected="a file in a folder with room",
-            found=error.strerror or str(error),
-            fix="choose another --output",
-        ) from error
+        write_text(path, text)

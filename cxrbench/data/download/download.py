@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cxrbench.data.download.catalog import RemoteFile, Source
-from cxrbench.data.download.fetch import digest, fetch
+from cxrbench.data.download.fetch import fetch
+from cxrbench.data.download.part import DOWNLOAD
 from cxrbench.data.download.state import Fetched, add_to_record, is_there, read_record
 from cxrbench.data.download.unpack import unpack
-from cxrbench.errors import DownloadError
-from cxrbench.store.cache import locked
+from cxrbench.output.files import file_digest, lock_of, locked
 
 if TYPE_CHECKING:
     from cxrbench.interfaces import Display
@@ -51,7 +48,7 @@ def look(source: Source, folder: Path, base_url: str | None) -> tuple[FileState,
     ------
     DownloadError : something that is no such file is in the place of one.
     """
-    with _using(folder):
+    with DOWNLOAD.writing(folder):
         record = read_record(folder)
         return tuple(
             FileState(file, _address(file, base_url), is_there(file, folder, record))
@@ -70,9 +67,9 @@ def download(source: Source, folder: Path, options: Options, display: Display) -
     ------
     DownloadError : something cannot be fetched, written or unpacked.
     """
-    with _using(folder):
+    with DOWNLOAD.writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        with locked([folder / f".{DOWNLOADS}"], display):
+        with locked([lock_of(folder / DOWNLOADS)], display):
             states = look(source, folder, options.base_url)
             missing = [state for state in states if not state.there]
             _require_room(missing, folder, keep=options.keep_archives)
@@ -86,7 +83,8 @@ def _fill(missing: Sequence[FileState], folder: Path, options: Options, display:
     for state in sorted(missing, key=lambda state: state.file.images is not None):
         place = folder / DOWNLOADS
         path = fetch(state.file, state.url, place, display=display, pause=options.pause)
-        fetched = Fetched(state.url, digest(path), path.stat().st_size, path.stat().st_mtime_ns)
+        stat = path.stat()
+        fetched = Fetched(state.url, file_digest(path), stat.st_size, stat.st_mtime_ns)
         if state.file.images is None:
             whole.append((path, fetched))
         else:
@@ -124,35 +122,10 @@ def _require_room(missing: Sequence[FileState], folder: Path, *, keep: bool) -> 
     archives = [state.file.size or 0 for state in missing if state.file.images is not None]
     beside = sum(archives) if keep else max(archives, default=0)
     have = sum(path.stat().st_size for path in (folder / DOWNLOADS).glob("*"))
-    needed, free = sum(sizes) + beside - have, shutil.disk_usage(folder).free
-    if needed > free:
-        raise DownloadError(
-            f"there is not enough room in {folder}",
-            expected=f"{needed / 1e9:,.1f} GB free",
-            found=f"{free / 1e9:,.1f} GB free",
-            fix="make room, or choose a folder on another disk with --into"
-            + ("; without --keep-archives less is needed" if keep else ""),
-        )
+    less = "leave out --keep-archives" if keep else None
+    DOWNLOAD.require_room(folder, sum(sizes) + beside - have, otherwise=less)
 
 
 def _remove_if_empty(folder: Path) -> None:
     if folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()
-
-
-@contextmanager
-def _using(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise DownloadError(
-                f"there is not enough room in {folder}",
-                found=error.strerror,
-                fix="make room and run the same command again; what is there is kept",
-            ) from error
-        raise DownloadError(
-            f"{folder} cannot be used",
-            found=f"{error.strerror or error}: {error.filename or folder}",
-            fix="choose another folder with --into, or check its permissions",
-        ) from error

@@ -6,7 +6,12 @@ import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from cxrbench.store.cache import write_whole
+from cxrbench.errors import DownloadError
+from cxrbench.output.files import Destination, write_json
+
+DOWNLOAD = Destination(
+    "the download in", DownloadError, "choose another folder with --into; what is there is kept"
+)
 
 
 @dataclass(frozen=True)
@@ -26,7 +31,7 @@ class Version:
 def begin(part: Path, version: Version) -> None:
     """Start over; the version is on the disk before the first byte is."""
     discard(part)
-    write_whole(version_file(part), json.dumps(asdict(version)).encode())
+    write_json(version_file(part), asdict(version), durable=True)
 
 
 def version_of(part: Path, url: str) -> Version | None:

@@ -8,10 +8,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cxrbench.data.download.fetch import digest
 from cxrbench.data.download.unpack import Content, measure
 from cxrbench.errors import DownloadError
-from cxrbench.store.cache import write_whole
+from cxrbench.output.files import file_digest, write_json
 
 if TYPE_CHECKING:
     from cxrbench.data.download.catalog import RemoteFile
@@ -64,7 +63,7 @@ def add_to_record(folder: Path, name: str, fetched: Fetched) -> None:
     """Write the record with one file more."""
     record = {**read_record(folder), name: fetched}
     told = {"files": {name: asdict(value) for name, value in sorted(record.items())}}
-    write_whole(folder / RECORD, json.dumps(told, indent=2).encode() + b"\n")
+    write_json(folder / RECORD, told, durable=True)
 
 
 def is_there(file: RemoteFile, folder: Path, record: Record) -> bool:
@@ -105,7 +104,7 @@ def _compare_file(path: Path, file: RemoteFile, known: Fetched | None) -> None:
     if known and (stat.st_size, stat.st_mtime_ns) == (known.size, known.changed_ns):
         return
     algorithm, _, expected = file.checksum.partition(":")
-    found = digest(path, algorithm) if path.is_file() else "a folder"
+    found = file_digest(path, algorithm) if path.is_file() else "a folder"
     if found != expected:
         raise DownloadError(
             f"{path} is not the published file",

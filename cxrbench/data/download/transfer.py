@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,9 +12,9 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from cxrbench.data.download.part import Version, begin, discard, length, version_of
+from cxrbench.data.download.part import DOWNLOAD, Version, begin, discard, length, version_of
 from cxrbench.errors import DownloadError
-from cxrbench.store.cache import append
+from cxrbench.output.files import append
 
 if TYPE_CHECKING:
     from requests import Response
@@ -118,7 +117,7 @@ def _receive(
     elif not now.is_of(version) or start != length(part):
         discard(part)
         raise Interrupted(_CHANGED)
-    _require_room(part, request.name, (size or 0) - start)
+    DOWNLOAD.require_room(part.parent, (size or 0) - start)
     with (
         part.open("ab", buffering=0) as file,
         _bar(display, request, size or request.size or 0) as advance,
@@ -189,17 +188,6 @@ def _other_size(request: Request, found: str) -> DownloadError:
         fix="check the address (--base-url); if the publisher replaced the file, a newer version "
         "of cxrbench has to know it",
     )
-
-
-def _require_room(part: Path, name: str, needed: int) -> None:
-    free = shutil.disk_usage(part.parent).free
-    if needed > free:
-        raise DownloadError(
-            f"there is not enough room for {name} in {part.parent}",
-            expected=f"{needed / 1e9:,.2f} GB free",
-            found=f"{free / 1e9:,.2f} GB free",
-            fix="make room, or choose another folder with --into; what is there is kept",
-        )
 
 
 def _given_up(request: Request, interruption: Interrupted, have: int) -> DownloadError:

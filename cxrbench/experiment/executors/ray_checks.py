@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from filelock import FileLock, Timeout
+from filelock import FileLock
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 import cxrbench
@@ -23,6 +23,7 @@ from cxrbench.errors import ExecutorError
 from cxrbench.experiment.conditions import BACKEND_LIBRARIES, LIBRARIES
 from cxrbench.experiment.executors.interface import Needs
 from cxrbench.experiment.executors.ray_nodes import Node
+from cxrbench.output.files import file_digest, locked_if_free
 from cxrbench.registry import GROUP
 
 _LIMIT = 120
@@ -106,7 +107,7 @@ def _plugin(module: str) -> str:
         code = getattr(import_module(module), "__file__", None)
     except Exception as error:  # a stranger's code
         return f"cannot be imported: {type(error).__name__}: {error}"
-    digest = hashlib.sha256(Path(code).read_bytes()).hexdigest()[:8] if code else "no file"
+    digest = file_digest(Path(code))[:8] if code else "no file"
     return ", ".join(filter(None, (versions.get(module), digest)))
 
 
@@ -141,11 +142,8 @@ def _wrong(mark: Path) -> str | None:
         return "another folder is at this path there"
     if not os.access(mark.parent, os.W_OK):
         return "it cannot be written there"
-    try:
-        with FileLock(mark.with_suffix(".lock"), timeout=0):
-            return "a lock that is held here is free there"
-    except Timeout:
-        return None
+    with locked_if_free(mark.with_suffix(".lock")) as free:
+        return "a lock that is held here is free there" if free else None
 
 
 def _answer(node: Node, ref: Any) -> Seen:

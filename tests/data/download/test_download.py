@@ -209,7 +209,7 @@ def test_room_for_archives_and_images_is_asked_for_first(bring, mirror, tmp_path
     assert mirror.seen == []
 
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=needed))
-    explained(bring, "without --keep-archives", keep_archives=True)
+    explained(bring, "leave out --keep-archives", keep_archives=True)
     assert bring()
 
 
@@ -224,9 +224,9 @@ def test_a_disk_that_fills_up_is_explained(bring, monkeypatch):
 def test_a_folder_that_cannot_be_used_is_explained(mirror, tmp_path, recorder):
     (tmp_path / "file").touch()
     for folder in (tmp_path / "file", tmp_path / "file" / "below"):
-        with pytest.raises(DownloadError, match="cannot be used"):
+        with pytest.raises(DownloadError, match="cannot write the download in"):
             download(SmallCohort(), folder, Options(mirror.url), recorder)
-        with pytest.raises(DownloadError, match="cannot be used"):
+        with pytest.raises(DownloadError, match="cannot write the download in"):
             look(SmallCohort(), folder, None)
 
 

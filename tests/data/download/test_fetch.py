@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import os
 
 import pytest
 from scripted_server import Answer, serve
 
 from cxrbench.data.download.catalog import RemoteFile
-from cxrbench.data.download.fetch import digest, fetch
+from cxrbench.data.download.fetch import fetch
 from cxrbench.errors import DownloadError
 
 BODY = bytes(range(256)) * 2000
@@ -73,7 +72,7 @@ def test_a_kill_while_the_checksum_is_computed_loses_nothing(bring, tmp_path, mo
     def killed(*_: object, **__: object) -> None:
         raise Killed
 
-    monkeypatch.setattr("pooch.core.hash_matches", killed)
+    monkeypatch.setattr("cxrbench.data.download.fetch.file_digest", killed)
     with pytest.raises(Killed):
         bring()
     monkeypatch.undo()
@@ -83,27 +82,6 @@ def test_a_kill_while_the_checksum_is_computed_loses_nothing(bring, tmp_path, mo
     assert len(bring.server.seen) == 1
 
 
-def test_what_a_kill_within_pooch_left_is_removed(bring, tmp_path):
-    (tmp_path / "tmpab12_xyz").write_bytes(BODY)
-    bring()
-    assert names(tmp_path) == ["a.npz"]
-
-
-def test_a_file_system_without_hard_links_will_do(bring, tmp_path, monkeypatch):
-    def no_links(*_: object) -> None:
-        raise PermissionError
-
-    monkeypatch.setattr(os, "link", no_links)
-    assert bring().read_bytes() == BODY
-    assert names(tmp_path) == ["a.npz"]
-
-
 def test_a_damaged_file_of_that_name_is_replaced(bring, tmp_path):
     (tmp_path / "a.npz").write_bytes(BODY[:1000])
     assert bring().read_bytes() == BODY
-
-
-def test_a_digest_is_that_of_hashlib(tmp_path):
-    (tmp_path / "file").write_bytes(BODY)
-    assert digest(tmp_path / "file") == hashlib.sha256(BODY).hexdigest()
-    assert digest(tmp_path / "file", "md5") == hashlib.md5(BODY).hexdigest()
