@@ -82,3 +82,21 @@ def test_real_films_are_all_different_but_for_their_copies():
     copies = [jpeg(film) for film in films[::16]]
     expected = [(16 * number, len(films) + number) for number in range(len(copies))]
     assert pairs_of(films + copies) == expected
+
+
+# Of drawings in integers, by imagehash.phash(image, hash_size=16) of imagehash 4.3.2.
+HASHES_OF_IMAGEHASH = (
+    ((64, 64, 3, 5, 1), "b26b4c2b97d6925fc209925b240196fe90760009b25b40abf7f69efe924b92ef"),
+    ((200, 180, 7, 13, 97), "81e301e301e301e701e303c703c703c707860f8eff0eff1efe1cfc3cf83cf079"),
+    ((333, 127, 2, 9, 251), "a8272ba92a3e2bf92aa62a192ae66b8b4e32d5ccd433d5c49479b5c52a5e2ab3"),
+    ((5, 300, 1, 40, 3), "808000107ffffc12034f8fefecb003ff7fef78927b4a00937fc000977f6440b7"),
+    ((40, 50, 0, 0, 1), "0000000000000000000000000000000000000000000000000000000000000000"),
+)
+
+
+@pytest.mark.parametrize(("drawing", "expected"), HASHES_OF_IMAGEHASH)
+def test_hashes_are_those_of_imagehash(drawing, expected):
+    height, width, across, down, period = drawing
+    y, x = np.mgrid[:height, :width]
+    image = ((across * x * x + down * y * y) // period % 256).astype(np.uint8)
+    assert film_hash(image).tobytes().hex() == expected
