@@ -32,6 +32,7 @@ from cxrbench.experiment.plans import (
 )
 from cxrbench.experiment.record import record
 from cxrbench.experiment.stages import Clock, stage_seconds, stages_text
+from cxrbench.inference.images import cohort_images
 from cxrbench.inference.latency import time_all
 from cxrbench.inference.localise import require_boxes, score_all
 from cxrbench.interfaces import Dataset, Display
@@ -222,7 +223,7 @@ def measure(request: Request, display: Display) -> tuple[Run, ...]:
     if request.latency:
         settings = plans[0].settings
         with computing(settings):
-            images = (dataset, material.cohort, material.rows("test").tolist())
+            images = cohort_images(dataset, material.cohort, material.rows("test").tolist())
             time_all(paths, registry, images, settings.device, display)
     if request.saliency:
         threads = thread_count(request.threads)

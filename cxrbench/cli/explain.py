@@ -1,19 +1,16 @@
-"""``cxrbench explain``: pictures of why a run's model gives images their scores."""
+"""``cxrbench explain``: figures of the reasons for a model's scores."""
 
 from __future__ import annotations
 
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from cxrbench.cli.localise import Device, IouThreshold, Method
-from cxrbench.cli.options import Cache, Json, Threads
-
-if TYPE_CHECKING:
-    from cxrbench.inference.explain import Written
+from cxrbench.cli.options import Cache, Format, Json, OutputFormat, Threads, chosen_format
 
 
 def explain(  # noqa: PLR0913 - each argument is an option of the command
@@ -29,19 +26,19 @@ def explain(  # noqa: PLR0913 - each argument is an option of the command
         list[str] | None,
         typer.Option(
             metavar="LABEL",
-            help="Which label; repeatable \\[default: the highest scores]",
+            help="Explain this label; repeatable \\[default: the labels with the highest scores]",
             show_default=False,
         ),
     ] = None,
     top: Annotated[
-        int, typer.Option(min=1, help="How many of the highest scores, without --label.")
+        int, typer.Option(min=1, help="Number of labels with the highest scores, without --label.")
     ] = 3,
     method: Method = "auto",
     extractor: Annotated[
         str | None,
         typer.Option(
             metavar="FEATURES",
-            help="Draw keypoints alone, without a run: such as orb or orb:nfeatures=1000+sift.",
+            help="Draw keypoints only, without a run; such as orb or orb:nfeatures=1000+sift.",
             show_default=False,
         ),
     ] = None,
@@ -49,27 +46,28 @@ def explain(  # noqa: PLR0913 - each argument is an option of the command
         str | None,
         typer.Option(
             metavar="DATA",
-            help="The cohort that knows truth and boxes of the images.",
+            help="Cohort with the true labels and boxes of the images.",
             show_default=False,
         ),
     ] = None,
-    output: Annotated[Path, typer.Option(metavar="DIR", help="Where pictures are written.")] = Path(
+    output: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the figures.")] = Path(
         "explained"
     ),
     iou_threshold: IouThreshold = 0.5,
     device: Device = "auto",
     cache: Cache = None,
     threads: Threads = None,
+    output_format: OutputFormat = Format.table,
     as_json: Json = False,
 ) -> None:
     """Draw saliency maps, keypoints, visual words and boxes of images, as PNG files."""
-    from cxrbench.inference.documents import print_written
-    from cxrbench.inference.explain import Asked, draw_explanations, draw_extractors
+    from cxrbench.inference.explain import ExplainOptions, draw_explanations, draw_extractors
     from cxrbench.output.display import RichDisplay
+    from cxrbench.output.show import show
     from cxrbench.settings import thread_count
     from cxrbench.store.cache import cache_folder
 
-    asked = Asked(
+    options = ExplainOptions(
         labels=tuple(label or ()),
         top=top,
         method=method,
@@ -82,11 +80,10 @@ def explain(  # noqa: PLR0913 - each argument is an option of the command
     )
     display = RichDisplay()
     with redirect_stdout(sys.stderr):
-        written: list[Written]
         if extractor is not None:
-            written = draw_extractors(extractor, inputs, asked, display)
+            result = draw_extractors(extractor, inputs, options, display)
         else:
-            written = draw_explanations(Path(inputs[0]), inputs[1:], asked, display)
-    print_written(written, as_json=as_json)
-    if not any(image.error is None for image in written):
+            result = draw_explanations(Path(inputs[0]), inputs[1:], options, display)
+    show(result, chosen_format(output_format, as_json))
+    if not result.succeeded:
         raise typer.Exit(1)

@@ -1,4 +1,4 @@
-"""``cxrbench export``: a run's model as a file that needs no cxrbench."""
+"""``cxrbench export``: a run's model as a file for use without cxrbench."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cxrbench.cli.options import Json
 
 
 class ModelFormat(StrEnum):
-    """What can be written."""
+    """The format of an exported model."""
 
     keras = "keras"
     onnx = "onnx"
@@ -25,40 +25,42 @@ class ModelFormat(StrEnum):
 def export(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The directory of a complete run.")],
     model_format: Annotated[
-        ModelFormat, typer.Option("--format", help="keras, onnx or saved-model.")
+        ModelFormat, typer.Option("--format", help="Format of the model.")
     ] = ModelFormat.keras,
     output: Annotated[
         Path | None,
         typer.Option(
             metavar="PATH",
-            help="Where to write \\[default: the run's name, in the current folder]",
+            help="File or folder to write \\[default: the run's name, in the current folder]",
             show_default=False,
         ),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Write the model of a run for use without cxrbench, and prove that it works.
+    """Export the model of a run for use without cxrbench, and check that it works.
 
-    The file is run in a process without cxrbench and has to give the probabilities of the run's
-    model before it takes its name. A JSON file beside it tells labels, inputs and thresholds.
+    The export is run in a process without cxrbench, and must give the probabilities of the run's
+    model before it gets its name. A JSON file next to it lists labels, inputs and thresholds.
     """
     from cxrbench.inference import export as exporting
     from cxrbench.modeling.backend import device_scope
+    from cxrbench.output.display import RichDisplay
+    from cxrbench.output.show import plain
     from cxrbench.registry import load_registry
 
     # Keras and plugins print at times.
     with redirect_stdout(sys.stderr), device_scope("cpu"):
-        done = exporting.export(run, load_registry(), format=model_format.value, output=output)
+        exported = exporting.export(
+            run,
+            load_registry(),
+            format=model_format.value,
+            output=output,
+            display=RichDisplay(),
+        )
     if as_json:
-        told = {
-            "path": str(done.path),
-            "description": str(done.description),
-            "format": done.format,
-            "difference": done.difference,
-        }
-        typer.echo(json.dumps(told, indent=2))
+        typer.echo(json.dumps(plain(exported), indent=2))
         return
     typer.echo(
-        f"{done.path}: runs without cxrbench, probabilities within {done.difference:.1e} of the "
-        f"run's\n{done.description}: labels, inputs, thresholds"
+        f"{exported.path}: runs without cxrbench; probabilities differ from the run's by at most "
+        f"{exported.difference:.1e}\n{exported.description}: labels, inputs, thresholds"
     )

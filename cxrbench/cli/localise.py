@@ -9,32 +9,35 @@ from typing import Annotated
 
 import typer
 
-from cxrbench.cli.options import Cache, Json, Runs, Threads
+from cxrbench.cli.options import Cache, Format, Json, OutputFormat, Runs, Threads, chosen_format
 
 Method = Annotated[
     str,
     typer.Option(
-        help="auto, gradcam, gradcam++ or occlusion; auto is gradcam, without a backbone occlusion"
+        help="auto, gradcam, gradcam++ or occlusion; auto is gradcam with a backbone, else "
+        "occlusion."
     ),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu or gpu.")]
 IouThreshold = Annotated[
     float,
-    typer.Option(metavar="SHARE", help="IoU is of what has this share of the map's maximum."),
+    typer.Option(
+        metavar="SHARE", help="IoU counts pixels with at least this share of the map's maximum."
+    ),
 ]
 
 
 def localise(  # noqa: PLR0913 - each argument is an option of the command
     rows: Annotated[
         list[str],
-        typer.Argument(metavar="RUN…", help="Run directories, or recipes: then all their seeds."),
+        typer.Argument(metavar="RUN…", help="Run directories, or recipes with all their seeds."),
     ],
     runs: Runs = Path("runs"),
     data: Annotated[
         str | None,
         typer.Option(
             metavar="DATA",
-            help="Where the runs' data are now \\[default: where they were]",
+            help="Where the data of the runs are \\[default: where the runs found them]",
             show_default=False,
         ),
     ] = None,
@@ -43,32 +46,33 @@ def localise(  # noqa: PLR0913 - each argument is an option of the command
     device: Device = "auto",
     cache: Cache = None,
     threads: Threads = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Compute again what the run has already.")
-    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace stored scores.")] = False,
+    output_format: OutputFormat = Format.table,
     as_json: Json = False,
 ) -> None:
-    """Score runs' saliency maps against the boxes of their test images, and keep that with them."""
-    from cxrbench.inference.documents import print_localisations
-    from cxrbench.inference.localise import Asked, score_saliency
+    """Score saliency maps against the boxes of test images, and store the scores with the runs."""
+    from cxrbench.inference.localisation_tables import SaliencyScores
+    from cxrbench.inference.localise import LocaliseOptions, score_saliency
     from cxrbench.output.display import RichDisplay
+    from cxrbench.output.show import show
     from cxrbench.registry import load_registry
     from cxrbench.runs.selection import find_row
     from cxrbench.settings import thread_count
     from cxrbench.store.cache import cache_folder
 
-    asked = Asked(method, iou_threshold, data, device, force)
+    options = LocaliseOptions(method, iou_threshold, data, device, force)
     with redirect_stdout(sys.stderr):
         registry, display = load_registry(), RichDisplay()
-        found = [
+        scores = tuple(
             score_saliency(
                 run,
-                asked,
+                options,
                 registry,
                 cache=cache_folder(cache),
                 threads=thread_count(threads),
                 display=display,
             )
-            for run in (run for text in rows for run in find_row(text, runs))
-        ]
-    print_localisations(found, as_json=as_json)
+            for text in rows
+            for run in find_row(text, runs)
+        )
+    show(SaliencyScores(scores), chosen_format(output_format, as_json))

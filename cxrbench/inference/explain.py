@@ -1,34 +1,40 @@
-"""What ``cxrbench explain`` does: find images, explain them, write a picture for each label."""
+"""``cxrbench explain``: find images, explain them, and write a figure for each label."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from cxrbench.data.datasets import find_dataset, load_cohort
 from cxrbench.data.image_files import image_stem
 from cxrbench.errors import RecipeError, SettingsError
-from cxrbench.inference.explanation import LabelExplanation, Wanted, explain_films, require_labels
-from cxrbench.inference.films import Film, films_of, prepare_film, wanted_of
+from cxrbench.inference.explanation import (
+    LabelChoice,
+    LabelExplanation,
+    explain_images,
+    require_labels,
+)
+from cxrbench.inference.images import ImageSource, InputImage, readers_of
+from cxrbench.inference.inputs import ready_batches
 from cxrbench.inference.overlays import keypoints_figure, label_figure, save
 from cxrbench.inference.saliency.maps import Saliency, choose_method
-from cxrbench.inference.sources import readers_of
 from cxrbench.inference.trained import load_trained
 from cxrbench.interfaces import Cohort, Dataset, Display
 from cxrbench.modeling.backend import choose_device, device_scope
+from cxrbench.output.sections import CellTable, Column, Section, number, text_column
 from cxrbench.recipe import Recipe, parse_recipe
 from cxrbench.registry import Registry, load_registry
 from cxrbench.settings import resolve_settings
-from cxrbench.store.image_pass import Preparation, in_order, quiet_single_threaded_libraries
+from cxrbench.store.image_pass import Preparation
 
 
 @dataclass(frozen=True)
-class Asked:
+class ExplainOptions:
     """The options of the command."""
 
     labels: tuple[str, ...]
@@ -43,8 +49,8 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A file that was written, and what it tells; None where it is unknown or does not apply."""
+class ExplanationFile:
+    """A figure that was written, with its values; None if unknown or if it does not apply."""
 
     file: str
     label: str | None = None
@@ -59,17 +65,83 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Written:
-    """What was written of one image, or the ``error`` why there is nothing."""
+class ExplainedImage:
+    """The figures of one image, or the ``error`` why there are none."""
 
     image: str
     error: str | None
-    pictures: tuple[Picture, ...] = ()
+    pictures: tuple[ExplanationFile, ...] = ()
+
+
+@dataclass(frozen=True)
+class ExplainedImages:
+    """The figures of all images in a folder."""
+
+    folder: Path
+    images: tuple[ExplainedImage, ...]
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether any image could be explained."""
+        return any(image.error is None for image in self.images)
+
+    def to_json(self) -> dict[str, Any]:
+        """``{"images": […]}``."""
+        return {"images": self.images}
+
+    def records(self) -> list[dict[str, Any]]:
+        """A record for each figure, and one for each image without a figure."""
+        empty = dict.fromkeys(field.name for field in fields(ExplanationFile))
+        return [
+            {
+                "image": image.image,
+                **(empty if figure is None else asdict(figure)),
+                "error": image.error,
+            }
+            for image in self.images
+            for figure in image.pictures or (None,)
+        ]
+
+    def sections(self) -> tuple[Section, ...]:
+        """A table of the figures; images without figures are notes."""
+        figures = [figure for image in self.images for figure in image.pictures]
+        # Keypoints alone have no label, and without --data there are no boxes.
+        width = 1
+        if any(figure.label is not None for figure in figures):
+            width = 8 if any(figure.hit is not None for figure in figures) else 5
+        rows = tuple(_cells(figure)[:width] for figure in figures)
+        count = f"{len(figures):,} {'figure' if len(figures) == 1 else 'figures'}"
+        return (
+            Section(
+                f"{count} written to {self.folder}",
+                (CellTable(_COLUMNS[:width], rows),) if rows else (),
+                tuple(f"{i.image}: {i.error}" for i in self.images if i.error is not None),
+            ),
+        )
+
+
+_COLUMNS = (
+    text_column("file"),
+    text_column("label"),
+    *map(Column, ("probability", "threshold", "truth", "hit", "energy", "IoU")),
+)
+
+
+def _cells(figure: ExplanationFile) -> tuple[str, ...]:
+    scores = (number(value, ".3f") for value in (figure.hit, figure.energy, figure.iou))
+    return (
+        Path(figure.file).name,
+        figure.label or "",
+        number(figure.probability, ".3f"),
+        number(figure.threshold, ".3f"),
+        {1: "present", 0: "absent", None: "–"}[figure.truth],
+        *scores,
+    )
 
 
 def draw_explanations(
-    run: Path, inputs: Sequence[str], asked: Asked, display: Display
-) -> list[Written]:
+    run: Path, inputs: Sequence[str], options: ExplainOptions, display: Display
+) -> ExplainedImages:
     """Explain images by the model of a run, a PNG for each image and label.
 
     Raises
@@ -77,36 +149,36 @@ def draw_explanations(
     SettingsError, RunError, DataError : for what the user can mend.
     """
     registry = load_registry()
-    with device_scope(choose_device(resolve_settings({"device": asked.device}, {}).device)):
+    with device_scope(choose_device(resolve_settings({"device": options.device}, {}).device)):
+        display.say("loading the model…")
         trained = load_trained(run, registry)
-        method = choose_method(asked.method, trained)
-        labels = require_labels(asked.labels, trained)
-        preparation = wanted_of(trained)
-        films, known = _films(inputs, asked, registry, preparation.max_pixels, display)
-        saliency = Saliency(trained, method, threads=asked.threads)
-        wanted = Wanted(labels, asked.top, asked.iou_threshold)
-        sides = _sides(trained.recipe)
-        explained = explain_films(saliency, films, wanted, known[1] if known else None)
-        files = _Files(asked.output)
+        saliency = Saliency(
+            trained, choose_method(options.method, trained), threads=options.threads
+        )
+        labels = require_labels(options.labels, trained)
+        images, cohort = _images(inputs, options, registry, display)
+        choice = LabelChoice(labels, options.top, options.iou_threshold)
+        files = _FileNames(options.output)
         written = []
-        with closing(explained), display.task("explaining", len(films)) as advance:
-            for told in explained:
-                pictures = []
-                for label in told.labels:
-                    path = files.path(told.film.film.name, label.label)
-                    figure = label_figure(
-                        told.film, label, sides, preparation.fit, asked.iou_threshold
-                    )
-                    save(figure, path)
-                    pictures.append(_picture(path, label))
-                written.append(Written(told.film.film.name, told.film.reason, tuple(pictures)))
+        with (
+            closing(explain_images(saliency, images, choice, cohort)) as explained,
+            display.task("explaining", len(images)) as advance,
+        ):
+            for explanation in explained:
+                image = explanation.image
+                figures = []
+                for label in explanation.labels:
+                    path = files.path(image.name, label.label)
+                    save(label_figure(image, label, options.iou_threshold), path)
+                    figures.append(_file_of(path, label))
+                written.append(ExplainedImage(image.name, image.reason, tuple(figures)))
                 advance()
-    return written
+    return ExplainedImages(options.output, tuple(written))
 
 
 def draw_extractors(
-    text: str, inputs: Sequence[str], asked: Asked, display: Display
-) -> list[Written]:
+    text: str, inputs: Sequence[str], options: ExplainOptions, display: Display
+) -> ExplainedImages:
     """Draw the keypoints that extractors find, a PNG for each image; no run is needed.
 
     Raises
@@ -115,82 +187,63 @@ def draw_extractors(
     """
     registry = load_registry()
     recipe = _extractors(text, registry)
-    sides = _sides(recipe)
-    wanted = Preparation(extractors=tuple(f.extractor for f in recipe.features))
-    films, _ = _films(inputs, asked, registry, wanted.max_pixels, display)
-    files, written = _Files(asked.output), []
-    work = partial(prepare_film, wanted=wanted)
+    preparation = Preparation(extractors=tuple(f.extractor for f in recipe.features))
+    images, _ = _images(inputs, options, registry, display)
+    files, written = _FileNames(options.output), []
     with (
-        quiet_single_threaded_libraries(),
-        display.task("drawing", len(films)) as advance,
-        closing(in_order(work, films, asked.threads)) as ready,
+        display.task("drawing", len(images)) as advance,
+        closing(ready_batches(images, preparation, threads=options.threads)) as batches,
     ):
-        for film in ready:
-            pictures = []
-            if film.reason is None:
-                path = files.path(film.film.name, "+".join(sides))
-                save(keypoints_figure(film, sides, wanted.fit), path)
-                pictures.append(Picture(str(path)))
-            written.append(Written(film.film.name, film.reason, tuple(pictures)))
+        for (image,) in batches:
+            figure = keypoints_figure(image) if image.reason is None else None
+            figures = []
+            if figure is not None:
+                path = files.path(image.name, "+".join(image.sides))
+                save(figure, path)
+                figures.append(ExplanationFile(str(path)))
+            reason = image.reason or (None if figures else "the features have no keypoints")
+            written.append(ExplainedImage(image.name, reason, tuple(figures)))
             advance()
-    return written
+    return ExplainedImages(options.output, tuple(written))
 
 
-def _films(
-    inputs: Sequence[str], asked: Asked, registry: Registry, max_pixels: int, display: Display
-) -> tuple[list[Film], tuple[Dataset, Cohort] | None]:
-    """Every film that is named, none of them read, and the cohort of ``--data``."""
+def _images(
+    inputs: Sequence[str], options: ExplainOptions, registry: Registry, display: Display
+) -> tuple[list[InputImage], Cohort | None]:
+    """Each image that is named, none of them read, and the cohort of ``--data``."""
     if not inputs:
         raise SettingsError(
             "no image is named",
             expected="image files, folders, tables of paths, or image ids of --data",
-            found="nothing behind the run",
+            found="nothing after the run",
         )
-    known = None
-    if asked.data is not None:
-        dataset = find_dataset(asked.data, registry, Path.cwd())
-        known = (dataset, load_cohort(dataset, display, asked.cache))
-    readers = readers_of(registry)
-    return list(films_of([Path(text) for text in inputs], readers, max_pixels, known)), known
-
-
-def _sides(recipe: Recipe) -> dict[str, int]:
-    """The side of what each extractor of pixels sees, by its name."""
-    return {
-        feature.name: feature.extractor.image_size
-        for feature in recipe.features
-        if feature.extractor.image_size is not None
-    }
+    known: tuple[Dataset, Cohort] | None = None
+    if options.data is not None:
+        dataset = find_dataset(options.data, registry, Path.cwd())
+        known = (dataset, load_cohort(dataset, display, options.cache))
+    source = ImageSource(tuple(map(Path, inputs)), readers_of(registry), known=known)
+    return list(source), known and known[1]
 
 
 def _extractors(text: str, registry: Registry) -> Recipe:
     recipe = parse_recipe(text, registry)
-    if recipe.backbone is not None or not _sides(recipe):
+    if recipe.backbone is not None or all(f.extractor.image_size is None for f in recipe.features):
         raise RecipeError(
-            f"--extractor {text} names no extractor of keypoints alone",
+            f"--extractor {text} is not a keypoint extractor",
             expected="one or more features of the image, such as orb or orb+sift",
             found=text,
         )
     return recipe
 
 
-def _picture(path: Path, label: LabelExplanation) -> Picture:
-    return Picture(
-        file=str(path),
-        label=label.label,
-        probability=label.probability,
-        threshold=label.threshold,
-        truth=label.truth,
-        boxes=len(label.boxes),
-        flat=label.flat,
-        hit=label.hit,
-        energy=label.energy,
-        iou=label.iou,
-    )
+def _file_of(path: Path, label: LabelExplanation) -> ExplanationFile:
+    names = ("label", "probability", "threshold", "truth", "flat", "hit", "energy", "iou")
+    values: Mapping[str, Any] = {name: getattr(label, name) for name in names}
+    return ExplanationFile(file=str(path), boxes=len(label.boxes), **values)
 
 
-class _Files:
-    """Names of files in a folder: no two the same, whatever images are called."""
+class _FileNames:
+    """Names of files in a folder, each used once, even if images have the same name."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -205,8 +258,8 @@ class _Files:
                 fix="choose another --output",
             ) from error
 
-    def path(self, image: str, what: str) -> Path:
-        name = re.sub(r"[^A-Za-z0-9+@.=_-]", "_", f"{image_stem(image)}-{what}")[:150]
+    def path(self, image: str, part: str) -> Path:
+        name = re.sub(r"[^A-Za-z0-9+@.=_-]", "_", f"{image_stem(image)}-{part}")[:150]
         self._used[name.lower()] += 1
         again = self._used[name.lower()]
         return self._folder / (f"{name}.png" if again == 1 else f"{name}-{again}.png")

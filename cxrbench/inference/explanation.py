@@ -3,33 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import closing
 from dataclasses import dataclass, field, replace
-from functools import partial
-from itertools import islice
 
 import numpy as np
 
 from cxrbench.errors import SettingsError
-from cxrbench.inference.films import Film, PreparedFilm, prepare_film, wanted_of
+from cxrbench.inference.images import InputImage
+from cxrbench.inference.inputs import ReadyImage, ready_batches
 from cxrbench.inference.saliency.maps import Saliency
 from cxrbench.inference.trained import TrainedRun
 from cxrbench.interfaces import Box, Cohort
 from cxrbench.metrics.boxes import inside_boxes, is_flat, score_map
 from cxrbench.output.files import read_arrays
 from cxrbench.parameters import nearest
-from cxrbench.store.decoding import unfit_map
-from cxrbench.store.image_pass import in_order, quiet_single_threaded_libraries
 
 
 @dataclass(frozen=True, eq=False)
 class LabelExplanation:
-    """One label of one film.
+    """One label of one image.
 
-    ``map`` (H, W) float32 is over the original's pixels, not negative; ``flat`` where it has no
-    maximum. ``truth`` is 1, 0, or None where unknown. ``boxes`` are the label's, and ``hit``,
-    ``energy`` and ``iou`` what the map scores against them, None without boxes. ``words`` by
-    feature.
+    ``map`` (H, W) float32 is over the original's pixels, not negative; ``flat`` if it has no
+    maximum. ``truth`` is 1, 0, or None if unknown. ``boxes`` are the label's; ``hit``, ``energy``
+    and ``iou`` are the map's scores against them, None without boxes. ``words`` by feature.
     """
 
     label: str
@@ -47,22 +43,25 @@ class LabelExplanation:
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
-    """One film with what was explained of it; nothing where ``film.reason`` says why not."""
+    """One image and the explanations of its labels; none if ``image.reason`` says why not."""
 
-    film: PreparedFilm
+    image: ReadyImage
     labels: tuple[LabelExplanation, ...] = ()
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """Which labels: those that are named, else the ``top`` with the highest probability."""
+class LabelChoice:
+    """The labels that are named, else the ``top`` ones with the highest probability.
+
+    Their maps are scored with ``iou_threshold``, a share of the map's maximum.
+    """
 
     labels: tuple[str, ...] = ()
     top: int = 3
     iou_threshold: float = 0.5
 
     def places(self, trained: TrainedRun, y_score: np.ndarray) -> list[int]:
-        """The places of the labels for a film with these probabilities (L,)."""
+        """The places of the labels for an image with these probabilities (L,)."""
         if self.labels:
             return [trained.label_names.index(label) for label in self.labels]
         order: list[int] = np.argsort(-y_score, kind="stable")[: self.top].tolist()
@@ -88,80 +87,83 @@ def require_labels(labels: Sequence[str], trained: TrainedRun) -> tuple[str, ...
     return tuple(dict.fromkeys(spelt[label.lower()] for label in labels))
 
 
-def explain_films(
-    saliency: Saliency, films: Iterable[Film], wanted: Wanted, cohort: Cohort | None = None
+def explain_images(
+    saliency: Saliency,
+    images: Iterable[InputImage],
+    choice: LabelChoice,
+    cohort: Cohort | None = None,
 ) -> Generator[Explanation, None, None]:
-    """Explain films in their order; memory holds a few of them.
+    """Explain images in their order; memory holds a few of them.
 
-    ``cohort`` tells truth and boxes of the films that have a row in it.
+    ``cohort`` has the truth and the boxes of the images that have a row in it.
     """
-    from threadpoolctl import threadpool_limits
-
     trained = saliency.trained
-    work = partial(prepare_film, wanted=wanted_of(trained), trained=trained)
-    with ExitStack() as stack:
-        stack.enter_context(quiet_single_threaded_libraries())
-        stack.enter_context(threadpool_limits(1, user_api="blas"))
-        ready = stack.enter_context(closing(in_order(work, films, saliency.threads)))
-        while batch := list(islice(ready, saliency.batch_size)):
-            usable = [film for film in batch if film.reason is None]
-            explained = iter(_explained(saliency, usable, wanted, cohort) if usable else ())
-            for film in batch:
-                yield Explanation(film) if film.reason is not None else next(explained)
+    batches = ready_batches(
+        images,
+        trained.preparation,
+        trained,
+        batch_size=saliency.batch_size,
+        threads=saliency.threads,
+    )
+    with closing(batches):
+        for batch in batches:
+            usable = [image for image in batch if image.reason is None]
+            explained = iter(_explained(saliency, usable, choice, cohort) if usable else ())
+            for image in batch:
+                yield Explanation(image) if image.reason is not None else next(explained)
 
 
 def _explained(
-    saliency: Saliency, films: Sequence[PreparedFilm], wanted: Wanted, cohort: Cohort | None
+    saliency: Saliency, images: Sequence[ReadyImage], choice: LabelChoice, cohort: Cohort | None
 ) -> Iterator[Explanation]:
     trained = saliency.trained
-    y_score = saliency.scores(films)
-    places = [wanted.places(trained, scores) for scores in y_score]
-    fit = wanted_of(trained).fit
-    maps = saliency.maps(films, places)
-    for film, scores, chosen, found in zip(films, y_score, places, maps, strict=True):
+    y_score = saliency.scores(images)
+    places = [choice.places(trained, scores) for scores in y_score]
+    maps = saliency.maps(images, places)
+    for image, scores, of_image, coarse in zip(images, y_score, places, maps, strict=True):
         labels = []
-        for place, map_ in zip(chosen, found, strict=True):
-            name, fitted = trained.label_names[place], unfit_map(map_, film.size, fit)
-            boxes = _boxes(cohort, film, name)
+        for place, map_ in zip(of_image, coarse, strict=True):
+            name, fitted = trained.label_names[place], image.unfit(map_)
             explained = LabelExplanation(
                 name,
                 float(scores[place]),
                 trained.thresholds[place],
-                _truth(cohort, film, name),
+                _truth(cohort, image, name),
                 fitted,
                 is_flat(fitted),
-                words=words_of(saliency, film, place),
+                words=words_of(saliency, image, place),
             )
-            labels.append(_with_boxes(explained, boxes, film, wanted.iou_threshold))
-        yield Explanation(film, tuple(labels))
+            boxes = _boxes(cohort, image, name)
+            labels.append(_with_boxes(explained, boxes, image, choice.iou_threshold))
+        yield Explanation(image, tuple(labels))
 
 
 def _with_boxes(
-    label: LabelExplanation, boxes: tuple[Box, ...], film: PreparedFilm, iou_threshold: float
+    label: LabelExplanation, boxes: tuple[Box, ...], image: ReadyImage, iou_threshold: float
 ) -> LabelExplanation:
     if not boxes:
         return label
-    hit, energy, iou = score_map(label.map, inside_boxes(boxes, film.size), iou_threshold)
+    hit, energy, iou = score_map(label.map, inside_boxes(boxes, image.size), iou_threshold)
     return replace(label, boxes=boxes, hit=hit, energy=energy, iou=iou)
 
 
-def _boxes(cohort: Cohort | None, film: PreparedFilm, label: str) -> tuple[Box, ...]:
-    if cohort is None or film.film.row is None:
+def _boxes(cohort: Cohort | None, image: ReadyImage, label: str) -> tuple[Box, ...]:
+    if cohort is None or image.image.row is None:
         return ()
-    name = cohort.image_ids[film.film.row]
+    name = cohort.image_ids[image.image.row]
     return tuple(box for box in cohort.boxes if (box.image_id, box.label) == (name, label))
 
 
-def _truth(cohort: Cohort | None, film: PreparedFilm, label: str) -> int | None:
-    if cohort is None or film.film.row is None or label not in cohort.label_names:
+def _truth(cohort: Cohort | None, image: ReadyImage, label: str) -> int | None:
+    if cohort is None or image.image.row is None or label not in cohort.label_names:
         return None
-    value = float(cohort.labels[film.film.row, cohort.label_names.index(label)])
+    value = float(cohort.labels[image.image.row, cohort.label_names.index(label)])
     return None if value != value else int(value)
 
 
 @dataclass(frozen=True, eq=False)
 class Words:
-    """What each visual word of one feature did.
+    """The visual words of one feature, and their effects on one label.
 
     ``of_keypoints`` (n,) int: the word of each keypoint of the image. ``effects`` (W,) float32: by
     how much the label's logit is higher than with the mean of the training images in that word's
@@ -172,13 +174,13 @@ class Words:
     effects: np.ndarray
 
     def strongest(self, count: int) -> tuple[int, ...]:
-        """The words with keypoints in the image that moved the logit most, either way."""
+        """The words with keypoints in the image that changed the logit most, either way."""
         present = np.unique(self.of_keypoints)
         order = np.argsort(-np.abs(self.effects[present]), kind="stable")
         return tuple(present[order][:count].tolist())
 
 
-def words_of(saliency: Saliency, film: PreparedFilm, label: int) -> dict[str, Words]:
+def words_of(saliency: Saliency, image: ReadyImage, label: int) -> dict[str, Words]:
     """The words of each feature with keypoints that is encoded by visual words, by its name.
 
     Each word's numbers in the feature vector are set to the training images' mean, all else stays
@@ -186,20 +188,20 @@ def words_of(saliency: Saliency, film: PreparedFilm, label: int) -> dict[str, Wo
     effects of several words need not add up.
     """
     trained = saliency.trained
-    found = {}
+    words = {}
     for feature in trained.recipe.features:
-        encoder, local = trained.encoders[feature.name], film.local[feature.name]
+        encoder, local = trained.encoders[feature.name], image.local[feature.name]
         if not encoder.word_count or local.keypoints is None:
             continue
         vectors = feature.extractor.vectors(local.descriptors)
         of_keypoints = encoder.words_of(vectors) if len(vectors) else np.zeros(0, int)
         arrays = read_arrays(trained.path / "encoders" / f"{feature.name}.npz")
         changed = _each_word_at(
-            film.inputs[feature.name], arrays["standardised_mean"], encoder.word_count
+            image.inputs[feature.name], arrays["standardised_mean"], encoder.word_count
         )
-        logits = saliency.logits_with(film, feature.name, changed)[:, label]
-        found[feature.name] = Words(of_keypoints, logits[0] - logits[1:])
-    return found
+        logits = saliency.logits_with(image, feature.name, changed)[:, label]
+        words[feature.name] = Words(of_keypoints, logits[0] - logits[1:])
+    return words
 
 
 def _each_word_at(vector: np.ndarray, mean: np.ndarray, words: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Hand a run's model to people without cxrbench: written, run as they would, and compared."""
+"""Export a run's model for use without cxrbench: written, run without it, and compared."""
 
 from __future__ import annotations
 
@@ -17,17 +17,19 @@ import numpy as np
 from cxrbench import __version__
 from cxrbench.errors import RunError, SettingsError
 from cxrbench.inference.trained import WEIGHTS_FILE, TrainedRun, example_inputs, load_trained
+from cxrbench.interfaces import Display
 from cxrbench.modeling.backend import load_keras
+from cxrbench.output.display import SilentDisplay
 from cxrbench.output.files import file_digest, write_json
 from cxrbench.registry import Registry
 
 FORMATS: Mapping[str, str] = {"keras": ".keras", "onnx": ".onnx", "saved-model": ""}
-"""What can be written, and how the names of the files end; a SavedModel is a folder."""
+"""The formats and the endings of their files; a SavedModel is a folder."""
 
 TOLERANCE = 1e-4
-"""The largest difference between a probability of the run's model and of what was exported."""
+"""The largest difference between a probability of the run's model and of the export."""
 
-# Two sizes: a file may be written whose batch is always the one that it was traced with.
+# Two sizes: an export may only take the batch size that it was traced with.
 BATCHES = (1, 5)
 
 _NEEDED = {"onnx": ("tf2onnx", "onnx", "onnxruntime")}
@@ -35,7 +37,7 @@ _NEEDED = {"onnx": ("tf2onnx", "onnx", "onnxruntime")}
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written: the model, and the JSON file beside it that says how to use it.
+    """The exported model, and the JSON file next to it that says how to use it.
 
     ``difference`` is the largest one between its probabilities and those of the run's model.
     """
@@ -46,33 +48,42 @@ class Exported:
     difference: float
 
 
-def export(run: Path, registry: Registry, *, format: str, output: Path | None = None) -> Exported:
+def export(
+    run: Path,
+    registry: Registry,
+    *,
+    format: str,
+    output: Path | None = None,
+    display: Display | None = None,
+) -> Exported:
     """Write the model of a complete run as ``keras``, ``onnx`` or ``saved-model``.
 
-    ``output`` is by default named as the run is, in the current folder. What was written is run in
-    a process of its own that has no cxrbench, and takes its name only if it gives the
-    probabilities of the run's model. ONNX and SavedModel are written by TensorFlow, whatever the
-    backend of this process is.
+    ``output`` is by default the name of the run, in the current folder. The export is run in a
+    process without cxrbench, and takes its name only if it gives the probabilities of the run's
+    model. ONNX and SavedModel are always written by TensorFlow.
 
     Raises
     ------
-    RunError : the run has no model, or what was exported does not run or differs from it.
+    RunError : the run has no model, or the export does not run or differs from the run's model.
     SettingsError : the format is unknown or needs missing packages, or the output exists.
     """
+    display = display or SilentDisplay()
     _check_format(format)
     run = run.resolve()
     path = Path(f"{run.name}{FORMATS[format]}") if output is None else output
     description = path.with_name(f"{path.name}.json")
     _check_free(path, description)
+    display.say("loading the model…")
     trained = load_trained(run, registry)
     inputs = example_inputs(trained, max(BATCHES))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".cxrbench-export-", dir=path.parent) as folder:
+            display.say(f"writing the model as {format}…")
             written = _write(trained.model, format, Path(folder))
+            display.say("checking the export in a process without cxrbench…")
             difference = compare_elsewhere(trained.model, inputs, written, format, Path(folder))
-            told = describe(trained, format, inputs, written)
-            write_json(Path(folder, "description"), told)
+            write_json(Path(folder, "description"), describe(trained, format, inputs, written))
             _check_free(path, description)
             os.replace(Path(folder, "description"), description)
             _take_name(written, path, description)
@@ -104,7 +115,7 @@ def _check_free(*paths: Path) -> None:
     for path in paths:
         if path.exists():
             raise SettingsError(
-                f"{path} is there already, and is not overwritten",
+                f"{path} already exists and is not overwritten",
                 fix="choose another place with --output, or remove it",
             )
 
@@ -126,7 +137,7 @@ def _write(model: Any, format: str, folder: Path) -> Path:
     if format == "keras":
         return keras_file
     written = folder / f"model{FORMATS[format]}"
-    _in_process(_EXPORT, format, keras_file, written, backend="tensorflow", doing="written")
+    _in_process(_EXPORT, format, keras_file, written, backend="tensorflow", step="written")
     keras_file.unlink()
     return written
 
@@ -146,7 +157,7 @@ kind = {"onnx": "onnx", "saved-model": "tf_saved_model"}[format]
 model.export(target, format=kind, verbose=False)
 """
 
-# What a stranger would write: no cxrbench, and the inputs by their names.
+# As a user without cxrbench would write it, with the inputs by their names.
 _RUN = """
 import sys
 sys.modules["cxrbench"] = None
@@ -173,9 +184,9 @@ np.savez(results, **found)
 """
 
 
-def _in_process(code: str, *arguments: object, backend: str, doing: str) -> None:
-    """Run code on the CPU in a process of its own; `RunError` with its last words if it fails."""
-    done = subprocess.run(
+def _in_process(code: str, *arguments: object, backend: str, step: str) -> None:
+    """Run code on the CPU in another process; `RunError` with its last line if it fails."""
+    process = subprocess.run(
         [sys.executable, "-c", code, *map(str, arguments)],
         env={
             **os.environ,
@@ -186,11 +197,11 @@ def _in_process(code: str, *arguments: object, backend: str, doing: str) -> None
         capture_output=True,
         text=True,
     )
-    if done.returncode:
-        words = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+    if process.returncode:
+        lines = [line.strip() for line in process.stderr.splitlines() if line.strip()]
         raise _not_exported(
-            f"the model cannot be {doing} in this format",
-            words[-1][:500] if words else f"exit code {done.returncode}",
+            f"the model cannot be {step} in this format",
+            lines[-1][:500] if lines else f"exit code {process.returncode}",
         )
 
 
@@ -199,7 +210,7 @@ def _not_exported(problem: str, found: str, expected: str | None = None) -> RunE
         problem,
         expected=expected,
         found=found,
-        fix="use another --format; nothing was left behind",
+        fix="use another --format; no files were written",
     )
 
 
@@ -209,30 +220,30 @@ def _not_exported(problem: str, found: str, expected: str | None = None) -> RunE
 def compare_elsewhere(
     model: Any, inputs: Mapping[str, np.ndarray], written: Path, format: str, folder: Path
 ) -> float:
-    """The largest difference; `RunError` if it is too large, or what was written does not run."""
+    """The largest difference; `RunError` if it is too large, or if the export does not run."""
     batches, results = folder / "inputs.npz", folder / "outputs.npz"
     np.savez(batches, **inputs)  # type: ignore[arg-type]
     sizes = [str(size) for size in BATCHES]
     backend = load_keras().backend.backend()
     _in_process(
-        _RUN % sizes, format, written, batches, results, backend=backend, doing="run once written"
+        _RUN % sizes, format, written, batches, results, backend=backend, step="run once written"
     )
     worst = 0.0
-    with np.load(results) as found:
+    with np.load(results) as outputs:
         for size in BATCHES:
             batch = {name: value[:size] for name, value in inputs.items()}
-            wanted = np.asarray(model.predict_on_batch(batch), dtype=np.float32)
-            worst = max(worst, _difference(wanted, found[str(size)]))
+            expected = np.asarray(model.predict_on_batch(batch), dtype=np.float32)
+            worst = max(worst, _difference(expected, outputs[str(size)]))
     return worst
 
 
-def _difference(wanted: np.ndarray, found: np.ndarray) -> float:
-    problem = "what was exported is not the run's model"
-    if wanted.shape != found.shape:
+def _difference(expected: np.ndarray, outputs: np.ndarray) -> float:
+    problem = "the export differs from the run's model"
+    if expected.shape != outputs.shape:
         raise _not_exported(
-            problem, f"outputs of shape {found.shape}", f"outputs of shape {wanted.shape}"
+            problem, f"outputs of shape {outputs.shape}", f"outputs of shape {expected.shape}"
         )
-    worst = float(np.abs(wanted - found).max())
+    worst = float(np.abs(expected - outputs).max())
     if not worst <= TOLERANCE:  # NaN too
         raise _not_exported(
             problem,
@@ -248,7 +259,7 @@ def _difference(wanted: np.ndarray, found: np.ndarray) -> float:
 def describe(
     trained: TrainedRun, format: str, inputs: Mapping[str, np.ndarray], written: Path
 ) -> dict[str, Any]:
-    """What somebody without cxrbench needs to use the model, as plain values."""
+    """The values that a user without cxrbench needs, ready for JSON."""
     conditions = trained.run.conditions
     return {
         "format": format,
@@ -284,7 +295,9 @@ def describe(
 
 def _input(name: str, value: np.ndarray, trained: TrainedRun) -> dict[str, Any]:
     if name == "image":
-        meaning = "grey images from 0 (black) to 255 (white), normalised by the model itself"
+        meaning = "grey images from 0 (black) to 255 (white); the model normalises them itself"
     else:
-        meaning = f"the feature vector that cxrbench's {name} encodes, standardised by the model"
+        meaning = (
+            f"feature vectors as cxrbench encodes those of {name}; the model standardises them"
+        )
     return {"shape": [None, *value.shape[1:]], "dtype": "float32", "meaning": meaning}

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from cxrbench.data.datasets import find_dataset, load_cohort
 from cxrbench.errors import DataError
-from cxrbench.inference.films import films_of_cohort, prepare_film
+from cxrbench.inference.images import cohort_images
+from cxrbench.inference.inputs import ready_image
 from cxrbench.inference.localise import data_of
 from cxrbench.inference.overlays import keypoints_figure
 from cxrbench.interfaces import Display
@@ -28,13 +29,13 @@ IMAGES = 3
 def extractors_of(rows: Sequence[Sequence[Run]]) -> tuple[str, ...]:
     """The features of pixels in the recipes of these rows, as recipes write them, each once."""
     registry = load_registry()
-    found: dict[str, None] = {}
+    texts: dict[str, None] = {}
     for row in rows:
         if row[0].kind is not RunKind.submitted:
             for feature in parse_recipe(row[0].conditions.recipe, registry).features:
                 if feature.extractor.image_size is not None:
-                    found[feature.text] = None
-    return tuple(found)
+                    texts[feature.text] = None
+    return tuple(texts)
 
 
 def keypoint_figures(
@@ -52,28 +53,26 @@ def keypoint_figures(
     dataset = find_dataset(data or data_of(run), registry, Path.cwd())
     cohort = load_cohort(dataset, display, cache)
     place = {name: row for row, name in enumerate(cohort.image_ids)}
-    chosen = [name for name in read_predictions(run).image_ids.tolist() if name in place][:IMAGES]
-    if not chosen:
+    names = [name for name in read_predictions(run).image_ids.tolist() if name in place][:IMAGES]
+    if not names:
         raise DataError(
             f"{cohort.name!r} has none of the test images of the run {run.name!r}",
-            expected="the run's own images",
-            found=f"{len(cohort):,} others",
+            expected="the run's images",
+            found=f"{len(cohort):,} other images",
             fix="name the run's data with --data",
         )
     settings = run.conditions.settings
-    extractors = [parse_recipe(text, registry).features[0].extractor for text in features]
-    sides = {e.name: e.image_size for e in extractors if e.image_size is not None}
-    wanted = Preparation(
-        image_sizes=tuple(sorted(set(sides.values()))),
-        extractors=tuple(extractors),
+    preparation = Preparation(
+        extractors=tuple(parse_recipe(text, registry).features[0].extractor for text in features),
         fit=settings["fit"],
         clahe=settings["clahe"],
         max_pixels=settings["max_pixels"],
     )
-    rows = [place[name] for name in chosen]
-    for film in films_of_cohort(dataset, cohort, rows, wanted.max_pixels):
-        prepared = prepare_film(film, wanted)
-        if prepared.reason is not None:
-            display.say(f"keypoints: {film.name}: {prepared.reason}")
-            continue
-        yield f"keypoints-{film.name}", keypoints_figure(prepared, sides, wanted.fit)
+    for image in cohort_images(dataset, cohort, [place[name] for name in names]):
+        ready = ready_image(image, preparation)
+        figure = keypoints_figure(ready) if ready.reason is None else None
+        if figure is None:
+            reason = ready.reason or "the features have no keypoints"
+            display.say(f"keypoints: {image.name}: {reason}")
+        else:
+            yield f"keypoints-{image.name}", figure

@@ -1,21 +1,21 @@
-"""Pictures of explanations: the film, the saliency map on it, keypoints and visual words."""
+"""Figures of explanations: an image, its saliency map, its keypoints and its visual words."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cxrbench.store.decoding import Fit, unfit_points
+from cxrbench.store.decoding import unfit_points
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from cxrbench.inference.explanation import LabelExplanation, Words
-    from cxrbench.inference.films import PreparedFilm
+    from cxrbench.inference.inputs import ReadyImage
     from cxrbench.interfaces import Box
 
 COLOUR_MAP = "plasma"
@@ -26,49 +26,40 @@ DRAWN_WHOLE = 40
 
 DRAWN_WORDS = 6
 
-# Inches: a panel's width, what is above and below its film, above all panels, and between them.
+# Inches: a panel's width, the space above and below its image, above all panels, between them.
 _PANEL, _ABOVE, _BELOW, _HEAD, _GAP = 4.4, 0.28, 0.72, 0.62, 0.12
 _COLUMNS = 3
 _DPI = 150
 # Okabe and Ito, Color universal design, 2008: told apart with any colour vision.
 _COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#D55E00", "#CC79A7")
-_OPAQUE = 0.7  # of the map's maximum; where the map is 0 the film is seen as it is
+_OPAQUE = 0.7  # at the map's maximum; where the map is 0 the image is unchanged
 
 Panel = Callable[["Figure", "Axes"], None]
 
 
-def label_figure(
-    film: PreparedFilm,
-    label: LabelExplanation,
-    sides: Mapping[str, int],
-    fit: Fit,
-    iou_threshold: float,
-) -> Figure:
-    """One label: film, map, and of each feature its keypoints and words.
-
-    ``sides`` are the sides of what each extractor saw.
-    """
+def label_figure(image: ReadyImage, label: LabelExplanation, iou_threshold: float) -> Figure:
+    """One label: the image, its map, and the keypoints and words of each feature."""
     panels: list[Panel] = [
-        lambda figure, axes: _draw_boxes(axes, film, label.boxes),
-        lambda figure, axes: _draw_map(figure, axes, film, label, iou_threshold),
+        lambda figure, axes: _draw_boxes(axes, image, label.boxes),
+        lambda figure, axes: _draw_map(figure, axes, image, label, iou_threshold),
+        *_keypoint_panels(image, label.words),
     ]
-    for name, side in sides.items():
-        points = _in_original(film, name, side, fit)
-        if points is not None:
-            panels.append(_keypoints_panel(film, name, points))
-            if name in label.words:
-                panels.append(_words_panel(film, name, points, label.words[name]))
-    return _figure(film, panels, f"{_short(film)}\n{_told(label)}")
+    return _figure(image, panels, f"{_short(image)}\n{_label_title(label)}")
 
 
-def keypoints_figure(film: PreparedFilm, sides: Mapping[str, int], fit: Fit) -> Figure:
-    """The keypoints of each extractor."""
-    panels: list[Panel] = []
-    for name, side in sides.items():
-        points = _in_original(film, name, side, fit)
+def keypoints_figure(image: ReadyImage) -> Figure | None:
+    """The keypoints of each extractor; None if no extractor finds any places."""
+    panels = list(_keypoint_panels(image, {}))
+    return _figure(image, panels, _short(image)) if panels else None
+
+
+def _keypoint_panels(image: ReadyImage, words: Mapping[str, Words]) -> Iterator[Panel]:
+    for name, side in image.sides.items():
+        points = _in_original(image, name, side)
         if points is not None:
-            panels.append(_keypoints_panel(film, name, points))
-    return _figure(film, panels, _short(film))
+            yield _keypoints_panel(image, name, points)
+            if name in words:
+                yield _words_panel(image, name, points, words[name])
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -76,11 +67,11 @@ def save(figure: Figure, path: Path) -> None:
     figure.savefig(path, dpi=_DPI, format="png")
 
 
-def _figure(film: PreparedFilm, panels: Sequence[Panel], title: str) -> Figure:
+def _figure(image: ReadyImage, panels: Sequence[Panel], title: str) -> Figure:
     from matplotlib.figure import Figure
 
     columns = 2 if len(panels) == 4 else min(len(panels), _COLUMNS)
-    tall = _PANEL * film.size[1] / film.size[0]
+    tall = _PANEL * image.size[1] / image.size[0]
     cell = (_PANEL + _GAP, _ABOVE + tall + _BELOW)
     width, height = columns * cell[0] + _GAP, -(-len(panels) // columns) * cell[1] + _HEAD
     figure = Figure(figsize=(width, height))
@@ -96,31 +87,31 @@ def _figure(film: PreparedFilm, panels: Sequence[Panel], title: str) -> Figure:
     return figure
 
 
-def _short(film: PreparedFilm) -> str:
+def _short(image: ReadyImage) -> str:
     """The image's name without folders, which may be long."""
-    return film.film.name.replace("\\", "/").rpartition("/")[2]
+    return image.name.replace("\\", "/").rpartition("/")[2]
 
 
-def _told(label: LabelExplanation) -> str:
-    told = f"{label.label}: probability {label.probability:.3f}"
+def _label_title(label: LabelExplanation) -> str:
+    title = f"{label.label}: probability {label.probability:.3f}"
     if label.threshold is not None:
         above = label.probability >= label.threshold
-        told += f", {'at or above' if above else 'below'} its threshold {label.threshold:.3f}"
+        title += f", {'at or above' if above else 'below'} its threshold {label.threshold:.3f}"
     if label.truth is not None:
-        told += f" · truth: {'present' if label.truth else 'absent'}"
-    return told
+        title += f" · truth: {'present' if label.truth else 'absent'}"
+    return title
 
 
-def _show(axes: Axes, film: PreparedFilm, title: str) -> None:
-    axes.imshow(film.grey, cmap="gray", vmin=0, vmax=255)
+def _show(axes: Axes, image: ReadyImage, title: str) -> None:
+    axes.imshow(image.grey, cmap="gray", vmin=0, vmax=255)
     axes.set_title(title, fontsize=9)
-    # What is drawn later must not move the picture's edges.
-    axes.set_xlim(-0.5, film.size[0] - 0.5)
-    axes.set_ylim(film.size[1] - 0.5, -0.5)
+    # Later drawings must not move the image's edges.
+    axes.set_xlim(-0.5, image.size[0] - 0.5)
+    axes.set_ylim(image.size[1] - 0.5, -0.5)
 
 
-def _draw_boxes(axes: Axes, film: PreparedFilm, boxes: Sequence[Box]) -> None:
-    _show(axes, film, f"image, {_count(len(boxes), 'box', 'boxes')}" if boxes else "image")
+def _draw_boxes(axes: Axes, image: ReadyImage, boxes: Sequence[Box]) -> None:
+    _show(axes, image, f"image, {_count(len(boxes), 'box', 'boxes')}" if boxes else "image")
     _add_boxes(axes, boxes)
 
 
@@ -137,17 +128,17 @@ def _add_boxes(axes: Axes, boxes: Sequence[Box]) -> None:
 
 
 def _draw_map(
-    figure: Figure, axes: Axes, film: PreparedFilm, label: LabelExplanation, threshold: float
+    figure: Figure, axes: Axes, image: ReadyImage, label: LabelExplanation, threshold: float
 ) -> None:
     if label.flat:
-        _show(axes, film, "map: flat, no place speaks for the label")
+        _show(axes, image, "map: flat, no place speaks for the label")
         _add_boxes(axes, label.boxes)
         return
     shares = label.map / label.map.max()
     scored = ""
     if label.hit is not None:
         scored = f": hit {label.hit:.2g}, energy {label.energy:.2f}, IoU {label.iou:.2f}"
-    _show(axes, film, f"map{scored}")
+    _show(axes, image, f"map{scored}")
     axes.imshow(shares, cmap=COLOUR_MAP, vmin=0, vmax=1, alpha=_OPAQUE * shares**0.5)
     for colour, width in (("black", 2.0), ("white", 1.0)):
         axes.contour(shares, levels=[threshold], colors=colour, linewidths=width)
@@ -174,24 +165,25 @@ def _add_legend(figure: Figure, axes: Axes, threshold: float) -> None:
     strip.tick_params(labelsize=7, pad=1, length=2)
 
 
-def _in_original(film: PreparedFilm, name: str, side: int, fit: Fit) -> np.ndarray | None:
+def _in_original(image: ReadyImage, name: str, side: int) -> np.ndarray | None:
     """Keypoints (n, 4) in pixels of the original, None for features without a place."""
-    found = film.local[name].keypoints
-    if found is None:
+    keypoints = image.local[name].keypoints
+    if keypoints is None:
         return None
-    points = found.astype(np.float64)
+    points = keypoints.astype(np.float64)
+    fit = image.preparation.fit
     # OpenCV counts from the centre of the first pixel, `unfit_points` from its edge.
-    points[:, :2] = unfit_points(points[:, :2] + 0.5, film.size, side, fit) - 0.5
-    points[:, 2] *= max(film.size) / side
+    points[:, :2] = unfit_points(points[:, :2] + 0.5, image.size, side, fit) - 0.5
+    points[:, 2] *= max(image.size) / side
     return points
 
 
-def _keypoints_panel(film: PreparedFilm, name: str, points: np.ndarray) -> Panel:
+def _keypoints_panel(image: ReadyImage, name: str, points: np.ndarray) -> Panel:
     def draw(figure: Figure, axes: Axes) -> None:
-        told = _count(len(points), "keypoint", "keypoints")
+        title = f"{name}: {_count(len(points), 'keypoint', 'keypoints')}"
         if len(points) > DRAWN_WHOLE:
-            told += f", size and angle of {DRAWN_WHOLE}"
-        _show(axes, film, f"{name}: {told}")
+            title += f", size and angle of {DRAWN_WHOLE}"
+        _show(axes, image, title)
         _add_keypoints(axes, points[:DRAWN_WHOLE], _COLOURS[0])
         rest = points[DRAWN_WHOLE:]
         axes.scatter(rest[:, 0], rest[:, 1], s=3, color=_COLOURS[1], linewidths=0)
@@ -225,10 +217,10 @@ def _add_keypoints(axes: Axes, points: np.ndarray, colour: str) -> None:
     )
 
 
-def _words_panel(film: PreparedFilm, name: str, points: np.ndarray, words: Words) -> Panel:
+def _words_panel(image: ReadyImage, name: str, points: np.ndarray, words: Words) -> Panel:
     def draw(figure: Figure, axes: Axes) -> None:
         strongest = words.strongest(DRAWN_WORDS)
-        _show(axes, film, f"{name}: the {_count(len(strongest), 'word', 'words')} that moved most")
+        _show(axes, image, f"{name}: the {_count(len(strongest), 'word', 'words')} that moved most")
         for word, colour in zip(strongest, _COLOURS, strict=False):
             chosen = points[words.of_keypoints == word]
             effect = float(words.effects[word])

@@ -1,4 +1,4 @@
-"""Write predictions as they come: CSV, JSON, Parquet, or a table for people."""
+"""Write predictions batch by batch: CSV, JSON, Parquet, a table for people, or a document."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from shutil import get_terminal_size
 from textwrap import TextWrapper
@@ -16,9 +17,11 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from cxrbench.errors import SettingsError
-from cxrbench.inference.predict import Predictions
+from cxrbench.inference.predict import PredictedBatch
 from cxrbench.metrics.thresholds import apply_thresholds
 from cxrbench.output.files import replacing
+from cxrbench.output.formats import WRITERS as DOCUMENTS
+from cxrbench.output.sections import CellTable, Column, Section, text_column
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -28,10 +31,10 @@ _UNBROKEN = "\N{NO-BREAK SPACE}"
 
 
 @dataclass(frozen=True)
-class Columns:
-    """What a file of predictions tells: the run's name, its labels, and ``y_pred`` if wanted.
+class PredictionColumns:
+    """The columns of predictions: one ``y_score`` for each label, and ``y_pred`` with thresholds.
 
-    ``thresholds`` are each label's, None where undefined; None at all leaves ``y_pred`` out.
+    ``thresholds`` has a value for each label, None if undefined. Without it there is no ``y_pred``.
     """
 
     run: str
@@ -44,20 +47,20 @@ class Columns:
         kinds = ("y_score",) if self.thresholds is None else ("y_score", "y_pred")
         return [f"{kind}_{label}" for kind in kinds for label in self.label_names]
 
-    def y_pred(self, batch: Predictions) -> np.ndarray | None:
-        """(n, L) float32: 1 or 0, NaN without a score or a threshold; None if it is not wanted."""
+    def y_pred(self, batch: PredictedBatch) -> np.ndarray | None:
+        """(n, L) float32: 1 or 0, NaN without a score or a threshold; None without thresholds."""
         if self.thresholds is None:
             return None
-        told = [np.nan if value is None else value for value in self.thresholds]
-        y_pred = apply_thresholds(batch.y_score, np.array(told))
+        thresholds = [np.nan if value is None else value for value in self.thresholds]
+        y_pred = apply_thresholds(batch.y_score, np.array(thresholds))
         return np.where(np.isnan(batch.y_score), np.float32(np.nan), y_pred)
 
 
-Write = Callable[[Iterable[Predictions], Columns, Any], None]
+Write = Callable[[Iterable[PredictedBatch], PredictionColumns, Any], None]
 
 
-def write_csv(batches: Iterable[Predictions], columns: Columns, out: IO[str]) -> None:
-    """One row per image; what is unknown is empty."""
+def write_csv(batches: Iterable[PredictedBatch], columns: PredictionColumns, out: IO[str]) -> None:
+    """One row per image; unknown values are empty."""
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["image", *columns.numbers, "error"])
     for batch in batches:
@@ -66,7 +69,7 @@ def write_csv(batches: Iterable[Predictions], columns: Columns, out: IO[str]) ->
             writer.writerow([name, *row, error or ""])
 
 
-def write_json(batches: Iterable[Predictions], columns: Columns, out: IO[str]) -> None:
+def write_json(batches: Iterable[PredictedBatch], columns: PredictionColumns, out: IO[str]) -> None:
     """One object, with an object per image whose keys are the columns of CSV."""
     head = {"run": columns.run, "labels": list(columns.label_names)}
     out.write(json.dumps(head, indent=2)[:-2] + ',\n  "predictions": [')
@@ -75,18 +78,17 @@ def write_json(batches: Iterable[Predictions], columns: Columns, out: IO[str]) -
         texts = _texts(batch, columns)
         for name, row, error in zip(batch.names, texts, batch.errors, strict=True):
             values = [json.loads(text) if text else None for text in row]
-            told = {
-                "image": name,
-                **dict(zip(columns.numbers, values, strict=True)),
-                "error": error,
-            }
-            out.write(separator + json.dumps(told, allow_nan=False))
+            numbers = dict(zip(columns.numbers, values, strict=True))
+            row_values = {"image": name, **numbers, "error": error}
+            out.write(separator + json.dumps(row_values, allow_nan=False))
             separator = ",\n    "
     out.write("\n  ]\n}\n")
 
 
-def write_parquet(batches: Iterable[Predictions], columns: Columns, out: IO[bytes]) -> None:
-    """``y_score`` as float32, ``y_pred`` as int8; what is unknown is null."""
+def write_parquet(
+    batches: Iterable[PredictedBatch], columns: PredictionColumns, out: IO[bytes]
+) -> None:
+    """``y_score`` as float32, ``y_pred`` as int8; unknown values are null."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -103,29 +105,56 @@ def write_parquet(batches: Iterable[Predictions], columns: Columns, out: IO[byte
             writer.write_table(pa.concat_tables(tables), row_group_size=_ROW_GROUP)
 
 
-def write_table(batches: Iterable[Predictions], columns: Columns, out: IO[str]) -> None:
+def write_table(
+    batches: Iterable[PredictedBatch], columns: PredictionColumns, out: IO[str]
+) -> None:
     """Each image with its labels, the highest score first; ``*`` marks those at their threshold."""
     width = get_terminal_size().columns
     for batch in batches:
         y_pred = columns.y_pred(batch)
         for row, (name, error) in enumerate(zip(batch.names, batch.errors, strict=True)):
-            told = error or _ranked(batch.y_score[row], y_pred, row, columns)
-            out.write(f"{name}\n{_indented(told, width)}\n")
+            line = error or _ranked(batch.y_score[row], y_pred, row, columns)
+            out.write(f"{name}\n{_indented(line, width)}\n")
+
+
+def write_document(
+    batches: Iterable[PredictedBatch], columns: PredictionColumns, out: IO[str], *, kind: str
+) -> None:
+    """One table in Markdown, HTML or LaTeX; all rows are held in memory."""
+    texts = (text_column("image"), *map(Column, columns.numbers), text_column("error"))
+    rows = []
+    for batch in batches:
+        y_pred = columns.y_pred(batch)
+        for row, (name, error) in enumerate(zip(batch.names, batch.errors, strict=True)):
+            scores = ["–" if np.isnan(score) else f"{score:.3f}" for score in batch.y_score[row]]
+            labels = [] if y_pred is None else [_decision(value) for value in y_pred[row]]
+            rows.append((name, *scores, *labels, error or ""))
+    out.write(DOCUMENTS[kind]([Section(columns.run, (CellTable(texts, tuple(rows)),))]))
+
+
+def _decision(value: float) -> str:
+    return "–" if np.isnan(value) else f"{value:.0f}"
 
 
 WRITERS: Mapping[str, Write] = MappingProxyType(
-    {"table": write_table, "csv": write_csv, "json": write_json, "parquet": write_parquet}
+    {
+        "table": write_table,
+        "csv": write_csv,
+        "json": write_json,
+        "parquet": write_parquet,
+        **{kind: partial(write_document, kind=kind) for kind in DOCUMENTS},
+    }
 )
-"""What writes each format; ``parquet`` into a binary file, the others into one of text."""
+"""The writer of each format; ``parquet`` needs a binary file, the others a text file."""
 
 
 @contextmanager
 def whole_file(path: Path, *, binary: bool) -> Iterator[IO[Any]]:
-    """A file to write into that takes the place of ``path`` once it is whole, or not at all.
+    """A file to write into; it replaces ``path`` when it is complete, or never.
 
     Raises
     ------
-    SettingsError : there can be no such file.
+    SettingsError : the file cannot be written.
     """
     target = path.resolve()  # a link goes on to lead where it does
     if target.exists() and not target.is_file():  # renaming would replace a device
@@ -150,8 +179,8 @@ def _no_output(path: Path, found: str) -> SettingsError:
     )
 
 
-def _texts(batch: Predictions, columns: Columns) -> list[list[str]]:
-    """Every number as the shortest text that gives it back, "" where there is none."""
+def _texts(batch: PredictedBatch, columns: PredictionColumns) -> list[list[str]]:
+    """Each number as the shortest text that gives the same number, "" for NaN."""
     y_pred = columns.y_pred(batch)
     parts = [np.where(np.isnan(batch.y_score), "", batch.y_score.astype(str))]
     if y_pred is not None:
@@ -160,7 +189,9 @@ def _texts(batch: Predictions, columns: Columns) -> list[list[str]]:
     return rows
 
 
-def _ranked(y_score: np.ndarray, y_pred: np.ndarray | None, row: int, columns: Columns) -> str:
+def _ranked(
+    y_score: np.ndarray, y_pred: np.ndarray | None, row: int, columns: PredictionColumns
+) -> str:
     order = np.argsort(-y_score, kind="stable")
     marks = ["*" if y_pred is not None and y_pred[row, i] == 1 else "" for i in order]
     return ", ".join(
@@ -180,7 +211,7 @@ def _indented(text: str, width: int) -> str:
     return wrapper.fill(text).replace(_UNBROKEN, " ")
 
 
-def _arrow(batch: Predictions, columns: Columns, schema: pa.Schema) -> pa.Table:
+def _arrow(batch: PredictedBatch, columns: PredictionColumns, schema: pa.Schema) -> pa.Table:
     import pyarrow as pa
 
     y_pred = columns.y_pred(batch)

@@ -18,6 +18,7 @@ from cxrbench.recipe import Feature, Recipe, parse_recipe
 from cxrbench.registry import Registry
 from cxrbench.runs.conditions import RunKind
 from cxrbench.runs.run import Run, read_run
+from cxrbench.store.image_pass import Preparation
 
 WEIGHTS_FILE = "model.weights.h5"
 
@@ -49,8 +50,33 @@ class TrainedRun:
 
     @property
     def name(self) -> str:
-        """The name of the run directory, whatever way it was given."""
+        """The name of the run directory, even if the path is relative."""
         return self.path.resolve().name
+
+    @property
+    def preparation(self) -> Preparation:
+        """How the images of the run were prepared.
+
+        Raises
+        ------
+        RunError : the run does not say so.
+        """
+        settings = self.run.conditions.settings
+        fit, clahe, most = (settings.get(name) for name in ("fit", "clahe", "max_pixels"))
+        if fit not in ("stretch", "pad") or not isinstance(clahe, bool) or type(most) is not int:
+            raise RunError(
+                f"run.json of the run {self.name!r} does not say how images were prepared",
+                expected="the settings fit, clahe and max_pixels",
+                found=f"fit {fit!r}, clahe {clahe!r}, max_pixels {most!r}",
+                fix="run the same command with --force",
+            )
+        return Preparation(
+            image_sizes=() if self.image_size is None else (self.image_size,),
+            extractors=tuple(feature.extractor for feature in self.recipe.features),
+            fit=fit,
+            clahe=clahe,
+            max_pixels=most,
+        )
 
 
 def load_trained(path: Path, registry: Registry) -> TrainedRun:

@@ -171,13 +171,14 @@ def _markdown_escaped(text: str) -> str:
 
 def print_section(console: Console, section: Section) -> None:
     """Print a section: its title, its tables with a line between, its notes."""
-    console.print(section.title)
+    console.print(section.title, overflow="ignore", crop=False)
     for table in section.tables:
         console.print()
         console.print(_rich(table))
     console.print()
     for note in section.notes:
-        console.print(note)
+        # A long path is not broken.
+        console.print(note, overflow="ignore", crop=False)
     if section.notes:
         console.print()
 

@@ -99,11 +99,28 @@ def prepare_source(
         source = read()
         digest = _digest(source)
         grey = grey_of(source, wanted.max_pixels)
-    except UnreadableImage as error:
-        return PreparedImage(digest, reason=str(error).splitlines()[0])
-    except OSError as error:
-        # Without the path, so that images with the same trouble share a reason.
-        return PreparedImage(digest, reason=f"{NOT_READ}{error.strerror or error}")
+    except (UnreadableImage, OSError) as error:
+        return PreparedImage(digest, reason=reason_of(error))
+    return prepare_grey(grey, record, wanted, digest)
+
+
+def reason_of(error: UnreadableImage | OSError) -> str:
+    """Why an image cannot be read, in one line; without its path, so that reasons can be shared."""
+    if isinstance(error, OSError):
+        return f"{NOT_READ}{error.strerror or error}"
+    return str(error).splitlines()[0]
+
+
+def prepare_grey(
+    grey: np.ndarray, record: Record, wanted: Preparation, digest: str = ""
+) -> PreparedImage:
+    """Make what is wanted of a decoded image (H, W) uint8.
+
+    Raises
+    ------
+    PluginError
+        An extractor failed, or returned what its interface does not allow.
+    """
     equalised = clahe(grey) if wanted.clahe or wanted.clahe_sizes else grey
     enhanced = equalised if wanted.clahe else grey
     sizes = {e.image_size for e in wanted.extractors if e.image_size is not None}

@@ -21,7 +21,7 @@ from cxrbench.runs.run import read_run
 @pytest.fixture(scope="module")
 def source(grid, tmp_path_factory) -> Path:
     """Two seeds of a recipe with their saliency scored, and a run without; tests only read it."""
-    from cxrbench.inference.localise import Asked, score_saliency
+    from cxrbench.inference.localise import LocaliseOptions, score_saliency
     from cxrbench.output.display import SilentDisplay
     from cxrbench.registry import load_registry
 
@@ -30,7 +30,12 @@ def source(grid, tmp_path_factory) -> Path:
     for seed in (0, 1):
         path = shutil.copytree(grid.run_of("tinynet", seed), folder / f"seed{seed}")
         score_saliency(
-            read_run(path), Asked(), registry, cache=grid.cache, threads=1, display=SilentDisplay()
+            read_run(path),
+            LocaliseOptions(),
+            registry,
+            cache=grid.cache,
+            threads=1,
+            display=SilentDisplay(),
         )
     shutil.copytree(grid.run_of("grid"), folder / "other")
     shutil.copytree(grid.run_of("prior"), folder / "prior")

@@ -98,7 +98,7 @@ def test_the_table_names_the_files(cli, grid, folder, tmp_path):
                "--label", "Effusion", "--output", out)  # fmt: skip
     assert said.code == 0
     assert "wide-Effusion.png" in said.out
-    assert f"written to {out}" in said.out
+    assert said.out.startswith(f"1 figure written to {out}\n")
     assert "bad.png: not an image" in said.out
     assert is_picture(str(out / "wide-Effusion.png"))
 
@@ -134,12 +134,12 @@ def test_the_pictures_of_visual_words(cli, tmp_path):
         (("{run}", "{image}", "--label", "Efusion"), "Did you mean 'Effusion'"),
         (("{run}", "{image}", "--method", "lime"), "--method cannot be 'lime'"),
         (("{run}", "{image}", "--device", "tpu"), "--device cannot be 'tpu'"),
-        (("{run}", "nowhere.png"), "there is no nowhere.png"),
+        (("{run}", "nowhere.png"), "nowhere.png does not exist"),
         (("{run}", "i0001", "--data", "drawn"), "or the id of an image of 'drawn', such as i000"),
         (("{run}",), "no image is named"),
         (("{prior}", "{image}"), "has no model"),
         (("{features}", "{image}", "--method", "gradcam"), "needs a backbone"),
-        (("--extractor", "tinynet", "{image}"), "no extractor of keypoints alone"),
+        (("--extractor", "tinynet", "{image}"), "is not a keypoint extractor"),
         (("--extractor", "orbb", "{image}"), "orbb"),
         (("{run}", "{image}", "--output", "{image}"), "cannot be written"),
     ],

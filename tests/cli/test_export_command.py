@@ -10,7 +10,9 @@ def test_it_says_what_it_wrote(grid, cli, tmp_path):
     said = cli("export", grid.run_of("tinynet"), "--output", path)
     assert said.code == 0, said.err
     first, second = said.out.splitlines()
-    assert first.startswith(f"{path}: runs without cxrbench, probabilities within ")
+    assert first.startswith(
+        f"{path}: runs without cxrbench; probabilities differ from the run's by "
+    )
     assert second == f"{path}.json: labels, inputs, thresholds"
     assert path.is_file()
 

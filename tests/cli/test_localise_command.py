@@ -61,22 +61,24 @@ def test_what_a_run_has_already_is_used(localise, run):
     first = localise(run, "--json")
     again = localise(run, "--json")
     assert again.out == first.out
-    assert "scored already" in again.err
+    assert "uses the stored saliency scores" in again.err
     other = localise(run, "--json", "--iou-threshold", 0.8)
-    assert "scored already" not in other.err
+    assert "stored saliency scores" not in other.err
     assert json.loads(other.out)["runs"][0]["iou_threshold"] == 0.8
-    assert "scored already" not in localise(run, "--force", "--iou-threshold", 0.8).err
+    assert "stored saliency scores" not in localise(run, "--force", "--iou-threshold", 0.8).err
     assert read_run(run).files["saliency.json"] == file_digest(run / "saliency.json")
 
 
 def test_the_table_says_how_it_is_scored(localise, run):
     said = localise("copy", "--runs", run.parent, "--method", "gradcam++")
     assert said.code == 0, said.err
-    assert "Grad-CAM++ on" in said.out
+    assert "(copy): Grad-CAM++, " in said.out
     for row in ("Effusion", "macro", "random map", "centre prior"):
         assert row in said.out
-    assert "at least 0.5 of the maximum (fixed)" in " ".join(said.out.split())
-    assert "95 % over patients" in said.out
+    assert "at least 0.5 of the map's maximum; this threshold is fixed" in " ".join(
+        said.out.split()
+    )
+    assert "95 % bootstrap interval over patients" in said.out
 
 
 def test_a_recipe_is_all_its_seeds_and_features_alone_are_occluded(localise, grid, tmp_path):

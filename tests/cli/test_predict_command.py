@@ -166,22 +166,22 @@ def test_if_no_image_can_be_used_the_reasons_are_written_and_the_code_is_1(cli, 
     rows = rows_of(output.read_text())
     assert [row["error"][:12] for row in rows] == ["the file is ", "not an image"]
     assert {row["y_score_Mass"] for row in rows} == {""}
-    assert "2 of 2 images have no scores" in said.err
+    assert "2 of 2 images could not be scored" in said.err
 
 
 WRONG = {
     "no input": ((), "Missing argument"),
-    "input": (("nothing.png",), "there is no nothing.png"),
-    "table": (("nothing.csv",), "there is no nothing.csv"),
+    "input": (("nothing.png",), "nothing.png does not exist"),
+    "table": (("nothing.csv",), "nothing.csv does not exist"),
     "empty folder": (("empty",), "the folder empty has no images"),
     "no column": (("odd.csv",), "odd.csv has no column of image paths"),
     "column": (("odd.csv", "--image-column", "x"), "expected: 'x'"),
-    "no table": (("a.png", "--images", "."), "--images is for tables"),
+    "no table": (("a.png", "--images", "."), "--images needs a table"),
     "device": (("a.png", "--device", "tpu"), "--device cannot be 'tpu'"),
     "batch": (("a.png", "--batch-size", "0"), "Invalid value for '--batch-size'"),
     "format": (("a.png", "--format", "xml"), "'xml' is not one of"),
     "parquet": (("a.png", "--format", "parquet"), "--format parquet needs a file"),
-    "suffix": (("a.png", "--output", "out.xlsx"), "does not say in which format"),
+    "suffix": (("a.png", "--output", "out.xlsx"), "the format of --output out.xlsx is unknown"),
     "folder": (("a.png", "--output", "no/out.csv"), "cannot be written"),
     "output": (("a.png", "--output", "empty", "--format", "csv"), "got: a folder"),
     "input again": (("good.csv", "--output", "good.csv"), "would replace an input"),

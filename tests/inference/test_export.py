@@ -188,14 +188,14 @@ def test_other_probabilities_are_no_export(harm, told, fused, registry, tmp_path
     assert changed != exporting._RUN
     monkeypatch.setattr(exporting, "_RUN", changed)
     said = failure(fused, registry, tmp_path)
-    assert "not the run's model" in said
+    assert "the export differs from the run's model" in said
     assert told in said
 
 
 def test_nothing_is_overwritten(fused, registry, tmp_path):
     for name in ("model", "model.json"):
         (tmp_path / name).write_text("mine")
-        assert "is there already" in failure(fused, registry, tmp_path)
+        assert "already exists" in failure(fused, registry, tmp_path)
         assert (tmp_path / name).read_text() == "mine"
         (tmp_path / name).unlink()
 

@@ -18,9 +18,9 @@ from run_conditions import conditions
 from tiny_parts import Drawn
 
 from cxrbench import FeatureExtractor, Identity, LocalFeatures
-from cxrbench.errors import DataError, RunError, SettingsError
+from cxrbench.errors import DataError, RunError, SettingsError, UnreadableImage
+from cxrbench.inference.images import ImageSource, InputImage, count_images
 from cxrbench.inference.predict import predict_images
-from cxrbench.inference.sources import NewImage, Source, survey
 from cxrbench.inference.trained import TrainedRun, load_trained
 from cxrbench.interfaces import Record
 from cxrbench.recipe import Feature, parse_recipe
@@ -39,7 +39,14 @@ def write_image(path: Path, value: int = 100, size: int = 48) -> Path:
 
 
 def names(*inputs, **options) -> list[str]:
-    return [i.record.image_id for i in Source(tuple(map(Path, inputs)), **options)]
+    return [image.name for image in ImageSource(tuple(map(Path, inputs)), **options)]
+
+
+def path_of(image: InputImage) -> Path:
+    """The file that is looked for, which must not exist."""
+    with pytest.raises(FileNotFoundError) as caught:
+        image.read(10**6)
+    return Path(caught.value.filename)
 
 
 def gathered(batches) -> tuple[list[str], np.ndarray, list[str | None]]:
@@ -73,7 +80,7 @@ def test_the_scores_of_the_runs_own_test_images(recipe, batch_size, threads, gri
     found, y_score, errors = gathered(
         predict_images(
             load_trained(run, registry),
-            Source((folder,)),
+            ImageSource((folder,)),
             batch_size=batch_size,
             threads=threads,
         )
@@ -119,7 +126,9 @@ def test_a_bad_image_is_a_row_with_its_reason(tmp_path):
     with (tmp_path / "j.png").open("wb") as file:
         file.truncate(10**9)
     write_image(tmp_path / "k.JPG".lower(), 102)
-    found, y_score, errors = gathered(predict_images(stand_in(), Source((tmp_path,)), batch_size=4))
+    found, y_score, errors = gathered(
+        predict_images(stand_in(), ImageSource((tmp_path,)), batch_size=4)
+    )
     assert [Path(name).stem for name in found] == list("abcdefghijk")
     assert errors[0] is errors[-1] is None
     np.testing.assert_allclose(y_score[[0, -1]], [[0.2, 0.8], [0.4, 0.6]], atol=1e-2)
@@ -149,7 +158,10 @@ def test_batches_have_one_size_and_the_caller_may_predict():
         seen.append({name: (array.shape, array.dtype) for name, array in batch.items()})
         return means(batch)
 
-    image = NewImage(None, Record("nothing"))
+    def read(max_pixels):
+        raise UnreadableImage("the table names no image")
+
+    image = InputImage(Record("nothing"), read)
     assert [b.errors for b in predict_images(stand_in(), [image] * 3, predict=predict)] == [
         ("the table names no image",) * 3
     ]
@@ -167,7 +179,7 @@ def test_the_model_sees_one_shape_only(tmp_path):
         write_image(tmp_path / f"{number}.png", 10 * number)
     (tmp_path / "2.png").write_bytes(b"")
     _, y_score, errors = gathered(
-        predict_images(stand_in(), Source((tmp_path,)), batch_size=3, predict=predict)
+        predict_images(stand_in(), ImageSource((tmp_path,)), batch_size=3, predict=predict)
     )
     assert seen == [{"image": ((3, 16, 16, 1), np.float32)}] * 3
     known = [0, 1, 3, 4, 5, 6]
@@ -179,7 +191,8 @@ def test_images_are_taken_as_they_are_needed(tmp_path):
     """Whatever the number of images, few are held."""
     path = write_image(tmp_path / "a.png")
     taken = itertools.count()
-    endless = (NewImage(path, Record(str(next(taken)))) for _ in itertools.count())
+    data = path.read_bytes()
+    endless = (InputImage(Record(str(next(taken))), lambda _: data) for _ in itertools.count())
     stream = predict_images(stand_in(), endless, batch_size=5, threads=2)
     found = [name for batch in itertools.islice(stream, 40) for name in batch.names]
     stream.close()
@@ -198,7 +211,7 @@ def test_the_images_are_prepared_as_the_runs_own_were(tmp_path):
         return means(batch)
 
     for settings in ({}, {"fit": "pad"}, {"clahe": True}):
-        list(predict_images(stand_in(**settings), Source((tmp_path,)), predict=predict))
+        list(predict_images(stand_in(**settings), ImageSource((tmp_path,)), predict=predict))
     equalised = cv2.createCLAHE(2.0, (8, 8)).apply(wide)
     stretched = [cv2.resize(i, (16, 16), interpolation=cv2.INTER_AREA) for i in (wide, equalised)]
     np.testing.assert_array_equal(seen[0], stretched[0])
@@ -210,7 +223,7 @@ def test_the_images_are_prepared_as_the_runs_own_were(tmp_path):
 def test_a_run_that_does_not_say_how_is_an_error(settings, tmp_path):
     write_image(tmp_path / "a.png")
     with pytest.raises(RunError, match="does not say how images were prepared"):
-        list(predict_images(stand_in(**settings), Source((tmp_path,))))
+        list(predict_images(stand_in(**settings), ImageSource((tmp_path,))))
 
 
 @dataclass(frozen=True)
@@ -247,7 +260,7 @@ def test_extractors_learn_what_the_table_tells_of_a_patient(tmp_path):
 
     trained = stand_in(WHO, image_size=None)
     _, _, errors = gathered(
-        predict_images(trained, Source((table,)), batch_size=5, predict=predict)
+        predict_images(trained, ImageSource((table,)), batch_size=5, predict=predict)
     )
     assert seen[:3] == [[50, 1], [-1, 0], [61, 2]]
     assert [error is None for error in errors] == [True, True, False, False, True]
@@ -262,7 +275,9 @@ def test_scores_that_are_not_finite_are_none(tmp_path):
     def predict(batch):
         return np.where(means(batch)[:, :1] > 0, [[np.nan, 0.5]], [[0.25, 0.5]])
 
-    _, y_score, errors = gathered(predict_images(stand_in(), Source((tmp_path,)), predict=predict))
+    _, y_score, errors = gathered(
+        predict_images(stand_in(), ImageSource((tmp_path,)), predict=predict)
+    )
     assert errors == [None, "the model's scores are not finite"]
     np.testing.assert_array_equal(y_score, [[0.25, 0.5], [np.nan, np.nan]])
 
@@ -286,8 +301,8 @@ def test_a_folder_is_walked_in_order_and_links_do_not_hang(tmp_path):
 def test_a_name_that_is_no_unicode(tmp_path):
     path = os.fsencode(tmp_path) + b"/caf\xe9.png"
     os.rename(write_image(tmp_path / "a.png"), path)
-    (image,) = Source((tmp_path,))
-    assert image.path.exists()
+    (image,) = ImageSource((tmp_path,))
+    assert image.read(10**6)
     assert image.record.image_id.encode().endswith(rb"caf\udce9.png")
 
 
@@ -296,12 +311,12 @@ def test_inputs_that_cannot_be_used(tmp_path):
     (tmp_path / "empty" / "notes.txt").touch()
     with pytest.raises(DataError, match="has no images"):
         names(tmp_path / "empty")
-    with pytest.raises(DataError, match="there is no"):
+    with pytest.raises(DataError, match="does not exist"):
         names(tmp_path / "nothing.png")
-    with pytest.raises(DataError, match="there is no"):
+    with pytest.raises(DataError, match="does not exist"):
         names(tmp_path / "nothing.csv")
     for options in ({"image_column": "x"}, {"images": tmp_path}):
-        with pytest.raises(SettingsError, match="is for tables"):
+        with pytest.raises(SettingsError, match="needs a table"):
             names(write_image(tmp_path / "a.png"), **options)
 
 
@@ -326,14 +341,15 @@ TEXT = "Image Index;age;sex;view;note\nbär.png;045Y;M;pa;x\nsub/b.png;6M;f;LL;y
 def test_tables_as_they_come(written, tmp_path):
     table = tmp_path / "t.CSV"
     table.write_bytes(written)
-    assert list(Source((table,))) == [
-        NewImage(tmp_path / "bär.png", Record("bär.png", 45, "M", "PA")),
-        NewImage(tmp_path / "sub/b.png", Record("sub/b.png", 0.5, "F", None)),
-        NewImage(Path("/c.png"), Record("/c.png")),
+    images = list(ImageSource((table,)))
+    assert [(path_of(image), image.record) for image in images] == [
+        (tmp_path / "bär.png", Record("bär.png", 45, "M", "PA")),
+        (tmp_path / "sub/b.png", Record("sub/b.png", 0.5, "F", None)),
+        (Path("/c.png"), Record("/c.png")),
     ]
-    elsewhere = [image.path for image in Source((table,), images=Path("else"))]
+    elsewhere = [path_of(image) for image in ImageSource((table,), images=Path("else"))]
     assert elsewhere == [Path("else/bär.png"), Path("else/sub/b.png"), Path("/c.png")]
-    assert survey(Source((table,))).without_record == 1
+    assert count_images(ImageSource((table,))).without_record == 1
 
 
 def test_the_column_of_images(tmp_path):
@@ -365,7 +381,7 @@ def test_tables_that_cannot_be_used(written, told, tmp_path):
     table = tmp_path / "t.csv"
     table.write_bytes(written)
     with pytest.raises(DataError, match=told):
-        survey(Source((table,)))
+        count_images(ImageSource((table,)))
 
 
 def test_rows_without_a_file(tmp_path):
@@ -373,7 +389,7 @@ def test_rows_without_a_file(tmp_path):
     table = tmp_path / "t.csv"
     long = "x" * 300
     table.write_text(f"image,age\na.png,1\n,2\nb.png,3\n.,4\n{long}.png,5\n")
-    _, _, errors = gathered(predict_images(stand_in(), Source((table,))))
+    _, _, errors = gathered(predict_images(stand_in(), ImageSource((table,))))
     assert errors[0] is None
     for error, told in zip(
         errors[1:], ("names no image", "No such", "not a file", "too long"), strict=True

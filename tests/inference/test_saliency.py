@@ -13,7 +13,8 @@ from tiny_parts import Drawn
 import cxrbench
 from cxrbench.errors import SettingsError
 from cxrbench.inference.explanation import require_labels, words_of
-from cxrbench.inference.films import films_of_cohort, prepare_film, wanted_of
+from cxrbench.inference.images import cohort_images
+from cxrbench.inference.inputs import ready_image
 from cxrbench.inference.saliency.maps import Saliency, choose_method
 from cxrbench.inference.trained import load_trained
 from cxrbench.modeling.backend import load_keras
@@ -21,14 +22,10 @@ from cxrbench.modeling.backend import load_keras
 BOTH = "tinynet+grid+rows:words=8"
 
 
-def films(trained, count=3):
+def ready_images(trained, count=3):
     dataset = Drawn()
-    cohort = dataset.load()
-    wanted = wanted_of(trained)
-    return [
-        prepare_film(film, wanted, trained)
-        for film in films_of_cohort(dataset, cohort, range(count), wanted.max_pixels)
-    ]
+    images = cohort_images(dataset, dataset.load(), range(count))
+    return [ready_image(image, trained.preparation, trained) for image in images]
 
 
 @pytest.fixture(scope="module")
@@ -47,10 +44,10 @@ def test_scores_are_those_that_the_run_stored(grid, registry):
     run = grid.run_of(BOTH)
     trained = load_trained(run, registry)
     told = pd.read_parquet(run / "predictions.parquet").set_index("image")
-    found = [film for film in films(trained, 40) if film.film.name in told.index]
+    found = [image for image in ready_images(trained, 40) if image.name in told.index]
     y_score = Saliency(trained, "gradcam").scores(found)
     columns = [f"y_score_{label}" for label in trained.label_names]
-    expected = told.loc[[film.film.name for film in found], columns].to_numpy()
+    expected = told.loc[[image.name for image in found], columns].to_numpy()
     assert len(found) > 5
     np.testing.assert_allclose(y_score, expected, atol=1e-5)
 
@@ -60,10 +57,10 @@ def test_scores_are_those_that_the_run_stored(grid, registry):
 def test_maps_do_not_depend_on_batches_or_threads(recipe, method, grid, registry):
     trained = load_trained(grid.run_of(recipe), registry)
     labels = [[0, 2], [1], [3, 0, 1]]
-    found = Saliency(trained, method, batch_size=8).maps(films(trained), labels)
+    found = Saliency(trained, method, batch_size=8).maps(ready_images(trained), labels)
     assert [maps.shape for maps in found] == [(2, 32, 32), (1, 32, 32), (3, 32, 32)]
     assert all(maps.dtype == np.float32 and maps.min() >= 0 for maps in found)
-    others = Saliency(trained, method, batch_size=2, threads=2).maps(films(trained), labels)
+    others = Saliency(trained, method, batch_size=2, threads=2).maps(ready_images(trained), labels)
     for maps, other in zip(found, others, strict=True):
         np.testing.assert_allclose(maps, other, atol=1e-5)
 
@@ -74,10 +71,10 @@ def test_gradcam_of_a_stored_run_is_the_one_of_finite_differences(grid, registry
     In double precision: a step that single precision resolves crosses the kinks of ReLUs.
     """
     trained = load_trained(grid.run_of(BOTH), registry)
-    (film,) = films(trained, 1)
+    (image,) = ready_images(trained, 1)
     network, label, step = trained.network, 1, 1e-6
-    maps = network.trunk.predict_on_batch(film.inputs["image"][None]).astype(np.float64)
-    vectors = {name: told[None] for name, told in film.inputs.items() if name != "image"}
+    maps = network.trunk.predict_on_batch(image.inputs["image"][None]).astype(np.float64)
+    vectors = {name: told[None] for name, told in image.inputs.items() if name != "image"}
     text = json.dumps(network.top.get_config()).replace("float32", "float64")
     top = load_keras().Model.from_config(json.loads(text))
     top.set_weights(network.top.get_weights())
@@ -90,7 +87,7 @@ def test_gradcam_of_a_stored_run_is_the_one_of_finite_differences(grid, registry
     for nudge in np.eye(maps.shape[3]) * step:
         slopes.append((logit(embedding + nudge) - logit(embedding - nudge)) / (2 * step))
     expected = np.maximum(maps[0] @ np.array(slopes), 0) / np.prod(maps.shape[1:3])
-    (found,) = Saliency(trained, "gradcam")._cam([film], [[label]])
+    (found,) = Saliency(trained, "gradcam")._cam([image], [[label]])
     assert expected.max() > 0
     np.testing.assert_allclose(found[0], expected, atol=1e-4 * expected.max())
 
@@ -98,29 +95,29 @@ def test_gradcam_of_a_stored_run_is_the_one_of_finite_differences(grid, registry
 def test_occlusion_extracts_the_features_of_each_occluded_picture_again(grid, registry):
     """Each fall is that of a model that is given a picture which was occluded before all else."""
     trained = load_trained(grid.run_of("grid"), registry)
-    (film,) = films(trained, 1)
+    (image,) = ready_images(trained, 1)
     saliency = Saliency(trained, "occlusion")
-    (found,) = saliency.maps([film], [[0, 1, 2, 3]])
+    (found,) = saliency.maps([image], [[0, 1, 2, 3]])
     extractor = trained.recipe.features[0].extractor
     logits = trained.network.whole()
 
-    def logit(image):
-        cells = extractor.extract(image, film.film.record).descriptors
+    def logit(pixels):
+        cells = extractor.extract(pixels, image.image.record).descriptors
         return logits.predict_on_batch({"grid": cells.astype(np.float32)})[0]
 
-    whole = logit(film.pixels[32])
+    whole = logit(image.pixels[32])
     falls = []
     for row in range(9):
         for column in range(9):
-            image = film.pixels[32].copy()
+            pixels = image.pixels[32].copy()
             edges = np.rint(np.linspace(0, 32, 11)).astype(int)
-            image[edges[row] : edges[row + 2], edges[column] : edges[column + 2]] = np.rint(
-                film.pixels[32].mean()
+            pixels[edges[row] : edges[row + 2], edges[column] : edges[column + 2]] = np.rint(
+                image.pixels[32].mean()
             )
-            falls.append(whole - logit(image))
+            falls.append(whole - logit(pixels))
     coarse = saliency.occlusion.map(np.array(falls))
     assert coarse.max() > 0
-    (own,) = saliency._occlusion([film], [[0, 1, 2, 3]])
+    (own,) = saliency._occlusion([image], [[0, 1, 2, 3]])
     np.testing.assert_allclose(own, coarse, atol=1e-5)
     assert found.shape == (4, 32, 32)
 
@@ -150,20 +147,20 @@ def test_what_a_word_did_is_the_change_of_the_logit_with_its_mean_in_its_place(
     keypoint_run, registry
 ):
     trained = load_trained(keypoint_run, registry)
-    film = films(trained, 1)[0]
+    image = ready_images(trained, 1)[0]
     saliency = Saliency(trained, "occlusion")
-    words = words_of(saliency, film, 2)["orb"]
+    words = words_of(saliency, image, 2)["orb"]
     with np.load(keypoint_run / "encoders" / "orb.npz") as file:
         mean = file["standardised_mean"]
     logits = trained.network.whole()
-    vector = film.inputs["orb"]
+    vector = image.inputs["orb"]
     whole = logits.predict_on_batch({"orb": vector[None]})[0, 2]
     for word in range(8):
         changed = vector.copy()
         changed[word] = mean[word]
         expected = whole - logits.predict_on_batch({"orb": changed[None]})[0, 2]
         assert words.effects[word] == pytest.approx(expected, abs=1e-5)
-    keypoints = film.local["orb"].keypoints
+    keypoints = image.local["orb"].keypoints
     assert len(keypoints) > 5
     assert words.of_keypoints.shape == (len(keypoints),)
     # The encoding is the square root of each word's share of the keypoints.
@@ -177,4 +174,4 @@ def test_what_a_word_did_is_the_change_of_the_logit_with_its_mean_in_its_place(
 
 def test_features_without_words_or_places_have_no_words(grid, registry):
     trained = load_trained(grid.run_of(BOTH), registry)
-    assert words_of(Saliency(trained, "gradcam"), films(trained, 1)[0], 0) == {}
+    assert words_of(Saliency(trained, "gradcam"), ready_images(trained, 1)[0], 0) == {}

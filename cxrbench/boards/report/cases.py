@@ -15,8 +15,8 @@ from cxrbench.boards.figures.rows import StoredRow, row_names
 from cxrbench.boards.report.content import Chapter, Picture
 from cxrbench.data.datasets import find_dataset, load_cohort
 from cxrbench.errors import CxrbenchError
-from cxrbench.inference.explanation import Explanation, Wanted, explain_films
-from cxrbench.inference.films import films_of_cohort, wanted_of
+from cxrbench.inference.explanation import Explanation, LabelChoice, explain_images
+from cxrbench.inference.images import cohort_images
 from cxrbench.inference.localise import IOU_THRESHOLD, data_of
 from cxrbench.inference.overlays import label_figure
 from cxrbench.inference.saliency.maps import Saliency, choose_method
@@ -102,13 +102,13 @@ def _pictures(
 
 
 def _of_case(saliency: Saliency, dataset: Dataset, cohort: Cohort, case: Case) -> Iterator[Picture]:
-    preparation = wanted_of(saliency.trained)
     rows = [row for row, name in enumerate(cohort.image_ids) if name == case.image_id]
-    films = films_of_cohort(dataset, cohort, rows, preparation.max_pixels)
-    with closing(explain_films(saliency, films, Wanted((case.label,)), cohort)) as explained:
-        for told in explained:
-            if told.film.reason is None:
-                yield Picture("jpeg", _jpeg(told, saliency), case.label, _caption(case))
+    images = cohort_images(dataset, cohort, rows)
+    choice = LabelChoice((case.label,), iou_threshold=IOU_THRESHOLD)
+    with closing(explain_images(saliency, images, choice, cohort)) as explanations:
+        for explanation in explanations:
+            if explanation.image.reason is None:
+                yield Picture("jpeg", _jpeg(explanation), case.label, _caption(case))
 
 
 def _caption(case: Case) -> str:
@@ -118,21 +118,15 @@ def _caption(case: Case) -> str:
     )
 
 
-def _jpeg(told: Explanation, saliency: Saliency) -> bytes:
+def _jpeg(explanation: Explanation) -> bytes:
     from PIL import Image
 
     from cxrbench.output.figure_style import as_bytes
 
-    sides = {
-        feature.name: feature.extractor.image_size
-        for feature in saliency.trained.recipe.features
-        if feature.extractor.image_size is not None
-    }
-    fit = wanted_of(saliency.trained).fit
-    figure = label_figure(told.film, told.labels[0], sides, fit, IOU_THRESHOLD)
+    figure = label_figure(explanation.image, explanation.labels[0], IOU_THRESHOLD)
     out = io.BytesIO()
     with Image.open(io.BytesIO(as_bytes(figure, "png", dpi=_DPI))) as image:
-        # Films are photographs: a tenth of a PNG's size.
+        # A tenth of a PNG's size, because images are photographs.
         image.convert("RGB").save(out, "JPEG", quality=_QUALITY)
     return out.getvalue()
 

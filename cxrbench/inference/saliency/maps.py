@@ -11,7 +11,7 @@ from typing import Any, Literal, cast, get_args
 import numpy as np
 
 from cxrbench.errors import SettingsError
-from cxrbench.inference.films import PreparedFilm, model_inputs
+from cxrbench.inference.inputs import ReadyImage, model_inputs
 from cxrbench.inference.saliency.cam import gradcam, gradcam_plus_plus, logits_and_gradients
 from cxrbench.inference.saliency.occlusion import Occlusion, Place, upsampled
 from cxrbench.inference.trained import TrainedRun
@@ -59,7 +59,7 @@ def choose_method(wanted: str, trained: TrainedRun) -> Method:
 
 @dataclass(frozen=True, eq=False)
 class Saliency:
-    """What makes maps of prepared films.
+    """Makes the saliency maps of images.
 
     ``batch_size`` images are computed at once, ``threads`` extract the features of occluded ones.
     """
@@ -76,27 +76,27 @@ class Saliency:
         sizes = (feature.extractor.image_size for feature in self.trained.recipe.features)
         return self.trained.image_size or max(size for size in sizes if size is not None)
 
-    def scores(self, films: Sequence[PreparedFilm]) -> np.ndarray:
+    def scores(self, images: Sequence[ReadyImage]) -> np.ndarray:
         """Probabilities (n, L) float32."""
-        return self._in_batches(self.trained.model, [film.inputs for film in films])
+        return self._in_batches(self.trained.model, [image.inputs for image in images])
 
     def maps(
-        self, films: Sequence[PreparedFilm], labels: Sequence[Sequence[int]]
+        self, images: Sequence[ReadyImage], labels: Sequence[Sequence[int]]
     ) -> list[np.ndarray]:
-        """For each film (k, S, S) float32, one map for each of the labels (k) meant for it.
+        """For each image (k, S, S) float32, one map for each of its labels (k).
 
         They lie over what the network sees: `cxrbench.store.decoding.unfit_map` takes them to the
         original's pixels. None is negative; a map of zeros says that no place speaks for the label.
         """
         coarse = self._occlusion if self.method == "occlusion" else self._cam
-        return [upsampled(found, self.side) for found in coarse(films, labels)]
+        return [upsampled(found, self.side) for found in coarse(images, labels)]
 
-    def logits_with(self, film: PreparedFilm, feature: str, vectors: np.ndarray) -> np.ndarray:
-        """Logits (n, L) of a film with each of these vectors (n, D) in one feature's place."""
+    def logits_with(self, image: ReadyImage, feature: str, vectors: np.ndarray) -> np.ndarray:
+        """Logits (n, L) of an image with each of these vectors (n, D) as one of its features."""
         network, count = self.trained.network, len(vectors)
-        given = {name: np.repeat(value[None], count, 0) for name, value in film.inputs.items()}
+        given = {name: np.repeat(value[None], count, 0) for name, value in image.inputs.items()}
         if network.trunk is not None:
-            map_ = self._in_batches(network.trunk, [{"image": film.inputs["image"]}])
+            map_ = self._in_batches(network.trunk, [{"image": image.inputs["image"]}])
             crossing = map_.mean(axis=(1, 2)) if network.pools else map_
             given["image"] = np.repeat(crossing, count, 0)
         return np.asarray(network.top.predict_on_batch({**given, feature: vectors}), np.float32)
@@ -106,46 +106,46 @@ class Saliency:
         return self.trained.network.whole()
 
     def _cam(
-        self, films: Sequence[PreparedFilm], labels: Sequence[Sequence[int]]
+        self, images: Sequence[ReadyImage], labels: Sequence[Sequence[int]]
     ) -> list[np.ndarray]:
         network = self.trained.network
-        pictures = [{"image": film.inputs["image"]} for film in films]
-        maps = self._in_batches(network.trunk, pictures)
-        owners = np.repeat(np.arange(len(films)), [len(chosen) for chosen in labels])
+        backbone_inputs = [{"image": image.inputs["image"]} for image in images]
+        maps = self._in_batches(network.trunk, backbone_inputs)
+        owners = np.repeat(np.arange(len(images)), [len(chosen) for chosen in labels])
         wanted = np.array([label for chosen in labels for label in chosen], int)
         found = np.empty((len(owners), *maps.shape[1:3]), np.float32)
         for rows, count in padded_batches(np.arange(len(owners)), self.batch_size):
             batch = maps[owners[rows]]
             features = {
-                feature.name: np.stack([films[owners[row]].inputs[feature.name] for row in rows])
+                feature.name: np.stack([images[owners[row]].inputs[feature.name] for row in rows])
                 for feature in self.trained.recipe.features
             }
             _, gradients = logits_and_gradients(network, batch, features, wanted[rows])
             found[rows[:count]] = _CAMS[self.method](batch, gradients)[:count]
-        return [found[owners == index] for index in range(len(films))]
+        return [found[owners == index] for index in range(len(images))]
 
     def _occlusion(
-        self, films: Sequence[PreparedFilm], labels: Sequence[Sequence[int]]
+        self, images: Sequence[ReadyImage], labels: Sequence[Sequence[int]]
     ) -> list[np.ndarray]:
         found = []
-        for film, chosen in zip(films, labels, strict=True):
-            work = partial(self._occluded, film)
+        for image, chosen in zip(images, labels, strict=True):
+            work = partial(self._occluded, image)
             with closing(in_order(work, self.occlusion.places, self.threads)) as ready:
-                inputs = [film.inputs, *ready]
+                inputs = [image.inputs, *ready]
             whole, *occluded = self._in_batches(self._logits, inputs)
             falls = whole[None] - np.stack(occluded)
             found.append(self.occlusion.map(falls[:, list(chosen)]))
         return found
 
-    def _occluded(self, film: PreparedFilm, place: Place) -> dict[str, np.ndarray]:
-        pixels = {s: self.occlusion.occluded(image, place) for s, image in film.pixels.items()}
+    def _occluded(self, image: ReadyImage, place: Place) -> dict[str, np.ndarray]:
+        pixels = {s: self.occlusion.occluded(fitted, place) for s, fitted in image.pixels.items()}
         local: dict[str, LocalFeatures] = {}
         for feature in self.trained.recipe.features:
             side = feature.extractor.image_size
             local[feature.name] = (
-                film.local[feature.name]
+                image.local[feature.name]
                 if side is None
-                else feature.extractor.extract(pixels[side], film.film.record)
+                else feature.extractor.extract(pixels[side], image.image.record)
             )
         return model_inputs(self.trained, pixels, local)
 

@@ -1,0 +1,294 @@
+"""Where images come from: files, folders, tables of paths, and the rows of a cohort."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, cast
+
+from cxrbench.data.image_files import SUFFIXES, image_stem
+from cxrbench.data.record_cells import age_of, sex_of, view_of
+from cxrbench.data.tables import read_table, shortened
+from cxrbench.errors import DataError, SettingsError, UnreadableImage
+from cxrbench.interfaces import Cohort, Dataset, Record
+from cxrbench.parameters import nearest
+from cxrbench.store.image_pass import read_source
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from cxrbench.registry import Registry
+
+
+TABLE_SUFFIXES = (".csv", ".tsv")
+
+HEADINGS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "image": ("image", "Image Index", "path"),
+        "age": ("age", "Patient Age"),
+        "sex": ("sex", "Patient Sex", "Patient Gender"),
+        "view": ("view", "View Position"),
+    }
+)
+"""Possible names of each column of a table, in any case; the first that is present is used."""
+
+# An uncompressed pixel of 16-bit RGBA: no image that `decode` would take needs more.
+_BYTES_PER_PIXEL = 8
+_BYTES_BESIDE_PIXELS = 2**24
+
+Readers = Mapping[str, Dataset]
+"""Datasets that read their own file formats, by the endings of these files in small letters."""
+
+
+@dataclass(frozen=True, eq=False)
+class InputImage:
+    """An image before it is read.
+
+    ``record.image_id`` is its name in results: the path, the text in a table, or the cohort's image
+    id. ``read`` takes the largest number of pixels, and returns the bytes of an encoded file or
+    grey pixels; it raises `UnreadableImage` or `OSError` where there are none. ``row`` is the
+    place in the cohort that knows the image, if any.
+    """
+
+    record: Record
+    read: Callable[[int], bytes | np.ndarray]
+    row: int | None = None
+
+    @property
+    def name(self) -> str:
+        """The name of the image in results."""
+        return self.record.image_id
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSource:
+    """The images that a user names: files, folders, tables with a column of paths, and image ids.
+
+    Paths in a table are relative to the folder ``images``, by default to the table's folder.
+    ``image_column`` is the heading of the column of paths, if it has none of the usual ones.
+    ``known`` is a cohort: its images can be named by their ids, and files whose names are ids get
+    their row.
+    """
+
+    inputs: tuple[Path, ...]
+    readers: Readers = field(default_factory=dict)
+    image_column: str | None = None
+    images: Path | None = None
+    known: tuple[Dataset, Cohort] | None = None
+
+    def __iter__(self) -> Iterator[InputImage]:
+        """Each image, in order; only the names in the folders on the way are held in memory.
+
+        Raises
+        ------
+        DataError : an input is missing, a folder has no images, or a table cannot be used.
+        SettingsError : an option for tables is set, but no input is a table.
+        """
+        _require_tables(self)
+        ids = () if self.known is None else self.known[1].image_ids
+        rows = {name: row for row, name in enumerate(ids)}
+        for path in self.inputs:
+            if self.known is not None and str(path) in rows and not os.path.lexists(path):
+                yield from cohort_images(*self.known, [rows[str(path)]])
+                continue
+            for image in self._images_at(path):
+                row = rows.get(image_stem(image.name))
+                yield image if row is None else replace(image, row=row)
+
+    def _images_at(self, path: Path) -> Iterator[InputImage]:
+        if os.path.isdir(path):  # Path.is_dir raises where a folder above is locked
+            yield from _images_below(path, self.readers)
+        elif path.suffix.lower() in TABLE_SUFFIXES and os.path.isfile(path):
+            yield from _images_of_table(path, self)
+        elif os.path.lexists(path):
+            yield _image_file(path, self.readers)
+        else:
+            raise _nothing_at(path, self.known)
+
+
+@dataclass(frozen=True)
+class ImageCount:
+    """The number of images, and of those whose age, sex and view are all unknown."""
+
+    images: int
+    without_record: int
+
+
+def count_images(source: ImageSource) -> ImageCount:
+    """Count all images without reading one; raises what iterating over the source raises."""
+    images = without_record = 0
+    for image in source:
+        images += 1
+        known = (image.record.age, image.record.sex, image.record.view)
+        without_record += known == (None, None, None)
+    return ImageCount(images, without_record)
+
+
+def cohort_images(dataset: Dataset, cohort: Cohort, rows: Sequence[int]) -> Iterator[InputImage]:
+    """The images at these rows of a cohort."""
+    for row in rows:
+        read = partial(read_source, dataset, cohort.sources[row], cohort.image_ids[row])
+        yield InputImage(cohort.record(row), read, row)
+
+
+def readers_of(registry: Registry) -> Readers:
+    """The installed datasets that read their own file formats, by the endings of these files."""
+    parts = {part.name: part for part in registry.parts["dataset"].values()}
+    datasets = [cast("type[Dataset]", part) for part in parts.values()]
+    return {suffix: kind() for kind in datasets for suffix in kind.file_suffixes}
+
+
+def _nothing_at(path: Path, known: tuple[Dataset, Cohort] | None) -> DataError:
+    kinds = "an image file, a folder of images, or a table (.csv, .tsv)"
+    if known is None:
+        return DataError(
+            f"{path} does not exist", expected=kinds, found="no such file", fix="check the path"
+        )
+    ids = known[1].image_ids
+    return DataError(
+        f"{path} does not exist",
+        expected=f"{kinds}; or the id of an image of {known[1].name!r}, such as {ids[0]}",
+        found="no such file, and no such id",
+        fix=nearest(str(path), ids) or "check the path",
+    )
+
+
+def _require_tables(source: ImageSource) -> None:
+    suffixes = {path.suffix.lower() for path in source.inputs}
+    for option, value in (("--image-column", source.image_column), ("--images", source.images)):
+        if value is not None and not suffixes & {*TABLE_SUFFIXES}:
+            raise SettingsError(
+                f"{option} needs a table among the inputs",
+                expected="a table (.csv, .tsv) as an input",
+                found=", ".join(map(str, source.inputs[:3])) or "no input",
+                fix=f"remove {option}, or name the table",
+            )
+
+
+def _image_file(path: Path, readers: Readers) -> InputImage:
+    return InputImage(Record(_printable(str(path))), partial(_read_file, path, readers))
+
+
+def _read_file(path: Path, readers: Readers, max_pixels: int) -> bytes | np.ndarray:
+    try:
+        status = path.stat()
+    except ValueError as error:  # a path that no file can have
+        raise UnreadableImage(f"cannot be read: {error}") from error
+    if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for, a device never ends
+        raise UnreadableImage("cannot be read: not a file")
+    if status.st_size > max_pixels * _BYTES_PER_PIXEL + _BYTES_BESIDE_PIXELS:
+        raise UnreadableImage(
+            f"a file of {status.st_size} bytes: more than {max_pixels} pixels need"
+        )
+    reader = readers.get(path.suffix.lower())
+    return (
+        path.read_bytes() if reader is None else reader.read_new(str(path), max_pixels=max_pixels)
+    )
+
+
+def _unnamed(max_pixels: int) -> bytes:
+    raise UnreadableImage("the table names no image")
+
+
+def _images_below(folder: Path, readers: Readers) -> Iterator[InputImage]:
+    suffixes = (*SUFFIXES, *readers)
+    empty = True
+    for path in _walk(folder, suffixes):
+        empty = False
+        yield _image_file(path, readers)
+    if empty:
+        raise DataError(
+            f"the folder {folder} has no images",
+            expected=f"files that end in {', '.join(suffixes)}, at any depth",
+            found="no such file",
+            fix="check the folder; name a file with another ending by itself",
+        )
+
+
+def _walk(folder: Path, suffixes: tuple[str, ...]) -> Iterator[Path]:
+    """Image files at any depth, sorted by name in each folder, which is entered in its place."""
+    waiting: list[tuple[Path, bool]] = [(folder, True)]
+    entered: set[tuple[int, int]] = set()
+    while waiting:
+        path, is_folder = waiting.pop()
+        if not is_folder:
+            yield path
+            continue
+        entries = _entries(path, entered, suffixes)
+        waiting.extend((path / name, inner) for name, inner in reversed(entries))
+
+
+def _entries(
+    folder: Path, entered: set[tuple[int, int]], suffixes: tuple[str, ...]
+) -> list[tuple[str, bool]]:
+    """Names of folders (True) and image files below; none of a folder that was entered before."""
+    try:
+        status = folder.stat()
+        # Links may lead back up, or again and again to one folder.
+        if (status.st_dev, status.st_ino) in entered:
+            return []
+        entered.add((status.st_dev, status.st_ino))
+        with os.scandir(folder) as entries:
+            visible = [entry for entry in entries if not entry.name.startswith(".")]
+    except OSError as error:
+        raise DataError(
+            f"{folder} cannot be listed",
+            expected="a folder that this user may read",
+            found=error.strerror or str(error),
+            fix="check its permissions (chmod u+rx)",
+        ) from error
+    names = [(entry.name, _is_folder(entry)) for entry in visible]
+    return sorted((n, inner) for n, inner in names if inner or n.lower().endswith(suffixes))
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    if entry.is_symlink():
+        return os.path.isdir(entry.path)  # False, not an error, for a link to itself
+    return entry.is_dir(follow_symlinks=False)
+
+
+def _printable(text: str) -> str:
+    """The text; bytes of a file's name that are not Unicode are written as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _images_of_table(path: Path, source: ImageSource) -> Iterator[InputImage]:
+    """The image of each row. An age, sex or view that is not valid is unknown."""
+    folder = path.parent if source.images is None else source.images
+    table = read_table(path)
+    names = HEADINGS["image"] if source.image_column is None else (source.image_column,)
+    places = table.places({**HEADINGS, "image": names})
+    if "image" not in places:
+        raise DataError(
+            f"{path} has no column of image paths",
+            expected=" or ".join(map(repr, names)),
+            found=shortened(_printable(", ".join(table.header))),
+            fix="name the column with --image-column",
+        )
+    empty = True
+    for _, row in table.rows:
+        empty = False
+        cells = {key: row[place].strip() for key, place in places.items()}
+        name = cells["image"]
+        read = partial(_read_file, folder / name, source.readers) if name else _unnamed
+        yield InputImage(_record(cells), read)
+    if empty:
+        raise DataError(
+            f"{path} names no images",
+            expected="a header, and one row per image below it",
+            found=f"the columns {', '.join(table.header)}, 0 rows",
+        )
+
+
+def _record(cells: Mapping[str, str]) -> Record:
+    return Record(
+        image_id=_printable(cells["image"]),
+        age=age_of(cells.get("age", "")),
+        sex=sex_of(cells.get("sex", "")) or None,
+        view=view_of(cells.get("view", "")) or None,
+    )

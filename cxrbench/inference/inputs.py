@@ -1,0 +1,156 @@
+"""From images to the inputs of a model: read, decoded and encoded by threads, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import islice
+
+import numpy as np
+
+from cxrbench.errors import UnreadableImage
+from cxrbench.inference.images import InputImage
+from cxrbench.inference.trained import TrainedRun
+from cxrbench.interfaces import LocalFeatures
+from cxrbench.recipe import Feature
+from cxrbench.store.decoding import unfit_map
+from cxrbench.store.image_pass import (
+    Preparation,
+    grey_of,
+    in_order,
+    prepare_grey,
+    quiet_single_threaded_libraries,
+    reason_of,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class ReadyImage:
+    """An image as each part of a recipe sees it, or the ``reason`` why it cannot be used.
+
+    ``inputs`` are the model's, float32 without the batch axis. The rest is empty unless it was
+    requested: ``grey`` (H, W) uint8 is the original; ``pixels`` has (S, S) uint8 for each side S;
+    ``local`` has the features of each extractor, with places in pixels of its own side.
+    """
+
+    image: InputImage
+    preparation: Preparation
+    reason: str | None = None
+    inputs: Mapping[str, np.ndarray] = field(default_factory=dict)
+    grey: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.uint8))
+    pixels: Mapping[int, np.ndarray] = field(default_factory=dict)
+    local: Mapping[str, LocalFeatures] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The name of the image in results."""
+        return self.image.name
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the original."""
+        return self.grey.shape[1], self.grey.shape[0]
+
+    @property
+    def sides(self) -> dict[str, int]:
+        """The side in pixels that each extractor of pixels sees, by its name."""
+        extractors = self.preparation.extractors
+        return {e.name: e.image_size for e in extractors if e.image_size is not None}
+
+    def unfit(self, map_: np.ndarray) -> np.ndarray:
+        """A map over what the model sees, as a map over the pixels of the original."""
+        return unfit_map(map_, self.size, self.preparation.fit)
+
+
+def ready_batches(
+    images: Iterable[InputImage],
+    preparation: Preparation,
+    trained: TrainedRun | None = None,
+    *,
+    batch_size: int = 1,
+    threads: int = 1,
+    with_pixels: bool = True,
+) -> Generator[list[ReadyImage], None, None]:
+    """Images in their order, in lists of ``batch_size``; memory holds a few lists only.
+
+    ``with_pixels`` also keeps originals, pixels and local features beside the model's inputs.
+    """
+    from threadpoolctl import threadpool_limits
+
+    work = partial(ready_image, preparation=preparation, trained=trained, with_pixels=with_pixels)
+    with (
+        quiet_single_threaded_libraries(),
+        # One image is too small a product to share out, as in `cxrbench.store.encode`. Only BLAS:
+        # the model's own threads must not be limited.
+        threadpool_limits(1, user_api="blas"),
+        closing(in_order(work, images, threads)) as ready,
+    ):
+        while batch := list(islice(ready, batch_size)):
+            yield batch
+
+
+def ready_image(
+    image: InputImage,
+    preparation: Preparation,
+    trained: TrainedRun | None = None,
+    *,
+    with_pixels: bool = True,
+) -> ReadyImage:
+    """Read and decode an image, and make the inputs of the run's model, if there is a run.
+
+    An image that cannot be read, or for which a plugin fails, has a reason and nothing else.
+    """
+    sides = {e.image_size for e in preparation.extractors if e.image_size is not None}
+    sizes = tuple(sorted({*preparation.image_sizes, *sides}))
+    try:
+        grey = grey_of(image.read(preparation.max_pixels), preparation.max_pixels)
+    except (UnreadableImage, OSError) as error:
+        return ReadyImage(image, preparation, reason_of(error))
+    except Exception as error:  # a plugin's code failed on this image: the others go on
+        return ReadyImage(image, preparation, _named(error))
+    try:
+        prepared = prepare_grey(grey, image.record, replace(preparation, image_sizes=sizes))
+        local = {extractor.name: found for extractor, found in prepared.features.items()}
+        inputs = {} if trained is None else model_inputs(trained, prepared.pixels, local)
+    except Exception as error:
+        return ReadyImage(image, preparation, _named(error))
+    if not with_pixels:
+        return ReadyImage(image, preparation, inputs=inputs)
+    return ReadyImage(image, preparation, None, inputs, grey, prepared.pixels, local)
+
+
+def model_inputs(
+    trained: TrainedRun, pixels: Mapping[int, np.ndarray], local: Mapping[str, LocalFeatures]
+) -> dict[str, np.ndarray]:
+    """The inputs of the run's model for one image: (S, S, 1) and (D,) float32, by name.
+
+    Raises
+    ------
+    ValueError : a feature vector does not fit the model.
+    """
+    inputs = {}
+    if trained.image_size is not None:
+        inputs["image"] = pixels[trained.image_size][..., None].astype(np.float32)
+    shapes = {tensor.name: tuple(tensor.shape[1:]) for tensor in trained.model.inputs}
+    for feature in trained.recipe.features:
+        descriptors = local[feature.name].descriptors
+        inputs[feature.name] = _vector(trained, feature, descriptors, shapes[feature.name])
+    return inputs
+
+
+def _vector(
+    trained: TrainedRun, feature: Feature, descriptors: np.ndarray, shape: tuple[int, ...]
+) -> np.ndarray:
+    vector = trained.encoders[feature.name].transform(feature.extractor.vectors(descriptors))
+    if vector.shape != shape or not np.isfinite(vector).all():
+        raise ValueError(
+            f"{feature.name} gave a vector of shape {vector.shape}, {np.isfinite(vector).sum()} of "
+            f"its numbers finite, instead of {shape}"
+        )
+    return vector.astype(np.float32)
+
+
+def _named(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())
