@@ -261,9 +261,7 @@ def _summary(
         "iou_threshold": iou_threshold,
         "centre_sigma": CENTRE_SIGMA,
         "images": len(boxes),
-        "patients": len({score.patient for score in scores})
-        if run.conditions.patients_known
-        else None,
+        "patients": patients if run.conditions.patients_known else None,
         "boxes": len(every),
         "flat_maps": sum(score.flat for score in scores),
         "macro": {source: _values(measures) for source, measures in summary.macro.items()},
