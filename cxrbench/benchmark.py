@@ -13,18 +13,19 @@ from typing import Any
 from cxrbench.boards.ablation import ablations, with_ablations
 from cxrbench.boards.leaderboard import as_json, boards
 from cxrbench.data.datasets import describe, find_dataset
-from cxrbench.errors import SettingsError
 from cxrbench.experiment.conditions import checkpoint_key, parts_of, run_conditions
-from cxrbench.experiment.executors import check_executor, open_executor
+from cxrbench.experiment.executors import open_executor
 from cxrbench.experiment.executors.interface import Executor, Needs, Place
 from cxrbench.experiment.fit import Outcome, fit_and_predict, predict_prior
 from cxrbench.experiment.material import Material, gather_material
 from cxrbench.experiment.plans import (
     Plan,
     ablation_recipes,
+    absolute_plan,
     check_backbones,
     computing,
     make_plans,
+    options_to_repeat,
     preparation_for,
     with_batch_size,
     with_devices,
@@ -38,151 +39,45 @@ from cxrbench.inference.localise import require_boxes, score_all
 from cxrbench.interfaces import Dataset, Display
 from cxrbench.modeling.checkpoint import FOLDER as CHECKPOINT
 from cxrbench.modeling.checkpoint import Checkpoints
+from cxrbench.options import declare_options
 from cxrbench.output.display import SilentDisplay
 from cxrbench.output.files import lock_of, locked
 from cxrbench.parameters import absolute_dataset
 from cxrbench.registry import load_registry
+from cxrbench.request import Request, known_options, request_of
 from cxrbench.runs.assessment import Scoring, scoring_of
 from cxrbench.runs.directory import RUN, begin, digests, finish, is_complete, is_scored, run_path
 from cxrbench.runs.run import Run, read_run
 from cxrbench.runs.scores import score_again
-from cxrbench.runs.settings_file import CONFIG_FILE, absolute_plan, write_config
+from cxrbench.runs.settings_file import CONFIG_FILE, write_config
 from cxrbench.settings import thread_count
-from cxrbench.store.cache import cache_folder
 
 
-@dataclass(frozen=True)
-class Request:
-    """What to measure, where to keep it, and how; `run` documents the fields."""
-
-    recipes: tuple[str, ...]
-    data: str | None
-    runs: Path
-    cache: Path
-    threads: int | None
-    seeds: tuple[int, ...]
-    force: bool
-    ablation: bool
-    executor: str
-    ray_address: str | None
-    saliency: bool
-    latency: bool
-    scoring: Scoring
-    options: Mapping[str, Any]
-
-
-def run(  # noqa: PLR0913 - the public call; every argument but the first is a keyword
-    recipes: str | Sequence[str],
-    *,
-    data: str | Path | None = None,
-    runs: str | Path = "runs",
-    cache: str | Path | None = None,
-    threads: int | None = None,
-    seed: int = 0,
-    seeds: int = 1,
-    force: bool = False,
-    ablation: bool = False,
-    executor: str = "local",
-    ray_address: str | None = None,
-    saliency: bool = False,
-    latency: bool = False,
-    calibration: str = "none",
-    thresholds: str = "youden",
-    display: Display | None = None,
-    **settings: Any,
+def run(
+    recipes: str | Sequence[str], *, display: Display | None = None, **options: Any
 ) -> dict[str, Any]:
     """Build, train and score each recipe on one split, and return the board.
 
     Parameters
     ----------
-    recipes : one text such as ``"resnet+orb"``, or several; ``prior`` is added by itself.
-    data : a path, or a dataset's name with options; by default the current folder if it holds a
-        cohort, else ``phantom``.
-    runs : the folder of the run directories.
-    cache : the folder of the stores; by default ``CXRBENCH_CACHE`` or the user's cache folder.
-    threads : threads that read images; by default one for each core.
-    seed, seeds : the first seed, and how many.
-    force : measure again what is complete.
-    ablation : also measure each recipe with one part left out, and with one part permuted, and
-        return what each part adds.
-    executor, ray_address : ``"local"``, or ``"ray"`` and where its cluster is (``HOST:PORT``).
-    saliency : also score saliency maps against the boxes of the test images.
-    latency : also time each model on one image after another.
-    calibration : ``"none"``, ``"temperature"`` or ``"isotonic"``, fitted on the validation split.
-    thresholds : ``"youden"``, or ``"sensitivity=0.9"``, chosen on the validation split. Both shape
-        the scores, not the run: a complete one is scored again.
-    display : where progress goes; by default nowhere.
-    **settings : the fields of `cxrbench.settings.Settings`.
+    display : where progress goes. By default nowhere.
 
     Returns
     -------
-    What ``cxrbench run --json`` prints: ``{"boards": [{"conditions": …, "rows": [{…}]}], …}``;
-    with ``ablation`` each board has ``"ablation": [{…}]``.
+    What ``cxrbench run --json --per-label`` prints: ``{"boards": [{"rows": [{…}], …}], …}``; with
+    ``ablation`` each board has ``"ablation": [{…}]``.
 
     Raises
     ------
     CxrbenchError : for everything that the caller can mend.
     """
-    asked = request(
-        recipes,
-        data=data,
-        runs=runs,
-        cache=cache,
-        threads=threads,
-        seed=seed,
-        seeds=seeds,
-        force=force,
-        ablation=ablation,
-        executor=executor,
-        ray_address=ray_address,
-        saliency=saliency,
-        latency=latency,
-        calibration=calibration,
-        thresholds=thresholds,
-        **settings,
-    )
-    made = measure(asked, display or SilentDisplay())
-    plain: dict[str, Any] = as_json(boards(made), (), per_label=True)
-    return with_ablations(plain, ablations(made)) if ablation else plain
+    request = request_of({"recipes": recipes, **options})
+    runs = measure(request, display or SilentDisplay())
+    plain: dict[str, Any] = as_json(boards(runs), (), per_label=True)
+    return with_ablations(plain, ablations(runs)) if request.ablation else plain
 
 
-def request(  # noqa: PLR0913 - as `run`
-    recipes: str | Sequence[str],
-    *,
-    data: str | Path | None = None,
-    runs: str | Path = "runs",
-    cache: str | Path | None = None,
-    threads: int | None = None,
-    seed: int = 0,
-    seeds: int = 1,
-    force: bool = False,
-    ablation: bool = False,
-    executor: str = "local",
-    ray_address: str | None = None,
-    saliency: bool = False,
-    latency: bool = False,
-    calibration: str = "none",
-    thresholds: str = "youden",
-    **settings: Any,
-) -> Request:
-    """The arguments of `run`, checked and with their defaults filled in."""
-    check_executor(executor, ray_address)
-    return Request(
-        recipes=(recipes,) if isinstance(recipes, str) else tuple(recipes),
-        data=None if data is None else str(data),
-        runs=Path(runs),
-        cache=cache_folder(cache),
-        threads=None if threads is None else thread_count(threads),
-        seeds=_seeds(seed, seeds),
-        force=force,
-        ablation=ablation,
-        executor=executor,
-        ray_address=ray_address,
-        saliency=saliency,
-        latency=latency,
-        scoring=scoring_of(calibration, thresholds),
-        options=settings,
-    )
+declare_options(run, known_options().values())
 
 
 def measure(request: Request, display: Display) -> tuple[Run, ...]:
@@ -191,7 +86,7 @@ def measure(request: Request, display: Display) -> tuple[Run, ...]:
     registry = load_registry()
     dataset = find_dataset(request.data, registry, Path.cwd())
     added = ablation_recipes(request.recipes, registry) if request.ablation else ()
-    plans = make_plans((*request.recipes, *added), registry, request.options, dataset)
+    plans = make_plans((*request.recipes, *added), registry, request.settings, dataset)
     display.say(describe(dataset, request.data))
     if added:
         display.say(f"added for the ablation: {', '.join(added)}")
@@ -229,16 +124,6 @@ def measure(request: Request, display: Display) -> tuple[Run, ...]:
         threads = thread_count(request.threads)
         score_all(paths, registry, cache=request.cache, threads=threads, display=display)
     return tuple(read_run(path) for path in paths)
-
-
-def _seeds(first: int, count: int) -> tuple[int, ...]:
-    if first < 0 or count < 1:
-        raise SettingsError(
-            "the seeds cannot work",
-            expected="--seed from 0 up, --seeds from 1 up",
-            found=f"--seed {first} --seeds {count}",
-        )
-    return tuple(range(first, first + count))
 
 
 def _needs(request: Request, plans: Sequence[Plan], dataset: Dataset) -> Needs:
@@ -298,7 +183,7 @@ def _named_runs(
             (settled,) = executor.compute(settle, [(plan.recipe.text, plan)])
             clock.stop("batch-size")
             shared |= clock.laps
-        for seed in request.seeds[:1] if plan.recipe.is_prior else request.seeds:
+        for seed in request.all_seeds[:1] if plan.recipe.is_prior else request.all_seeds:
             run = _Run(settled, seed, shared)
             yield run.name, run
 
@@ -311,7 +196,8 @@ def _run_one(run: _Run, place: Place, *, material: Material, request: Request) -
 def _measured(run: _Run, place: Place, material: Material, request: Request) -> Path:
     clock = Clock()
     plan, seed, display = run.plan, run.seed, place.display
-    conditions = run_conditions(plan.recipe, plan.settings, seed, material, request.scoring)
+    scoring = scoring_of(request.calibration, request.thresholds)
+    conditions = run_conditions(plan.recipe, plan.settings, seed, material, scoring)
     path = run_path(
         request.runs,
         dataset=material.dataset.name,
@@ -327,16 +213,17 @@ def _measured(run: _Run, place: Place, material: Material, request: Request) -> 
         # What an attempt before this one left incomplete goes on, even where all is to be anew.
         anew = request.force and (place.attempt == 0 or is_complete(path))
         if is_complete(path) and not anew:
-            return _as_it_is(run.name, path, request.scoring, display)
+            return _as_it_is(run.name, path, scoring, display)
         display.say(f"{run.name} in {path}")
         conditions = replace(conditions, executor=place.executor, node=place.node, started=_now())
         with RUN.writing(path):
             begin(path, conditions, keep=None if anew else CHECKPOINT)
-            write_config(path / CONFIG_FILE, plan, seed, material.dataset, conditions.scoring)
+            options = options_to_repeat(plan, seed, material.dataset)
+            write_config(path / CONFIG_FILE, {**options, **conditions.scoring})
         checkpoints = Checkpoints(path, checkpoint_key(conditions))
         outcome = _outcome(plan, seed, material, request.cache, checkpoints, display)
         with RUN.writing(path):
-            recorded = record(outcome, material, path, request.scoring)
+            recorded = record(outcome, material, path, scoring)
             hashing = Clock()
             files = digests(path, without=CHECKPOINT)
             hashing.stop("save")

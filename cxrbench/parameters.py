@@ -57,7 +57,7 @@ def _check_field(part: type, field: Field[Any], annotation: Any) -> None:
             f"{part.__qualname__}.{field.name} has no default",
             fix="give every field a default, so that the part can be named without parameters",
         )
-    for kind in _alternatives(annotation):
+    for kind in alternatives(annotation):
         if kind is not NoneType and get_origin(kind) is not Literal and kind not in _PLAIN:
             raise PluginError(
                 f"{part.__qualname__}.{field.name} has the type {annotation}",
@@ -66,7 +66,8 @@ def _check_field(part: type, field: Field[Any], annotation: Any) -> None:
             )
 
 
-def _alternatives(annotation: Any) -> tuple[Any, ...]:
+def alternatives(annotation: Any) -> tuple[Any, ...]:
+    """The types of a union, or the one type that an annotation is."""
     if get_origin(annotation) in (Union, UnionType):
         return get_args(annotation)
     return (annotation,)
@@ -92,7 +93,7 @@ def parse_pairs(text: str, where: str) -> dict[str, str]:
 
 def convert(where: str, name: str, text: str, annotation: Any) -> Any:
     """The value of one parameter from its text; raises `RecipeError` when it does not fit."""
-    kinds = _alternatives(annotation)
+    kinds = alternatives(annotation)
     if NoneType in kinds and text.lower() == "none":
         return None
     for kind in kinds:
@@ -132,7 +133,7 @@ def describe_type(annotation: Any) -> str:
         NoneType: "none",
     }
     told = []
-    for kind in _alternatives(annotation):
+    for kind in alternatives(annotation):
         if get_origin(kind) is Literal:
             told.append("one of " + ", ".join(repr(choice) for choice in get_args(kind)))
         else:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from cxrbench.cli import run_options as of
-from cxrbench.cli.options import Cache, Json, Threads
+from cxrbench.cli.options import Json, takes
 
 
-def check(  # noqa: PLR0913 - each argument is an option of the command
+@takes("split", "fractions", "split_seed", "max_pixels", "max_bad", "cache", "threads")
+def check(
     data: Annotated[
         str,
         typer.Argument(metavar="DATA", help="A folder, or a dataset's name with :option=value,…"),
@@ -27,14 +27,9 @@ def check(  # noqa: PLR0913 - each argument is an option of the command
             min=1, help="Look at so many images only \\[default: all]", show_default=False
         ),
     ] = None,
-    split: of.Split = None,
-    fractions: of.Fractions = None,
-    split_seed: of.SplitSeed = None,
-    max_pixels: of.MaxPixels = None,
-    max_bad: of.MaxBad = None,
-    cache: Cache = None,
-    threads: Threads = None,
+    *,
     as_json: Json = False,
+    **options: Any,
 ) -> None:
     """Look for what makes a benchmark on this cohort wrong; exit with 1 where something does."""
     from cxrbench.checks.checkup import Scope, check_up
@@ -42,24 +37,18 @@ def check(  # noqa: PLR0913 - each argument is an option of the command
     from cxrbench.data.datasets import describe, find_dataset
     from cxrbench.output.display import RichDisplay
     from cxrbench.registry import load_registry
+    from cxrbench.request import request_of
     from cxrbench.settings import resolve_settings, thread_count
-    from cxrbench.store.cache import cache_folder
 
-    given = {
-        "split": split,
-        "fractions": None if fractions is None else of.fractions_of(fractions),
-        "split_seed": split_seed,
-        "max_pixels": max_pixels,
-        "max_bad": max_bad,
-    }
+    request = request_of(options)
     display = RichDisplay()
     # Plugins print at times; standard output carries the report alone.
     with redirect_stdout(sys.stderr):
         dataset = find_dataset(data, load_registry(), Path.cwd())
-        settings = resolve_settings(given, dataset.defaults)
+        settings = resolve_settings(request.settings, dataset.defaults)
         display.say(describe(dataset, data))
-        scope = Scope(not no_images, sample, thread_count(threads))
-        found = check_up(dataset, settings, scope, display, cache_folder(cache))
+        scope = Scope(not no_images, sample, thread_count(request.threads))
+        found = check_up(dataset, settings, scope, display, request.cache)
     print_checkup(found, "json" if as_json else "table")
     if not found.sound:
         raise typer.Exit(1)

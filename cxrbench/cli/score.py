@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from cxrbench.cli.options import (
-    Calibration,
     Format,
     Json,
     OutputFormat,
     PerLabel,
-    Thresholds,
     chosen_format,
+    takes,
 )
 
 
+@takes("calibration", "thresholds")
 def score(
     paths: Annotated[
         list[Path], typer.Argument(metavar="RUN…", help="Directories of complete runs.")
     ],
-    calibration: Calibration = None,
-    thresholds: Thresholds = None,
+    *,
     output: OutputFormat = Format.table,
     as_json: Json = False,
     per_label: PerLabel = False,
+    **options: Any,
 ) -> None:
     """Score the saved predictions of runs again, with other thresholds or another calibration."""
 
@@ -38,7 +38,7 @@ def score(
     from cxrbench.runs.run import read_predicted, read_run
     from cxrbench.runs.scores import score_again
 
-    scoring = scoring_of(calibration or "none", thresholds or "youden")
+    scoring = scoring_of(**options)
     for path in paths:
         read_predicted(path)
     with RichDisplay().task("scoring", len(paths)) as advance:

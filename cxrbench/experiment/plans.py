@@ -20,6 +20,7 @@ from cxrbench.modeling.backend import choose_device, choose_precision, precision
 from cxrbench.modeling.embed import BATCH
 from cxrbench.modeling.engines import choose_engine
 from cxrbench.modeling.parallel import check_batch_size, distributed
+from cxrbench.parameters import data_text
 from cxrbench.recipe import PRIOR, Recipe, parse_recipe
 from cxrbench.recipe_text import ablated
 from cxrbench.registry import Registry
@@ -76,6 +77,28 @@ def make_plans(
         plans.append(Plan(recipe, resolve_settings(own, dataset.defaults)))
     _check_weights(plans)
     return tuple(plans)
+
+
+def absolute_plan(plan: Plan) -> Plan:
+    """The same plan from any folder: absolute paths of weights, and only those that it uses."""
+    backbone = plan.recipe.backbone
+    names = (None, None if backbone is None else backbone.name)
+    texts = [_absolute(text) for text in plan.settings.weights if split_weights(text)[0] in names]
+    weights = tuple(texts) or ("none",)
+    return replace(plan, settings=replace(plan.settings, weights=weights))
+
+
+def _absolute(text: str) -> str:
+    backbone, value = split_weights(text)
+    if value not in ("imagenet", "none"):
+        value = str(Path(value).expanduser().absolute())
+    return value if backbone is None else f"{backbone}={value}"
+
+
+def options_to_repeat(plan: Plan, seed: int, dataset: Dataset) -> dict[str, Any]:
+    """The options that repeat one run from any folder, with values in place of ``auto``."""
+    settings = absolute_plan(plan).settings.as_dict()
+    return {"recipes": [plan.recipe.text], "data": data_text(dataset), "seed": seed, **settings}
 
 
 def ablation_recipes(recipes: Sequence[str], registry: Registry) -> tuple[str, ...]:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from cxrbench.data.datasets import describe, find_dataset, load_cohort
 from cxrbench.experiment.plans import make_plans, preparation_for
 from cxrbench.interfaces import Display, Exclusion
 from cxrbench.parameters import data_text
 from cxrbench.registry import load_registry
+from cxrbench.request import Request
 from cxrbench.settings import thread_count
-from cxrbench.store.cache import cache_folder
 from cxrbench.store.contents import Entry, entry_of_store
 from cxrbench.store.prepare import prepare
 
@@ -34,34 +32,25 @@ class Ahead:
     made: frozenset[str]
 
 
-def prepare_ahead(
-    recipes: Sequence[str] = (),
-    *,
-    data: str | None = None,
-    cache: str | Path | None = None,
-    threads: int | None = None,
-    display: Display,
-    **settings: Any,
-) -> Ahead:
-    """Make what ``cxrbench run`` with these arguments would make of the images.
+def prepare_ahead(request: Request, display: Display) -> Ahead:
+    """Prepare the images as ``cxrbench run`` with this request would.
 
     Raises
     ------
     CxrbenchError : for everything that the caller can mend, as `cxrbench.run` does.
     """
     registry = load_registry()
-    dataset = find_dataset(data, registry, Path.cwd())
-    plans = make_plans(recipes, registry, settings, dataset)
-    display.say(describe(dataset, data))
-    kept = cache_folder(cache)
-    cohort = load_cohort(dataset, display, kept)
+    dataset = find_dataset(request.data, registry, Path.cwd())
+    plans = make_plans(request.recipes, registry, request.settings, dataset)
+    display.say(describe(dataset, request.data))
+    cohort = load_cohort(dataset, display, request.cache)
     prepared = prepare(
         dataset,
         cohort,
         preparation_for(plans),
         max_bad=plans[0].settings.max_bad,
-        cache=kept,
-        threads=thread_count(threads),
+        cache=request.cache,
+        threads=thread_count(request.threads),
         display=display,
     )
     return Ahead(

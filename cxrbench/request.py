@@ -1,0 +1,133 @@
+"""What to run, where to keep it and how: a `Request`, from Python, TOML or the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cxrbench import settings
+from cxrbench.errors import SettingsError
+from cxrbench.options import Option, check_options, options_of
+
+
+def _is_rule(text: str) -> bool:
+    from cxrbench.metrics.thresholds import parse_rule
+
+    return parse_rule(text) is not None
+
+
+def _user_cache() -> Path:
+    from cxrbench.store.cache import cache_folder
+
+    return cache_folder(None)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to run; ``settings`` are the options of `Settings` that were given."""
+
+    recipes: Annotated[
+        tuple[str, ...],
+        Option(
+            "Recipes, such as `resnet`, `resnet+orb` or `orb:words=512+sift`.",
+            metavar="RECIPE…",
+            default="those of the file",
+            positional=True,
+        ),
+    ] = ()
+    data: Annotated[
+        str | None,
+        Option(
+            "A folder, a table, or a dataset's name with `:option=value,…`.",
+            metavar="DATA",
+            default="the current folder if it contains a cohort, else phantom",
+        ),
+    ] = None
+    runs: Annotated[Path, Option("Folder of the run directories.", metavar="DIR")] = Path("runs")
+    cache: Annotated[
+        Path,
+        Option(
+            "Folder for images, features and embeddings that later commands reuse.",
+            metavar="DIR",
+            envvar="CXRBENCH_CACHE",
+            default="the user's cache folder",
+        ),
+    ] = field(default_factory=_user_cache)
+    threads: Annotated[
+        int | None, Option("Threads that read images.", least=1, default="one for each core")
+    ] = None
+    seed: Annotated[
+        int, Option("Seed of initial weights, image order, augmentation and codebooks.", least=0)
+    ] = 0
+    seeds: Annotated[int, Option("Number of seeds, from `--seed` up.", least=1)] = 1
+    force: Annotated[bool, Option("Run complete runs again.")] = False
+    ablation: Annotated[
+        bool,
+        Option(
+            "Also run each recipe with one part left out and with one part permuted, and report "
+            "what each part adds."
+        ),
+    ] = False
+    saliency: Annotated[
+        bool, Option("Also score saliency maps against the boxes of the test images.")
+    ] = False
+    latency: Annotated[bool, Option("Also time each model on one image after another.")] = False
+    executor: Annotated[
+        Literal["local", "ray"],
+        Option("Compute on this machine or on a Ray cluster.", panel="Computing"),
+    ] = "local"
+    ray_address: Annotated[
+        str | None,
+        Option(
+            "Address of the Ray cluster.",
+            metavar="HOST:PORT",
+            default="RAY_ADDRESS, else a new Ray on this machine",
+        ),
+    ] = None
+    calibration: Annotated[
+        Literal["none", "temperature", "isotonic"],
+        Option("Calibration, fitted on the validation split.", panel="Scoring"),
+    ] = "none"
+    thresholds: Annotated[
+        str,
+        Option(
+            "How thresholds are chosen on the validation split: `youden` or `sensitivity=0.9`.",
+            metavar="RULE",
+            valid=_is_rule,
+        ),
+    ] = "youden"
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def all_seeds(self) -> tuple[int, ...]:
+        """The seeds of each row."""
+        return tuple(range(self.seed, self.seed + self.seeds))
+
+
+def known_options() -> dict[str, Option]:
+    """All options of a run by name; those of a panel stand together."""
+    own, shaping = options_of(Request), options_of(settings.Settings)
+    panels = ["", *(option.panel for option in (*shaping.values(), *own.values()))]
+    options = sorted([*own.values(), *shaping.values()], key=lambda o: panels.index(o.panel))
+    return {option.name: option for option in options}
+
+
+def request_of(given: Mapping[str, Any]) -> Request:
+    """The request that options make, each checked by its declaration; None: not given.
+
+    Raises
+    ------
+    SettingsError : an unknown option, or a value that cannot work.
+    """
+    checked = check_options(given, known_options())
+    own = {name: checked.pop(name) for name in options_of(Request) if name in checked}
+    request = Request(**own, settings=checked)
+    if request.ray_address is not None and request.executor != "ray":
+        raise SettingsError(
+            f"--ray-address {request.ray_address} has no meaning without --executor ray",
+            expected="--executor ray beside it",
+            found=f"--executor {request.executor}",
+        )
+    return request
