@@ -176,11 +176,11 @@ def declare_options(function: Any, options: Iterable[Option]) -> None:
     parameters.popitem()
     for option in options:
         if option.name not in parameters:
-            optional = option.default != ""
+            optional, value = option.default != "", option.fallback
             parameters[option.name] = inspect.Parameter(
                 option.name,
                 inspect.Parameter.KEYWORD_ONLY,
-                default=None if optional else option.fallback,
+                default=None if optional else str(value) if isinstance(value, Path) else value,
                 annotation=option.kind | None if optional else option.kind,
             )
         text = f"{option.name} : {option.help}"

@@ -52,11 +52,16 @@ class Request:
             "Folder for images, features and embeddings that later commands reuse.",
             metavar="DIR",
             envvar="CXRBENCH_CACHE",
-            default="the user's cache folder",
+            default="CXRBENCH_CACHE, else the user's cache folder",
         ),
     ] = field(default_factory=_user_cache)
     threads: Annotated[
-        int | None, Option("Threads that read images.", least=1, default="one for each core")
+        int | None,
+        Option(
+            "Number of threads that read images.",
+            least=1,
+            default="one for each core; ray: one for each CPU of the cluster",
+        ),
     ] = None
     seed: Annotated[
         int, Option("Seed of initial weights, image order, augmentation and codebooks.", least=0)

@@ -74,7 +74,7 @@ class Settings:
         bool,
         Option("Apply CLAHE (clip limit 2.0, 8×8 tiles) to all images first.", switch=True),
     ] = False
-    max_pixels: Annotated[int, Option("Exclude images of more pixels.", least=1)] = 100_000_000
+    max_pixels: Annotated[int, Option("Exclude images with more pixels.", least=1)] = 100_000_000
     max_bad: Annotated[
         float, _Share("Stop if a larger share of the images is unusable.", most=1)
     ] = 0.01
@@ -85,7 +85,7 @@ class Settings:
     weights: Annotated[
         tuple[str, ...],
         Option(
-            "`imagenet`, `none` (random), a file, or `BACKBONE=` before one of these. Repeatable.",
+            "`imagenet`, `none` (random), a file, or `BACKBONE=` before one of these; repeatable.",
             metavar="WEIGHTS",
             valid=_one_for_each_backbone,
             expected="imagenet, none, FILE or BACKBONE=FILE, once for each backbone",
@@ -151,13 +151,13 @@ class Settings:
         Literal["auto", "cpu", "gpu"],
         Option("Device for networks. `auto`: a GPU if there is one.", panel="Computing"),
     ] = "auto"
-    devices: Annotated[int, Option("Number of GPUs that share each batch.", least=1)] = 1
+    devices: Annotated[int, Option("GPUs that share a batch (JAX, TensorFlow).", least=1)] = 1
     precision: Annotated[
         Literal["auto", "float32", "bfloat16"],
-        Option("Precision of networks. `auto`: `bfloat16` on a GPU that supports it."),
+        Option("Weights are `float32` in any case. `auto`: `bfloat16` on a GPU that has it."),
     ] = "auto"
     engine: Annotated[
-        Engine, Option("Software that computes a frozen backbone. `auto`: the fastest.")
+        Engine, Option("Software that computes a frozen backbone on a CPU. `auto`: the fastest.")
     ] = "auto"
 
     @property

@@ -110,6 +110,12 @@ def test_every_command_has_a_heading_and_its_options_stand_below_it(command):
                 assert (parameter.metavar or parameter.name.upper()) in told, f"{command} {option}"
 
 
+def test_tables_of_options_are_those_of_the_declarations():
+    """`python docs/reference/make_option_tables.py` writes them."""
+    made = runpy.run_path(str(REFERENCE / "make_option_tables.py"))["pages"]()
+    assert [path.name for path, text in made.items() if path.read_text("utf-8") != text] == []
+
+
 def test_what_every_command_understands_is_told_once():
     for name in COMMANDS["cxrbench"].context_settings["help_option_names"]:
         assert f"`{name}`" in section(page("command-line"), "`cxrbench`")

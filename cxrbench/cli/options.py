@@ -15,7 +15,7 @@ from cxrbench.request import known_options
 
 
 class Format(StrEnum):
-    """What standard output carries."""
+    """Formats of the standard output."""
 
     table = "table"
     json = "json"
@@ -105,9 +105,12 @@ Config = Annotated[
 Runs = Annotated[Path, option("runs")]
 Cache = Annotated[Path | None, option("cache")]
 Threads = Annotated[int | None, option("threads")]
-OutputFormat = Annotated[Format, typer.Option("--format", help="What standard output carries.")]
-Json = Annotated[bool, typer.Option("--json", help="Short for --format json.")]
-Ablation = Annotated[bool, typer.Option("--ablation", help="Also what each part of a recipe adds.")]
+OutputFormat = Annotated[
+    Format,
+    typer.Option("--format", metavar="|".join(Format), help="Format of the standard output."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Same as --format json.")]
+Ablation = Annotated[bool, typer.Option("--ablation", help="Also show what each part adds.")]
 BoardRows = Annotated[
     list[str] | None,
     typer.Argument(
@@ -119,9 +122,12 @@ BoardRows = Annotated[
 ]
 Literature = Annotated[
     bool,
-    typer.Option("--literature", help="Also published results on NIH's images, not ranked."),
+    typer.Option("--literature", help="Also show published results on NIH images, not ranked."),
 ]
-PerLabel = Annotated[bool, typer.Option("--per-label", help="Also the scores of each label.")]
+PerLabel = Annotated[
+    bool,
+    typer.Option("--per-label", help="Also show the scores per label; in csv, only these."),
+]
 
 
 def chosen_format(output: Format, as_json: bool) -> Format:

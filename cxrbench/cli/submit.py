@@ -18,42 +18,44 @@ from cxrbench.cli.options import Format, Json, OutputFormat, PerLabel, chosen_fo
     force="Replace predictions of the same name and seed.",
 )
 def submit(  # noqa: PLR0913 - each argument is an option of the command
-    name: Annotated[str, typer.Argument(metavar="NAME", help="What the board calls the row.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the row on the board.")],
     predictions: Annotated[
         Path,
         typer.Argument(
             metavar="PREDICTIONS",
-            help="A CSV file: a row for each test image, a column of probabilities for each label.",
+            help="CSV file: one row per test image, one column of probabilities per label.",
         ),
     ],
     split: Annotated[
         str,
         typer.Option(
-            help="patient, official, official:DIR, or predictions (the images that have "
-            "predictions are the test split)."
+            help="patient, official, official:DIR, or predictions: the test split is the images "
+            "that have predictions."
         ),
     ] = "patient",
     val: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Predictions for the validation images, for thresholds and calibration.",
+            help="Predictions for the validation images; needed for thresholds and calibration.",
         ),
     ] = None,
     image_column: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="The column of images \\[default: found by its name]"),
+        typer.Option(metavar="NAME", help="Column of image names. \\[default: recognised]"),
     ] = None,
     prefix: Annotated[
         str | None,
-        typer.Option(help="What stands before labels, as prob_ \\[default: found by itself]"),
+        typer.Option(
+            help="Text before labels in the header, such as prob_. \\[default: recognised]"
+        ),
     ] = None,
     ignore: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="A column that is no label's; repeatable."),
+        typer.Option(metavar="NAME", help="Column that is not a label; repeatable."),
     ] = None,
     parameters: Annotated[
-        int | None, typer.Option(min=0, help="How many the model has, for the table of costs.")
+        int | None, typer.Option(min=0, metavar="N", help="Number of parameters of the model.")
     ] = None,
     *,
     output: OutputFormat = Format.table,

@@ -63,7 +63,7 @@ def test_a_path_that_fails_is_shown_and_ends_the_command_where_it_was_asked_for(
         (("resnt",), "did you mean 'resnet'"),
         (("grid", "--batch-size", "0"), "--batch-size cannot be 0"),
         (("grid", "--image-size", "0"), "--image-size cannot be 0"),
-        (("grid", "--device", "tpu"), "auto or cpu or gpu"),
+        (("grid", "--device", "tpu"), "auto, cpu or gpu"),
     ],
 )
 def test_wrong_use_is_one_message(timed, arguments, told):

@@ -68,7 +68,7 @@ WRONG = {
     "unknown command": (("runn", "orb"), "No such command"),
     "unknown option": (("run", "orb", "--dta", "x"), "No such option"),
     "no number": (("run", "orb", "--epochs", "many"), "Invalid value for '--epochs'"),
-    "no seeds": (("run", "orb", "--seeds", "0"), "Invalid value for '--seeds'"),
+    "no seeds": (("run", "orb", "--seeds", "0"), "--seeds cannot be 0"),
     "format": (("run", "orb", "--format", "xml"), "'xml' is not one of"),
     "recipe": (("run", "obr"), "Did you mean 'orb'?"),
     "data": (("run", "orb", "--data", "/nothing/here"), "there is no such file"),

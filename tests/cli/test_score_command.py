@@ -82,7 +82,7 @@ def test_killed_in_between_it_is_marked_and_finished_by_the_same_command(run, mo
 @pytest.mark.parametrize(
     ("option", "expected"),
     [
-        (["--calibration", "platt"], "none, temperature, isotonic"),
+        (["--calibration", "platt"], "none, temperature or isotonic"),
         (["--thresholds", "best"], "youden, or sensitivity="),
     ],
 )

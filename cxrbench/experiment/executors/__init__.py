@@ -5,25 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from cxrbench.errors import SettingsError
 from cxrbench.experiment.executors.interface import Executor, LocalExecutor, Needs
 from cxrbench.interfaces import Display
-
-EXECUTORS = ("local", "ray")
-
-
-def check_executor(name: str, ray_address: str | None) -> None:
-    """Raise `SettingsError` for an executor that there is not, or an address for the wrong one."""
-    if name not in EXECUTORS:
-        raise SettingsError(
-            f"--executor cannot be {name!r}", expected=" or ".join(EXECUTORS), found=repr(name)
-        )
-    if ray_address is not None and name != "ray":
-        raise SettingsError(
-            f"--ray-address {ray_address} has no meaning with --executor {name}",
-            expected="--executor ray beside it",
-            found=f"--executor {name}",
-        )
 
 
 @contextmanager

@@ -7,11 +7,9 @@ import os
 import subprocess
 import sys
 
-import pytest
 from conftest import environment
 
-from cxrbench.errors import SettingsError
-from cxrbench.experiment.executors import check_executor, open_executor
+from cxrbench.experiment.executors import open_executor
 from cxrbench.experiment.executors.interface import Needs
 
 _RUN = """
@@ -50,14 +48,6 @@ def test_items_are_taken_one_after_another_in_order(tmp_path, recorder):
         assert list(executor.in_order(lambda row: row, range(5), 2)) == [0, 1, 2, 3, 4]
     with open_executor("local", None, needs(tmp_path, 3), recorder) as executor:
         assert executor.threads == 3
-
-
-def test_an_executor_that_there_is_not_and_an_address_for_the_wrong_one():
-    with pytest.raises(SettingsError, match="--executor cannot be 'slurm'"):
-        check_executor("slurm", None)
-    with pytest.raises(SettingsError, match="no meaning with --executor local"):
-        check_executor("local", "127.0.0.1:6379")
-    check_executor("ray", "127.0.0.1:6379")
 
 
 def test_ray_is_not_imported():

@@ -1,0 +1,184 @@
+"""Write the tables of options in the pages of this folder; to do so, run this file.
+
+A table follows each comment ``<!-- options of COMMAND -->``, ``<!-- arguments of run -->`` or
+``<!-- settings -->``. Its rows come from where the options are declared.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import textwrap
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import typer
+
+import cxrbench
+from cxrbench.cli.app import app
+from cxrbench.options import Option, as_typed, options_of
+from cxrbench.registry import load_registry
+from cxrbench.request import known_options
+from cxrbench.settings import Settings
+
+FOLDER = Path(__file__).parent
+# What a page adds to the help of an option.
+MORE = {
+    "config": "See [a file of options](#a-file-of-options).",
+    "data": "See [datasets](recipes.md#datasets).",
+    "seeds": "A row is the mean of its seeds.",
+    "split": "See [splits](../explanation/splits.md).",
+    "batch_size": "See [memory](../howto/backends-and-devices.md#memory).",
+    "activations": "`cache` computes them once, `recompute` in every step.",
+    "augment": "See [augmentation](../explanation/augmentation.md). An error with `probe`.",
+    "zoom": "Sizes change by a factor from 1 − this to 1 + this.",
+    "device": "See [backends and devices](../howto/backends-and-devices.md).",
+    "devices": "See [several GPUs](../howto/backends-and-devices.md#several-gpus).",
+    "engine": "See [engines](../howto/backends-and-devices.md#the-engine-of-a-frozen-backbone).",
+    "executor": "See [cluster](../howto/cluster.md).",
+    "ray_address": "This machine is one of the nodes of the cluster.",
+    "calibration": "It [changes](../explanation/scores.md#calibration) Brier score and calibration "
+    "error, nothing else.",
+    "thresholds": "`sensitivity=0.9` is the highest threshold that finds that share of the "
+    "positives of the validation split.",
+    "ablation": "See [ablation](../explanation/ablation.md).",
+    "saliency": "Same as [`cxrbench localise`](#cxrbench-localise), for every run with a model. "
+    "Stops before training if no test image has a box.",
+    "latency": "From file to probabilities, median of 20. The result is stored with the run.",
+    "literature": "See [published results](leaderboard.md#published-results).",
+    "output": "See [formats](leaderboard.md#formats).",
+}
+# The settings that built-in datasets bring.
+DATASETS = {
+    dataset.name: dataset.defaults
+    for dataset in load_registry().parts["dataset"].values()
+    if dataset.__module__.startswith("cxrbench.builtin.")
+}
+
+
+def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    """A table in Markdown, with bars in its cells escaped."""
+    lines = [head, ("---",) * len(head), *rows]
+    return "\n".join(
+        f"| {' | '.join(c.replace('|', chr(92) + '|') for c in row)} |" for row in lines
+    )
+
+
+def default_of(option: Option) -> str:
+    """The default, with those of protocols, presets and built-in datasets."""
+    if option.kind is bool:
+        return f"`--no-{option.flag[2:]}`" if option.switch else "off"
+    by_name = {f"`{name}`": value for name, value in option.otherwise.items()}
+    by_name |= {f"`{n}`": d[option.name] for n, d in DATASETS.items() if option.name in d}
+    texts = [option.default or f"`{as_typed(option.fallback)}`"]
+    return "; ".join([*texts, *(f"{name}: `{as_typed(v)}`" for name, v in by_name.items())])
+
+
+def command_table(command: Any) -> str:
+    """The arguments and options of a command."""
+    rows = [row_of(parameter) for parameter in command.params if parameter.help]
+    rows.sort(key=lambda row: row[0].startswith("`--"))
+    return table(("option", "default", "description"), rows)
+
+
+def row_of(parameter: Any) -> tuple[str, str, str]:
+    """The row of one parameter of a command."""
+    text, _, default = parameter.help.rstrip("]").partition(" \\[default: ")
+    option = parameter.param_type_name == "option"
+    flag = option and parameter.is_flag
+    names = (*parameter.opts, *parameter.secondary_opts)
+    if not option:
+        names = (parameter.metavar.strip("[]"),)
+    elif not flag:
+        names = (f"{names[0]} {parameter.metavar or value_name(parameter)}", *names[1:])
+    declared = known_options().get(parameter.name)
+    if declared and text == declared.help.replace("`", ""):
+        text, default = declared.help, default_of(declared)
+    elif parameter.default not in (None, False):
+        default = f"`{getattr(parameter.default, 'value', parameter.default)}`"
+    if "`" not in text:
+        text = re.sub(r"(?<!\S)--[a-z-]+(?: json)?", r"`\g<0>`", text)
+    if option and parameter.name in MORE:
+        text = f"{text} {MORE[parameter.name]}"
+    default = default or ("off" if flag else "none" if option else "")
+    return ", ".join(f"`{name}`" for name in names), default, text
+
+
+def value_name(parameter: Any) -> str:
+    """The name of the value of an option."""
+    declared = known_options().get(parameter.name)
+    kinds = declared.kinds if declared else (type(parameter.default),)
+    return {int: "N", float: "X"}.get(kinds[0], "TEXT")
+
+
+def argument_table() -> str:
+    """The signature of `cxrbench.run`, and its arguments."""
+    signature = inspect.signature(cxrbench.run)
+    texts = []
+    for name in signature.parameters:
+        option = known_options().get(name)
+        default = "None" if option is None else repr(python_default(option)).replace("'", '"')
+        texts.append(f"{name}={default}".replace(" ", "\xa0"))
+    call = f"run(recipes, *, {', '.join(texts[1:])}) -> dict"
+    code = textwrap.fill(call, 100, subsequent_indent="    ", break_on_hyphens=False)
+    code = code.replace("\xa0", " ")
+    display = ("`display`", "`None`", "A [`Display`](#display) that shows progress.")
+    head, rows = ("argument", "default", "description"), python_rows(known_options())
+    arguments = table(head, [*rows, display])
+    return f"```python\n{code}\n```\n\n{arguments}"
+
+
+def python_rows(options: Mapping[str, Option]) -> list[tuple[str, str, str]]:
+    """The options as Python spells them, with their choices."""
+    rows = []
+    for option in options.values():
+        choices = ", ".join(f"`{choice!r}`" for choice in option.choices)
+        text = f"{option.help} One of {choices}." if choices else option.help
+        rows.append((f"`{option.name}`", f"`{python_default(option)!r}`", text))
+    return rows
+
+
+def python_default(option: Option) -> Any:
+    """The default as the signature of `cxrbench.run` has it."""
+    value = None if option.default else option.fallback
+    return str(value) if isinstance(value, Path) else value
+
+
+def settings_table() -> str:
+    """The settings that a run directory records."""
+    return table(("setting", "default", "description"), python_rows(options_of(Settings)))
+
+
+def commands(group: Any, path: str = "cxrbench") -> dict[str, Any]:
+    """Every command by its words."""
+    found = {path: group}
+    for name, command in getattr(group, "commands", {}).items():
+        found |= commands(command, f"{path} {name}")
+    return found
+
+
+def written(text: str) -> str:
+    """A page with the tables that its comments stand for."""
+    makers: dict[str, Callable[[], str]] = {
+        "arguments of run": argument_table,
+        "settings": settings_table,
+    }
+    for name, command in commands(typer.main.get_command(app)).items():
+        makers[f"options of {name}"] = lambda command=command: command_table(command)
+    return re.sub(
+        r"(<!-- ([\w ]+) -->\n\n)(?:```python\n.*?```\n\n)?(?:\|[^\n]*\n)*",
+        lambda match: match[1] + makers[match[2]]() + "\n" if match[2] in makers else match[0],
+        text,
+        flags=re.DOTALL,
+    )
+
+
+def pages() -> dict[Path, str]:
+    """The pages of this folder as they have to be."""
+    return {page: written(page.read_text(encoding="utf-8")) for page in FOLDER.glob("*.md")}
+
+
+if __name__ == "__main__":
+    for page, text in pages().items():
+        page.write_text(text, encoding="utf-8")
