@@ -39,10 +39,9 @@ from cxrbench.modeling.assemble import (
 )
 from cxrbench.modeling.augment import MEDICAL, draw
 from cxrbench.modeling.backend import load_keras
-from cxrbench.modeling.inputs import Inputs, feed
+from cxrbench.modeling.inputs import Inputs, feed, training_view
 from cxrbench.modeling.parallel import train_batch
 from cxrbench.modeling.train import masked_cross_entropy, shuffled_batches
-from cxrbench.modeling.view import training_view
 from cxrbench.store.decoding import decode, fit_image
 
 LABELS = 15

@@ -15,11 +15,10 @@ from cxrbench.experiment.plans import computing
 from cxrbench.modeling.assemble import build_top, build_trunk, freeze_below
 from cxrbench.modeling.augment import MEDICAL, Augmentation, draw
 from cxrbench.modeling.backend import choose_device, load_keras
-from cxrbench.modeling.inputs import Inputs, feed
+from cxrbench.modeling.inputs import Inputs, feed, training_view
 from cxrbench.modeling.parallel import train_batch
 from cxrbench.modeling.predict import keras_predictor, predict_logits
 from cxrbench.modeling.train import masked_cross_entropy, shuffled_batches
-from cxrbench.modeling.view import training_view
 from cxrbench.settings import Settings
 
 LEARNING_RATE = 1e-4

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -39,7 +39,7 @@ from cxrbench.store.stores import FORMAT
 
 @dataclass(frozen=True, eq=False)
 class EncodedFeature:
-    """One feature of a recipe: its vectors (N, D), what was fitted, and training statistics."""
+    """One feature of a recipe: its vectors (N, D), the fitted encoder, and training statistics."""
 
     vectors: np.ndarray
     fitted: FittedEncoder
@@ -48,10 +48,10 @@ class EncodedFeature:
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What one run produced; ``val`` and ``test`` are probabilities (n, L) float32.
+    """The results of one run; ``val`` and ``test`` are probabilities (n, L) float32.
 
     ``model`` maps pixels and feature vectors to probabilities; it and ``training`` are None for
-    the prior. ``seconds`` maps the stages that are in here to their wall time.
+    the prior. ``seconds`` maps the stages of this module to their wall time.
     """
 
     val: np.ndarray
@@ -64,11 +64,57 @@ class Outcome:
     seconds: Mapping[str, float] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, eq=False)
+class _Task:
+    """One recipe with its settings and one seed, to be trained on a material."""
+
+    recipe: Recipe
+    settings: Settings
+    seed: int
+    material: Material
+    cache: Path
+    display: Display
+
+    @property
+    def image_size(self) -> int:
+        """The side of the images in pixels; the recipe has a backbone."""
+        assert self.recipe.backbone is not None
+        return self.settings.image_size or self.recipe.backbone.image_size
+
+    @property
+    def train_settings(self) -> TrainSettings:
+        settings = self.settings
+        return TrainSettings(
+            epochs=settings.epochs,
+            batch_size=0 if settings.batch_size == "auto" else settings.batch_size,
+            learning_rate=settings.learning_rate,
+            patience=settings.patience,
+            seed=self.seed,
+            augmentation=settings.augmentation,
+            devices=settings.devices,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class _Trainee:
+    """The model that trains with its inputs, and the model that predicts afterwards with its own.
+
+    The two differ if training starts from stored activations. ``stage`` names the work of making
+    this.
+    """
+
+    model: Any
+    inputs: Inputs
+    predicting_model: Any
+    predicting_inputs: Inputs
+    stage: str
+
+
 def predict_prior(material: Material) -> Outcome:
-    """Each label's share among the training images where it is known, for every image alike."""
+    """Predict each label's share of the training images on which it is known, for every image."""
     labels = material.cohort.labels[material.rows("train")]
-    known = np.maximum((~np.isnan(labels)).sum(axis=0), 1)
-    prevalence = (np.nansum(labels, axis=0) / known).astype(np.float32)
+    counts = np.maximum((~np.isnan(labels)).sum(axis=0), 1)
+    prevalence = (np.nansum(labels, axis=0) / counts).astype(np.float32)
     return Outcome(
         val=np.tile(prevalence, (len(material.rows("val")), 1)),
         test=np.tile(prevalence, (len(material.rows("test")), 1)),
@@ -87,43 +133,33 @@ def fit_and_predict(
 ) -> Outcome:
     """Train the recipe on the training split and predict the validation and test splits."""
     clock = Clock()
-    encoders = {
-        feature.name: encode_feature(feature, seed, material, cache, display)
-        for feature in recipe.features
-    }
+    task = _Task(recipe, settings, seed, material, cache, display)
+    encoders = _encode(task)
     clock.stop("encode")
-    network = _network(recipe, settings, seed, material, encoders)
-    own = _own_inputs(recipe, seed, material, encoders)
-    trained = _training_view(network, recipe, settings, material, own, cache, display)
-    clock.stop(trained.step)
-    train_settings = _train_settings(settings, seed)
+    network = _build(task, encoders)
+    trainee = _make_trainee(task, network, encoders)
+    clock.stop(trainee.stage)
     training = train(
-        trained.model,
-        trained.inputs,
+        trainee.model,
+        trainee.inputs,
         train_rows=material.rows("train"),
         val_rows=material.rows("val"),
-        settings=train_settings,
+        settings=task.train_settings,
         display=display,
         checkpoints=checkpoints,
     )
     clock.stop("train")
-    predict = keras_predictor(trained.predicting, trained.predicted)
-    batch = train_settings.batch_size
-    with memory_advice(f"predicting in batches of {batch}"):
-        val, test = (
-            sigmoid(predict_logits(predict, trained.predicted, material.rows(part), batch))
-            for part in ("val", "test")
-        )
+    val, test = _predict(task, trainee)
     clock.stop("predict")
-    whole = network.whole(probabilities=True)
+    model = network.whole(probabilities=True)
     return Outcome(
         val=val,
         test=test,
-        model=whole,
+        model=model,
         training=training,
         encoders=encoders,
-        parameters=whole.count_params(),
-        trainable_parameters=sum(int(np.prod(w.shape)) for w in trained.model.trainable_weights),
+        parameters=model.count_params(),
+        trainable_parameters=sum(int(np.prod(w.shape)) for w in trainee.model.trainable_weights),
         seconds=clock.laps,
     )
 
@@ -131,42 +167,47 @@ def fit_and_predict(
 def settle_batch_size(
     recipe: Recipe, settings: Settings, material: Material, *, cache: Path, display: Display
 ) -> int:
-    """The batch size that suits this recipe on this machine, found once and kept in the cache."""
-    seed = 0
-    encoders = {
-        feature.name: encode_feature(feature, seed, material, cache, display)
-        for feature in recipe.features
-    }
-    network = _network(recipe, settings, seed, material, encoders)
-    own = _own_inputs(recipe, seed, material, encoders)
-    trained = _training_view(network, recipe, settings, material, own, cache, display)
+    """Return the batch size that suits this recipe on this machine; measured once, then cached."""
+    task = _Task(recipe, settings, 0, material, cache, display)
+    encoders = _encode(task)
+    trainee = _make_trainee(task, _build(task, encoders), encoders)
     rows = material.rows("train")
 
     def find() -> int:
-        display.say(f"{recipe.text}: looking for the batch size")
-        step = trial_step(trained.model, trained.inputs, rows, _train_settings(settings, seed))
-        with memory_advice("looking for the batch size"):
+        display.say(f"{recipe.text}: measuring batch sizes")
+        step = trial_step(trainee.model, trainee.inputs, rows, task.train_settings)
+        with memory_advice("measuring batch sizes"):
             return find_batch_size(step, len(rows), display, multiple_of=settings.devices)
 
     about = {
-        "recipe": recipe.unpermuted.text,  # a control is trained as what it is a control of
-        "network": network_digest(trained.model, weights=False),
-        "inputs": {n: list(v.shape[1:]) for n, v in trained.inputs.gather(rows[:1]).items()},
+        "recipe": recipe.unpermuted.text,  # a control is trained like its recipe
+        "network": network_digest(trainee.model, weights=False),
+        "inputs": {n: list(v.shape[1:]) for n, v in trainee.inputs.gather(rows[:1]).items()},
         "images": len(rows),
         "augmented": settings.augmentation.changes_images,
         "devices": settings.devices,
         "hardware": hardware("gpu" if settings.device == "gpu" else "cpu"),
         **_computing_conditions(settings),
     }
-    chosen = kept_choice("batch-sizes", about, find, cache=cache, display=display)
-    display.say(f"{recipe.text}: batch size {chosen}")
-    return chosen
+    size = kept_choice("batch-sizes", about, find, cache=cache, display=display)
+    display.say(f"{recipe.text}: batch size {size}")
+    return size
+
+
+def keeps_activations(recipe: Recipe, settings: Settings) -> bool:
+    """Whether an image has the same activation in every epoch, and the cache may store it."""
+    return (
+        recipe.backbone is not None
+        and settings.activations == "cache"
+        and settings.weights_for(recipe.backbone.name) is not None
+        and not settings.augmentation.changes_images
+    )
 
 
 def encode_feature(
     feature: Feature, seed: int, material: Material, cache: Path, display: Display
 ) -> EncodedFeature:
-    """The feature vectors of every image, from an encoder fitted on the training split."""
+    """Return the feature vectors of all images, from an encoder fitted on the training split."""
     store = material.prepared.features[feature.extractor]
     train_rows = material.rows("train")
     encoded = encode(
@@ -186,138 +227,119 @@ def encode_feature(
     )
 
 
-def _network(
-    recipe: Recipe,
-    settings: Settings,
-    seed: int,
-    material: Material,
-    encoders: Mapping[str, EncodedFeature],
-) -> Network:
-    trunk = None
-    if recipe.backbone is not None:
-        weights = settings.weights_for(recipe.backbone.name)
-        size = settings.image_size or recipe.backbone.image_size
-        trunk = build_trunk(recipe.backbone, size, weights, seed)
-        if settings.protocol == "finetune" and weights is not None:
-            freeze_below(trunk, recipe.backbone.freeze_at)
-    assert recipe.fusion is not None
+def _encode(task: _Task) -> dict[str, EncodedFeature]:
+    return {
+        feature.name: encode_feature(feature, task.seed, task.material, task.cache, task.display)
+        for feature in task.recipe.features
+    }
+
+
+def _build(task: _Task, encoders: Mapping[str, EncodedFeature]) -> Network:
+    trunk, backbone = None, task.recipe.backbone
+    if backbone is not None:
+        weights = task.settings.weights_for(backbone.name)
+        trunk = build_trunk(backbone, task.image_size, weights, task.seed)
+        if task.settings.protocol == "finetune" and weights is not None:
+            freeze_below(trunk, backbone.freeze_at)
+    assert task.recipe.fusion is not None
     return build_top(
         trunk,
-        recipe.fusion,
-        {name: told.statistics for name, told in encoders.items()},
-        labels=len(material.cohort.label_names),
-        seed=seed,
+        task.recipe.fusion,
+        {name: encoder.statistics for name, encoder in encoders.items()},
+        labels=len(task.material.cohort.label_names),
+        seed=task.seed,
     )
 
 
-@dataclass(frozen=True, eq=False)
-class _Trained:
-    """What is trained on which inputs, and what predicts in the end; ``step`` names the work."""
+def _make_trainee(
+    task: _Task, network: Network, encoders: Mapping[str, EncodedFeature]
+) -> _Trainee:
+    """All of the model on pixels, or the part that trains on the outputs of the frozen part."""
+    inputs = _feature_inputs(task, encoders)
+    trunk, backbone = network.trunk, task.recipe.backbone
+    if trunk is None or backbone is None:
+        return _Trainee(network.top, inputs, network.top, inputs, "assemble")
+    if task.settings.protocol == "probe":
+        inputs = replace(inputs, image=_outputs(task, network.embedder(), "embeddings"))
+        return _Trainee(network.top, inputs, network.top, inputs, "embed")
+    whole, prepared = network.whole(), task.material.prepared
+    on_pixels = replace(
+        inputs,
+        image=prepared.pixels[task.image_size],
+        clahe=prepared.clahe_pixels.get(task.image_size),
+    )
+    halves = None
+    if keeps_activations(task.recipe, task.settings):
+        halves = split_trunk(trunk, backbone.freeze_at)
+    if halves is None:
+        return _Trainee(whole, on_pixels, whole, on_pixels, "assemble")
+    below, above = halves
+    on_activations = replace(inputs, image=_outputs(task, below, "activations"))
+    model = replace(network, trunk=above).whole()
+    # Half precision is good enough for training, but the scores are those of the saved model.
+    return _Trainee(model, on_activations, whole, on_pixels, "activations")
 
-    model: Any
-    inputs: Inputs
-    predicting: Any
-    predicted: Inputs
-    step: str
 
-
-def _own_inputs(
-    recipe: Recipe, seed: int, material: Material, encoders: Mapping[str, EncodedFeature]
-) -> Inputs:
-    """What does not depend on how the image is fed: all inputs but the image."""
-    sources = {}
-    if recipe.permuted_inputs:
+def _feature_inputs(task: _Task, encoders: Mapping[str, EncodedFeature]) -> Inputs:
+    """All inputs but the image."""
+    material, sources = task.material, {}
+    if task.recipe.permuted_inputs:
         others = other_patients(
             material.rows("train"),
             material.patients("train"),
             images=len(material.cohort),
-            seed=seed,
+            seed=task.seed,
         )
-        # One for all: inputs that are permuted together stay together.
-        sources = dict.fromkeys(recipe.permuted_inputs, others)
-    vectors = {name: told.vectors for name, told in encoders.items()}
+        # One permutation for all: inputs that are permuted together stay together.
+        sources = dict.fromkeys(task.recipe.permuted_inputs, others)
+    vectors = {name: encoder.vectors for name, encoder in encoders.items()}
     return Inputs(None, vectors, material.cohort.labels, sources=sources)
 
 
-def _training_view(
-    network: Network,
-    recipe: Recipe,
-    settings: Settings,
-    material: Material,
-    own: Inputs,
-    cache: Path,
-    display: Display,
-) -> _Trained:
-    """All of the model on pixels, or what trains of it on what the frozen part gives."""
-    if network.trunk is None or recipe.backbone is None:
-        return _Trained(network.top, own, network.top, own, "assemble")
-    size = settings.image_size or recipe.backbone.image_size
-    pixels = material.prepared.pixels[size]
-    about = {
-        "images": material.images_key,
-        **_pixel_conditions(settings, size),
-        **_computing_conditions(settings),
-    }
+def _outputs(task: _Task, frozen: Any, kind: Literal["embeddings", "activations"]) -> np.ndarray:
+    """The outputs of a frozen network for all images, from the cache or computed now."""
+    import cv2
 
-    backbone = spelt(recipe.backbone.name, changed(recipe.backbone))
-
-    def keep(frozen: Any, what: str, dtype: type[np.floating[Any]]) -> np.ndarray:
-        engine = settings.engine
-        return embed(
-            lambda: embedding_predictor(frozen, pixels, engine),
-            pixels,
-            output_shape=frozen.output_shape[1:],
-            about={**about, "network": network_digest(frozen), "engine": engine},
-            cache=cache,
-            display=display,
-            dtype=dtype,
-            purpose=purpose_for(material.dataset, f"{backbone} {what} at {size}"),
-        )
-
-    if settings.protocol == "probe":
-        kept = keep(network.embedder(), "embeddings", np.float32)
-        inputs = replace(own, image=kept)
-        return _Trained(network.top, inputs, network.top, inputs, "embed")
-    whole = network.whole()
-    on_pixels = replace(own, image=pixels, clahe=material.prepared.clahe_pixels.get(size))
-    halves = None
-    if keeps_activations(recipe, settings):
-        halves = split_trunk(network.trunk, recipe.backbone.freeze_at)
-    if halves is None:
-        return _Trained(whole, on_pixels, whole, on_pixels, "assemble")
-    below, above = halves
-    kept = keep(below, "activations", np.float16)
-    model = replace(network, trunk=above).whole()
-    # Half precision is good enough to train on, but the scores are those of the model that is kept.
-    return _Trained(model, replace(own, image=kept), whole, on_pixels, "activations")
-
-
-def keeps_activations(recipe: Recipe, settings: Settings) -> bool:
-    """Whether the same image gives the same activation in every epoch, and it is worth keeping."""
-    return (
-        recipe.backbone is not None
-        and settings.activations == "cache"
-        and settings.weights_for(recipe.backbone.name) is not None
-        and not settings.augmentation.changes_images
+    backbone, settings, size = task.recipe.backbone, task.settings, task.image_size
+    pixels = task.material.prepared.pixels[size]
+    text = spelt(backbone.name, changed(backbone)) if backbone else ""
+    return embed(
+        lambda: embedding_predictor(frozen, pixels, settings.engine),
+        pixels,
+        output_shape=frozen.output_shape[1:],
+        about={
+            "images": task.material.images_key,
+            "store": FORMAT,
+            "opencv": cv2.__version__,
+            "size": size,
+            "fit": settings.fit,
+            "clahe": settings.clahe,
+            "max_pixels": settings.max_pixels,
+            **_computing_conditions(settings),
+            "network": network_digest(frozen),
+            "engine": settings.engine,
+        },
+        cache=task.cache,
+        display=task.display,
+        dtype=np.float32 if kind == "embeddings" else np.float16,
+        purpose=purpose_for(task.material.dataset, f"{text} {kind} at {size}"),
     )
 
 
-def _pixel_conditions(settings: Settings, size: int) -> dict[str, Any]:
-    """With the images, all that shapes the stored pixels."""
-    import cv2
-
-    return {
-        "store": FORMAT,
-        "opencv": cv2.__version__,
-        "size": size,
-        "fit": settings.fit,
-        "clahe": settings.clahe,
-        "max_pixels": settings.max_pixels,
-    }
+def _predict(task: _Task, trainee: _Trainee) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities of the validation and of the test split."""
+    inputs, batch = trainee.predicting_inputs, task.train_settings.batch_size
+    predict = keras_predictor(trainee.predicting_model, inputs)
+    with memory_advice(f"predicting in batches of {batch}"):
+        val, test = (
+            sigmoid(predict_logits(predict, inputs, task.material.rows(part), batch))
+            for part in ("val", "test")
+        )
+    return val, test
 
 
 def _computing_conditions(settings: Settings) -> dict[str, Any]:
-    """With pixels and network, all that shapes an embedding: a GPU's last digits are others."""
+    """With pixels and network, everything that determines an embedding to its last digit."""
     keras = load_keras()
     return {
         "backend": keras.backend.backend(),
@@ -325,15 +347,3 @@ def _computing_conditions(settings: Settings) -> dict[str, Any]:
         "device": settings.device,
         "precision": settings.precision,
     }
-
-
-def _train_settings(settings: Settings, seed: int) -> TrainSettings:
-    return TrainSettings(
-        epochs=settings.epochs,
-        batch_size=0 if settings.batch_size == "auto" else settings.batch_size,
-        learning_rate=settings.learning_rate,
-        patience=settings.patience,
-        seed=seed,
-        augmentation=settings.augmentation,
-        devices=settings.devices,
-    )

@@ -1,15 +1,17 @@
-"""What feeds a model: images and feature vectors by row, permuted for a control."""
+"""The inputs of a model: images and feature vectors by row, in batches, permuted for a control."""
 
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from cxrbench.errors import DataError
-from cxrbench.modeling.augment import Draws
+from cxrbench.modeling.augment import PARAMETERS, Draws
+from cxrbench.modeling.backend import load_keras
 from cxrbench.store.image_pass import in_order
 
 # One thread gathers faster than any model here computes; the second hides a slow disk.
@@ -118,3 +120,39 @@ def other_patients(
     for taking, giving in zip(order, np.roll(order, -1), strict=True):
         sources[of_patient[taking]] = np.resize(of_patient[giving], len(of_patient[taking]))
     return sources
+
+
+def training_view(model: Any, *, image_size: int | None, augmented: bool) -> Any:
+    """The model as training feeds it: the same layers and variables, fed with stored pixels.
+
+    Parameters
+    ----------
+    model : Functional, ``{"image": (S, S, 1) float32, NAME: (D,)}`` to logits.
+    image_size : S, or None where what crosses as ``"image"`` is not pixels.
+    augmented : whether batches bring parameters.
+
+    Returns
+    -------
+    A model of ``{"image": (S, S) uint8, NAME: (D,)}`` and, if augmented, ``"augmentation"``: (P,)
+    float32, to the same logits. The model itself, where it takes no pixels.
+    """
+    names = [tensor.name for tensor in model.inputs]
+    if image_size is None or "image" not in names:
+        return model
+    keras = load_keras()
+    inputs = {
+        tensor.name: keras.Input(tensor.shape[1:], dtype=tensor.dtype, name=tensor.name)
+        for tensor in model.inputs
+    }
+    crossing = dict(inputs)
+    inputs["image"] = keras.Input((image_size, image_size), dtype="uint8", name="image")
+    taken = [inputs["image"]]
+    if augmented:
+        columns = len(PARAMETERS)
+        inputs["augmentation"] = keras.Input((columns,), dtype="float32", name="augmentation")
+        taken.append(inputs["augmentation"])
+    # Keras is imported where a layer is made, not where settings are read.
+    from cxrbench.modeling.pixels import Pixels
+
+    crossing["image"] = Pixels(dtype="float32", name="pixels")(*taken)
+    return keras.Model(inputs, model(crossing), name="training")

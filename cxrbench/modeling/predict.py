@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from cxrbench.modeling.inputs import Inputs, feed
+from cxrbench.modeling.inputs import Inputs, feed, training_view
 from cxrbench.modeling.parallel import predict_batch
-from cxrbench.modeling.view import training_view
 
 Batch = Mapping[str, np.ndarray] | np.ndarray
 """A model's inputs: arrays by name, or the only input."""

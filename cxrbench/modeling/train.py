@@ -22,11 +22,10 @@ from cxrbench.modeling.backend import (
     set_random_state,
 )
 from cxrbench.modeling.checkpoint import Checkpoint, Checkpoints
-from cxrbench.modeling.inputs import Inputs, feed
+from cxrbench.modeling.inputs import Inputs, feed, training_view
 from cxrbench.modeling.parallel import check_batch_size, train_batch
 from cxrbench.modeling.predict import keras_predictor, predict_logits, sigmoid
 from cxrbench.modeling.schedule import Epoch, Position, Schedule
-from cxrbench.modeling.view import training_view
 
 NO_AUGMENTATION = Augmentation()
 

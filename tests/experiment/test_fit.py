@@ -308,7 +308,7 @@ def test_a_control_has_the_batch_size_of_what_it_controls(registry, tmp_path):
     for text in ("grid", "grid:permuted=true"):
         recipe = parse_recipe(text, registry)
         settle_batch_size(recipe, settings, material, cache=tmp_path, display=display)
-    assert sum("looking for the batch size" in line for line in display.lines) == 1
+    assert sum("measuring batch sizes" in line for line in display.lines) == 1
 
 
 # The batch size

@@ -24,8 +24,8 @@ from cxrbench.modeling.augment import (
     draw,
 )
 from cxrbench.modeling.backend import load_keras
+from cxrbench.modeling.inputs import training_view
 from cxrbench.modeling.train import masked_cross_entropy
-from cxrbench.modeling.view import training_view
 
 # Every option beyond what anybody would use, so that nothing is too small to be seen.
 WILD = Augmentation(
@@ -384,7 +384,7 @@ def test_compiles_under_tensorflows_xla():
 WORKER = """
 import sys
 import numpy as np
-from cxrbench.modeling.view import training_view
+from cxrbench.modeling.inputs import training_view
 from cxrbench.modeling.backend import load_keras
 
 keras = load_keras()

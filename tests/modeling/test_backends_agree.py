@@ -25,7 +25,7 @@ from small_cnn import SmallCNN, small_pictures
 from cxrbench.builtin.concat import Concat
 from cxrbench.modeling.assemble import build_top, build_trunk, feature_statistics
 from cxrbench.modeling.backend import load_keras
-from cxrbench.modeling.view import training_view
+from cxrbench.modeling.inputs import training_view
 from cxrbench.modeling.predict import keras_predictor, predict_logits
 from cxrbench.modeling.train import masked_cross_entropy
 

@@ -124,7 +124,7 @@ def _recipe(text: str) -> Recipe:
 def _model(recipe: Recipe, films: ImageSet) -> Any:
     """The whole model on stored pixels, as training feeds it, its features' vectors made up."""
     from cxrbench.modeling.assemble import Statistics, build_top, build_trunk
-    from cxrbench.modeling.view import training_view
+    from cxrbench.modeling.inputs import training_view
 
     size = films.network_size
     trunk = None if recipe.backbone is None else build_trunk(recipe.backbone, size, None, 0)
