@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import os
 import re
 import sys
@@ -200,7 +201,7 @@ def _load(
     except KeyboardInterrupt:
         raise
     except BaseException as failure:
-        error, fix, provided = _told(failure), _fix(failure, _package(entry_point)), []
+        error, fix, provided = _told(failure), _fix(failure, entry_point), []
     plugin = Plugin(
         name=entry_point.name,
         module=entry_point.value,
@@ -219,11 +220,19 @@ def _told(failure: BaseException) -> str:
     return f"{type(failure).__name__}: {failure}"
 
 
-def _fix(failure: BaseException, package: str) -> str:
-    """What to do, where the failure does not say it itself."""
+def _is_editable(entry_point: EntryPoint) -> bool:
+    """Whether its package is installed with ``pip install -e``, as authors do."""
+    url = entry_point.dist.read_text("direct_url.json") if entry_point.dist is not None else None
+    return url is not None and bool(json.loads(url).get("dir_info", {}).get("editable"))
+
+
+def _fix(failure: BaseException, entry_point: EntryPoint) -> str:
+    """What to do, if the failure does not say it itself."""
     if isinstance(failure, PluginError) and failure.fix is not None:
         return ""
-    package = package or "the plugin's package"
+    if _is_editable(entry_point):
+        return f"correct {entry_point.module} and run `cxrbench plugins check {entry_point.name}`"
+    package = _package(entry_point) or "the plugin's package"
     if isinstance(failure, ModuleNotFoundError):
         return (
             f"pip install --upgrade {package}, which brings what it needs; "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from importlib.metadata import EntryPoint
+from importlib.metadata import EntryPoint, PathDistribution
 from pathlib import Path
 from textwrap import dedent
 
@@ -181,3 +181,20 @@ def test_every_built_in_plugin_works():
     }
     assert all(plugin.state == "ok" for plugin in own)
     assert all(plugin.package == "cxrbench" for plugin in own)
+
+
+def test_an_author_is_told_to_correct_the_module(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "own_parts.py").write_text("import cxrbench.nowhere\n")
+    info = tmp_path / "own-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Name: own\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[cxrbench]\nown = own_parts\n")
+    for url, fix in (
+        ('{"dir_info": {"editable": true}}', "correct own_parts and run"),
+        ("{}", "pip install --upgrade own"),
+    ):
+        (info / "direct_url.json").write_text(url)
+        (point,) = PathDistribution(info).entry_points
+        (plugin,) = load_registry([point]).plugins
+        assert plugin.fix.startswith(fix)

@@ -1,4 +1,4 @@
-"""``cxrbench plugins``: what is installed, whether it works, and how to begin a new one."""
+"""``cxrbench plugins``: list, check and create plugins."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import typer
 
 from cxrbench.cli import plugins_check, plugins_doctor, plugins_list, plugins_new
 
-app = typer.Typer(help="Look at the installed plugins, or begin one.", no_args_is_help=True)
+app = typer.Typer(help="List, check and create plugins.", no_args_is_help=True)
 app.command("list")(plugins_list.list_plugins)
 app.command("check")(plugins_check.check)
 app.command("doctor")(plugins_doctor.doctor)
@@ -15,4 +15,4 @@ app.command("new")(plugins_new.new)
 
 @app.callback()
 def group() -> None:
-    """Look at the installed plugins, or begin one."""
+    """List, check and create plugins."""

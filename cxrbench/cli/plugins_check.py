@@ -1,4 +1,4 @@
-"""``cxrbench plugins check``: whether parts keep the promises of their interface."""
+"""``cxrbench plugins check``: the conformance checks of plugins and parts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from cxrbench.cli.options import Json
+from cxrbench.cli.options import Format, Json, OutputFormat, chosen_format
 
 
 def check(
@@ -19,15 +19,18 @@ def check(
         ),
     ],
     image_size: Annotated[
-        int, typer.Option(min=16, help="Side in pixels of the images for backbones.")
+        int,
+        typer.Option(min=16, help="Side in pixels of the images for backbones."),
     ] = 64,
+    output: OutputFormat = Format.table,
     as_json: Json = False,
 ) -> None:
-    """Check that parts keep the promises of their interface; exit with 1 where one does not."""
+    """Run the conformance checks of plugins or parts; exit with 1 if one fails."""
     from cxrbench.output.display import RichDisplay
+    from cxrbench.output.show import show
     from cxrbench.registry import load_registry
     from cxrbench.testing import check_plugin
-    from cxrbench.testing.documents import print_checks
+    from cxrbench.testing.documents import CheckReport
 
     # Plugins print at times; standard output carries the result alone.
     with redirect_stdout(sys.stderr):
@@ -39,6 +42,6 @@ def check(
                 name, registry=registry, image_size=image_size, display=display
             )
         ]
-    print_checks(results, "json" if as_json else "table")
+    show(CheckReport(results), chosen_format(output, as_json).value)
     if any(result.state == "failed" for result in results):
         raise typer.Exit(1)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import typer
 
-from cxrbench.cli.options import Json
+from cxrbench.cli.options import Format, Json, OutputFormat, chosen_format
 
 
-def doctor(as_json: Json = False) -> None:
-    """Tell why each broken plugin is broken and what to do; exit with 1 where one is."""
+def doctor(output: OutputFormat = Format.table, as_json: Json = False) -> None:
+    """Report why each broken plugin is broken and what to do; exit with 1 if there is one."""
+    from cxrbench.output.show import show
     from cxrbench.registry import load_registry
-    from cxrbench.testing.documents import print_diagnoses
+    from cxrbench.testing.documents import Diagnoses
 
     plugins = load_registry().plugins
-    print_diagnoses(plugins, "json" if as_json else "table")
-    if any(plugin.error is not None for plugin in plugins):
+    broken = [plugin for plugin in plugins if plugin.error is not None]
+    show(Diagnoses(broken, len(plugins)), chosen_format(output, as_json).value)
+    if broken:
         raise typer.Exit(1)

@@ -1,13 +1,14 @@
-"""``cxrbench plugins list``: every installed plugin and what it provides."""
+"""``cxrbench plugins list``: every installed plugin and the parts that it provides."""
 
 from __future__ import annotations
 
-from cxrbench.cli.options import Json
+from cxrbench.cli.options import Format, Json, OutputFormat, chosen_format
 
 
-def list_plugins(as_json: Json = False) -> None:
-    """Show every part: its kind and name, whose it is, and its state."""
+def list_plugins(output: OutputFormat = Format.table, as_json: Json = False) -> None:
+    """Show every part with its kind, name, plugin, package, version and state."""
+    from cxrbench.output.show import show
     from cxrbench.registry import load_registry
-    from cxrbench.testing.documents import print_plugins
+    from cxrbench.testing.documents import PluginList
 
-    print_plugins(load_registry().plugins, "json" if as_json else "table")
+    show(PluginList(load_registry().plugins), chosen_format(output, as_json).value)

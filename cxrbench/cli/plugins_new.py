@@ -1,4 +1,4 @@
-"""``cxrbench plugins new``: a package to begin a plugin with."""
+"""``cxrbench plugins new``: write the package of a new plugin."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 
 
 class PluginKind(StrEnum):
-    """What a plugin can provide."""
+    """The kinds of parts."""
 
     backbone = "backbone"
     feature = "feature"
@@ -19,8 +19,8 @@ class PluginKind(StrEnum):
 
 
 def new(
-    kind: Annotated[PluginKind, typer.Argument(metavar="KIND", help="What it will provide.")],
-    name: Annotated[str, typer.Argument(metavar="NAME", help="What recipes will call it.")],
+    kind: Annotated[PluginKind, typer.Argument(metavar="KIND", help="The kind of its part.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The name of the part in recipes.")],
     output: Annotated[
         Path | None,
         typer.Option(
@@ -30,7 +30,7 @@ def new(
         ),
     ] = None,
 ) -> None:
-    """Write a package that installs, passes its checks and gets onto a board as it comes."""
+    """Write a plugin package that installs, passes its checks and runs without changes."""
     from cxrbench.registry import load_registry
     from cxrbench.scaffold import write_plugin
 

@@ -96,11 +96,12 @@ def build_trunk(backbone: Backbone, image_size: int, weights: str | None, seed: 
         raise
     except Exception as error:
         raise _told(backbone, image_size, weights, error) from error
-    if len(trunk.output_shape) != 4:
+    shape = getattr(trunk, "output_shape", ())
+    if len(shape) != 4:
         raise PluginError(
             f"the backbone {backbone.name!r} does not return a feature map",
-            expected="an output of shape (N, h, w, C)",
-            found=str(trunk.output_shape),
+            expected="a Keras model whose output has the shape (N, h, w, C)",
+            found=str(shape) if shape else f"build returned {trunk!r}",
             fix="leave out what comes after the last convolutions: include_top=False, no pooling",
         )
     return trunk
@@ -112,6 +113,13 @@ def _told(
     """What the failure to build means: the weights' fault only if it can be built without them."""
     found = " ".join(str(error).split())
     if weights is None or not _builds(backbone, image_size):
+        if not _builds(backbone, backbone.image_size):
+            return PluginError(
+                f"the backbone {backbone.name!r} cannot be built",
+                expected="build(image_size, weights) returns a Keras model",
+                found=f"{type(error).__name__}: {found}",
+                fix="correct its build method, or report the error to its author",
+            )
         return SettingsError(
             f"the backbone {backbone.name!r} cannot be built for images of {image_size} pixels",
             expected=f"a side that suits it; it was designed for {backbone.image_size}",

@@ -39,6 +39,11 @@ def text_column(name: str, least: int = 7) -> Column:
     return Column(name, is_text=True, least=max(len(name), least))
 
 
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """``1 check``, ``3 checks``; ``plural`` is for nouns that do not just take an s."""
+    return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"
+
+
 def number(value: float | None, spec: str) -> str:
     """A number in this format; a dash where there is none."""
     return "–" if value is None else format(value, spec)

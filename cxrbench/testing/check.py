@@ -15,7 +15,7 @@ from cxrbench.parameters import build, parse_pairs
 from cxrbench.recipe import parse_recipe
 from cxrbench.registry import HOOKS, Plugin, Registry
 
-_FIX = "see where it happens: the check run by pytest shows the whole way there"
+_FIX = "run the check with pytest to see the whole traceback"
 
 
 class NotChecked(SkipTest):
@@ -24,10 +24,10 @@ class NotChecked(SkipTest):
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What a check told.
+    """The result of a check.
 
-    ``state`` is ``"ok"``, ``"failed"`` or ``"skipped"``; ``told`` what was measured, what went
-    wrong with its remedy, or why it was skipped.
+    ``state`` is ``"ok"``, ``"failed"`` or ``"skipped"``; ``told`` is a measured value, the error
+    with its remedy, or why the check was skipped.
     """
 
     kind: str
@@ -40,9 +40,9 @@ class CheckResult:
 
 @dataclass(frozen=True)
 class Check:
-    """One promise of one part. Call it: it raises `PluginError` where the promise is not kept.
+    """One promise of one part. Call it: it raises `PluginError` if the promise is not kept.
 
-    ``ask`` returns what is worth telling, or an empty text.
+    ``ask`` returns a text for the result, or an empty one.
     """
 
     kind: str
@@ -54,17 +54,25 @@ class Check:
         return f"{self.part}-{self.name}"
 
     def __call__(self) -> str:
-        """Check, and return what is worth telling.
+        """Check, and return a text for the result.
 
         Raises
         ------
-        PluginError : what was expected, what came, and how to mend it.
+        PluginError : the promise is not kept: what was expected, what came, and what to do.
         unittest.SkipTest : it cannot be checked here; pytest understands it.
         """
         try:
             return self.ask()
-        except (PluginError, NotChecked):
+        except NotChecked:
             raise
+        except PluginError as error:
+            advice, hint, _ = (error.fix or "").partition("; `cxrbench plugins check")
+            if not hint:
+                raise
+            # That is the command which runs this check.
+            raise PluginError(
+                error.problem, expected=error.expected, found=error.found, fix=advice
+            ) from error
         except CxrbenchError as error:
             raise PluginError(
                 f"{self.part}: {error.problem}",
@@ -76,7 +84,7 @@ class Check:
             raise PluginError(
                 f"{self.part} failed in the check {self.name!r}",
                 expected="no exception",
-                found=_told(error),
+                found=_described(error),
                 fix=_FIX,
             ) from error
 
@@ -84,29 +92,29 @@ class Check:
         """As calling it, without raising."""
         start = time.perf_counter()
         try:
-            state, told = "ok", self()
+            state, text = "ok", self()
         except NotChecked as reason:
-            state, told = "skipped", str(reason)
+            state, text = "skipped", str(reason)
         except PluginError as error:
-            state, told = "failed", str(error)
+            state, text = "failed", str(error)
         seconds = time.perf_counter() - start
-        return CheckResult(self.kind, self.part, self.name, state, seconds, told)
+        return CheckResult(self.kind, self.part, self.name, state, seconds, text)
 
 
-def _told(error: Exception) -> str:
+def _described(error: Exception) -> str:
     words = " ".join(str(error).split())
     place = traceback.extract_tb(error.__traceback__)[-1]
     return f"{type(error).__name__}: {words} ({place.filename}, line {place.lineno})"
 
 
 IMAGE_SIZE = 64
-"""Side in pixels of the images that networks are checked on, where none is given."""
+"""Default side in pixels of the images that networks are checked on."""
 
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """One part. ``encoders`` are those of a feature, each with its default parameters but the one
-    that ``text`` names; ``image_size`` is the side of the images that networks are checked on.
+    """One part. ``encoders`` are those of a feature: the one that ``text`` names, and the others
+    with default parameters. ``image_size`` is the side of the images for networks.
     """
 
     kind: str

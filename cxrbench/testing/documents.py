@@ -1,105 +1,116 @@
-"""Plugins, what is wrong with them, and what their checks told."""
+"""What the commands of ``cxrbench plugins`` print: plugins, diagnoses and results of checks."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass
+from typing import Any
 
-from rich import box
-from rich.table import Table
-from rich.text import Text
+from cxrbench.output.sections import CellTable, Column, Section, counted, text_column
+from cxrbench.registry import Plugin
+from cxrbench.testing.check import CheckResult
 
-from cxrbench.output.show import plain_console
-
-if TYPE_CHECKING:
-    from cxrbench.registry import Plugin
-    from cxrbench.testing.check import CheckResult
-
-_STYLES = {"ok": "green", "failed": "bold red", "broken": "bold red", "skipped": "yellow"}
+_PLUGIN_COLUMNS = ("kind", "name", "plugin", "package", "version", "state")
 
 
-def print_plugins(plugins: Sequence[Plugin], output: str) -> None:
-    """Print a row for each part and each broken plugin, as ``table`` or ``json``."""
-    if output == "json":
-        _print_json(plugins)
-        return
-    table = Table("kind", "name", "plugin", "package", "version", "state", box=box.SIMPLE_HEAD)
-    for plugin in plugins:
-        whose = (plugin.name, plugin.package, plugin.version, _state(plugin.state))
-        for provided in plugin.provides or ("– –",):
-            kind, _, name = provided.partition(" ")
-            table.add_row(kind, name, *whose)
-    console = plain_console()
-    console.print(table)
-    for plugin in plugins:
-        if plugin.error is not None:
-            console.print(f"{plugin.name} is broken: {plugin.error}")
+@dataclass(frozen=True)
+class PluginList:
+    """Plugins with the parts that they provide."""
+
+    plugins: Sequence[Plugin]
+
+    def sections(self) -> tuple[Section, ...]:
+        """A row for each part and each broken plugin, then the errors."""
+        rows = tuple(
+            (kind, name, plugin.name, plugin.package, plugin.version, plugin.state)
+            for plugin in self.plugins
+            for kind, _, name in (part.partition(" ") for part in plugin.provides or ("– –",))
+        )
+        table = CellTable(tuple(text_column(name) for name in _PLUGIN_COLUMNS), rows)
+        errors = tuple(
+            f"{plugin.name} is broken: {plugin.error}" for plugin in self.plugins if plugin.error
+        )
+        return (Section(counted(len(self.plugins), "plugin"), (table,), errors),)
+
+    def records(self) -> list[dict[str, Any]]:
+        """One line for each plugin."""
+        return [{**row, "provides": ", ".join(row["provides"])} for row in self._rows()]
+
+    def to_json(self) -> dict[str, Any]:
+        """Every plugin with its parts, state and error."""
+        return {"plugins": self._rows()}
+
+    def _rows(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "name": plugin.name,
+                "provides": list(plugin.provides),
+                "package": plugin.package,
+                "version": plugin.version,
+                "state": plugin.state,
+                "error": plugin.error,
+                "fix": plugin.fix or None,
+            }
+            for plugin in self.plugins
+        ]
 
 
-def print_diagnoses(plugins: Sequence[Plugin], output: str) -> None:
-    """Print why each broken plugin is broken and what to do, as ``table`` (text) or ``json``."""
-    broken = [plugin for plugin in plugins if plugin.error is not None]
-    if output == "json":
-        _print_json(broken)
-        return
-    console = plain_console()
-    for plugin in broken:
-        origin = f"{plugin.package} {plugin.version}".strip() or "no package"
-        console.print(f"{plugin.name} ({origin}, module {plugin.module})")
-        for line in (plugin.error or "").splitlines():
-            console.print(f"  {line}")
-        if plugin.fix:
-            console.print(f"    to do: {plugin.fix}")
-    if broken:
-        console.print(f"{len(broken)} of {len(plugins)} plugins are broken")
-    else:
-        console.print(f"all {len(plugins)} plugins load; `cxrbench plugins check` looks closer")
+@dataclass(frozen=True)
+class Diagnoses(PluginList):
+    """The broken ones of ``plugins``; ``total`` counts all."""
+
+    total: int
+
+    def sections(self) -> tuple[Section, ...]:
+        """Why each is broken, and what to do."""
+        if not self.plugins:
+            title = f"All {self.total} plugins load. `cxrbench plugins check` tests them further."
+            return (Section(title, ()),)
+        title = f"{len(self.plugins)} of {counted(self.total, 'plugin')} are broken"
+        return (Section(title, (), tuple(map(_diagnosis, self.plugins))),)
 
 
-def print_checks(results: Sequence[CheckResult], output: str) -> None:
-    """Print a row for each check, then each failure whole, as ``table`` or ``json``."""
-    if output == "json":
-        print(json.dumps({"checks": [asdict(result) for result in results]}, indent=2))
-        return
-    table = Table(box=box.SIMPLE_HEAD)
-    for column in ("part", "check", "result"):
-        table.add_column(column)
-    table.add_column("seconds", justify="right")
-    table.add_column("", overflow="fold")
-    for result in results:
-        told = "" if result.state == "failed" else result.told
-        state = _state(result.state)
-        table.add_row(result.part, result.check, state, f"{result.seconds:.2f}", told)
-    console = plain_console()
-    console.print(table)
-    failed = [result for result in results if result.state == "failed"]
-    # One mistake often fails many checks: it is told once.
-    by_failure: dict[tuple[str, str], list[str]] = {}
-    for result in failed:
-        by_failure.setdefault((result.part, result.told), []).append(result.check)
-    for (part, told), checks in by_failure.items():
-        console.print(f"{part}, {', '.join(checks)}: {told}")
-    seconds = sum(result.seconds for result in results)
-    console.print(f"{len(results)} checks in {seconds:.1f} s, {len(failed)} failed")
+def _diagnosis(plugin: Plugin) -> str:
+    origin = f"{plugin.package} {plugin.version}".strip() or "no package"
+    error = (plugin.error or "").replace("\n", "\n  ")
+    fix = f"\n    to do: {plugin.fix}" if plugin.fix else ""
+    return f"{plugin.name} ({origin}, module {plugin.module})\n  {error}{fix}"
 
 
-def _print_json(plugins: Sequence[Plugin]) -> None:
-    rows = [
-        {
-            "name": plugin.name,
-            "provides": list(plugin.provides),
-            "package": plugin.package,
-            "version": plugin.version,
-            "state": plugin.state,
-            "error": plugin.error,
-            "fix": plugin.fix or None,
-        }
-        for plugin in plugins
-    ]
-    print(json.dumps({"plugins": rows}, indent=2))
+@dataclass(frozen=True)
+class CheckReport:
+    """The results of conformance checks."""
 
+    results: Sequence[CheckResult]
 
-def _state(state: str) -> Text:
-    return Text(state, style=_STYLES[state])
+    def sections(self) -> tuple[Section, ...]:
+        """A row for each check, then each failure whole."""
+        columns = (
+            *(text_column(name) for name in ("part", "check", "result")),
+            Column("seconds"),
+            text_column("details", 20),
+        )
+        rows = tuple(
+            (
+                *(result.part, result.check, result.state, f"{result.seconds:.2f}"),
+                "" if result.state == "failed" else result.told,
+            )
+            for result in self.results
+        )
+        failed = [result for result in self.results if result.state == "failed"]
+        seconds = sum(result.seconds for result in self.results)
+        title = f"{counted(len(rows), 'check')} in {seconds:.1f} s, {len(failed)} failed"
+        # One mistake often fails many checks: it is shown once.
+        checks: dict[tuple[str, str], list[str]] = {}
+        for result in failed:
+            checks.setdefault((result.part, result.told), []).append(result.check)
+        notes = (f"{part}, {', '.join(names)}: {text}" for (part, text), names in checks.items())
+        return (Section(title, (CellTable(columns, rows),), tuple(notes)),)
+
+    def records(self) -> list[dict[str, Any]]:
+        """One line for each check."""
+        return [asdict(result) for result in self.results]
+
+    def to_json(self) -> dict[str, Any]:
+        """Every check with its result."""
+        return {"checks": self.records()}

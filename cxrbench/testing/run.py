@@ -47,17 +47,23 @@ def check_plugin(
     image_size: int = IMAGE_SIZE,
     display: Display | None = None,
 ) -> tuple[CheckResult, ...]:
-    """Run all checks of `checks_for` and return what they told; a failure is a result as well.
+    """Run all checks of `checks_for` and return their results; a failure is a result as well.
+
+    Once a part has failed ``shapes``, its other checks are skipped: they would fail likewise.
 
     Raises
     ------
     RecipeError : there is no such plugin or part.
     """
     checks = checks_for(name, registry=registry, image_size=image_size)
-    results = []
+    results: list[CheckResult] = []
+    misshapen: set[str] = set()
     with (display or SilentDisplay()).task(f"check {name}", len(checks)) as advance:
         for check in checks:
-            results.append(check.result())
+            result = _skipped(check) if check.part in misshapen else check.result()
+            if (result.check, result.state) == ("shapes", "failed"):
+                misshapen.add(check.part)
+            results.append(result)
             advance(detail=check.name)
     return tuple(results)
 
@@ -66,13 +72,13 @@ def _checks_of(subject: Subject) -> Iterator[Check]:
     # The checks of the kinds import what they check with: OpenCV, Keras, scikit-learn.
     from cxrbench.testing import loading
 
-    looked_at, kinds = _of_kind(subject)
-    asked: dict[str, Callable[[], str]] = {
+    argument, kinds = _of_kind(subject)
+    functions: dict[str, Callable[[], str]] = {
         "registration": partial(loading.registration, subject),
         "import": partial(loading.import_cost, subject),
-        **{name: partial(check, looked_at) for name, check in kinds.items()},
+        **{name: partial(check, argument) for name, check in kinds.items()},
     }
-    for name, ask in asked.items():
+    for name, ask in functions.items():
         yield Check(subject.kind, subject.text, name, ask)
 
 
@@ -93,6 +99,11 @@ def _of_kind(subject: Subject) -> tuple[Any, Mapping[str, Callable[[Any], str]]]
     derived = {f"gradients-{name}": partial(gradients.gradients_on, name) for name in BACKENDS}
     *before, (last, speed) = models.COMMON.items()
     return networks.Sample(subject), {"shapes": of_kind, **dict(before), **derived, last: speed}
+
+
+def _skipped(check: Check) -> CheckResult:
+    reason = "not run, because shapes failed"
+    return CheckResult(check.kind, check.part, check.name, "skipped", 0.0, reason)
 
 
 def _fail(plugin: Plugin) -> str:

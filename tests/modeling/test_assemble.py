@@ -215,7 +215,9 @@ def test_imagenet_weights_that_cannot_be_had_are_an_error_with_advice():
 def test_a_backbone_that_cannot_be_built_is_no_fault_of_the_weights(weights):
     class Large(SmallCNN):
         def build(self, image_size, weights):
-            raise ValueError("Negative dimension size caused by the last pooling")
+            if image_size < self.image_size:
+                raise ValueError("Negative dimension size caused by the last pooling")
+            return super().build(image_size, weights)
 
     with pytest.raises(SettingsError, match=r"(?s)images of 8 pixels.*Negative.*--image-size"):
         build_trunk(Large(), 8, weights, 0)
@@ -234,6 +236,8 @@ def test_what_building_prints_stays_off_standard_output(capsys):
 
 def test_an_image_size_that_does_not_suit_the_backbone_is_an_error_with_advice():
     class AtLeast64(SmallCNN):
+        image_size = 64
+
         def build(self, image_size, weights):
             if image_size < 64:
                 raise ValueError("Input size must be at least 64x64")
@@ -242,6 +246,24 @@ def test_an_image_size_that_does_not_suit_the_backbone_is_an_error_with_advice()
     for weights in (None, "imagenet"):
         with pytest.raises(SettingsError, match=r"32 pixels(?s:.*)64x64(?s:.*)--image-size"):
             build_trunk(AtLeast64(), 32, weights, 0)
+
+
+def test_a_backbone_that_cannot_be_built_at_its_own_size_is_the_plugins_fault():
+    class Wrong(SmallCNN):
+        def build(self, image_size, weights):
+            raise TypeError("a KerasTensor is no tensor")
+
+    with pytest.raises(PluginError, match=r"(?s)'smallcnn' cannot be built.*TypeError: a Keras"):
+        build_trunk(Wrong(), 32, None, 0)
+
+
+def test_a_build_that_returns_nothing_is_the_plugins_fault():
+    class Forgetful(SmallCNN):
+        def build(self, image_size, weights):
+            super().build(image_size, weights)
+
+    with pytest.raises(PluginError, match=r"got: build returned None"):
+        build_trunk(Forgetful(), 32, None, 0)
 
 
 def test_a_backbone_without_a_map_is_the_plugins_fault():

@@ -77,3 +77,21 @@ def test_progress_is_shown_check_by_check(recorder, monkeypatch):
     results = check_plugin("orb", display=recorder)
     assert recorder.tasks == [("check orb", 3)]
     assert [result.check for result in results] == ["registration", "import", "easy"]
+
+
+def test_what_a_check_advises_does_not_name_the_command_that_runs_it():
+    advice = "correct extract; `cxrbench plugins check shape` shows more"
+    with pytest.raises(PluginError) as error:
+        asks(PluginError("bad", fix=advice))()
+    assert error.value.fix == "correct extract"
+
+
+def test_a_part_with_wrong_shapes_has_no_other_checks_after_that(monkeypatch):
+    def fail(subject):
+        raise PluginError("no map")
+
+    checks = {"shapes": fail, "threads": lambda subject: "fine"}
+    monkeypatch.setattr("cxrbench.testing.features.CHECKS", checks)
+    *_, shapes, threads = check_plugin("orb")
+    assert (shapes.state, threads.state) == ("failed", "skipped")
+    assert threads.told == "not run, because shapes failed"

@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import pytest
 
+from cxrbench.output.show import show
 from cxrbench.registry import Plugin
 from cxrbench.testing import CheckResult
-from cxrbench.testing.documents import print_checks, print_diagnoses, print_plugins
+from cxrbench.testing.documents import CheckReport, Diagnoses, PluginList
 
 PLUGINS = [
     Plugin("orb", "m", "cxrbench", "1", ("feature orb",)),
@@ -28,7 +29,7 @@ RESULTS = [
 
 
 def test_each_part_has_a_row_and_a_broken_plugin_its_whole_error(capsys):
-    print_plugins(PLUGINS, "table")
+    show(PluginList(PLUGINS), "table")
     out = capsys.readouterr().out
     rows = [line.split() for line in out.splitlines()]
     assert ["kind", "name", "plugin", "package", "version", "state"] in rows
@@ -40,21 +41,21 @@ def test_each_part_has_a_row_and_a_broken_plugin_its_whole_error(capsys):
 
 
 def test_a_diagnosis_says_why_and_what_to_do(capsys):
-    print_diagnoses(PLUGINS, "table")
+    show(Diagnoses(PLUGINS[2:], 3), "table")
     out = capsys.readouterr().out
-    assert out.startswith("bad (cxrbench-bad 2, module bad_module)\n  there is no hook 'x[red]'\n")
+    assert out.startswith("1 of 3 plugins are broken\n")
+    assert "\nbad (cxrbench-bad 2, module bad_module)\n  there is no hook 'x[red]'\n" in out
     assert "to do: pip install --upgrade cxrbench-bad\n" in out
-    assert out.endswith("1 of 3 plugins are broken\n")
-    print_diagnoses(PLUGINS[:2], "table")
-    assert capsys.readouterr().out.startswith("all 2 plugins load")
-    print_diagnoses(PLUGINS, "json")
+    show(Diagnoses([], 2), "table")
+    assert capsys.readouterr().out.startswith("All 2 plugins load")
+    show(Diagnoses(PLUGINS[2:], 3), "json")
     (told,) = json.loads(capsys.readouterr().out)["plugins"]
     assert (told["name"], told["fix"]) == ("bad", "pip install --upgrade cxrbench-bad")
 
 
 @pytest.mark.parametrize("output", ["table", "json"])
 def test_checks_are_told_with_seconds_and_failures_whole(capsys, output):
-    print_checks(RESULTS, output)
+    show(CheckReport(RESULTS), output)
     out = capsys.readouterr().out
     if output == "json":
         told = json.loads(out)["checks"]
@@ -68,12 +69,19 @@ def test_checks_are_told_with_seconds_and_failures_whole(capsys, output):
             str.split, out.splitlines()
         )
         assert "orb, images: bad\n  expected: good\n  got: bad\n" in out
-        assert out.endswith("3 checks in 0.8 s, 1 failed\n")
+        assert out.startswith("3 checks in 0.8 s, 1 failed\n")
 
 
 def test_a_failure_of_several_checks_is_told_once(capsys):
     again = replace(RESULTS[1], check="threads")
-    print_checks([*RESULTS, again], "table")
+    show(CheckReport([*RESULTS, again]), "table")
     out = capsys.readouterr().out
     assert out.count("expected: good") == 1
     assert "orb, images, threads: bad\n" in out
+
+
+def test_one_check_is_not_many(capsys):
+    show(CheckReport(RESULTS[:1]), "csv")
+    assert capsys.readouterr().out.splitlines()[0] == "kind,part,check,state,seconds,told"
+    show(CheckReport(RESULTS[:1]), "markdown")
+    assert capsys.readouterr().out.startswith("### 1 check in 0.2 s, 0 failed\n")
