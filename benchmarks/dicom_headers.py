@@ -14,8 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cxrbench.builtin._dicom.key import Key
-from cxrbench.builtin._dicom.memory import Memory
-from cxrbench.builtin._dicom.scan import scan
+from cxrbench.builtin._dicom.scan import Memory, scan
 
 
 def imitate(source: Path, target: Path, files: int) -> None:

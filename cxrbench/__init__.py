@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cxrbench.benchmark import run as run
-    from cxrbench.data.image_files import choose_image as choose_image
-    from cxrbench.data.image_files import image_stem as image_stem
-    from cxrbench.data.image_files import list_images as list_images
+    from cxrbench.data.files import choose_image as choose_image
+    from cxrbench.data.files import find_file as find_file
+    from cxrbench.data.files import image_stem as image_stem
+    from cxrbench.data.files import list_images as list_images
+    from cxrbench.data.files import read_text as read_text
     from cxrbench.data.table_labels import LabelOptions as LabelOptions
     from cxrbench.data.table_labels import Labels as Labels
     from cxrbench.data.tables import HEADINGS as HEADINGS
@@ -21,8 +23,6 @@ if TYPE_CHECKING:
     from cxrbench.data.tables import Table as Table
     from cxrbench.data.tables import names_in as names_in
     from cxrbench.data.tables import read_table as read_table
-    from cxrbench.data.text_files import find_file as find_file
-    from cxrbench.data.text_files import read_text as read_text
     from cxrbench.encoders.visual_words import VLAD as VLAD
     from cxrbench.encoders.visual_words import BagOfWords as BagOfWords
     from cxrbench.encoders.whole_image import Identity as Identity
@@ -56,16 +56,16 @@ _HOMES = {
     "HEADINGS": "data.tables",
     "TABLE_SUFFIXES": "data.tables",
     "names_in": "data.tables",
-    "choose_image": "data.image_files",
-    "image_stem": "data.image_files",
-    "list_images": "data.image_files",
+    "choose_image": "data.files",
+    "image_stem": "data.files",
+    "list_images": "data.files",
     "LabelOptions": "data.table_labels",
     "Labels": "data.table_labels",
     "Columns": "data.tables",
     "read_table": "data.tables",
     "Table": "data.tables",
-    "find_file": "data.text_files",
-    "read_text": "data.text_files",
+    "find_file": "data.files",
+    "read_text": "data.files",
     "CxrbenchError": "errors",
     "DataError": "errors",
     "UnreadableImage": "errors",

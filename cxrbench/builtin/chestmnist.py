@@ -15,8 +15,7 @@ from cxrbench.builtin._nih_labels import FINDINGS
 if TYPE_CHECKING:
     import numpy as np
 
-    from cxrbench.builtin._chestmnist.archive import Archive
-    from cxrbench.builtin._chestmnist.rows import Rows
+    from cxrbench.builtin._chestmnist import Archive, Rows
 
 CXRBENCH_API = 1
 
@@ -62,7 +61,7 @@ class ChestMNIST(Dataset):
         """
         import numpy as np
 
-        from cxrbench.builtin._chestmnist.archive import PARTS, read_labels
+        from cxrbench.builtin._chestmnist import PARTS, read_labels
 
         _ = self._rows  # opened here, before threads ask for images
         labels = {part: read_labels(self._archive, part) for part in PARTS}
@@ -112,14 +111,13 @@ class ChestMNIST(Dataset):
 
     @cached_property
     def _archive(self) -> Archive:
-        from cxrbench.builtin._chestmnist.archive import open_archive
+        from cxrbench.builtin._chestmnist import open_archive
 
         return open_archive(self._file(), len(FINDINGS))
 
     @cached_property
     def _rows(self) -> Mapping[str, Rows]:
-        from cxrbench.builtin._chestmnist.archive import PARTS
-        from cxrbench.builtin._chestmnist.rows import open_rows
+        from cxrbench.builtin._chestmnist import PARTS, open_rows
 
         return {part: open_rows(self._archive, part) for part in PARTS}
 

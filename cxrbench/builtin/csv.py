@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cxrbench import Columns
-    from cxrbench.builtin._csv.views import Views
+    from cxrbench.builtin._csv import Views
 
 CXRBENCH_API = 1
 
@@ -96,8 +96,7 @@ class CSV(Dataset):
         ------
         DataError : the table cannot be used as the options say, or not one image is there.
         """
-        from cxrbench.builtin._csv.rows import NO_IMAGE, nothing_found
-        from cxrbench.builtin._csv.views import views_of
+        from cxrbench.builtin._csv import NO_IMAGE, nothing_found, views_of
 
         columns = self._columns()
         views = views_of(columns)
@@ -113,8 +112,7 @@ class CSV(Dataset):
         ------
         DataError : the table cannot be used as the options say.
         """
-        from cxrbench.builtin._csv.rows import NO_IMAGE, nothing_found
-        from cxrbench.builtin._csv.views import views_of
+        from cxrbench.builtin._csv import NO_IMAGE, nothing_found, views_of
 
         columns = self._columns()
         if not all(columns.cells[NO_IMAGE]):
@@ -128,7 +126,7 @@ class CSV(Dataset):
 
     def _cohort(self, columns: Columns, views: Views, reasons: Sequence[str]) -> Cohort:
         """The rows without a reason to leave them out."""
-        from cxrbench.builtin._csv.rows import SOURCE, image_id, left_out
+        from cxrbench.builtin._csv import SOURCE, image_id, left_out
 
         rows = [row for row, reason in enumerate(reasons) if not reason]
         ids = [image_id(text) for text in columns.cells["image"]]
@@ -164,8 +162,7 @@ class CSV(Dataset):
         ------
         DataError : a folder of lists is named, or a cell is no part.
         """
-        from cxrbench.builtin._csv.patients import parts_of
-        from cxrbench.builtin._csv.rows import image_id
+        from cxrbench.builtin._csv import image_id, parts_of
 
         if folder is not None:
             raise DataError(
@@ -182,14 +179,14 @@ class CSV(Dataset):
         return tuple(parts[image_id] for image_id in cohort.image_ids)
 
     def _columns(self) -> Columns:
-        from cxrbench.builtin._csv.rows import read_rows
+        from cxrbench.builtin._csv import read_rows
 
         keys = ("image", "patient", "age", "sex", "view", "split")
         given = {key: getattr(self, key) for key in keys}
         return read_rows(self._file(), self._folder(), given, self._label_options())
 
     def _patients(self, columns: Columns, image_ids: tuple[str, ...]) -> tuple[str, ...]:
-        from cxrbench.builtin._csv.patients import no_patients, patients_of
+        from cxrbench.builtin._csv import no_patients, patients_of
 
         if self.patients == "unknown":
             return image_ids

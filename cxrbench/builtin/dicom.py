@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from cxrbench.builtin._dicom.key import Key
-    from cxrbench.builtin._dicom.labels import LabelTable
-    from cxrbench.builtin._dicom.match import Match
+    from cxrbench.builtin._dicom.rows import LabelTable, Match
     from cxrbench.builtin._dicom.scan import Scan
 
 CXRBENCH_API = 1
@@ -73,7 +72,7 @@ class DICOM(Dataset):
     @classmethod
     def recognise(cls, path: Path) -> DICOM | None:
         """This dataset, if there is a table and one of the first files has DICOM's mark."""
-        from cxrbench.builtin._dicom.files import has_dicom_among_the_first
+        from cxrbench.builtin._dicom.scan import has_dicom_among_the_first
 
         if not path.is_dir() or not _tables(path):
             return None
@@ -91,11 +90,8 @@ class DICOM(Dataset):
         DataError : folder, table or key cannot be used, or no file can.
         """
         from cxrbench.builtin._dicom.key import find_key
-        from cxrbench.builtin._dicom.labels import read_labels
-        from cxrbench.builtin._dicom.match import match
-        from cxrbench.builtin._dicom.memory import Memory
-        from cxrbench.builtin._dicom.reasons import nothing_to_use
-        from cxrbench.builtin._dicom.scan import scan
+        from cxrbench.builtin._dicom.rows import match, nothing_to_use, read_labels
+        from cxrbench.builtin._dicom.scan import Memory, scan
 
         _require_pydicom()
         root = self._root()
@@ -142,7 +138,7 @@ class DICOM(Dataset):
     ) -> Cohort:
         import numpy as np
 
-        from cxrbench.builtin._dicom.reasons import told_reasons
+        from cxrbench.builtin._dicom.rows import told_reasons
 
         used = [
             (self._image_id(key, path, one.image), path, one, row)
@@ -186,7 +182,7 @@ class DICOM(Dataset):
         return pseudonym or key.pseudonym("file", path)
 
     def _write_crosswalk(self, rows: list[tuple[str, str, str]]) -> None:
-        from cxrbench.builtin._dicom.crosswalk import write_crosswalk
+        from cxrbench.builtin._dicom.rows import write_crosswalk
 
         if self.crosswalk:
             write_crosswalk(Path(self.crosswalk).expanduser(), rows)

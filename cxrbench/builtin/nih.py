@@ -72,10 +72,14 @@ class NIH(Dataset):
         ------
         DataError : the folder or the table is missing or cannot be used as a whole.
         """
-        from cxrbench.builtin._nih.faults import without_faults
         from cxrbench.builtin._nih.images import Match, find_images, match_images
         from cxrbench.builtin._nih.lists import read_boxes
-        from cxrbench.builtin._nih.table import image_ids_of, labels_of, read_columns
+        from cxrbench.builtin._nih.table import (
+            image_ids_of,
+            labels_of,
+            read_columns,
+            without_faults,
+        )
 
         root = self._root()
         table_path = _table_path(root)

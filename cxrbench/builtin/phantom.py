@@ -54,8 +54,7 @@ class Phantom(Dataset):
         import numpy as np
 
         from cxrbench.builtin._phantom.cohort import draw_table
-        from cxrbench.builtin._phantom.exam import plan
-        from cxrbench.builtin._phantom.findings import FINDINGS
+        from cxrbench.builtin._phantom.exam import FINDINGS, plan
 
         self._check()
         rows = draw_table(self.patients, self.seed)

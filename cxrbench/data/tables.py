@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from cxrbench.data import record_cells
-from cxrbench.data.text_files import read_encoded
+from cxrbench.data.files import read_encoded
 from cxrbench.errors import DataError
 
 if TYPE_CHECKING:

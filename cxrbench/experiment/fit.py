@@ -31,9 +31,8 @@ from cxrbench.modeling.train import Training, TrainSettings, train, trial_step
 from cxrbench.parameters import changed, spelt
 from cxrbench.recipe import Feature, Recipe
 from cxrbench.settings import Settings
-from cxrbench.store.choices import kept_choice
+from cxrbench.store.cache import kept_choice, purpose_for
 from cxrbench.store.encode import encode
-from cxrbench.store.purpose import purpose_for
 from cxrbench.store.stores import FORMAT
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cxrbench.data.datasets import find_dataset, load_cohort
-from cxrbench.data.image_files import image_stem
+from cxrbench.data.files import image_stem
 from cxrbench.errors import RecipeError, SettingsError
 from cxrbench.inference.explanation import (
     LabelChoice,

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, cast
 
-from cxrbench.data.image_files import SUFFIXES, image_stem
+from cxrbench.data.files import SUFFIXES, image_stem
 from cxrbench.data.record_cells import age_of, sex_of, view_of
 from cxrbench.data.tables import read_table, shortened
 from cxrbench.errors import DataError, SettingsError, UnreadableImage

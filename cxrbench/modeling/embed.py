@@ -19,11 +19,9 @@ from cxrbench.modeling.engines import predictor
 from cxrbench.modeling.inputs import Inputs, feed
 from cxrbench.modeling.predict import Predict, by_name, keras_predictor, padded_batches
 from cxrbench.output.files import locked
-from cxrbench.store.cache import CACHE, lock_of
+from cxrbench.store.cache import CACHE, PURPOSE_FILE, UNTOLD, Purpose, lock_of, mark_used
 from cxrbench.store.journal import DamagedStore, ImageFacts
-from cxrbench.store.purpose import PURPOSE_FILE, UNTOLD, Purpose, mark_used
-from cxrbench.store.stores import StoreSpec, map_array, open_store
-from cxrbench.store.writer import StoreWriter, remove_store
+from cxrbench.store.stores import StoreSpec, StoreWriter, map_array, open_store, remove_store
 
 EMBEDDING_VERSION = 1
 """Part of every key; raised when the same pixels and weights would give other embeddings."""

@@ -18,8 +18,7 @@ from cxrbench.interfaces import Display
 from cxrbench.modeling.backend import hardware, load_keras
 from cxrbench.modeling.openvino import Unable, openvino_predictor
 from cxrbench.modeling.predict import Batch, Predict, by_name
-from cxrbench.store.cache import key_of
-from cxrbench.store.choices import kept_choice
+from cxrbench.store.cache import kept_choice, key_of
 
 ENGINES = ("keras", "openvino")
 

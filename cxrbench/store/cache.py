@@ -1,4 +1,4 @@
-"""The cache folder: where it is, keys of what it holds, locks, and errors in plain words."""
+"""The cache folder: keys, locks, purposes of its entries, and choices that were measured."""
 
 from __future__ import annotations
 
@@ -6,13 +6,20 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from cxrbench.errors import CacheError
-from cxrbench.output.files import Destination, file_digest
+from cxrbench.interfaces import Display
+from cxrbench.output.files import Destination, file_digest, locked, write_bytes
+from cxrbench.parameters import data_text
+
+if TYPE_CHECKING:
+    from cxrbench.interfaces import Dataset
+
 
 CACHE = Destination(
     "the cache in", CacheError, "choose another folder with --cache or CXRBENCH_CACHE"
@@ -53,3 +60,95 @@ def lock_of(path: Path) -> Path:
     """The lock file of what the cache holds at ``path``; it is never removed."""
     # Not `output.files.lock_of`: other versions of cxrbench may use the same cache now.
     return path.with_name(path.name + ".lock")
+
+
+PURPOSE_FILE = "purpose.json"
+
+
+@dataclass(frozen=True)
+class Purpose:
+    """In words ``what`` it is, the ``dataset``'s name, and what ``--data`` names it by.
+
+    It shapes nothing and is no part of a key. It tells of whoever made the thing: another path to
+    the same images uses it too.
+    """
+
+    what: str = ""
+    dataset: str = ""
+    data: str = ""
+
+
+UNTOLD = Purpose()
+"""Of what nobody told the purpose."""
+
+
+def purpose_for(dataset: Dataset, what: str) -> Purpose:
+    """The purpose of something that is made of this dataset's images."""
+    return Purpose(what, dataset.name, data_text(dataset))
+
+
+def write_purpose(path: Path, purpose: Purpose, **more: Any) -> None:
+    """Write the file, unless it says the same already."""
+    told = canonical({**asdict(purpose), **more}).encode()
+    if not path.exists() or path.read_bytes() != told:
+        write_bytes(path, told, durable=True)
+
+
+def read_purpose(path: Path) -> Purpose:
+    """What the file says; nothing where there is none, or none that can be understood."""
+    try:
+        told = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return UNTOLD
+    told = told if isinstance(told, Mapping) else {}
+    return Purpose(*(str(told.get(name, "")) for name in Purpose.__dataclass_fields__))
+
+
+def mark_used(path: Path) -> None:
+    """Make now the time of the last use of what the file at ``path`` stands for."""
+    # A cache that belongs to somebody else can be read all the same.
+    with suppress(OSError):
+        os.utime(path)
+
+
+Choice = TypeVar("Choice", int, str)
+
+
+def kept_choice(
+    kind: str,
+    about: Mapping[str, Any],
+    find: Callable[[], Choice],
+    *,
+    cache: Path,
+    display: Display,
+) -> Choice:
+    """What was chosen before where ``about`` (plain values) is the same, else what ``find`` finds.
+
+    Choices are in the folder ``kind`` of the cache; two processes at once take turns.
+
+    Raises
+    ------
+    CacheError : the choice cannot be written.
+    """
+    folder = cache / kind
+    path = folder / f"{key_of(about)}.json"
+    with ExitStack() as held:
+        with CACHE.writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            held.enter_context(locked([lock_of(path)], display))
+        found: Choice | None = _read(path)
+        if found is not None:
+            mark_used(path)
+            return found
+        chosen = find()
+        with CACHE.writing(folder):
+            write_bytes(path, canonical({"about": about, "chosen": chosen}).encode(), durable=True)
+        return chosen
+
+
+def _read(path: Path) -> Any:
+    """What was chosen; None where nothing was, or the file is damaged and is written again."""
+    try:
+        return json.loads(path.read_bytes())["chosen"]
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None

@@ -10,15 +10,14 @@ import numpy as np
 
 from cxrbench.errors import PluginError, UnreadableImage
 from cxrbench.parameters import changed, spelt
-from cxrbench.store.cache import canonical, identity_of
+from cxrbench.store.cache import Purpose, canonical, identity_of, purpose_for
 from cxrbench.store.journal import ImageFacts
-from cxrbench.store.purpose import Purpose, purpose_for
 from cxrbench.store.stores import FORMAT, StoreSpec
 
 if TYPE_CHECKING:
     from cxrbench.interfaces import Cohort, Dataset, FeatureExtractor
     from cxrbench.store.image_pass import Preparation, PreparedImage
-    from cxrbench.store.writer import StoreWriter
+    from cxrbench.store.stores import StoreWriter
 
 
 @dataclass(frozen=True, eq=False)

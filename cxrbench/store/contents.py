@@ -14,9 +14,8 @@ from typing import Literal
 
 from cxrbench.errors import SettingsError
 from cxrbench.output.files import is_free, locked_if_free
-from cxrbench.store.cache import CACHE, key_of, lock_of
+from cxrbench.store.cache import CACHE, PURPOSE_FILE, UNTOLD, Purpose, key_of, lock_of, read_purpose
 from cxrbench.store.journal import DamagedStore
-from cxrbench.store.purpose import PURPOSE_FILE, UNTOLD, Purpose, read_purpose
 from cxrbench.store.stores import complete_journal
 
 State = Literal["complete", "interrupted", "damaged"]

@@ -19,8 +19,16 @@ from cxrbench.output.files import (
     replacing,
     write_bytes,
 )
-from cxrbench.store.cache import CACHE, identity_of, key_of, lock_of
-from cxrbench.store.purpose import UNTOLD, Purpose, mark_used, write_purpose
+from cxrbench.store.cache import (
+    CACHE,
+    UNTOLD,
+    Purpose,
+    identity_of,
+    key_of,
+    lock_of,
+    mark_used,
+    write_purpose,
+)
 from cxrbench.store.stores import map_array
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ import numpy as np
 from cxrbench.errors import CacheError, DataError
 from cxrbench.interfaces import Exclusion
 from cxrbench.output.files import locked
-from cxrbench.store.cache import CACHE, lock_of
+from cxrbench.store.cache import CACHE, PURPOSE_FILE, lock_of, mark_used
 from cxrbench.store.consumers import Consumer, consumers_of
 from cxrbench.store.image_pass import (
     ImagesInOrder,
@@ -26,9 +26,16 @@ from cxrbench.store.image_pass import (
     quiet_single_threaded_libraries,
 )
 from cxrbench.store.journal import DamagedStore
-from cxrbench.store.purpose import PURPOSE_FILE, mark_used
-from cxrbench.store.stores import CompleteStore, FeatureStore, feature_store, map_array, open_store
-from cxrbench.store.writer import StoreWriter, cut_store, remove_store
+from cxrbench.store.stores import (
+    CompleteStore,
+    FeatureStore,
+    StoreWriter,
+    cut_store,
+    feature_store,
+    map_array,
+    open_store,
+    remove_store,
+)
 
 if TYPE_CHECKING:
     from cxrbench.interfaces import Cohort, Dataset, Display, FeatureExtractor

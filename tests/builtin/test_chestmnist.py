@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cxrbench import CxrbenchError, DataError, UnreadableImage
-from cxrbench.builtin._chestmnist import rows as rows_module
+from cxrbench.builtin import _chestmnist as rows_module
 from cxrbench.builtin.chestmnist import FINDINGS, ChestMNIST
 from cxrbench.data.cohort import validate
 from cxrbench.data.splits import make_split

@@ -32,9 +32,8 @@ from pydicom.uid import (
 )
 
 from cxrbench import UnreadableImage
-from cxrbench.builtin._dicom.codestream import stated_size
 from cxrbench.builtin._dicom.key import Key
-from cxrbench.builtin._dicom.pixels import read_pixels
+from cxrbench.builtin._dicom.pixels import read_pixels, stated_size
 from cxrbench.builtin._dicom.radiograph import read_radiograph
 
 LIMIT = 10**6
@@ -351,7 +350,7 @@ def test_a_decoder_that_is_not_installed_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(get_decoder(JPEG2000Lossless), "_available", {})
     assert refused(path).endswith(advice)
     path = in_form("jpeg-ls", tmp_path / "b", radiograph())
-    monkeypatch.setattr("cxrbench.builtin._dicom.syntaxes.find_spec", lambda name: None)
+    monkeypatch.setattr("cxrbench.builtin._dicom.header.find_spec", lambda name: None)
     assert refused(path).endswith(advice)
 
 

@@ -420,7 +420,7 @@ def test_a_damaged_gzip_is_explained(tmp_path, cut):
 
 
 def test_a_gzip_bomb_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("cxrbench.data.text_files.MAX_BYTES", 1000)
+    monkeypatch.setattr("cxrbench.data.files.MAX_BYTES", 1000)
     packed = gzip.compress(b"0" * 100_000)
 
     assert "too large" in message(folder(tmp_path, packed, name="Ground_Truth.csv.gz"))

@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 from small_cnn import SmallCNN
 
-import cxrbench.store.writer as store_writer
 from cxrbench.errors import CacheError, RunError
 from cxrbench.modeling.assemble import build_trunk
 from cxrbench.modeling.embed import BATCH, embed, embedding_predictor, network_digest
 from cxrbench.output.display import SilentDisplay
+from cxrbench.store import stores
 
 COUNT = 700
 ABOUT = {"images": "abc", "network": "def"}
@@ -285,9 +285,9 @@ def test_a_disk_that_fills_up_is_an_error_and_the_work_so_far_is_kept(tmp_path, 
         written.append(len(data))
         append(descriptor, data)
 
-    append = store_writer.append
+    append = stores.append
     with monkeypatch.context() as patch:
-        patch.setattr(store_writer, "append", nearly_full)
+        patch.setattr(stores, "append", nearly_full)
         with pytest.raises(CacheError, match="not enough room"):
             embedded(tmp_path)
     before = batches(tmp_path)

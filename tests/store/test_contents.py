@@ -16,13 +16,11 @@ from cxrbench.encoders.whole_image import Identity
 from cxrbench.errors import SettingsError
 from cxrbench.modeling.embed import embed
 from cxrbench.output.files import locked
-from cxrbench.store.cache import lock_of
-from cxrbench.store.choices import kept_choice
+from cxrbench.store.cache import kept_choice, lock_of, purpose_for
 from cxrbench.store.contents import KINDS, Selection, entries, remove
 from cxrbench.store.encode import encode
 from cxrbench.store.image_pass import Preparation
 from cxrbench.store.prepare import prepare
-from cxrbench.store.purpose import purpose_for
 
 DRAWN = Drawn(patients=10)
 

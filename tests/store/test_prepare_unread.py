@@ -97,8 +97,8 @@ def test_killed_while_a_store_is_cut_it_ends_with_the_same_bytes(
         raise KeyboardInterrupt
 
     place = {
-        "copy": "cxrbench.store.writer._copy_bytes",
-        "remove": "cxrbench.store.writer.remove_store",
+        "copy": "cxrbench.store.stores._copy_bytes",
+        "remove": "cxrbench.store.stores.remove_store",
         "rename": "pathlib.Path.rename",
     }[step]
     with monkeypatch.context() as patch:

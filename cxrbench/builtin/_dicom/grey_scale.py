@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cxrbench import UnreadableImage
-from cxrbench.builtin._dicom.values import real_number, text
+from cxrbench.builtin._dicom.header import real_number, text
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-    from cxrbench.builtin._dicom.form import Form
+    from cxrbench.builtin._dicom.pixels import Form
 
 
 def display_table(stored: np.ndarray, elements: Dataset, form: Form) -> np.ndarray:

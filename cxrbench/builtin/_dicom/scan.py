@@ -2,20 +2,193 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import warnings
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
+from pathlib import Path
 
-from cxrbench import Display, UnreadableImage
-from cxrbench.builtin._dicom.files import list_files
+from cxrbench import CxrbenchError, DataError, Display, UnreadableImage
+from cxrbench.builtin._dicom.header import INSTALL
 from cxrbench.builtin._dicom.key import Key
-from cxrbench.builtin._dicom.memory import Found, Memory
 from cxrbench.builtin._dicom.radiograph import Radiograph, read_radiograph
+
+_LOOKED_AT = 100
+
+
+@dataclass
+class Listing:
+    """Relative paths of files, sorted, and of what is no readable file with the reason."""
+
+    files: list[str] = field(default_factory=list)
+    unusable: list[tuple[str, str]] = field(default_factory=list)
+
+
+def list_files(root: str, leave_out: Collection[str] = ()) -> Listing:
+    """Go through a folder tree; links are followed, and each folder is entered once.
+
+    Hidden files and folders, and the files ``leave_out``, are not listed.
+
+    Raises
+    ------
+    DataError : ``root`` itself cannot be listed.
+    """
+    found, waiting, entered = Listing(), [""], set[tuple[int, int]]()
+    kept_out = {_identity(os.stat(path)) for path in leave_out if os.path.exists(path)}
+    while waiting:
+        folder = waiting.pop()
+        try:
+            known = os.stat(os.path.join(root, folder))
+            # Links may lead back up, or again and again to one folder.
+            if _identity(known) in entered:
+                continue
+            entered.add(_identity(known))
+            waiting += _look_into(root, folder, kept_out, found)
+        except OSError as error:
+            if not folder:
+                raise _cannot_list(root, error) from error
+            found.unusable.append((folder, f"a folder that cannot be listed: {error.strerror}"))
+    found.files.sort()
+    found.unusable.sort()
+    return found
+
+
+def has_dicom_among_the_first(folder: str) -> bool:
+    """Whether one of the first files at any depth has DICOM's mark; folders count as files."""
+    return any(map(_has_mark, islice(_first_entries(folder), _LOOKED_AT)))
+
+
+def _identity(known: os.stat_result) -> tuple[int, int]:
+    return known.st_dev, known.st_ino
+
+
+def _look_into(
+    root: str, folder: str, kept_out: Collection[tuple[int, int]], found: Listing
+) -> list[str]:
+    """Note the files of one folder; the folders in it, last first, so that the first is next."""
+    folders, inodes = [], {inode for _, inode in kept_out}
+    with os.scandir(os.path.join(root, folder)) as entries:
+        for entry in entries:
+            place = os.path.join(folder, entry.name)
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir():
+                folders.append(place)
+            elif entry.is_file():
+                # The number of the file comes with its name; that of the device is a call more.
+                candidate = entry.is_symlink() or entry.inode() in inodes
+                if not (candidate and _identity(entry.stat()) in kept_out):
+                    found.files.append(place)
+            else:
+                what = "a link that leads nowhere" if entry.is_symlink() else "not a file"
+                found.unusable.append((place, what))
+    return sorted(folders, reverse=True)
+
+
+def _cannot_list(root: str, error: OSError) -> DataError:
+    return DataError(
+        f"{root} cannot be listed",
+        expected="a folder of DICOM files that this user may read",
+        found=error.strerror or str(error),
+        fix="check the path and its permissions (chmod u+rx)",
+    )
+
+
+def _first_entries(folder: str) -> Iterator[str]:
+    try:
+        with os.scandir(folder) as entries:
+            for entry in sorted(islice(entries, 1000), key=lambda entry: entry.name):
+                yield entry.path
+                if entry.is_dir(follow_symlinks=False):
+                    yield from _first_entries(entry.path)
+    except OSError:  # it is for `load` to say so, should it be this dataset after all
+        return
+
+
+def _has_mark(path: str) -> bool:
+    try:
+        if not os.path.isfile(path):  # a pipe would be waited for
+            return False
+        with open(path, "rb") as file:
+            return file.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
+
+
+_VERSION = 1
+"""Raised when the same header would be judged in another way."""
+
+Found = Radiograph | str
+"""A radiograph, or why a file is none."""
+
+
+class Memory:
+    """Lines of (file, signature, what was found), appended to as a scan goes on.
+
+    A line that was cut short by a kill, or damaged, is as if it had not been written. ``path`` is
+    None where nothing is kept. The first line names the archive, for `cxrbench cache list`; the
+    file's time is that of the last use.
+    """
+
+    def __init__(self, path: Path | None, archive: str, *, accept_unknown: bool) -> None:
+        self._path = path
+        self._about = json.dumps({"dataset": "dicom", "data": archive})
+        self._judged = f"{_VERSION}{'+' if accept_unknown else ''}"
+        self._known: dict[tuple[str, str], Found] = {}
+        if path is not None and path.exists():
+            for line in path.read_text("utf-8", "replace").splitlines():
+                self._learn(line)
+            with suppress(
+                OSError
+            ):  # a cache that belongs to somebody else can be read all the same
+                os.utime(path)
+
+    def signature(self, path: str) -> str:
+        """What changes when a file does, or the way in which it is judged."""
+        told = os.stat(path)
+        return f"{self._judged}:{told.st_size}:{told.st_mtime_ns}"
+
+    def recall(self, file: str, signature: str) -> Found | None:
+        """What was found in this file, None where it is not known."""
+        return self._known.get((file, signature))
+
+    def keep(self, found: Iterable[tuple[str, str, Found]]) -> None:
+        """Write what a later scan can use; a decoder that was missing may be there by then."""
+        lines = [
+            json.dumps([file, signature, what if isinstance(what, str) else vars(what)])
+            for file, signature, what in found
+            if signature and not (isinstance(what, str) and INSTALL in what)
+        ]
+        if self._path is None or not lines:
+            return
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with self._path.open("ab") as out:
+                # A line of its own, whatever was cut off before it.
+                start = "" if out.tell() else self._about
+                out.write("\n".join((start, *lines, "")).encode())
+        except OSError as error:
+            raise CxrbenchError(
+                f"cannot write to the cache in {self._path.parent}",
+                expected="a folder with room that this user may write to",
+                found=error.strerror or str(error),
+                fix="make room, or choose another folder with --cache or CXRBENCH_CACHE",
+            ) from error
+
+    def _learn(self, line: str) -> None:
+        try:
+            file, signature, what = json.loads(line)
+            found = what if isinstance(what, str) else Radiograph(**what)
+            self._known[str(file), str(signature)] = found
+        except (ValueError, TypeError):
+            return
+
 
 # Parsing holds the interpreter's lock; more threads only help where the files are far away.
 _THREADS = 4

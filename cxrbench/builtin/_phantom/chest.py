@@ -1,16 +1,11 @@
-"""The phantom's chest: tissue, lungs, heart and mediastinum summed up along the rays.
-
-Attenuation adds up along a ray (Beer-Lambert, in logarithms), so a film is the sum of tissue, air
-(which takes away), vessels and bone.
-"""
+"""The phantom's chest: tissue, lungs, vessels, bones, heart and mediastinum along the rays."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cxrbench.builtin._phantom.anatomy import LEFT, RIGHT, Anatomy, heart_outline
-from cxrbench.builtin._phantom.film import Film, blurred, clouds, ellipse, fill
-from cxrbench.builtin._phantom.lines import bones, vessels
+from cxrbench.builtin._phantom.film import Film, blurred, clouds, ellipse, fill, layered
 
 if TYPE_CHECKING:
     import numpy as np
@@ -89,3 +84,120 @@ def _hila(film: Film, anatomy: Anatomy) -> np.ndarray:
         across = np.exp(-(((film.x - x) / 0.032) ** 2))
         shade += np.exp(-(((film.y - y) / 0.055) ** 2)) * across
     return 0.5 * shade
+
+
+def vessels(film: Film, anatomy: Anatomy, rng: np.random.Generator) -> np.ndarray:
+    """The lungs' vessels, 0 to 1; the same generator state gives the same tree."""
+    groups: list[tuple[Any, float, float]] = []
+    for side in (RIGHT, LEFT):
+        stems = _branches(anatomy, side, rng)
+        groups += [*_tapering(_twigs(stems, side, rng), 0.0045), *_tapering(stems, 0.0095)]
+    return layered(film.size, groups, soft=0.0016)
+
+
+def _tapering(paths: np.ndarray, width: float) -> list[tuple[np.ndarray, float, float]]:
+    """Groups for `layered`, the thin far ends first."""
+    steps = paths.shape[1] - 1
+    rests = [(step, 1 - step / steps) for step in reversed(range(steps))]
+    return [
+        (paths[:, step : step + 2], width * rest, (0.25 + 0.75 * rest) * (0.6 + 40 * width))
+        for step, rest in rests
+    ]
+
+
+def _branches(anatomy: Anatomy, side: int, rng: np.random.Generator) -> np.ndarray:
+    """Vessels from the hilum outwards, (n, 7, 2); those to the bases are longer, as in life."""
+    import numpy as np
+
+    directions = np.concatenate([rng.uniform(-1.4, 0.0, 8), rng.uniform(0.0, 1.35, 12)])
+    x, y = anatomy.hilum(side)
+    lift = rng.uniform(-0.5, 0.5, 20) * 0.07 + 0.03 * np.sin(directions)
+    start = np.column_stack([x + side * rng.uniform(-0.02, 0.012, 20), y + lift])
+    length = (0.32 + 0.07 * np.sin(directions)) * rng.uniform(0.5, 1.0, 20)
+    return _walk(start, directions, length, side, rng)
+
+
+def _twigs(stems: np.ndarray, side: int, rng: np.random.Generator) -> np.ndarray:
+    import numpy as np
+
+    starts = stems[:, 1:6]
+    flow = stems[:, 2:7] - starts
+    direction = np.arctan2(flow[..., 1], side * flow[..., 0]).ravel()
+    turn = rng.choice((-1.0, 1.0), len(direction)) * rng.uniform(0.3, 0.9, len(direction))
+    length = rng.uniform(0.05, 0.14, len(direction))
+    return _walk(starts.reshape(-1, 2), direction + turn, length, side, rng)
+
+
+def _walk(
+    start: np.ndarray,
+    direction: np.ndarray,
+    length: np.ndarray,
+    side: int,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Paths (n, 7, 2) of a length each that wander off their direction as they go."""
+    import numpy as np
+
+    steps = 6
+    angles = direction[:, None] + np.cumsum(rng.normal(0, 0.16, (len(start), steps)), axis=1)
+    moves = np.stack([side * np.cos(angles), np.sin(angles)], axis=2) * length[:, None, None]
+    path = start[:, None] + np.cumsum(moves / steps, axis=1)
+    return np.concatenate([start[:, None], path], axis=1)
+
+
+def bones(film: Film, anatomy: Anatomy, rng: np.random.Generator) -> np.ndarray:
+    """What bone adds to the attenuation, less the windpipe before the spine."""
+    back, front = _ribs(anatomy, rng)
+    # a rib is a tube: its walls, which the ray meets edge on, are brighter than its middle
+    ribs = [(front, 0.024, 0.45), (back, 0.022, 1.0), (back, 0.013, 0.6)]
+    cage = layered(film.size, ribs, soft=0.0014) * (0.35 + 0.65 * film.both_lungs())
+    collar, blade, arm = _shoulders(anatomy)
+    girdle = [(arm, 0.055, 0.5), (blade, 0.012, 0.35), (collar, 0.027, 1.0)]
+    shoulder = layered(film.size, girdle, soft=0.003)
+    return anatomy.calcium * (0.18 * cage + 0.19 * shoulder + _spine(film, anatomy))
+
+
+def _ribs(anatomy: Anatomy, rng: np.random.Generator) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Centre lines of the ribs' back parts, which fall outwards, and front parts, inwards."""
+    import numpy as np
+
+    back, front = [], []
+    t = np.linspace(0, 1, 14)
+    for side in (RIGHT, LEFT):
+        for k, jitter in enumerate(rng.normal(0, 0.003, 11)):
+            y = anatomy.apex - 0.015 + k * anatomy.rib_spacing + jitter
+            fall = anatomy.rib_drop * (0.5 + 0.10 * k)
+            if y + fall > anatomy.angle(side)[1]:
+                continue
+            wall = abs(anatomy.lateral(side, y + fall))
+            x = 0.03 + (wall - 0.03) * np.sin(t * np.pi / 2)
+            back.append(np.column_stack([side * x, y - 0.03 * np.sin(2.4 * t) + fall * t**2.4]))
+            if k < 7:
+                inward = wall * (0.65 - 0.03 * k) * t
+                sweep = 0.115 * np.sin(1.6 * t)
+                front.append(np.column_stack([side * (wall - inward), back[-1][-1, 1] + sweep]))
+    return back, front
+
+
+def _shoulders(anatomy: Anatomy) -> tuple[list[Any], list[Any], list[Any]]:
+    y, rise = anatomy.apex + anatomy.clavicle, anatomy.clavicle_slope
+    outer = 1.12 * anatomy.lung_width
+    collar = [(0.045, y + 0.03), (0.12, y + 0.018), (0.24, y + 0.012 - rise * 0.6)]
+    collar += [(outer, y - rise)]
+    blade = [(outer, y + 0.02), (outer - 0.02, y + 0.16), (outer - 0.045, y + 0.30)]
+    arm = [(outer + 0.06, y + 0.015), (outer + 0.09, y + 0.12), (outer + 0.14, 1.0)]
+    collars, blades, arms = (
+        [[(side * x, h) for x, h in line] for side in (RIGHT, LEFT)]
+        for line in (collar, blade, arm)
+    )
+    return collars, blades, arms
+
+
+def _spine(film: Film, anatomy: Anatomy) -> np.ndarray:
+    import numpy as np
+
+    beat = np.cos(2 * np.pi * (film.y - anatomy.apex) / (0.8 * anatomy.rib_spacing))
+    body = ((0.041 + 0.002 * beat - np.abs(film.x)) / 0.010).clip(0, 1)
+    windpipe = np.exp(-((film.x / 0.017) ** 4))
+    end = ((anatomy.apex + 0.23 - film.y) / 0.06).clip(0, 1)
+    return (0.13 + 0.03 * beat) * body - 0.20 * windpipe * end

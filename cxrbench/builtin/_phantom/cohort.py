@@ -10,8 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cxrbench.builtin._phantom.exam import Exam
-from cxrbench.builtin._phantom.findings import FINDINGS
+from cxrbench.builtin._phantom.exam import FINDINGS, Exam
 
 if TYPE_CHECKING:
     import numpy as np

@@ -1,18 +1,46 @@
-"""One phantom film: from a line of text to a plan (anatomy, signs, boxes), and on to pixels."""
+"""One phantom image: from a line of text to anatomy, signs and boxes, and on to pixels."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import astuple, dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from cxrbench import Box
+from cxrbench.builtin._phantom import opacities as opacities
+from cxrbench.builtin._phantom import spaces as spaces
 from cxrbench.builtin._phantom.anatomy import LEFT, RIGHT, Anatomy, draw_anatomy, on_film
-from cxrbench.builtin._phantom.findings import FINDINGS
-from cxrbench.builtin._phantom.signs import Sign
+from cxrbench.builtin._phantom.signs import Finding, Sign
 
 if TYPE_CHECKING:
     import numpy as np
+
+
+FINDINGS: Mapping[str, Finding] = MappingProxyType(
+    {
+        "Atelectasis": Finding(
+            opacities.place_atelectasis, opacities.paint_atelectasis, opacities.shrink
+        ),
+        "Cardiomegaly": Finding(spaces.place_cardiomegaly, reshape=spaces.widen_heart),
+        "Consolidation": Finding(opacities.place_consolidation, opacities.paint_consolidation),
+        "Edema": Finding(opacities.place_edema, opacities.paint_edema),
+        "Effusion": Finding(spaces.place_effusion, spaces.paint_effusion),
+        "Emphysema": Finding(spaces.place_emphysema, spaces.paint_emphysema, spaces.inflate),
+        "Fibrosis": Finding(opacities.place_fibrosis, opacities.paint_fibrosis, opacities.stiffen),
+        "Hernia": Finding(spaces.place_hernia, spaces.paint_hernia),
+        "Infiltration": Finding(opacities.place_infiltration, opacities.paint_infiltration),
+        "Mass": Finding(opacities.place_mass, opacities.paint_mass),
+        "Nodule": Finding(opacities.place_nodule, opacities.paint_nodule),
+        "Pleural_Thickening": Finding(
+            spaces.place_pleural_thickening, spaces.paint_pleural_thickening
+        ),
+        "Pneumonia": Finding(opacities.place_pneumonia, opacities.paint_pneumonia),
+        "Pneumothorax": Finding(spaces.place_pneumothorax, spaces.paint_pneumothorax),
+    }
+)
+
 
 _PATIENT, _VESSELS, _EXPOSURE, _LESION, _STROKES = range(5)  # streams of random numbers
 
@@ -138,8 +166,7 @@ def render(exam: Exam, size: int) -> np.ndarray:
     import cv2
 
     from cxrbench.builtin._phantom.chest import draw_chest
-    from cxrbench.builtin._phantom.exposure import add_marks, develop
-    from cxrbench.builtin._phantom.film import Film
+    from cxrbench.builtin._phantom.film import Film, add_marks, develop
 
     drawing = plan(exam)
     film = Film.blank(size, drawing.anatomy)

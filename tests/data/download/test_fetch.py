@@ -8,7 +8,7 @@ import pytest
 from scripted_server import Answer, serve
 
 from cxrbench.data.download.catalog import RemoteFile
-from cxrbench.data.download.fetch import fetch
+from cxrbench.data.download.download import fetch
 from cxrbench.errors import DownloadError
 
 BODY = bytes(range(256)) * 2000
@@ -72,7 +72,7 @@ def test_a_kill_while_the_checksum_is_computed_loses_nothing(bring, tmp_path, mo
     def killed(*_: object, **__: object) -> None:
         raise Killed
 
-    monkeypatch.setattr("cxrbench.data.download.fetch.file_digest", killed)
+    monkeypatch.setattr("cxrbench.data.download.download.file_digest", killed)
     with pytest.raises(Killed):
         bring()
     monkeypatch.undo()

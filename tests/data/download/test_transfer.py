@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 from scripted_server import Answer, serve
 
-from cxrbench.data.download.part import version_file
-from cxrbench.data.download.transfer import TRIES, Request, transfer
+from cxrbench.data.download.transfer import TRIES, Request, transfer, version_file
 from cxrbench.errors import DownloadError
 
 BODY = np.random.default_rng(0).bytes(1_000_000)

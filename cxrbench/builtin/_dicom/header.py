@@ -1,4 +1,4 @@
-"""Parse a DICOM file with pydicom so that no length in it makes the program allocate blindly."""
+"""The header of a DICOM file, parsed so that no length in it makes us allocate blindly."""
 
 from __future__ import annotations
 
@@ -7,19 +7,105 @@ import os
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO, cast
+from importlib.util import find_spec
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from cxrbench import UnreadableImage
-from cxrbench.builtin._dicom.syntaxes import (
-    DEFLATED,
-    EXPLICIT_BIG,
-    EXPLICIT_LITTLE,
-    IMPLICIT_LITTLE,
-)
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
     from pydicom.tag import BaseTag
+
+
+IMPLICIT_LITTLE = "1.2.840.10008.1.2"
+EXPLICIT_LITTLE = "1.2.840.10008.1.2.1"
+DEFLATED = "1.2.840.10008.1.2.1.99"
+EXPLICIT_BIG = "1.2.840.10008.1.2.2"
+NATIVE = (IMPLICIT_LITTLE, EXPLICIT_LITTLE, DEFLATED, EXPLICIT_BIG)
+
+RLE = "1.2.840.10008.1.2.5"
+
+_JPEG = "1.2.840.10008.1.2.4."
+PLUGINS = MappingProxyType(
+    {
+        f"{_JPEG}50": "pillow",  # JPEG baseline
+        f"{_JPEG}90": "pylibjpeg",  # JPEG 2000
+        f"{_JPEG}91": "pylibjpeg",
+        f"{_JPEG}201": "pylibjpeg",  # high-throughput JPEG 2000
+        f"{_JPEG}202": "pylibjpeg",
+        f"{_JPEG}203": "pylibjpeg",
+        RLE: "pydicom",
+    }
+)
+"""What pydicom decodes, by its name of the decoder."""
+
+CODECS = MappingProxyType(
+    {
+        f"{_JPEG}51": "jpeg8_decode",  # JPEG extended, up to 12 bits
+        f"{_JPEG}57": "jpeg8_decode",  # JPEG lossless
+        f"{_JPEG}70": "jpeg8_decode",  # the same with one predictor: the usual one in CR and DX
+        f"{_JPEG}80": "jpegls_decode",
+        f"{_JPEG}81": "jpegls_decode",
+    }
+)
+"""What imagecodecs decodes, and by which function."""
+
+INSTALL = 'pip install "cxrbench[dicom]"'
+
+
+def require_decoder(uid: str) -> None:
+    """Raise `UnreadableImage` unless pixels in this transfer syntax can be read."""
+    if uid in NATIVE:
+        return
+    if uid not in PLUGINS and uid not in CODECS:
+        raise UnreadableImage(f"{_name(uid)} is a transfer syntax that is not read")
+    if not _is_installed(uid):
+        raise UnreadableImage(f"the decoder of {_name(uid)} is not installed: {INSTALL}")
+
+
+def _is_installed(uid: str) -> bool:
+    if uid in CODECS:
+        return find_spec("imagecodecs") is not None
+    from pydicom.pixels import get_decoder
+
+    return PLUGINS[uid] in get_decoder(uid).available_plugins
+
+
+def _name(uid: str) -> str:
+    """The standard's name; a number that is not the standard's may say whose file it is."""
+    from pydicom.uid import UID
+
+    known = UID(uid)
+    return str(known.name) if known.name != uid else "a private one"
+
+
+def text(elements: Dataset, keyword: str) -> str:
+    """The first value of an element without spaces around it, ``""`` where there is none."""
+    value = _first(elements, keyword)
+    return "" if value is None else str(value).strip(" \0")
+
+
+def whole_number(elements: Dataset, keyword: str, default: int) -> int:
+    """A whole number, ``default`` where there is none."""
+    told = text(elements, keyword)
+    return int(told) if told else default
+
+
+def real_number(elements: Dataset, keyword: str) -> float | None:
+    """A number, the first where there are several; None where there is none."""
+    value = _first(elements, keyword)
+    return None if value in (None, "") else float(value)
+
+
+def _first(elements: Dataset, keyword: str) -> Any:
+    from pydicom.multival import MultiValue
+
+    value = elements.get(keyword)
+    if isinstance(value, MultiValue):
+        return value[0] if value else None
+    return value
+
 
 PIXEL_DATA = 0x7FE00010
 HEADER_BYTES = 64 * 2**20

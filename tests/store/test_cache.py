@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from cxrbench.errors import CacheError
-from cxrbench.store.choices import kept_choice
+from cxrbench.store.cache import kept_choice
 
 
 def test_a_choice_is_made_once_for_each_question(tmp_path, recorder):

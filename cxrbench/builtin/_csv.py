@@ -1,13 +1,15 @@
-"""The rows of a table with the image file of each, and which of them are left out."""
+"""Rows of any table of images: the file of each, its view, patient and part of the split."""
 
 from __future__ import annotations
 
 import os
 import posixpath
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 from cxrbench import (
     HEADINGS,
@@ -144,3 +146,117 @@ def wanted_columns(
 
 def _views(names: Sequence[str]) -> dict[str, tuple[str, ...]]:
     return {f"{VIEW}{name}": (name,) for name in names}
+
+
+_FRONTAL = ("PA", "AP")
+_POSITION_UNKNOWN = ("FRONTAL", "")
+_OTHER = (
+    *("LATERAL", "LAT", "LL", "RL", "LEFT LATERAL", "RIGHT LATERAL", "XTABLE LATERAL", "SWIMMERS"),
+    *("LAO", "RAO", "LPO", "RPO", "OBLIQUE"),
+)
+"""Words of CheXpert, MIMIC-CXR and DICOM (View Position) for what is no frontal radiograph."""
+
+
+@dataclass(frozen=True)
+class Views:
+    """``views`` (N,) hold PA, AP or ``""``; ``reasons`` (N,) why a row is left out, else ``""``."""
+
+    views: tuple[str, ...]
+    reasons: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def views_of(columns: Columns) -> Views:
+    """What all columns of views say together of each row."""
+    keys = [key for key in columns.cells if key.startswith(VIEW)]
+    if not keys:
+        return Views(("",) * len(columns), ("",) * len(columns), ())
+    rows = list(zip(*(columns.cells[key] for key in keys), strict=True))
+    counts = Counter(rows)
+    views = {cells: _view(cells) for cells in counts}
+    reasons = {cells: _reason(cells) for cells in counts}
+    unknown = Counter[str]()
+    for cells, number in counts.items():
+        unknown.update({text: number for text in cells if _is_unknown(text)})
+    told = ", ".join(repr(text[:40]) for text in sorted(unknown)[:5])
+    notes = (f"took {unknown.total():,} views as unknown ({told})",) if unknown else ()
+    return Views(tuple(views[row] for row in rows), tuple(reasons[row] for row in rows), notes)
+
+
+def _view(cells: tuple[str, ...]) -> str:
+    return next((text.upper() for text in cells if text.upper() in _FRONTAL), "")
+
+
+def _reason(cells: tuple[str, ...]) -> str:
+    other = next((text for text in cells if text.upper() in _OTHER), None)
+    return "" if other is None else f"not a frontal view: {other}"
+
+
+def _is_unknown(text: str) -> bool:
+    return text.upper() not in (*_FRONTAL, *_POSITION_UNKNOWN, *_OTHER)
+
+
+_PARTS: Mapping[str, str] = MappingProxyType(
+    {
+        **dict.fromkeys(("train", "training"), "train"),
+        **dict.fromkeys(("val", "valid", "validate", "validation", "dev"), "val"),
+        **dict.fromkeys(("test", "testing"), "test"),
+        **dict.fromkeys(("train_val", "trainval"), "train_val"),
+        "": "",
+    }
+)
+
+
+def patients_of(columns: Columns, pattern: str) -> Sequence[str]:
+    """The patient's column, or what ``pattern`` finds in it: its first group, else all of it.
+
+    Raises
+    ------
+    DataError : a cell is blank, or the pattern finds nothing in it.
+    """
+    cells = columns.require("patient")
+    if not pattern:
+        return cells
+    matches = [re.search(pattern, text) for text in cells]
+    found = [(m[1] if m.re.groups else m[0]) or "" if m else "" for m in matches]
+    if "" in found:
+        row = found.index("")
+        raise DataError(
+            f"Line {columns.lines[row]} of {columns.path} has no patient.",
+            expected=f"what patient_pattern={pattern} finds in {columns.titles['patient']}",
+            found=f"{cells[row][:100]!r}, and {found.count('') - 1:,} more",
+            fix="correct the pattern or the cells: without patients, a split would leak",
+        )
+    return found
+
+
+def parts_of(columns: Columns) -> tuple[str, ...]:
+    """The published part of each row: ``train``, ``val``, ``test``, ``train_val`` or ``""``.
+
+    Raises
+    ------
+    DataError : a cell holds another word.
+    """
+    cells = [text.lower() for text in columns.cells["split"]]
+    odd = next((row for row, text in enumerate(cells) if text not in _PARTS), None)
+    if odd is not None:
+        raise DataError(
+            f"Line {columns.lines[odd]} of {columns.path} is in no part of the split.",
+            expected=f"{', '.join(filter(None, _PARTS))}, or nothing",
+            found=repr(columns.cells["split"][odd][:100]),
+            fix=f"correct the column {columns.titles['split']!r}, or name another: "
+            "--data csv:path=…,split=COLUMN",
+        )
+    return tuple(_PARTS[text] for text in cells)
+
+
+def no_patients(columns: Columns) -> DataError:
+    """The error for a table that does not say whose images are whose."""
+    return DataError(
+        f"{columns.path} does not say whose image each is.",
+        expected="a column called patient, Patient ID, patient_id or subject_id, or the option "
+        "patient=COLUMN",
+        found="no such column",
+        fix="name it: --data csv:path=…,patient=COLUMN (with patient_pattern=REGEX if the patient "
+        "is a part of its text, such as a path); or patients=unknown, where nobody knows",
+    )

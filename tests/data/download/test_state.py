@@ -8,8 +8,8 @@ import tarfile
 
 import pytest
 
-from cxrbench.data.download import unpack as module
-from cxrbench.data.download.unpack import Content, measure, unpack
+from cxrbench.data.download import state as module
+from cxrbench.data.download.state import Content, measure, unpack
 from cxrbench.errors import DownloadError
 
 

@@ -1,1 +1,0 @@
-"""Reading MedMNIST's .npz files without unpacking them."""

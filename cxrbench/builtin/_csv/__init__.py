@@ -1,1 +1,0 @@
-"""Reading any table of images, patients and labels."""

@@ -1,0 +1,205 @@
+"""The rows of the label table: their labels, their files, and what is left out."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from cxrbench import HEADINGS, DataError, LabelOptions, read_table
+from cxrbench.builtin._dicom.key import Key
+from cxrbench.builtin._dicom.radiograph import Radiograph
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from cxrbench.builtin._dicom.scan import Scan
+
+
+IMAGE_COLUMNS = (
+    *("image", "image_id", "Image Index", "file", "filename", "path"),
+    *("SOPInstanceUID", "SOP Instance UID", "dicom_id"),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class LabelTable:
+    """``images`` (N) as the table writes them, ``values`` (N, L) float32 1, 0 or NaN, and notes."""
+
+    names: tuple[str, ...]
+    images: tuple[str, ...]
+    values: np.ndarray
+    notes: tuple[str, ...]
+
+
+def read_labels(path: Path, image: str, options: LabelOptions) -> LabelTable:
+    """Read and check the table; ``image`` is its column of images, ``""`` for the usual names.
+
+    Raises
+    ------
+    DataError : it cannot be read, a column is missing, a cell is no label, or rows of one image
+        disagree.
+    """
+    with _quoting_nothing():
+        table = read_table(path)
+        wanted: dict[str, tuple[str, ...]] = {"image": (image,) if image else IMAGE_COLUMNS}
+        if not table.places(wanted):
+            raise table.missing_column(wanted["image"], "name it: image=COLUMN")
+        usual = [name for names in HEADINGS.values() for name in names]
+        wanted |= options.columns(table, (image, *IMAGE_COLUMNS, *usual))
+        columns = table.columns(wanted)
+        images = [text.replace("\\", "/") for text in columns.require("image")]
+        same = [key for key in columns.cells if key != "image"]
+        columns = columns.without_repeats(images, same, separator=options.joiner)
+        labels = options.read(columns)
+    images = [text.replace("\\", "/") for text in columns.cells["image"]]
+    return LabelTable(labels.names, tuple(images), labels.values, (*columns.notes, *labels.notes))
+
+
+@contextmanager
+def _quoting_nothing() -> Iterator[None]:
+    """Tell an error without what was found in the table; what the system found is no secret."""
+    try:
+        yield
+    except DataError as error:
+        unread = isinstance(error.__cause__, OSError | EOFError | csv.Error)
+        raise DataError(
+            error.problem,
+            expected=error.expected,
+            found=error.found if unread else "not shown, since it may identify a patient",
+            fix=error.fix,
+        ) from None
+
+
+NO_FILE = "the table has a row, but there is no file that can be used"
+NO_ROW = "there is a file, but no row in the table"
+SEVERAL_FILES = "several files fit one row of the table; name them by path or SOP Instance UID"
+SEVERAL_ROWS = "several rows of the table fit this file"
+
+
+@dataclass(frozen=True)
+class Match:
+    """Pairs of (file, row), sorted; files and rows that are in none, with the reason."""
+
+    pairs: tuple[tuple[int, int], ...]
+    files: tuple[tuple[int, str], ...]
+    rows: tuple[tuple[int, str], ...]
+
+
+def match(
+    images: Sequence[str],
+    found: Sequence[tuple[str, Radiograph]],
+    rejected: Sequence[str],
+    key: Key,
+) -> Match:
+    """Give each row of the table its file.
+
+    A row means the files with this SOP Instance UID, else with this path below the folder, else
+    with this name, else with this name without extension. A row whose file is among the paths
+    ``rejected`` is not listed again.
+    """
+    places = _places(found)
+    candidates = [_candidates(image, places, key) for image in images]
+    claimed: defaultdict[int, list[int]] = defaultdict(list)
+    for row, files in enumerate(candidates):
+        for file in files:
+            claimed[file].append(row)
+    pairs, rest = [], []
+    for file in range(len(found)):
+        rows = claimed[file]
+        if not rows:
+            rest.append((file, NO_ROW))
+        elif len(rows) > 1:
+            rest.append((file, SEVERAL_ROWS))
+        elif len(candidates[rows[0]]) > 1:
+            rest.append((file, SEVERAL_FILES))
+        else:
+            pairs.append((file, rows[0]))
+    known = {name for path in rejected for name in _names(path)}
+    lost = [
+        (row, NO_FILE)
+        for row, files in enumerate(candidates)
+        if not files and known.isdisjoint(_names(images[row]))
+    ]
+    return Match(tuple(pairs), tuple(rest), tuple(lost))
+
+
+def _names(path: str) -> tuple[str, str, str]:
+    """What can stand for a file, the most exact first."""
+    pure = PurePosixPath(path)
+    return str(pure), pure.name, pure.stem
+
+
+def _places(found: Sequence[tuple[str, Radiograph]]) -> list[defaultdict[str, list[int]]]:
+    """Files by UID, path, name, and name without extension."""
+    places: list[defaultdict[str, list[int]]] = [defaultdict(list) for _ in range(4)]
+    for file, (path, radiograph) in enumerate(found):
+        for place, name in zip(places, (radiograph.image, *_names(path)), strict=True):
+            place[name].append(file)
+    return places
+
+
+def _candidates(image: str, places: Sequence[defaultdict[str, list[int]]], key: Key) -> list[int]:
+    for place, name in zip(places, (key.pseudonym("image", image), *_names(image)), strict=True):
+        if files := place.get(name):
+            return files
+    return []
+
+
+_SHOWN = 12
+
+
+def told_reasons(reasons: list[str]) -> tuple[str, ...]:
+    """Lines that count the reasons, the most frequent first; none where nothing was left out."""
+    if not reasons:
+        return ()
+    ranked = Counter(reasons).most_common()
+    told = [f"  {count:,}: {reason}" for reason, count in ranked[:_SHOWN]]
+    if len(ranked) > _SHOWN:
+        told.append(f"  and {len(ranked) - _SHOWN} more reasons")
+    return (f"left out {len(reasons):,} files or rows (each is in excluded.csv):", *told)
+
+
+def nothing_to_use(found: Scan, matched: Match, rows: int) -> DataError:
+    """The error for an archive of which nothing is left."""
+    reasons = [reason for _, reason in (*found.rejected, *matched.files)]
+    return DataError(
+        "dicom: not one file is a frontal chest radiograph with a row in the table",
+        expected="files that the table names by path, name or SOP Instance UID",
+        found=f"{len(found.radiographs):,} radiographs, {rows:,} rows; "
+        + "; ".join(line.strip() for line in told_reasons(reasons)[1:]),
+        fix="check path and table; see unknown=accept for headers that say little",
+    )
+
+
+def write_crosswalk(path: Path, rows: Iterable[tuple[str, str, str]]) -> None:
+    """Write (id, file, reason or "") as CSV, whole or not at all, for its owner alone (mode 600).
+
+    Raises
+    ------
+    DataError : there can be no such file.
+    """
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            with open(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
+                writer = csv.writer(file, lineterminator="\n")
+                writer.writerow(("id", "file", "reason"))
+                writer.writerows(rows)
+            os.replace(unfinished, path)
+        except BaseException:
+            os.unlink(unfinished)
+            raise
+    except OSError as error:
+        raise DataError(
+            f"the crosswalk {path} cannot be written",
+            expected="the name of a file in a folder that exists",
+            found=error.strerror or str(error),
+            fix="choose another crosswalk=FILE",
+        ) from error
