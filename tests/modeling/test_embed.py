@@ -19,7 +19,7 @@ from cxrbench.errors import CacheError, RunError
 from cxrbench.modeling.assemble import build_trunk
 from cxrbench.modeling.embed import BATCH, embed, embedding_predictor, network_digest
 from cxrbench.output.display import SilentDisplay
-from cxrbench.store import stores
+import cxrbench.store.stores as store_module
 
 COUNT = 700
 ABOUT = {"images": "abc", "network": "def"}
@@ -285,9 +285,9 @@ def test_a_disk_that_fills_up_is_an_error_and_the_work_so_far_is_kept(tmp_path, 
         written.append(len(data))
         append(descriptor, data)
 
-    append = stores.append
+    append = store_module.append
     with monkeypatch.context() as patch:
-        patch.setattr(stores, "append", nearly_full)
+        patch.setattr(store_module, "append", nearly_full)
         with pytest.raises(CacheError, match="not enough room"):
             embedded(tmp_path)
     before = batches(tmp_path)
