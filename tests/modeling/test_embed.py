@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 from small_cnn import SmallCNN
 
+import cxrbench.store.stores as store_module
 from cxrbench.errors import CacheError, RunError
 from cxrbench.modeling.assemble import build_trunk
 from cxrbench.modeling.embed import BATCH, embed, embedding_predictor, network_digest
 from cxrbench.output.display import SilentDisplay
-import cxrbench.store.stores as store_module
 
 COUNT = 700
 ABOUT = {"images": "abc", "network": "def"}
