@@ -16,6 +16,7 @@ from cxrbench.output.files import digest_of
 from cxrbench.recipe_text import split_recipe
 from cxrbench.runs.conditions import Conditions, RunKind
 from cxrbench.runs.run import Run
+from cxrbench.runs.selection import group_rows
 from cxrbench.settings import AUGMENTATION_OPTIONS
 
 Score = Literal["macro_auroc", "micro_auroc"]
@@ -93,8 +94,8 @@ class _Row:
     """The seeds of one recipe under one set of conditions; what is read of it is kept."""
 
     def __init__(self, runs: Sequence[Run]) -> None:
-        self.runs = sorted(runs, key=lambda run: run.conditions.seed)
-        self.run = self.runs[0]
+        self.runs = runs
+        self.run = runs[0]
         self.recipe = split_recipe(self.run.conditions.recipe)
         self.has_backbone = self.run.conditions.image_size is not None
         self._replicates: dict[str, np.ndarray] = {}
@@ -152,11 +153,7 @@ def _plain_row(row: PartGain) -> dict[str, Any]:
 
 
 def _ablation(key: str, runs: Sequence[Run]) -> Ablation:
-    by_row: dict[str, list[Run]] = defaultdict(list)
-    for run in runs:
-        if run.kind is RunKind.trained:
-            by_row[run.row_key].append(run)
-    rows = [_Row(members) for members in by_row.values()]
+    rows = list(map(_Row, group_rows(run for run in runs if run.kind is RunKind.trained)))
     found = sorted(_gains(rows), key=lambda row: (row.part, row.without, row.protocol))
     first = runs[0]
     return Ablation(

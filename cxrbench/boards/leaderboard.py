@@ -23,6 +23,7 @@ from cxrbench.metrics.resampling import seed_variance, widened
 from cxrbench.runs.additions import stored_latency
 from cxrbench.runs.conditions import RunKind, kind_of
 from cxrbench.runs.run import REPLICATES, Run, SkippedRun
+from cxrbench.runs.selection import group_rows
 
 
 @dataclass(frozen=True)
@@ -229,10 +230,7 @@ def column_names(*, per_label: bool) -> list[str]:
 
 
 def _board(key: str, runs: Sequence[Run], per_label: bool) -> Board:
-    by_row: dict[str, list[Run]] = defaultdict(list)
-    for run in runs:
-        by_row[run.row_key].append(run)
-    groups = [sorted(group, key=lambda run: run.conditions.seed) for group in by_row.values()]
+    groups = group_rows(runs)
     replicates = [_replicates(group) for group in groups]
     estimates = [_mean(group, "macro_auroc") for group in groups]
     places = ranks(

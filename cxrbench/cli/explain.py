@@ -10,7 +10,16 @@ from typing import Annotated
 import typer
 
 from cxrbench.cli.localise import Device, IouThreshold, Method
-from cxrbench.cli.options import Cache, Format, Json, OutputFormat, Threads, chosen_format
+from cxrbench.cli.options import (
+    Cache,
+    Format,
+    Json,
+    OutputFormat,
+    Runs,
+    RunSeed,
+    Threads,
+    chosen_format,
+)
 
 
 def explain(  # noqa: PLR0913 - each argument is an option of the command
@@ -18,8 +27,8 @@ def explain(  # noqa: PLR0913 - each argument is an option of the command
         list[str],
         typer.Argument(
             metavar="[RUN] IMAGE…",
-            help="The directory of a complete run (not with --extractor), then image files, "
-            "folders, tables of paths, or image ids of --data.",
+            help="The directory of a complete run, or a recipe that has one run (not with "
+            "--extractor); then image files, folders, tables of paths, or image ids of --data.",
         ),
     ],
     label: Annotated[
@@ -57,6 +66,8 @@ def explain(  # noqa: PLR0913 - each argument is an option of the command
     device: Device = "auto",
     cache: Cache = None,
     threads: Threads = None,
+    runs: Runs = Path("runs"),
+    seed: RunSeed = None,
     output_format: OutputFormat = Format.table,
     as_json: Json = False,
 ) -> None:
@@ -64,6 +75,7 @@ def explain(  # noqa: PLR0913 - each argument is an option of the command
     from cxrbench.inference.explain import ExplainOptions, draw_explanations, draw_extractors
     from cxrbench.output.display import RichDisplay
     from cxrbench.output.show import show
+    from cxrbench.runs.selection import find_run
     from cxrbench.settings import thread_count
     from cxrbench.store.cache import cache_folder
 
@@ -83,7 +95,8 @@ def explain(  # noqa: PLR0913 - each argument is an option of the command
         if extractor is not None:
             result = draw_extractors(extractor, inputs, options, display)
         else:
-            result = draw_explanations(Path(inputs[0]), inputs[1:], options, display)
+            run = find_run(inputs[0], runs, seed)
+            result = draw_explanations(run.path, inputs[1:], options, display)
     show(result, chosen_format(output_format, as_json))
     if not result.succeeded:
         raise typer.Exit(1)

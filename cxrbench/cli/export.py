@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from cxrbench.cli.options import Json
+from cxrbench.cli.options import Json, OneRun, Runs, RunSeed
 
 
 class ModelFormat(StrEnum):
@@ -23,7 +23,7 @@ class ModelFormat(StrEnum):
 
 
 def export(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="The directory of a complete run.")],
+    run: OneRun,
     model_format: Annotated[
         ModelFormat, typer.Option("--format", help="Format of the model.")
     ] = ModelFormat.keras,
@@ -35,6 +35,8 @@ def export(
             show_default=False,
         ),
     ] = None,
+    runs: Runs = Path("runs"),
+    seed: RunSeed = None,
     as_json: Json = False,
 ) -> None:
     """Export the model of a run for use without cxrbench, and check that it works.
@@ -47,11 +49,12 @@ def export(
     from cxrbench.output.display import RichDisplay
     from cxrbench.output.show import plain
     from cxrbench.registry import load_registry
+    from cxrbench.runs.selection import find_run
 
     # Keras and plugins print at times.
     with redirect_stdout(sys.stderr), device_scope("cpu"):
         exported = exporting.export(
-            run,
+            find_run(run, runs, seed).path,
             load_registry(),
             format=model_format.value,
             output=output,

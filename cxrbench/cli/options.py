@@ -103,6 +103,17 @@ Config = Annotated[
     ),
 ]
 Runs = Annotated[Path, option("runs")]
+OneRun = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN",
+        help="The directory of a complete run, or a recipe that has one run.",
+    ),
+]
+RunSeed = Annotated[
+    int | None,
+    typer.Option(min=0, help="The seed of the run, if RUN is a recipe.", show_default=False),
+]
 Cache = Annotated[Path | None, option("cache")]
 Threads = Annotated[int | None, option("threads")]
 OutputFormat = Annotated[

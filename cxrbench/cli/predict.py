@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cxrbench.cli.options import Cache, Json, Threads
+from cxrbench.cli.options import Cache, Json, OneRun, Runs, RunSeed, Threads
 
 if TYPE_CHECKING:
     from cxrbench.inference.images import ImageCount, ImageSource
@@ -41,7 +41,7 @@ _SUFFIXES = {
 
 
 def predict(  # noqa: PLR0913 - each argument is an option of the command
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="The directory of a complete run.")],
+    run: OneRun,
     inputs: Annotated[
         list[Path],
         typer.Argument(
@@ -98,6 +98,8 @@ def predict(  # noqa: PLR0913 - each argument is an option of the command
         ),
     ] = None,
     cache: Cache = None,
+    runs: Runs = Path("runs"),
+    seed: RunSeed = None,
 ) -> None:
     """Predict new images with the model of a complete run, in the given order."""
     from cxrbench.inference.images import ImageSource, count_images, readers_of
@@ -108,6 +110,7 @@ def predict(  # noqa: PLR0913 - each argument is an option of the command
     from cxrbench.modeling.engines import choose_engine, predictor
     from cxrbench.output.display import RichDisplay, SilentDisplay
     from cxrbench.registry import load_registry
+    from cxrbench.runs.selection import find_run
     from cxrbench.settings import resolve_settings, thread_count
     from cxrbench.store.cache import cache_folder
 
@@ -121,11 +124,12 @@ def predict(  # noqa: PLR0913 - each argument is an option of the command
         source = ImageSource(tuple(inputs), readers_of(registry), image_column, images)
         _keep_inputs(output, source)
         settings = resolve_settings({"device": device, "engine": engine}, {})
+        path = find_run(run, runs, seed).path
         count = count_images(source)
         display.say("loading the model…")
         used = choose_device(settings.device)
         stack.enter_context(device_scope(used))
-        trained = load_trained(run, registry)
+        trained = load_trained(path, registry)
         computed_by = choose_engine(
             settings.engine,
             lambda: (trained.model, example_inputs(trained, batch_size)),

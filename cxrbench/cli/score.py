@@ -12,6 +12,7 @@ from cxrbench.cli.options import (
     Json,
     OutputFormat,
     PerLabel,
+    Runs,
     chosen_format,
     takes,
 )
@@ -19,9 +20,13 @@ from cxrbench.cli.options import (
 
 @takes("calibration", "thresholds")
 def score(
-    paths: Annotated[
-        list[Path], typer.Argument(metavar="RUN…", help="Directories of complete runs.")
+    rows: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RUN…", help="Directories of complete runs, or recipes: then all their seeds."
+        ),
     ],
+    runs: Runs = Path("runs"),
     *,
     output: OutputFormat = Format.table,
     as_json: Json = False,
@@ -37,10 +42,11 @@ def score(
     from cxrbench.runs.assessment import scoring_of
     from cxrbench.runs.run import read_predicted, read_run
     from cxrbench.runs.scores import score_again
+    from cxrbench.runs.selection import find_row
 
     scoring = scoring_of(**options)
-    for path in paths:
-        read_predicted(path)
+    named = [find_row(text, runs, read=read_predicted) for text in rows]
+    paths = list(dict.fromkeys(run.path for row in named for run in row))
     with RichDisplay().task("scoring", len(paths)) as advance:
         for path in paths:
             with locked([lock_of(path)]):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -193,8 +193,12 @@ def read_predicted(path: Path) -> Run:
     return _read(path, (COMPLETE, SCORING))
 
 
-def read_runs(folder: Path) -> tuple[tuple[Run, ...], tuple[SkippedRun, ...]]:
+def read_runs(
+    folder: Path, *, read: Callable[[Path], Run] = read_run
+) -> tuple[tuple[Run, ...], tuple[SkippedRun, ...]]:
     """Every complete run below ``folder``, and what was skipped; folders without a run are ignored.
+
+    ``read`` reads one run, and decides what is complete.
 
     Raises
     ------
@@ -213,7 +217,7 @@ def read_runs(folder: Path) -> tuple[tuple[Run, ...], tuple[SkippedRun, ...]]:
         if not (path / RUN_FILE).exists():
             continue
         try:
-            run = read_run(path)
+            run = read(path)
         except RunError as error:
             skipped.append(SkippedRun(path, str(error).splitlines()[0]))
             continue

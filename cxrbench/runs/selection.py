@@ -1,52 +1,121 @@
-"""From the names that a user types to rows: run directories, or recipes with all their seeds."""
+"""From the names that a user types to runs: run directories, or recipes with all their seeds."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from cxrbench.errors import RunError
+from cxrbench.errors import PluginError, RecipeError, RunError
 from cxrbench.output.sections import count_or_unknown
-from cxrbench.runs.run import Run, read_run, read_runs
+from cxrbench.parameters import nearest
+from cxrbench.recipe import parse_recipe
+from cxrbench.registry import Registry, load_registry
+from cxrbench.runs.conditions import RunKind
+from cxrbench.runs.run import RUN_FILE, Run, read_run, read_runs
+
+Seeds = tuple[Run, ...]
+"""The runs of one row, by seed."""
 
 
-def find_row(text: str, runs: Path) -> tuple[Run, ...]:
+def group_rows(runs: Iterable[Run]) -> tuple[Seeds, ...]:
+    """The rows of runs: those that differ in nothing but the seed are one row.
+
+    A board has one prior. Where `run` and `submit` made several, the one with validation images
+    has the thresholds that the others may lack, and the last of these is taken.
+    """
+    rows: dict[tuple[str, str], list[Run]] = {}
+    for run in runs:
+        key = "prior" if run.kind is RunKind.prior else run.row_key
+        rows.setdefault((run.conditions.board_key, key), []).append(run)
+    return tuple(
+        (max(row, key=_completeness),)
+        if key == "prior"
+        else tuple(sorted(row, key=lambda run: run.conditions.seed))
+        for (_, key), row in rows.items()
+    )
+
+
+def _completeness(run: Run) -> tuple[int, str, str]:
+    return run.conditions.val_images, run.conditions.finished or "", run.name
+
+
+def find_row(text: str, runs: Path, *, read: Callable[[Path], Run] = read_run) -> Seeds:
     """The seeds of the row that ``text`` names: a run directory alone, or a recipe with all seeds.
 
-    A run directory is a path, or a name below ``runs``. A recipe is as the board writes it.
+    A run directory is a path, or a name below ``runs``. A recipe can be written in every way that
+    `cxrbench.run` accepts; where a plugin is missing, as the board writes it. ``read`` reads a run.
 
     Raises
     ------
     RunError : there is no such run or recipe, or several rows have this recipe.
     """
     for path in (Path(text), runs / text):
-        if path.is_dir():
-            return (read_run(path),)
-    complete, _ = read_runs(runs)
-    rows: dict[tuple[str, str], list[Run]] = {}
-    for run in complete:
-        if run.conditions.recipe == text:
-            rows.setdefault((run.conditions.board_key, run.row_key), []).append(run)
-    if not rows:
-        known = sorted({run.conditions.recipe for run in complete})
-        raise RunError(
-            f"there is no run and no recipe {text!r} in {runs}",
-            expected="a run directory, or one of " + ", ".join(known) if known else None,
-            found=f"{len(complete)} complete runs",
-            fix="name one of these, or the folder with --runs",
-        )
-    if len(rows) > 1:
+        if (path / RUN_FILE).exists():
+            return (read(path),)
+    complete = read_runs(runs, read=read)[0] if runs.is_dir() else ()
+    rows = group_rows(_with_recipe(text, complete))
+    if len(rows) == 1:
+        return rows[0]
+    if rows:
         raise RunError(
             f"{len(rows)} rows have the recipe {text!r}",
             expected="one row: the same settings, data, split, board and scoring",
             found="; ".join(
                 ", ".join(run.name for run in row[:2]) + (", …" if len(row) > 2 else "")
-                for row in rows.values()
+                for row in rows
             ),
             fix="name a run directory",
         )
-    (row,) = rows.values()
-    return tuple(sorted(row, key=lambda run: run.conditions.seed))
+    if Path(text).is_dir():
+        read(Path(text))  # says why it is no run
+    if not runs.is_dir():
+        read_runs(runs)
+    known = sorted({run.conditions.recipe for run in complete})
+    raise RunError(
+        f"there is no run and no recipe {text!r} in {runs}",
+        expected="a run directory, or one of " + ", ".join(known) if known else None,
+        found=f"{len(complete)} complete runs",
+        fix=nearest(text, known) or "name one of these, or the folder with --runs",
+    )
+
+
+def find_run(text: str, runs: Path, seed: int | None = None) -> Run:
+    """The one run that ``text`` names, as in `find_row`; ``seed`` chooses among its seeds.
+
+    Raises
+    ------
+    RunError : there is no such run, or there are several.
+    """
+    row = find_row(text, runs)
+    chosen = [run for run in row if seed in (None, run.conditions.seed)]
+    if len(chosen) == 1:
+        return chosen[0]
+    seeds = ", ".join(str(run.conditions.seed) for run in row)
+    raise RunError(
+        f"{text!r} names {len(chosen) or 'no'} runs" + ("" if seed is None else f" of seed {seed}"),
+        expected="one run",
+        found=f"the seeds {seeds}" if len(row) > 1 else f"the seed {seeds}",
+        fix="name a run directory, or choose one of these seeds with --seed",
+    )
+
+
+def _with_recipe(text: str, runs: Sequence[Run]) -> list[Run]:
+    exact = [run for run in runs if run.conditions.recipe == text]
+    if exact or not runs:
+        return exact
+    registry = load_registry()
+    wanted = _canonical(text, registry)
+    texts = {run.conditions.recipe for run in runs}
+    same = {other for other in texts if _canonical(other, registry) == wanted}
+    return [run for run in runs if run.conditions.recipe in same]
+
+
+def _canonical(text: str, registry: Registry) -> str:
+    """The canonical text of a recipe; what is none here stays as it is."""
+    try:
+        return parse_recipe(text, registry).text
+    except (RecipeError, PluginError):
+        return text
 
 
 def require_one_board(a: Sequence[Run], b: Sequence[Run]) -> None:
@@ -54,14 +123,14 @@ def require_one_board(a: Sequence[Run], b: Sequence[Run]) -> None:
     if a[0].conditions.board_key == b[0].conditions.board_key:
         return
     raise RunError(
-        f"{a[0].path.name} and {b[0].path.name} were not scored on the same test images",
+        f"{a[0].name} and {b[0].name} were not scored on the same test images",
         expected="runs that share labels, test images, patients and their truth",
-        found=f"{_told(a[0])}, and {_told(b[0])}",
+        found=f"{_test_set(a[0])}, and {_test_set(b[0])}",
         fix="run both on the same data and split",
     )
 
 
-def _told(run: Run) -> str:
+def _test_set(run: Run) -> str:
     conditions = run.conditions
     return (
         f"{run.test_images:,} images of {count_or_unknown(run.test_patients)} patients of "

@@ -55,6 +55,16 @@ def scores(rows) -> np.ndarray:
     return np.array([[float(row[name]) for name in SCORES] for row in rows])
 
 
+def test_a_recipe_with_its_seed_names_the_run(cli, grid, table):
+    spelt = "rows:words=8+grid+tinynet"
+    said = cli("predict", spelt, table, "--runs", grid.runs, "--seed", 1)
+    assert said.code == 0, said.err
+    assert said.out == cli("predict", grid.run_of(BOTH, 1), table).out
+    said = cli("predict", spelt, table, "--runs", grid.runs)
+    assert said.code == 2
+    assert "--seed" in said.err
+
+
 def test_csv_on_standard_output(cli, grid, table, told):
     said = cli("predict", grid.run_of(BOTH), table)
     assert said.code == 0

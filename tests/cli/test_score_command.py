@@ -35,6 +35,13 @@ def test_scoring_again_gives_the_same_files(cli, run):
     assert "grid" in said.out
 
 
+def test_a_recipe_is_scored_with_all_its_seeds(cli, grid, run):
+    shutil.copytree(grid.run_of("grid", 1), run.parent / "other")
+    said = cli("score", "GRID", "--runs", run.parent, "--thresholds", "sensitivity=0.9", "--json")
+    (row,) = json.loads(said.out)["boards"][0]["rows"]
+    assert (row["seeds"], row["thresholds"]) == (2, "sensitivity=0.9")
+
+
 def test_other_rules_are_recorded_and_change_what_they_should(cli, run):
     before = told(run)
     rules = ("--thresholds", "sensitivity=0.9", "--calibration", "temperature")

@@ -177,3 +177,23 @@ def test_the_command_prints_json_and_nothing_else(cli, labels, tmp_path):
     rows = {row["recipe"]: row for row in json.loads(said.out)["boards"][0]["rows"]}
     assert rows["theirs"]["parameters"] == 1234
     assert rows["theirs"]["macro_brier"] > 0
+
+
+@pytest.mark.parametrize("order", [("submit", "run"), ("run", "submit")], ids="-".join)
+def test_a_board_has_one_prior_whatever_made_it(cli, grid, tmp_path, order):
+    table = pd.read_parquet(grid.run_of("grid") / "predictions.parquet")
+    tested = table[table["split"] == "test"]
+    tested.filter(regex="^image$|^y_score_").to_csv(tmp_path / "p.csv", index=False)
+    places = ("--data", "drawn", "--runs", tmp_path / "runs", "--cache", grid.cache)
+    commands = {
+        "submit": ("submit", "theirs", tmp_path / "p.csv", *places),
+        "run": ("run", "prior", *places),
+    }
+    for name in order:
+        said = cli(*commands[name])
+        assert said.code == 0, said.err
+    (board,) = json.loads(cli("leaderboard", "--runs", tmp_path / "runs", "--json").out)["boards"]
+    rows = {row["recipe"]: row for row in board["rows"]}
+    assert [row["recipe"] for row in board["rows"]] == ["theirs", "prior"]
+    assert rows["prior"]["macro_accuracy"] is not None, "the one with thresholds"
+    assert cli("compare", "theirs", "prior", "--runs", tmp_path / "runs").code == 0

@@ -13,7 +13,6 @@ from cxrbench.boards.figures.reliability import draw_reliability
 from cxrbench.boards.figures.rows import (
     FEW_PATIENTS,
     FigureRow,
-    StoredRow,
     calibration_of,
     chosen_columns,
     has_thresholds,
@@ -25,6 +24,7 @@ from cxrbench.boards.leaderboard import Board
 from cxrbench.interfaces import Display
 from cxrbench.output.display import SilentDisplay
 from cxrbench.output.figure_style import MOST_LOOKS, listed
+from cxrbench.runs.selection import Seeds
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -44,7 +44,7 @@ KINDS = (*_OF_CURVES, *_OF_BOARDS, *_OF_ROWS)
 
 
 def all_figures(
-    rows: Sequence[StoredRow],
+    rows: Sequence[Seeds],
     board: Board,
     *,
     only: Collection[str] = KINDS,
@@ -88,7 +88,7 @@ def all_figures(
             yield from _row_figures(read_figure_row(row, name), columns, kinds, display)
 
 
-def figure_count(rows: Sequence[StoredRow], only: Collection[str] = KINDS) -> int:
+def figure_count(rows: Sequence[Seeds], only: Collection[str] = KINDS) -> int:
     """How many figures `all_figures` draws."""
     of_boards = sum(kind in only for kind in (*_OF_CURVES, *_OF_BOARDS))
     of_rows = sum(_lacking(kind, row) is None for kind in _OF_ROWS if kind in only for row in rows)
@@ -96,7 +96,7 @@ def figure_count(rows: Sequence[StoredRow], only: Collection[str] = KINDS) -> in
     return of_boards + of_rows + calibrated
 
 
-def _lacking(kind: str, row: StoredRow) -> str | None:
+def _lacking(kind: str, row: Seeds) -> str | None:
     """Why a row has no figure of this kind; None where it has."""
     if kind == "training" and not has_history(row):
         return "no training curves, for it was not trained here"
@@ -106,7 +106,7 @@ def _lacking(kind: str, row: StoredRow) -> str | None:
 
 
 def _curve_figures(
-    rows: Sequence[StoredRow],
+    rows: Sequence[Seeds],
     names: Sequence[str],
     columns: Sequence[int],
     kinds: Sequence[str],
@@ -137,7 +137,7 @@ def _row_figures(
             yield f"reliability-calibrated-{row.file_name}", figure
 
 
-def _warn(row: StoredRow, display: Display) -> None:
+def _warn(row: Seeds, display: Display) -> None:
     patients = row[0].test_patients
     if patients is not None and patients < FEW_PATIENTS:
         display.say(

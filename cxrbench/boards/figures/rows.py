@@ -16,11 +16,8 @@ from cxrbench.output.figure_style import folded
 from cxrbench.output.sections import count_or_unknown
 from cxrbench.runs.conditions import RunKind
 from cxrbench.runs.predictions import Predictions, read_predictions
-from cxrbench.runs.run import Run, read_runs
-from cxrbench.runs.selection import find_row, require_one_board
-
-StoredRow = tuple[Run, ...]
-"""The seeds of one row."""
+from cxrbench.runs.run import read_runs
+from cxrbench.runs.selection import Seeds, find_row, require_one_board
 
 FEW_PATIENTS = 20
 
@@ -36,7 +33,7 @@ class FigureRow:
 
     name: str
     file_name: str
-    runs: StoredRow
+    runs: Seeds
     test: Predictions
     y_score: np.ndarray
     thresholds: np.ndarray
@@ -73,7 +70,7 @@ class FigureRow:
         return float(np.mean(known)) if len(known) == len(values) else None
 
 
-def choose_rows(names: Sequence[str], folder: Path) -> tuple[StoredRow, ...]:
+def choose_rows(names: Sequence[str], folder: Path) -> tuple[Seeds, ...]:
     """The rows that ``names`` mean, or without names those of the largest board in ``folder``.
 
     Raises
@@ -97,7 +94,7 @@ def choose_rows(names: Sequence[str], folder: Path) -> tuple[StoredRow, ...]:
     return tuple(tuple(by_name[name] for name in row.runs) for row in made[0].rows)
 
 
-def whole_board(rows: Sequence[StoredRow], folder: Path) -> Board:
+def whole_board(rows: Sequence[Seeds], folder: Path) -> Board:
     """The board that the rows are on, with all rows in ``folder``: ranks depend on them."""
     runs = {run.conditions.run_key: run for row in rows for run in row}
     if folder.is_dir():
@@ -110,7 +107,7 @@ def whole_board(rows: Sequence[StoredRow], folder: Path) -> Board:
     return board
 
 
-def row_names(rows: Sequence[StoredRow]) -> tuple[str, ...]:
+def row_names(rows: Sequence[Seeds]) -> tuple[str, ...]:
     """The recipe of each row, with the start of its key and its seeds where others have it too."""
     recipes = [row[0].conditions.recipe for row in rows]
     keys = [row[0].conditions.row_key for row in rows]
@@ -125,7 +122,7 @@ def row_names(rows: Sequence[StoredRow]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def read_figure_row(row: StoredRow, name: str) -> FigureRow:
+def read_figure_row(row: Seeds, name: str) -> FigureRow:
     """Read what the seeds of a row predicted.
 
     Raises
@@ -146,7 +143,7 @@ def read_figure_row(row: StoredRow, name: str) -> FigureRow:
     )
 
 
-def chosen_columns(wanted: Sequence[str], row: StoredRow) -> tuple[int, ...]:
+def chosen_columns(wanted: Sequence[str], row: Seeds) -> tuple[int, ...]:
     """Places of the labels to draw: those wanted, else those that count, else all.
 
     Raises
@@ -165,18 +162,18 @@ def chosen_columns(wanted: Sequence[str], row: StoredRow) -> tuple[int, ...]:
     return tuple(labels.index(label) for label in wanted or counted or labels)
 
 
-def calibration_of(row: StoredRow) -> str:
+def calibration_of(row: Seeds) -> str:
     """How a row was calibrated; ``"none"`` says that its scores are as the model gave them."""
     return str(row[0].conditions.scoring["calibration"])
 
 
-def has_thresholds(row: StoredRow) -> bool:
+def has_thresholds(row: Seeds) -> bool:
     """Whether each seed has decisions: a submission without validation predictions has none."""
     tables = [run.labels for run in row]
     return all(any(label["threshold"] is not None for label in table) for table in tables)
 
 
-def conditions(row: StoredRow) -> str:
+def conditions(row: Seeds) -> str:
     """On what the row was scored, for the second line of a title."""
     run, patients = row[0].conditions, count_or_unknown(row[0].test_patients)
     return (
@@ -195,7 +192,7 @@ def board_conditions(board: Board) -> str:
     )
 
 
-def told_seeds(row: StoredRow, how: str) -> str:
+def told_seeds(row: Seeds, how: str) -> str:
     """How several seeds were joined; nothing for one."""
     return f" · {how} of {len(row)} seeds" if len(row) > 1 else ""
 

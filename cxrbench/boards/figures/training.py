@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cxrbench.boards.figures.rows import StoredRow, conditions
+from cxrbench.boards.figures.rows import conditions
 from cxrbench.errors import RunError
 from cxrbench.output.figure_style import BLACK, BLUE, GREEN, VERMILION, new_figure, styled
 from cxrbench.runs.run import Run
+from cxrbench.runs.selection import Seeds
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,7 +36,7 @@ _PANELS = (
 )
 
 
-def has_history(row: StoredRow) -> bool:
+def has_history(row: Seeds) -> bool:
     """Whether all seeds were trained here: ``prior`` was not, nor were others' predictions."""
     return all(HISTORY_FILE in run.files for run in row)
 
@@ -62,7 +63,7 @@ def read_history(run: Run) -> dict[str, np.ndarray]:
 
 
 @styled()
-def draw_training(row: StoredRow, name: str) -> Figure:
+def draw_training(row: Seeds, name: str) -> Figure:
     """Loss, accuracy and AUC by epoch; the epoch whose weights were kept has a mark."""
     seeds = f" · {len(row)} seeds, a line each" if len(row) > 1 else ""
     sizes = row[0].conditions

@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from cxrbench.boards.figures.rows import StoredRow, row_names
+from cxrbench.boards.figures.rows import row_names
 from cxrbench.boards.report.content import Chapter, Picture
 from cxrbench.data.datasets import find_dataset, load_cohort
 from cxrbench.errors import CxrbenchError
@@ -27,6 +27,7 @@ from cxrbench.registry import load_registry
 from cxrbench.runs.conditions import RunKind
 from cxrbench.runs.predictions import Predictions, read_predictions
 from cxrbench.runs.run import Run
+from cxrbench.runs.selection import Seeds
 from cxrbench.settings import resolve_settings
 
 _TOLD = {
@@ -48,7 +49,7 @@ class Viewing:
     threads: int
 
 
-def cases_chapter(rows: Sequence[StoredRow], viewing: Viewing, display: Display) -> Chapter:
+def cases_chapter(rows: Sequence[Seeds], viewing: Viewing, display: Display) -> Chapter:
     """Cases of the row with the highest macro AUROC that has a model, with overlays.
 
     Where its images are not to be had, the chapter says why, and so does ``display``.
@@ -78,7 +79,7 @@ def cases_chapter(rows: Sequence[StoredRow], viewing: Viewing, display: Display)
     return Chapter("cases", title, pictures=pictures, notes=notes)
 
 
-def _best(rows: Sequence[StoredRow]) -> int | None:
+def _best(rows: Sequence[Seeds]) -> int | None:
     """The place of the row whose images are shown."""
     trained = [place for place, row in enumerate(rows) if row[0].kind is RunKind.trained]
     return max(trained, key=lambda p: rows[p][0].metrics["macro_auroc"] or 0.0, default=None)

@@ -15,7 +15,7 @@ from cxrbench.boards.ablation_tables import ablation_section
 from cxrbench.boards.cells import board_sections
 from cxrbench.boards.comparison import Difference, paired_difference
 from cxrbench.boards.figures import KINDS, all_figures
-from cxrbench.boards.figures.rows import StoredRow, row_names
+from cxrbench.boards.figures.rows import row_names
 from cxrbench.boards.leaderboard import Board, LabelRow, boards
 from cxrbench.boards.literature import LITERATURE, literature_section
 from cxrbench.boards.report.groups import group_sections
@@ -34,6 +34,7 @@ from cxrbench.output.sections import (
 )
 from cxrbench.runs.conditions import RunKind
 from cxrbench.runs.run import Run
+from cxrbench.runs.selection import Seeds
 from cxrbench.runs.settings_file import CONFIG_FILE
 
 MOST_PAIRS = 45
@@ -77,7 +78,7 @@ class Report:
 
 
 def gather_report(
-    rows: Sequence[StoredRow],
+    rows: Sequence[Seeds],
     board: Board,
     cases: Callable[[], Chapter],
     *,
@@ -185,7 +186,7 @@ def _and(names: Sequence[str]) -> str:
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
-def _summary(board: Board, rows: Sequence[StoredRow]) -> Iterator[str]:
+def _summary(board: Board, rows: Sequence[Seeds]) -> Iterator[str]:
     """What the board says in words: the first row, and what cannot be told apart from it."""
     first = board.rows[0]
     if first.macro_auroc is None:
@@ -207,7 +208,7 @@ def _summary(board: Board, rows: Sequence[StoredRow]) -> Iterator[str]:
         yield "Rows of one seed say nothing of what another seed would change."
 
 
-def _figures(rows: Sequence[StoredRow], board: Board, display: Display) -> dict[str, Picture]:
+def _figures(rows: Sequence[Seeds], board: Board, display: Display) -> dict[str, Picture]:
     return {
         name: Picture("svg", as_bytes(figure, "svg"), _title(name))
         for name, figure in all_figures(rows, board, display=display)
@@ -261,7 +262,7 @@ def _conditions(board: Board, runs: Sequence[Run]) -> Section:
     return Section("", (CellTable(columns, rows),), board.notes)
 
 
-def _tests(rows: Sequence[StoredRow]) -> tuple[Section, ...]:
+def _tests(rows: Sequence[Seeds]) -> tuple[Section, ...]:
     names = row_names(rows)
     pairs = list(combinations(range(len(rows)), 2))
     notes = ["p: two-sided, by the paired patient bootstrap; Holm: over the pairs of this table."]
@@ -286,7 +287,7 @@ def _tests(rows: Sequence[StoredRow]) -> tuple[Section, ...]:
     return (Section("", (CellTable(columns, cells),), tuple(notes)),)
 
 
-def _difference(a: StoredRow, b: StoredRow) -> Difference:
+def _difference(a: Seeds, b: Seeds) -> Difference:
     values, replicates = [], []
     for row in (a, b):
         told = [run.metrics["macro_auroc"] for run in row]
@@ -363,7 +364,7 @@ def _label_table(
     return CellTable(columns, tuple(cells))
 
 
-def _seconds(rows: Sequence[StoredRow]) -> Section:
+def _seconds(rows: Sequence[Seeds]) -> Section:
     """Where the time of each row's first run went."""
     times = [row[0].conditions.seconds for row in rows]
     steps = list(dict.fromkeys(step for seconds in times for step in seconds))
@@ -379,7 +380,7 @@ def _seconds(rows: Sequence[StoredRow]) -> Section:
     return Section("", (CellTable(columns, cells),) if steps else (), (note,) if steps else ())
 
 
-def _reproduce(rows: Sequence[StoredRow]) -> Chapter:
+def _reproduce(rows: Sequence[Seeds]) -> Chapter:
     lines = [f"pip install cxrbench=={__version__}", ""]
     for name, row in zip(row_names(rows), rows, strict=True):
         lines += [f"# {name}", *(_command(run) for run in row), ""]

@@ -6,11 +6,12 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cxrbench.boards.figures.rows import StoredRow, row_names
+from cxrbench.boards.figures.rows import row_names
 from cxrbench.errors import RunError
 from cxrbench.output.sections import CellTable, Column, Section, interval, text_column
 from cxrbench.runs.conditions import RunKind
 from cxrbench.runs.run import SUBGROUPS_FILE, Run
+from cxrbench.runs.selection import Seeds
 
 _SHOWN = {
     "auroc": "macro AUROC",
@@ -21,7 +22,7 @@ _SHOWN = {
 }
 
 
-def group_sections(rows: Sequence[StoredRow]) -> tuple[Section, ...]:
+def group_sections(rows: Sequence[Seeds]) -> tuple[Section, ...]:
     """One section for each row that looks at images; of several seeds the first is told.
 
     Raises
@@ -35,7 +36,7 @@ def group_sections(rows: Sequence[StoredRow]) -> tuple[Section, ...]:
     )
 
 
-def _section(name: str, row: StoredRow) -> Section:
+def _section(name: str, row: Seeds) -> Section:
     attributes = _read(row[0])
     seed = f" (seed {row[0].conditions.seed} of {len(row)} seeds)" if len(row) > 1 else ""
     lines = [line for one in attributes for line in _lines(one)]

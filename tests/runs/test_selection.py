@@ -1,0 +1,93 @@
+"""From what a user types to rows and runs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from run_conditions import conditions
+
+from cxrbench.errors import RunError
+from cxrbench.runs.run import Run
+from cxrbench.runs.selection import find_row, find_run, group_rows
+
+FUSED = "tinynet+grid+rows:words=8"
+
+
+def names(row):
+    return [run.name for run in row]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        FUSED,
+        "rows:words=8+GRID+tinynet",
+        "tinynet+grid+rows:words=8@concat",
+        "tinynet+rows:words=8,encoding=bow+grid",
+    ],
+)
+def test_every_spelling_of_a_recipe_names_the_same_row(grid, text):
+    row = find_row(text, grid.runs)
+    assert names(row) == [grid.run_of(FUSED, seed).name for seed in (0, 1)]
+
+
+def test_an_alias_names_the_part(tmp_path, grid):
+    path = shutil.copytree(grid.run_of("grid"), tmp_path / "one")
+    info = json.loads((path / "run.json").read_text())
+    (path / "run.json").write_text(json.dumps({**info, "recipe": "resnet50+orb"}))
+    assert names(find_row("orb:nfeatures=500+resnet", tmp_path)) == ["one"]
+
+
+def test_a_recipe_whose_plugin_is_missing_is_found_by_its_text(tmp_path, grid):
+    path = shutil.copytree(grid.run_of("grid"), tmp_path / "one")
+    info = json.loads((path / "run.json").read_text())
+    (path / "run.json").write_text(json.dumps({**info, "recipe": "gone:units=3"}))
+    assert names(find_row("gone:units=3", tmp_path)) == ["one"]
+    with pytest.raises(RunError, match="no run and no recipe 'gone'"):
+        find_row("gone", tmp_path)
+
+
+def test_a_run_directory_is_a_path_or_a_name(grid, monkeypatch):
+    path = grid.run_of("grid", 1)
+    assert names(find_row(str(path), Path("nowhere"))) == [path.name]
+    assert names(find_row(path.name, grid.runs)) == [path.name]
+    # A folder that has the name of a recipe is no run.
+    monkeypatch.chdir(grid.folder)
+    (grid.folder / "grid").mkdir()
+    assert len(find_row("grid", grid.runs)) == 2
+
+
+def test_the_nearest_recipe_is_proposed(grid):
+    with pytest.raises(RunError, match="Did you mean 'tinynet'") as error:
+        find_row("tinynett", grid.runs)
+    assert "grid, prior, tinynet" in str(error.value)
+
+
+def test_one_run_of_several_seeds_needs_its_seed(grid):
+    assert find_run("grid", grid.runs, 1).path == grid.run_of("grid", 1)
+    assert find_run("prior", grid.runs).name == grid.run_of("prior").name
+    with pytest.raises(RunError, match="'grid' names 2 runs") as error:
+        find_run("grid", grid.runs)
+    assert "the seeds 0, 1" in str(error.value)
+    with pytest.raises(RunError, match="'grid' names no runs of seed 7"):
+        find_run("grid", grid.runs, 7)
+
+
+def stored(name, **changes):
+    return Run(Path(name), conditions(**changes))
+
+
+def test_a_board_has_one_prior_and_that_is_the_one_with_validation_images():
+    runs = [
+        stored("a", recipe="prior", row_key="1", board_key="x", finished="3"),
+        stored("b", recipe="prior", row_key="2", board_key="x", val_images=9, finished="1"),
+        stored("c", recipe="prior", row_key="3", board_key="x", val_images=9, finished="2"),
+        stored("d", recipe="prior", row_key="1", board_key="y"),
+        stored("f", recipe="orb", row_key="4", board_key="x", seed=1),
+        stored("e", recipe="orb", row_key="4", board_key="x"),
+    ]
+    for some in (runs, runs[::-1]):
+        assert sorted(map(names, group_rows(some))) == [["c"], ["d"], ["e", "f"]]
