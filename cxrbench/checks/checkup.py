@@ -9,8 +9,9 @@ import numpy as np
 
 from cxrbench.checks.counts import Counts, count
 from cxrbench.checks.duplicates import check_duplicates
-from cxrbench.checks.finding import Finding, Item, Severity, finding
+from cxrbench.checks.finding import Finding, Item, finding
 from cxrbench.checks.images import ImageScan, check_images, look_at_films
+from cxrbench.checks.report import Checkup
 from cxrbench.checks.shortcuts import Shortcut, check_shortcuts, find_shortcuts
 from cxrbench.checks.tables import (
     check_faults,
@@ -28,33 +29,8 @@ from cxrbench.settings import Settings
 
 
 @dataclass(frozen=True)
-class Checkup:
-    """What was found, and what it was found in.
-
-    ``counts`` is None where the dataset could not be loaded. ``looked_at`` is the number of images
-    that were read, None where none should be. ``split`` and ``split_hash`` are those of the split
-    whose parts are meant.
-    """
-
-    dataset: str
-    path: str
-    findings: tuple[Finding, ...]
-    counts: Counts | None
-    shortcuts: tuple[Shortcut, ...]
-    looked_at: int | None
-    split: str
-    split_seed: int
-    split_hash: str | None
-
-    @property
-    def sound(self) -> bool:
-        """Nothing was found that makes a benchmark wrong."""
-        return all(found.severity is not Severity.error for found in self.findings)
-
-
-@dataclass(frozen=True)
 class Scope:
-    """What to look at: the ``images``, or a ``sample`` of so many; ``threads`` read them."""
+    """Whether to read the ``images``, or a ``sample`` of them; ``threads`` read them."""
 
     images: bool = True
     sample: int | None = None
@@ -66,11 +42,11 @@ def check_up(
 ) -> Checkup:
     """Check the dataset's table, parts and images, with the settings' split and limits.
 
-    Nothing is written, but for what the dataset itself keeps below the folder ``cache``.
+    Nothing is written, except what the dataset itself keeps below the folder ``cache``.
 
     Raises
     ------
-    DataError : there is nothing where the dataset or its lists should be.
+    DataError : the dataset or its lists do not exist.
     SettingsError, PluginError : wrong use, or a broken plugin.
     """
     _require_lists(settings)
@@ -139,7 +115,7 @@ def _rows(count: int, sample: int | None) -> np.ndarray:
 
 
 def _is_nothing_there(dataset: Dataset) -> bool:
-    """A dataset in no place, or one that is not there: wrong use, and no fault of the data."""
+    """A dataset without a path, or whose path does not exist: wrong use, no fault of the data."""
     path = getattr(dataset, "path", "")
     return not path or not Path(path).expanduser().exists()
 
@@ -150,6 +126,6 @@ def _require_lists(settings: Settings) -> None:
         raise DataError(
             f"--split {settings.split}: there is no such folder",
             expected="the folder of the published lists",
-            found="nothing there",
+            found="no such folder",
             fix="check the path",
         )

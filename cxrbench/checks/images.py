@@ -57,12 +57,12 @@ class File:
 
 @dataclass(frozen=True, eq=False)
 class ImageScan:
-    """The images that were looked at; ``rows`` (n,) are the cohort's.
+    """The images that were read; ``rows`` (n,) are the cohort's.
 
     ``usable`` (n,) bool: they can be decoded. ``spread`` (n,) float32 is the standard deviation of
-    the grey levels, ``upright`` (n,) float32 the likeness to a film that is no negative, ``hashes``
-    (n, 32) uint8 and ``details`` (n, 1024) int8 what two films are compared by. All are 0 for
-    images that are not usable.
+    the grey levels, ``upright`` and ``turned`` (n,) float32 the likeness of the image, as it is and
+    rotated by 180 degrees, to a usual one. ``hashes`` (n, 32) uint8 and ``details`` (n, 1024) int8
+    compare two images. All are 0 for images that are not usable.
     """
 
     rows: np.ndarray
@@ -70,6 +70,7 @@ class ImageScan:
     usable: np.ndarray
     spread: np.ndarray
     upright: np.ndarray
+    turned: np.ndarray
     hashes: np.ndarray
     details: np.ndarray
 
@@ -94,7 +95,7 @@ def look_at_films(
     """
     count = len(rows)
     usable = np.zeros(count, bool)
-    spread, uprights = np.zeros(count, np.float32), np.zeros(count, np.float32)
+    spread, upright, turned = np.zeros((3, count), np.float32)
     hashes = np.zeros((count, HASH_BYTES), np.uint8)
     details = np.zeros((count, DETAIL_SIDE**2), np.int8)
     files = []
@@ -107,16 +108,18 @@ def look_at_films(
             files.append(file)
             if film is not None:
                 usable[place] = True
-                spread[place], uprights[place] = film.spread, film.upright
+                spread[place], upright[place] = film.spread, film.upright
+                turned[place] = film.turned
                 hashes[place], details[place] = film.hash, film.detail
             advance()
-    return ImageScan(rows, tuple(files), usable, spread, uprights, hashes, details)
+    return ImageScan(rows, tuple(files), usable, spread, upright, turned, hashes, details)
 
 
 @dataclass(frozen=True, eq=False)
 class _Film:
     spread: float
     upright: float
+    turned: float
     hash: np.ndarray
     detail: np.ndarray
 
@@ -138,7 +141,11 @@ def _look_at(
         return file, None
     pixels = image.pixels[_SIDE]
     return file, _Film(
-        float(pixels.std()), upright_score(pixels), film_hash(pixels), film_detail(pixels)
+        float(pixels.std()),
+        upright_score(pixels),
+        upright_score(np.rot90(pixels, 2)),
+        film_hash(pixels),
+        film_detail(pixels),
     )
 
 
@@ -203,14 +210,14 @@ def upright_score(image: np.ndarray) -> float:
 
 
 TINY_SIDE = 128
-"""Pixels; about half of what backbones look at, so that most of such an image would be made up."""
+"""Pixels; about half of what backbones see, so most of the detail would be interpolated."""
 
 CONSTANT_SPREAD = 2.0
 """Standard deviation in grey levels; the least of nih-mini's films has 28."""
 
 
 def check_images(cohort: Cohort, films: ImageScan, max_bad: float) -> tuple[Finding, ...]:
-    """Everything that an image alone can have; ``max_bad`` is the share at which a run stops."""
+    """All faults of single images; ``max_bad`` is the share at which a run stops."""
 
     def found(check: str, mask: np.ndarray, detail: Callable[[int], str]) -> tuple[Finding, ...]:
         places = np.flatnonzero(mask).tolist()
@@ -226,9 +233,7 @@ def check_images(cohort: Cohort, films: ImageScan, max_bad: float) -> tuple[Find
         *found("unreadable", ~films.usable, lambda at: str(files[at].reason)),
         *found("tiny", np.array(tiny, bool), lambda at: f"{files[at].width}×{files[at].height}"),
         *found("constant", films.usable & ~shows, lambda at: _spread(films, at)),
-        *found(
-            "inverted", shows & (films.upright < 0), lambda at: f"likeness {films.upright[at]:.2f}"
-        ),
+        *found("inverted", shows & (films.upright < 0), lambda at: _inverted(films, at)),
         *found("colour", np.array(coloured, bool), lambda at: files[at].kind),
     )
 
@@ -237,6 +242,13 @@ def shows_something(films: ImageScan) -> np.ndarray:
     """(n,) bool: the image can be used and is not all the same."""
     shows: np.ndarray = films.usable & (films.spread >= CONSTANT_SPREAD)
     return shows
+
+
+def _inverted(films: ImageScan, at: int) -> str:
+    """A negative has the opposite of its likeness; an image upside down has it when turned."""
+    upright, turned = films.upright[at], films.turned[at]
+    looks = "upside down" if turned > -upright else "a negative"
+    return f"{looks}: likeness {upright:.2f}, rotated by 180° {turned:.2f}"
 
 
 def _spread(films: ImageScan, at: int) -> str:

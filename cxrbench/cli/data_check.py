@@ -1,4 +1,4 @@
-"""``cxrbench data check``: what is wrong with a cohort before anything is trained on it."""
+"""``cxrbench data check``: find problems of a cohort before anything is trained on it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cxrbench.cli.options import Json, takes
+from cxrbench.cli.options import Format, Json, OutputFormat, chosen_format, takes
 
 
 @takes("split", "fractions", "split_seed", "max_pixels", "max_bad", "cache", "threads")
@@ -19,23 +19,24 @@ def check(
         typer.Argument(metavar="DATA", help="A folder, or a dataset's name with :option=value,…"),
     ],
     no_images: Annotated[
-        bool, typer.Option("--no-images", help="Check the table and the parts alone.")
+        bool, typer.Option("--no-images", help="Check only the table and the split.")
     ] = False,
     sample: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Look at so many images only \\[default: all]", show_default=False
+            min=1, help="Read only this number of images \\[default: all]", show_default=False
         ),
     ] = None,
     *,
+    output: OutputFormat = Format.table,
     as_json: Json = False,
     **options: Any,
 ) -> None:
-    """Look for what makes a benchmark on this cohort wrong; exit with 1 where something does."""
+    """Find problems that would invalidate a benchmark on this cohort; exit with 1 on errors."""
     from cxrbench.checks.checkup import Scope, check_up
-    from cxrbench.checks.documents import print_checkup
     from cxrbench.data.datasets import describe, find_dataset
     from cxrbench.output.display import RichDisplay
+    from cxrbench.output.show import show
     from cxrbench.registry import load_registry
     from cxrbench.request import request_of
     from cxrbench.settings import resolve_settings, thread_count
@@ -48,7 +49,7 @@ def check(
         settings = resolve_settings(request.settings, dataset.defaults)
         display.say(describe(dataset, data))
         scope = Scope(not no_images, sample, thread_count(request.threads))
-        found = check_up(dataset, settings, scope, display, request.cache)
-    print_checkup(found, "json" if as_json else "table")
-    if not found.sound:
+        checkup = check_up(dataset, settings, scope, display, request.cache)
+    show(checkup, chosen_format(output, as_json).value)
+    if not checkup.sound:
         raise typer.Exit(1)

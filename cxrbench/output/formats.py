@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from html import escape
 from types import MappingProxyType
@@ -171,16 +172,29 @@ def _markdown_escaped(text: str) -> str:
 
 def print_section(console: Console, section: Section) -> None:
     """Print a section: its title, its tables with a line between, its notes."""
-    console.print(section.title, overflow="ignore", crop=False)
+    _print_text(console, section.title)
     for table in section.tables:
         console.print()
         console.print(_rich(table))
     console.print()
     for note in section.notes:
-        # A long path is not broken.
-        console.print(note, overflow="ignore", crop=False)
+        _print_text(console, note)
     if section.notes:
         console.print()
+
+
+def _print_text(console: Console, text: str) -> None:
+    """Lines of words, folded below where they begin; a long path is not broken."""
+    for line in text.splitlines():
+        indent = " " * (len(line) - len(line.lstrip()))
+        lines = textwrap.wrap(
+            line,
+            console.width,
+            subsequent_indent=indent,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        console.print("\n".join(lines), soft_wrap=True)
 
 
 def _rich(table: CellTable) -> Table:

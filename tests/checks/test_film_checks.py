@@ -58,6 +58,17 @@ def test_a_planted_fault_is_found_and_named(films_to_spoil, name):
     assert images_by_check(check_images(cohort, films, 0.5)) == {name: [image]}
 
 
+@pytest.mark.parametrize(
+    ("edit", "words"),
+    [(lambda image: 255 - image, "a negative"), (lambda image: np.rot90(image, 2), "upside down")],
+)
+def test_a_negative_and_an_image_upside_down_are_told_apart(films_to_spoil, edit, words):
+    change(paths(films_to_spoil)[5], edit)
+    cohort, films = look(films_to_spoil)
+    ((item,),) = (f.items for f in check_images(cohort, films, 0.5))
+    assert item.detail.startswith(f"{words}: likeness -")
+
+
 def test_grey_stored_in_three_channels_or_with_a_small_tint_is_not_in_colour(films_to_spoil):
     change(paths(films_to_spoil)[0], lambda image: cv2.merge([image] * 3))
     change(paths(films_to_spoil)[1], lambda image: cv2.merge([image, image, image | 7]))

@@ -19,7 +19,7 @@ def films_of(kinds, sizes) -> ImageScan:
         for at, (kind, size) in enumerate(zip(kinds, sizes, strict=True))
     )
     none = np.zeros(count, np.float32)
-    return ImageScan(np.arange(count), files, np.ones(count, bool), none, none, none, none)
+    return ImageScan(np.arange(count), files, np.ones(count, bool), *[none] * 5)
 
 
 def probed(cohort, films):

@@ -95,9 +95,7 @@ def test_the_report_names_them_within_the_width(cli, spoilt, width, monkeypatch)
         assert planted[check][0][:-4] in said.out
     assert said.out.index("Errors: ") < said.out.index("Warnings: ")
     assert said.out.index("Warnings: ") < said.out.index("Counts")
-    assert (
-        said.out.rstrip().splitlines()[-1].endswith("errors, 3 warnings; looked at the table alone")
-    )
+    assert said.out.rstrip().splitlines()[-1].endswith("errors, 3 warnings; checked the table only")
 
 
 def test_a_sound_cohort_ends_with_0_and_counts_everything(cli, drawn_films):
@@ -112,6 +110,11 @@ def test_a_sound_cohort_ends_with_0_and_counts_everything(cli, drawn_films):
     assert said.code == 0
     assert "looking at images" in said.err
     assert "PNG L 160×160" in said.out
+    found = list(
+        csv.DictReader(cli("data", "check", drawn_films, "--format", "csv").out.splitlines())
+    )
+    assert {line["severity"] for line in found} <= {"warning", "info"}
+    assert cli("data", "check", drawn_films, "--format", "html").out.startswith("<!DOCTYPE html>")
 
 
 def test_a_table_alone_and_a_sample(cli, drawn_films):
@@ -140,7 +143,7 @@ def test_a_table_that_cannot_be_used_at_all_is_a_finding(cli, films_to_spoil):
     said = cli("data", "check", films_to_spoil)
     assert said.code == 1
     assert "has no column 'Finding Labels'" in " ".join(said.out.split())
-    assert said.out.rstrip().endswith("not sound: 1 errors, 0 warnings; looked at nothing")
+    assert said.out.rstrip().endswith("1 error, 0 warnings; checked nothing")
 
 
 def test_official_parts_that_share_a_patient(cli, drawn_films, tmp_path):
