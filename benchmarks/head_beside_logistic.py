@@ -18,7 +18,7 @@ import numpy as np
 from cxrbench import run
 from cxrbench.builtin.nih import NIH
 from cxrbench.experiment.fit import encode_feature
-from cxrbench.experiment.material import Material, gather_material
+from cxrbench.experiment.material import Material, load_and_split, prepare_material
 from cxrbench.experiment.plans import Plan, make_plans, preparation_for
 from cxrbench.output.display import SilentDisplay
 from cxrbench.registry import load_registry
@@ -61,13 +61,14 @@ def one_split(folder: str, recipes: list[str], seed: int, work: Path) -> dict[st
         for p in make_plans(recipes, load_registry(), {"split_seed": seed}, dataset)
         if p.recipe.features
     ]
-    material = gather_material(
-        dataset,
-        plans[0].settings,
+    settings, display = plans[0].settings, SilentDisplay()
+    material = prepare_material(
+        load_and_split(dataset, settings, cache=cache, display=display),
         preparation_for(plans),
+        max_bad=settings.max_bad,
         cache=cache,
         threads=2,
-        display=SilentDisplay(),
+        display=display,
     )
     return {
         plan.recipe.text: [ours[plan.recipe.text], logistic_macro(plan, material, cache)]

@@ -173,7 +173,7 @@ def test_a_full_disk_wherever_it_is_found(run, nih, monkeypatch):
     def full(*arguments, **options):
         raise OSError(errno.ENOSPC, "No space left on device", "/somewhere/x")
 
-    monkeypatch.setattr("cxrbench.benchmark.predict_prior", full)
+    monkeypatch.setattr("cxrbench.experiment.single_run.predict_prior", full)
     refused(run(nih), "the disk is full: /somewhere/x")
 
 

@@ -11,7 +11,7 @@ from _ways import CXRBENCH, FIT, PNG, Conditions, Run, Task
 
 from cxrbench.builtin.concat import Concat
 from cxrbench.builtin.resnet50 import ResNet50
-from cxrbench.experiment.plans import computing
+from cxrbench.experiment.settling import computing
 from cxrbench.modeling.assemble import build_top, build_trunk, freeze_below
 from cxrbench.modeling.augment import MEDICAL, Augmentation, draw
 from cxrbench.modeling.backend import choose_device, load_keras

@@ -29,7 +29,7 @@ from cxrbench import Cohort
 from cxrbench.builtin.concat import Concat
 from cxrbench.builtin.resnet50 import ResNet50
 from cxrbench.data.splits import Split, split_by_patient
-from cxrbench.experiment.plans import computing
+from cxrbench.experiment.settling import computing
 from cxrbench.modeling.assemble import build_top, build_trunk, feature_statistics, freeze_below
 from cxrbench.modeling.augment import MEDICAL, Augmentation
 from cxrbench.modeling.backend import choose_device, choose_precision, gpu_names, load_keras

@@ -261,3 +261,20 @@ def _label_codes(labels: np.ndarray) -> np.ndarray:
 
 def _told_if_unknown(patients_known: bool) -> list[str]:
     return [] if patients_known else ["patients unknown"]
+
+
+def require_boxes(cohort: Cohort, rows: np.ndarray) -> None:
+    """Raise `DataError` unless one of the test images, at these rows of the cohort, has a box."""
+    test = {cohort.image_ids[row] for row in rows.tolist()}
+    if not any(box.image_id in test for box in cohort.boxes):
+        raise no_box(cohort, len(test))
+
+
+def no_box(cohort: Cohort, images: int) -> DataError:
+    """The error where none of so many test images of a cohort has a box."""
+    return DataError(
+        f"none of the {images:,} test images of {cohort.name!r} has a box",
+        expected="a dataset with boxes, such as NIH with BBox_List_2017.csv next to its table",
+        found=f"{len(cohort.boxes):,} boxes on other images" if cohort.boxes else "no boxes",
+        fix="with NIH, add --split official: all its boxes are on images of the official test list",
+    )

@@ -45,27 +45,53 @@ class Material:
         return tuple(self.cohort.patient_ids[row] for row in self.rows(part).tolist())
 
 
-def gather_material(
-    dataset: Dataset,
-    settings: Settings,
-    wanted: Preparation,
-    *,
-    cache: Path,
-    threads: int,
-    display: Display,
-    images_in_order: ImagesInOrder = in_order,
-) -> Material:
-    """Load, split and prepare; one decode per image feeds everything that is ``wanted``."""
+@dataclass(frozen=True, eq=False)
+class DividedCohort:
+    """A cohort and its split, before any image was read."""
+
+    dataset: Dataset
+    cohort: Cohort
+    split: Split
+
+    def labels(self, part: str) -> np.ndarray:
+        """The labels (n, L) of the images in ``part``."""
+        return self.cohort.labels[self.split.rows(part)]
+
+
+def load_and_split(
+    dataset: Dataset, settings: Settings, *, cache: Path, display: Display
+) -> DividedCohort:
+    """Load the table of a dataset and divide its images by patient.
+
+    Raises
+    ------
+    DataError : the dataset cannot be used, or has too few patients for the split.
+    """
     cohort = load_cohort(dataset, display, cache)
     split = make_split(cohort, dataset, settings.split, settings.fractions, settings.split_seed)
     outside = int((split.parts == "").sum())
     if outside:
         display.say(f"  {outside:,} images are in no part of the {split.kind} split, and not used")
+    return DividedCohort(dataset, cohort, split)
+
+
+def prepare_material(
+    divided: DividedCohort,
+    preparation: Preparation,
+    *,
+    max_bad: float,
+    cache: Path,
+    threads: int,
+    display: Display,
+    images_in_order: ImagesInOrder = in_order,
+) -> Material:
+    """Decode each image once, for everything that ``preparation`` names."""
+    dataset, cohort, split = divided.dataset, divided.cohort, divided.split
     prepared = prepare(
         dataset,
         cohort,
-        wanted,
-        max_bad=settings.max_bad,
+        preparation,
+        max_bad=max_bad,
         cache=cache,
         threads=threads,
         display=display,

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from cxrbench import __version__
-from cxrbench.data.cohort import fingerprint
+from cxrbench.data.cohort import fingerprint, no_box
 from cxrbench.data.datasets import find_dataset, load_cohort
 from cxrbench.errors import DataError, SettingsError
 from cxrbench.inference.images import cohort_images
@@ -108,22 +108,6 @@ def score_all(
             )
 
 
-def require_boxes(cohort: Cohort, rows: np.ndarray) -> None:
-    """Raise `DataError` unless one of the test images, at these rows of the cohort, has a box."""
-    test = {cohort.image_ids[row] for row in rows.tolist()}
-    if not any(box.image_id in test for box in cohort.boxes):
-        raise _no_box(cohort, len(test))
-
-
-def _no_box(cohort: Cohort, images: int) -> DataError:
-    return DataError(
-        f"none of the {images:,} test images of {cohort.name!r} has a box",
-        expected="a dataset with boxes, such as NIH with BBox_List_2017.csv next to its table",
-        found=f"{len(cohort.boxes):,} boxes on other images" if cohort.boxes else "no boxes",
-        fix="with NIH, add --split official: all its boxes are on images of the official test list",
-    )
-
-
 def data_of(run: Run) -> str:
     """Where the run found its images, as ``--data`` spells it."""
     run.require_unchanged(CONFIG_FILE)
@@ -154,7 +138,7 @@ def _test_boxes(run: Run, cohort: Cohort) -> dict[int, tuple[Box, ...]]:
         if row in tested:
             by_row[row].append(box)
     if not by_row:
-        raise _no_box(cohort, len(ids))
+        raise no_box(cohort, len(ids))
     return {row: tuple(by_row[row]) for row in sorted(by_row)}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
@@ -106,13 +106,7 @@ def other_patients(
     DataError : there is one training patient only.
     """
     names, owner = np.unique(np.asarray(patients, dtype=str), return_inverse=True)
-    if len(names) < 2:
-        raise DataError(
-            "nothing can be permuted across training patients",
-            expected="at least two patients in the training split",
-            found=f"{len(names)}",
-            fix="use more patients, or leave out permuted=true",
-        )
+    require_two_patients(names)
     stream = np.random.SeedSequence(seed, spawn_key=(_STREAM,))
     order = np.random.default_rng(stream).permutation(len(names))
     of_patient = [train_rows[owner == number] for number in range(len(names))]
@@ -156,3 +150,14 @@ def training_view(model: Any, *, image_size: int | None, augmented: bool) -> Any
 
     crossing["image"] = Pixels(dtype="float32", name="pixels")(*taken)
     return keras.Model(inputs, model(crossing), name="training")
+
+
+def require_two_patients(patients: Collection[str]) -> None:
+    """Raise `DataError` unless these training patients can exchange their inputs."""
+    if len(patients) < 2:
+        raise DataError(
+            "nothing can be permuted across training patients",
+            expected="at least two patients in the training split",
+            found=f"{len(patients)}",
+            fix="use more patients, or leave out permuted=true",
+        )

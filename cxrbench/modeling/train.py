@@ -89,7 +89,7 @@ def train(
     OutOfMemory : a batch does not fit.
     """
     y_val = inputs.labels[val_rows]
-    _check_validation(y_val)
+    require_two_classes(y_val)
     most = len(train_rows) // settings.devices * settings.devices
     batch_size = min(settings.batch_size, most)
     check_batch_size(batch_size, settings.devices)
@@ -281,7 +281,8 @@ def cross_entropy(y_true: np.ndarray, logits: np.ndarray) -> float:
     return float(np.mean(np.maximum(z, 0) - z * y + np.log1p(np.exp(-np.abs(z)))))
 
 
-def _check_validation(y_true: np.ndarray) -> None:
+def require_two_classes(y_true: np.ndarray) -> None:
+    """Raise `DataError` unless a label (n, L) has both classes: without, no epoch is the best."""
     if not ((y_true == 1).any(axis=0) & (y_true == 0).any(axis=0)).any():
         raise DataError(
             "the validation split has no label with both classes",

@@ -81,8 +81,8 @@ def test_every_option_means_what_it_means_to_the_run(options, cli, tmp_path, mon
     def reached(*arguments, **more):
         raise Reached
 
-    monkeypatch.setattr("cxrbench.benchmark.check_backbones", lambda plans: None)
-    monkeypatch.setattr("cxrbench.benchmark.with_engines", reached)
+    monkeypatch.setattr("cxrbench.benchmark.settle", lambda plans, *more, **others: plans)
+    monkeypatch.setattr("cxrbench.benchmark.planned_runs", reached)
     before = tiny_parts.calls["read"]
     with pytest.raises(Reached):
         cxrbench.run(RECIPES, data="drawn:patients=40", cache=tmp_path / "cache", **options)

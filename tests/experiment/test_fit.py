@@ -10,7 +10,7 @@ from conftest import Recorder
 from tiny_parts import Drawn, Grid, TinyNet
 
 from cxrbench.experiment.fit import fit_and_predict, predict_prior, settle_batch_size
-from cxrbench.experiment.material import gather_material
+from cxrbench.experiment.material import load_and_split, prepare_material
 from cxrbench.modeling.assemble import build_trunk
 from cxrbench.modeling.augment import Augmentation, draw
 from cxrbench.modeling.inputs import Inputs, other_patients
@@ -30,13 +30,14 @@ def cache(tmp_path_factory):
 
 
 def material_for(settings, cache, **drawn):
-    return gather_material(
-        Drawn(**drawn),
-        settings,
-        Preparation(image_sizes=(settings.image_size,), extractors=(Grid(),)),
-        cache=cache,
-        threads=1,
-        display=Recorder(),
+    preparation = Preparation(image_sizes=(settings.image_size,), extractors=(Grid(),))
+    return prepared(Drawn(**drawn), settings, preparation, cache)
+
+
+def prepared(dataset, settings, preparation, cache):
+    divided = load_and_split(dataset, settings, cache=cache, display=Recorder())
+    return prepare_material(
+        divided, preparation, max_bad=0.01, cache=cache, threads=1, display=Recorder()
     )
 
 
@@ -214,14 +215,8 @@ def test_clahe_is_chosen_image_by_image(registry, cache):
     settings = resolve_settings({**PROBE, "protocol": "finetune"}, {})
     drawn = Drawn(seed=3)
     before = tiny_parts.calls["read"]
-    material = gather_material(
-        drawn,
-        settings,
-        Preparation(image_sizes=(32,), clahe_sizes=(32,)),
-        cache=cache,
-        threads=1,
-        display=Recorder(),
-    )
+    preparation = Preparation(image_sizes=(32,), clahe_sizes=(32,))
+    material = prepared(drawn, settings, preparation, cache)
     assert tiny_parts.calls["read"] - before == len(material.cohort)
     plain, equalised = material.prepared.pixels[32], material.prepared.clahe_pixels[32]
     inputs = Inputs(plain, {}, material.cohort.labels, equalised)

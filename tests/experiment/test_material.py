@@ -9,10 +9,9 @@ import pytest
 
 from cxrbench import Cohort, DataError, Dataset
 from cxrbench.errors import PluginError
-from cxrbench.experiment.material import gather_material
+from cxrbench.experiment.material import load_and_split
 from cxrbench.output.display import SilentDisplay
 from cxrbench.settings import Settings
-from cxrbench.store.image_pass import Preparation
 
 
 @dataclass(frozen=True)
@@ -28,14 +27,7 @@ class Failing(Dataset):
 
 
 def gather(dataset: Dataset, cache: Path) -> object:
-    return gather_material(
-        dataset,
-        Settings(),
-        Preparation(),
-        cache=cache,
-        threads=1,
-        display=SilentDisplay(),
-    )
+    return load_and_split(dataset, Settings(), cache=cache, display=SilentDisplay())
 
 
 def test_a_mistake_in_a_datasets_load_is_told_as_the_plugins(tmp_path: Path) -> None:

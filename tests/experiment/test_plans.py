@@ -8,13 +8,8 @@ from tiny_parts import Drawn, TinyNet
 
 import cxrbench
 from cxrbench.errors import DeviceError, SettingsError, WeightsError
-from cxrbench.experiment.plans import (
-    check_backbones,
-    computing,
-    make_plans,
-    with_devices,
-    with_engines,
-)
+from cxrbench.experiment.plans import make_plans
+from cxrbench.experiment.settling import check_backbones, computing, with_devices, with_engines
 from cxrbench.modeling import engines
 from cxrbench.modeling.augment import MEDICAL
 

@@ -1,0 +1,162 @@
+"""Measure one recipe with one seed: from its plan to a complete run directory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from cxrbench.experiment.conditions import checkpoint_key, run_conditions
+from cxrbench.experiment.executors.interface import Executor, Place
+from cxrbench.experiment.fit import Outcome, fit_and_predict, predict_prior
+from cxrbench.experiment.material import Material
+from cxrbench.experiment.plans import Plan, options_to_repeat
+from cxrbench.experiment.record import record
+from cxrbench.experiment.settling import computing, with_batch_size
+from cxrbench.experiment.stages import Clock, stage_seconds, stages_text
+from cxrbench.interfaces import Display
+from cxrbench.modeling.checkpoint import FOLDER as CHECKPOINT
+from cxrbench.modeling.checkpoint import Checkpoints
+from cxrbench.output.files import lock_of, locked
+from cxrbench.request import Request
+from cxrbench.runs.assessment import Scoring, scoring_of
+from cxrbench.runs.directory import RUN, begin, digests, finish, is_complete, is_scored, run_path
+from cxrbench.runs.scores import score_again
+from cxrbench.runs.settings_file import CONFIG_FILE, write_config
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """A plan with its seed; ``shared`` are the seconds of the stages before all runs."""
+
+    plan: Plan
+    seed: int
+    shared: Mapping[str, float]
+
+    @property
+    def name(self) -> str:
+        return f"{self.plan.recipe.text} (seed {self.seed})"
+
+
+def planned_runs(
+    request: Request,
+    plans: Sequence[Plan],
+    material: Material,
+    executor: Executor,
+    *,
+    shared: Mapping[str, float],
+) -> Iterator[tuple[str, PlannedRun]]:
+    """Each plan with each seed, by name; all seeds of a plan have the same batch size."""
+    find = partial(_with_batch_size, material=material, cache=request.cache)
+    for plan in plans:
+        settled, seconds = plan, dict(shared)
+        if plan.settings.batch_size == "auto":
+            clock = Clock()
+            (settled,) = executor.compute(find, [(plan.recipe.text, plan)])
+            clock.stop("batch-size")
+            seconds |= clock.laps
+        for seed in request.all_seeds[:1] if plan.recipe.is_prior else request.all_seeds:
+            run = PlannedRun(settled, seed, seconds)
+            yield run.name, run
+
+
+def _with_batch_size(plan: Plan, place: Place, *, material: Material, cache: Path) -> Plan:
+    with computing(plan.settings):
+        return with_batch_size(plan, material, cache=cache, display=place.display)
+
+
+def measure_one(run: PlannedRun, place: Place, *, material: Material, request: Request) -> Path:
+    """Train, predict and score into a run directory; a complete one is used as it is."""
+    with computing(run.plan.settings):
+        return _measured(run, place, material, request)
+
+
+def _measured(run: PlannedRun, place: Place, material: Material, request: Request) -> Path:
+    clock = Clock()
+    plan, seed, display = run.plan, run.seed, place.display
+    scoring = scoring_of(request.calibration, request.thresholds)
+    conditions = run_conditions(plan.recipe, plan.settings, seed, material, scoring)
+    path = run_path(
+        request.runs,
+        dataset=material.dataset.name,
+        recipe=plan.recipe.text,
+        protocol=conditions.protocol,
+        seed=seed,
+        key=conditions.run_key,
+    )
+    with ExitStack() as held:
+        with RUN.writing(request.runs):
+            request.runs.mkdir(parents=True, exist_ok=True)
+            held.enter_context(locked([lock_of(path)], display))
+        # What an attempt before this one left incomplete goes on, even where all is to be anew.
+        anew = request.force and (place.attempt == 0 or is_complete(path))
+        if is_complete(path) and not anew:
+            return _as_it_is(run.name, path, scoring, display)
+        display.say(f"{run.name} in {path}")
+        conditions = replace(conditions, executor=place.executor, node=place.node, started=_now())
+        with RUN.writing(path):
+            begin(path, conditions, keep=None if anew else CHECKPOINT)
+            options = options_to_repeat(plan, seed, material.dataset)
+            write_config(path / CONFIG_FILE, {**options, **conditions.scoring})
+        checkpoints = Checkpoints(path, checkpoint_key(conditions))
+        outcome = _outcome(plan, seed, material, request.cache, checkpoints, display)
+        with RUN.writing(path):
+            recorded = record(outcome, material, path, scoring)
+            hashing = Clock()
+            files = digests(path, without=CHECKPOINT)
+            hashing.stop("save")
+            own = (outcome.seconds, recorded, hashing.laps)
+            seconds = stage_seconds(run.shared, own, clock.elapsed())
+            conditions = replace(conditions, finished=_now(), seconds=seconds, **_cost(outcome))
+            finish(path, conditions, files=files, remove=CHECKPOINT)
+        display.say(f"time of {run.name}: {stages_text(seconds)}")
+    return path
+
+
+def _as_it_is(name: str, path: Path, scoring: Scoring, display: Display) -> Path:
+    if is_scored(path, scoring.to_json()):
+        display.say(f"{name}: complete already, used as it is")
+        return path
+    display.say(f"{name}: complete already, its predictions are scored again")
+    score_again(path, scoring)
+    return path
+
+
+def _outcome(
+    plan: Plan,
+    seed: int,
+    material: Material,
+    cache: Path,
+    checkpoints: Checkpoints,
+    display: Display,
+) -> Outcome:
+    if plan.recipe.is_prior:
+        return predict_prior(material)
+    return fit_and_predict(
+        plan.recipe,
+        plan.settings,
+        seed,
+        material,
+        cache=cache,
+        checkpoints=checkpoints,
+        display=display,
+    )
+
+
+def _cost(outcome: Outcome) -> dict[str, Any]:
+    training = outcome.training
+    return {
+        "parameters": outcome.parameters,
+        "trainable_parameters": outcome.trainable_parameters,
+        "best_epoch": None if training is None else training.best_epoch,
+        "train_seconds": None if training is None else training.seconds,
+        "images_per_second": None if training is None else training.images_per_second,
+    }
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
