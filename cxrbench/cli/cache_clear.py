@@ -1,8 +1,7 @@
-"""``cxrbench cache clear``: remove what is kept, of one dataset, of long ago, or all of it."""
+"""``cxrbench cache clear``: remove entries of the cache: of one dataset, of long ago, or all."""
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,7 +18,7 @@ def clear(  # noqa: PLR0913 - each argument is an option of the command
         list[str] | None,
         typer.Argument(
             metavar="KEY…",
-            help="Keys of `cxrbench cache list`, or how they begin; embeddings/ is all of a kind.",
+            help="Keys of `cxrbench cache list`, or their first characters; embeddings/ is a kind.",
             show_default=False,
         ),
     ] = None,
@@ -27,66 +26,63 @@ def clear(  # noqa: PLR0913 - each argument is an option of the command
         str | None,
         typer.Option(
             metavar="DATA",
-            help="What was made of this folder, or of the dataset of this name.",
+            help="Entries of this folder, or of the dataset of this name.",
             show_default=False,
         ),
     ] = None,
     older_than: Annotated[
         str | None,
-        typer.Option(metavar="AGE", help="Not used for so long: 12h, 30d, 8w.", show_default=False),
+        typer.Option(
+            metavar="AGE",
+            help="Entries not used for this long, such as 12h, 30d or 8w.",
+            show_default=False,
+        ),
     ] = None,
     incomplete: Annotated[
-        bool, typer.Option("--incomplete", help="What is interrupted or damaged.")
+        bool, typer.Option("--incomplete", help="Interrupted or damaged entries.")
     ] = False,
-    everything: Annotated[bool, typer.Option("--all", help="Everything.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="All entries.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only show what would be removed.")
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
     cache: Cache = None,
     as_json: Json = False,
 ) -> None:
-    """Remove what is kept between commands; it is made again when it is needed.
+    """Remove entries of the cache that meet all conditions; they are made again when needed.
 
-    What is removed fits all that is given. What another process makes or reads now is kept.
+    Entries that another process is making or reading are kept.
     """
+    from cxrbench.output.show import show
     from cxrbench.store.cache import cache_folder
     from cxrbench.store.contents import Selection, entries, remove
-    from cxrbench.store.documents import entry_as_json, print_cleared, print_entries
+    from cxrbench.store.listing import CacheListing, CacheRemoval
 
     folder = cache_folder(cache)
     selection = Selection(tuple(keys or ()), data, older_than, incomplete, everything)
     chosen = selection.of(entries(folder))
     if not as_json:
-        print_entries(chosen, folder)
-    gone: list[Entry] = []
+        show(CacheListing(folder, chosen), "table")
+    removed: tuple[Entry, ...] = ()
     if chosen and not dry_run and (yes or _confirmed(chosen)):
-        gone = [entry for entry in chosen if remove(entry)]
-    kept = [entry for entry in chosen if entry not in gone]
-    if as_json:
-        told = {
-            "cache": str(folder),
-            "removed": [entry_as_json(entry) for entry in gone],
-            "kept": [entry_as_json(entry) for entry in kept],
-            "dry_run": dry_run,
-            "freed": sum(entry.size for entry in gone),
-        }
-        typer.echo(json.dumps(told, indent=2))
-    elif chosen and not dry_run:
-        print_cleared(gone, kept)
+        removed = tuple(entry for entry in chosen if remove(entry))
+    if as_json or (chosen and not dry_run):
+        kept = tuple(entry for entry in chosen if entry not in removed)
+        result = CacheRemoval(folder, removed, kept, dry_run)
+        show(result, "json" if as_json else "table")
 
 
 def _confirmed(chosen: tuple[Entry, ...]) -> bool:
-    """Whether the user agrees; ends the command with exit code 1 if not."""
+    """Whether the user agrees; otherwise the command ends with exit code 1."""
     from cxrbench.errors import SettingsError
 
     if not sys.stdin.isatty():
         raise SettingsError(
-            "nobody can be asked whether to remove this",
-            expected="--yes, where standard input is no terminal",
+            "cannot ask for confirmation, because standard input is no terminal",
+            expected="--yes",
             found=f"{len(chosen)} entries to remove",
-            fix="look at them with --dry-run, then give --yes",
+            fix="list them with --dry-run, then add --yes",
         )
-    if not typer.confirm(f"Remove these {len(chosen)}?", err=True):
+    if not typer.confirm(f"Remove these {len(chosen)} entries?", err=True):
         raise typer.Exit(1)
     return True

@@ -1,28 +1,18 @@
-"""``cxrbench cache list``: what is kept, for what, how large it is and when it was used."""
+"""``cxrbench cache list``: the entries of the cache, their data, size and last use."""
 
 from __future__ import annotations
 
-import json
-
-import typer
-
-from cxrbench.cli.options import Cache, Json
+from cxrbench.cli.options import Cache, Format, Json, OutputFormat, chosen_format
 
 
-def list_cache(cache: Cache = None, as_json: Json = False) -> None:
-    """Show what is kept between commands: for what, how large, when used, and in which state."""
+def list_cache(
+    cache: Cache = None, output: OutputFormat = Format.table, as_json: Json = False
+) -> None:
+    """List the entries of the cache: content, data, size, last use and state."""
+    from cxrbench.output.show import show
     from cxrbench.store.cache import cache_folder
     from cxrbench.store.contents import entries
-    from cxrbench.store.documents import entry_as_json, print_entries
+    from cxrbench.store.listing import CacheListing
 
     folder = cache_folder(cache)
-    found = entries(folder)
-    if as_json:
-        told = {
-            "cache": str(folder),
-            "size": sum(entry.size for entry in found),
-            "entries": [{**entry_as_json(entry), "in_use": entry.in_use} for entry in found],
-        }
-        typer.echo(json.dumps(told, indent=2))
-        return
-    print_entries(found, folder)
+    show(CacheListing(folder, entries(folder)), chosen_format(output, as_json))

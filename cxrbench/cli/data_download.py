@@ -40,8 +40,9 @@ def download(
     from cxrbench.data.download.catalog import find_source
     from cxrbench.data.download.download import Options, look
     from cxrbench.data.download.download import download as fetch_missing
-    from cxrbench.data.download.listing import DownloadReport, print_listing
+    from cxrbench.data.download.listing import DownloadReport
     from cxrbench.output.display import RichDisplay
+    from cxrbench.output.show import show
 
     source = find_source(data)
     folder = into if into is not None else Path(source.name)
@@ -49,6 +50,5 @@ def download(
         source, folder, Options(base_url, keep_archives), RichDisplay()
     )
     states = look(source, folder, base_url)
-    print_listing(
-        DownloadReport(source.name, folder, states, listed=dry_run, fetched=fetched), as_json
-    )
+    report = DownloadReport(source.name, folder, states, dry_run, fetched)
+    show(report, "json" if as_json else "table")

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from contextlib import nullcontext, redirect_stdout
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand
 
 from cxrbench.cli.options import Config, Json, config_options, takes
-
-if TYPE_CHECKING:
-    from cxrbench.experiment.preparing import Ahead
 
 
 class SeveralRecipes(TyperCommand):
@@ -62,8 +57,8 @@ def prepare(
     from cxrbench.errors import SettingsError
     from cxrbench.experiment.preparing import prepare_ahead
     from cxrbench.output.display import RichDisplay
+    from cxrbench.output.show import show
     from cxrbench.request import request_of
-    from cxrbench.store.documents import print_ahead
 
     if where is not None and "data" in options:
         raise SettingsError(
@@ -77,21 +72,4 @@ def prepare(
     # Plugins print at times; where standard output carries data, they must not.
     with redirect_stdout(sys.stderr) if as_json else nullcontext():
         ahead = prepare_ahead(request, display)
-    if as_json:
-        typer.echo(json.dumps(_as_json(ahead), indent=2))
-    else:
-        print_ahead(ahead)
-
-
-def _as_json(ahead: Ahead) -> dict[str, Any]:
-    from cxrbench.store.documents import entry_as_json
-
-    return {
-        "data": ahead.data,
-        "images": ahead.images,
-        "usable": ahead.usable,
-        "excluded": [asdict(exclusion) for exclusion in ahead.excluded],
-        "stores": [
-            {**entry_as_json(entry), "made": entry.key in ahead.made} for entry in ahead.stores
-        ],
-    }
+    show(ahead, "json" if as_json else "table")

@@ -7,10 +7,11 @@ import re
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
 from cxrbench.errors import SettingsError
 from cxrbench.output.files import is_free, locked_if_free
@@ -58,6 +59,23 @@ class Entry:
     def name(self) -> str:
         """Kind and key."""
         return f"{self.kind}/{self.key}"
+
+    @property
+    def path(self) -> Path:
+        """Its folder, or where the names of its files begin."""
+        return self.lock.parent / self.key
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "kind": self.kind,
+            "key": self.key,
+            **asdict(self.purpose),
+            "size": self.size,
+            "last_used": datetime.fromtimestamp(self.last_used, UTC).isoformat(timespec="seconds"),
+            "state": self.state,
+            "path": str(self.path),
+        }
 
 
 def entries(cache: Path) -> tuple[Entry, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import sys
@@ -41,9 +42,21 @@ def test_the_list_tells_what_and_for_what(cli, cache):
         assert told in said.out
 
 
+def test_every_format_lists_the_same_entries(cli, cache):
+    keys = [entry["key"] for entry in listed(cli, cache)]
+    text = cli("cache", "list", "--format", "csv", "--cache", cache).out
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert [row["key"] for row in rows] == keys
+    assert {row["in_use"] for row in rows} == {"False"}
+    for kind, sign in (("markdown", "| pixels |"), ("html", "<td"), ("latex", "tabular")):
+        text = cli("cache", "list", "--format", kind, "--cache", cache).out
+        assert sign in text
+        assert all(key[:8] in text for key in keys)
+
+
 def test_an_empty_cache(cli, tmp_path):
     assert listed(cli, tmp_path / "nowhere") == []
-    assert "nothing" in cli("cache", "list", "--cache", tmp_path / "nowhere").out
+    assert "no entries" in cli("cache", "list", "--cache", tmp_path / "nowhere").out
     said = cli("cache", "clear", "--all", "--cache", tmp_path / "nowhere")
     assert said.code == 0
     assert not (tmp_path / "nowhere").exists()
@@ -53,14 +66,14 @@ def test_a_dry_run_removes_nothing(cli, cache):
     before = listed(cli, cache)
     said = cli("cache", "clear", "--all", "--dry-run", "--cache", cache)
     assert said.code == 0
-    assert "removed" not in said.out
+    assert "Removed" not in said.out
     assert listed(cli, cache) == before
 
 
 def test_what_is_selected_is_removed_and_what_it_freed_is_said(cli, cache):
     said = cli("cache", "clear", "--data", "drawn:patients=20", "--yes", "--cache", cache)
     assert said.code == 0
-    assert "removed 3 entries:" in said.out
+    assert "Removed 3 entries, " in said.out
     left = listed(cli, cache)
     assert {entry["data"] for entry in left} == {"drawn"}
     key = left[0]["key"]
@@ -117,8 +130,8 @@ def test_what_another_process_uses_is_kept_and_said(cli, cache):
     reader = map_array(path, (100,), "uint8")
     said = cli("cache", "clear", "--all", "--yes", "--cache", cache)
     assert said.code == 0
-    assert "removed 5 entries" in said.out
-    assert f"kept pixels/{path.parent.name}: another process uses it" in said.out
+    assert "Removed 5 entries" in said.out
+    assert f"Kept pixels/{path.parent.name}: another process uses it" in said.out
     (left,) = listed(cli, cache)
     assert left["in_use"]
     assert reader[0] >= 0

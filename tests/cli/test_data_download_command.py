@@ -16,6 +16,7 @@ from scripted_server import Answer, serve
 from small_cohort import CONTENT, STEMS, SmallCohort
 
 from cxrbench.builtin.nih import NIH
+from cxrbench.output.files import size_text
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def test_a_cohort_is_fetched_and_the_next_command_told(download, mirror, tmp_pat
     said = download()
     assert said.code == 0, said.err
     assert "4 files verified, 8 images" in said.out
-    assert f"next: cxrbench run resnet+orb --data '{tmp_path / 'my cohort'}/'" in said.out
+    assert f"Next: cxrbench run resnet+orb --data '{tmp_path / 'my cohort'}/'" in said.out
 
     again = download()
     assert "complete already; nothing was fetched" in again.out
@@ -53,7 +54,7 @@ def test_json_is_alone_on_standard_output(download, tmp_path):
     assert all(file["there"] and len(file["sha256"]) == 64 for file in told["files"])
 
     assert json.loads(download("--json").out)["fetched"] is False
-    assert "2 archives are kept in" in download().out
+    assert "2 archives kept in" in download().out
 
 
 def test_a_dry_run_lists_and_fetches_nothing(download, mirror, tmp_path):
@@ -61,9 +62,9 @@ def test_a_dry_run_lists_and_fetches_nothing(download, mirror, tmp_path):
     assert said.code == 0
     for name, data in CONTENT.items():
         assert f"{mirror.url}/{name}" in said.out
-        assert f"{len(data) / 1e6:,.2f} MB" in said.out
+        assert size_text(len(data)) in said.out
     assert "MD5 by nobody" in said.out
-    assert "4 files are missing" in said.out
+    assert "4 files missing" in said.out
     told = json.loads(download("--dry-run", "--json").out)
     assert told["complete"] is told["fetched"] is False
     assert [file["size"] for file in told["files"]] == [len(data) for data in CONTENT.values()]

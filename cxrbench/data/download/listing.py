@@ -1,33 +1,31 @@
-"""What a download has brought, or would bring, as text or JSON on standard output."""
+"""The result of ``cxrbench data download``: the files of a cohort, and which are still missing."""
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import typer
+from typing import Any
 
 from cxrbench.data.download.download import DOWNLOADS, FileState
 from cxrbench.data.download.state import read_record
+from cxrbench.output.files import size_text
+from cxrbench.output.sections import CellTable, Column, Section, counted, text_column
 
-if TYPE_CHECKING:
-    from rich.table import Table
-
-_WIDTH = 200
+_COLUMNS = (
+    *(text_column("file"), Column("size"), text_column("checksum"), text_column("downloaded")),
+)
 
 
 @dataclass(frozen=True)
 class DownloadReport:
-    """The files of a cohort; ``listed``: nothing was fetched on purpose, ``fetched``: some were."""
+    """The files of a cohort; ``dry_run``: none was to be fetched, ``fetched``: some were."""
 
     dataset: str
     folder: Path
     files: Sequence[FileState]
-    listed: bool
+    dry_run: bool
     fetched: bool
 
     @property
@@ -37,74 +35,56 @@ class DownloadReport:
 
     @property
     def next_command(self) -> str:
-        """What to type to use it."""
+        """The command that uses the cohort."""
         # With a slash it is a folder to every reader, and not the dataset of that name.
         return f"cxrbench run resnet+orb --data {shlex.quote(f'{self.folder}/')}"
 
+    def sections(self) -> list[Section]:
+        """Whether all files are there; for a dry run also a table of files, and addresses."""
+        tables, notes = list[CellTable](), list[str]()
+        if self.dry_run:
+            tables.append(CellTable(_COLUMNS, tuple(map(_row, self.files))))
+            notes += [f"{state.file.name}: {state.url}" for state in self.files]
+        if self.complete:
+            notes += [*self._archives(), f"Next: {self.next_command}"]
+        return [Section(self._summary(), tuple(tables), tuple(notes))]
 
-def print_listing(listing: DownloadReport, as_json: bool) -> None:
-    """Print a table of files if that is what was asked for, then whether all is there."""
-    if as_json:
-        typer.echo(json.dumps(_as_json(listing), indent=2))
-        return
-    if listing.listed:
-        _print_table(listing.files)
-    if not listing.complete:
-        missing = [state.file.size for state in listing.files if not state.there]
-        known = sum(size for size in missing if size is not None)
-        more = " and more" if None in missing else ""
-        typer.echo(f"{len(missing)} files are missing in {listing.folder}: {_size(known)}{more}")
-        return
-    done = "complete" if listing.fetched else "complete already; nothing was fetched"
-    images = sum(state.file.images or 0 for state in listing.files)
-    typer.echo(
-        f"{listing.folder} is {done}: {len(listing.files)} files verified"
-        + (f", {images:,} images" if images else "")
-    )
-    if kept := [path for path in (listing.folder / DOWNLOADS).glob("*") if path.is_file()]:
-        size = sum(path.stat().st_size for path in kept)
-        typer.echo(f"{len(kept)} archives are kept in {listing.folder / DOWNLOADS}: {_size(size)}")
-    typer.echo(f"next: {listing.next_command}")
-
-
-def _print_table(files: Sequence[FileState]) -> None:
-    from rich.console import Console
-
-    # Addresses are never cut; a narrower terminal breaks the lines.
-    Console(highlight=False, markup=False, emoji=False, width=_WIDTH).print(_table(files))
-
-
-def _table(files: Sequence[FileState]) -> Table:
-    from rich import box
-    from rich.table import Table
-
-    table = Table("file", "size", "checksum", "there", "address", box=box.SIMPLE_HEAD)
-    for column in table.columns:
-        column.no_wrap = True
-    for state in files:
-        algorithm = state.file.checksum.partition(":")[0].upper()
-        table.add_row(
-            state.file.name,
-            "unknown" if state.file.size is None else _size(state.file.size),
-            f"{algorithm} by {state.file.checksum_by}",
-            "yes" if state.there else "no",
-            state.url,
+    def _summary(self) -> str:
+        if not self.complete:
+            missing = [state.file.size for state in self.files if not state.there]
+            known = size_text(sum(size for size in missing if size is not None))
+            more = " and more" if None in missing else ""
+            return f"{self.folder}: {counted(len(missing), 'file')} missing, {known}{more}"
+        images = sum(state.file.images or 0 for state in self.files)
+        return (
+            f"{self.folder} is complete"
+            + ("" if self.fetched else " already; nothing was fetched")
+            + f": {counted(len(self.files), 'file')} verified"
+            + (f", {images:,} images" if images else "")
         )
-    return table
 
+    def _archives(self) -> list[str]:
+        place = self.folder / DOWNLOADS
+        sizes = [path.stat().st_size for path in place.glob("*") if path.is_file()]
+        if not sizes:
+            return []
+        return [f"{counted(len(sizes), 'archive')} kept in {place}, {size_text(sum(sizes))}"]
 
-def _size(size: int) -> str:
-    return f"{size / 1e9:,.2f} GB" if size >= 1e9 else f"{size / 1e6:,.2f} MB"
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "dataset": self.dataset,
+            "folder": self.folder,
+            "complete": self.complete,
+            "fetched": self.fetched,
+            "files": self.records(),
+            "next": self.next_command,
+        }
 
-
-def _as_json(listing: DownloadReport) -> dict[str, Any]:
-    record = read_record(listing.folder)
-    return {
-        "dataset": listing.dataset,
-        "folder": str(listing.folder),
-        "complete": listing.complete,
-        "fetched": listing.fetched,
-        "files": [
+    def records(self) -> list[dict[str, Any]]:
+        """One line for each file."""
+        record = read_record(self.folder)
+        return [
             {
                 "name": state.file.name,
                 "url": state.url,
@@ -114,7 +94,14 @@ def _as_json(listing: DownloadReport) -> dict[str, Any]:
                 "sha256": record[state.file.name].sha256 if state.file.name in record else None,
                 "there": state.there,
             }
-            for state in listing.files
-        ],
-        "next": listing.next_command,
-    }
+            for state in self.files
+        ]
+
+
+def _row(state: FileState) -> tuple[str, ...]:
+    return (
+        state.file.name,
+        "unknown" if state.file.size is None else size_text(state.file.size),
+        f"{state.file.checksum.partition(':')[0].upper()} by {state.file.checksum_by}",
+        "yes" if state.there else "no",
+    )
