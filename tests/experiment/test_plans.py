@@ -9,7 +9,13 @@ from tiny_parts import Drawn, TinyNet
 import cxrbench
 from cxrbench.errors import DeviceError, SettingsError, WeightsError
 from cxrbench.experiment.plans import make_plans
-from cxrbench.experiment.settling import check_backbones, computing, with_devices, with_engines
+from cxrbench.experiment.settling import (
+    check_backbones,
+    computing,
+    require_use_of_engine,
+    with_devices,
+    with_engines,
+)
 from cxrbench.modeling import engines
 from cxrbench.modeling.augment import MEDICAL
 
@@ -110,9 +116,10 @@ def test_where_there_is_no_choice_nothing_is_measured(chosen, options):
 
 
 @pytest.mark.parametrize("options", [{}, {"augment": "none"}], ids=str)
-def test_openvino_for_a_backbone_that_trains_is_refused(chosen, options):
+def test_openvino_for_a_backbone_that_trains_is_refused(plans, options):
+    (plan, _) = plans("tinynet", protocol="finetune", engine="openvino", **options)
     with pytest.raises(SettingsError, match=r"nothing to compute for tinynet(?s:.*)--protocol pro"):
-        chosen("tinynet", protocol="finetune", engine="openvino", **options)
+        require_use_of_engine(plan)
 
 
 def test_both_engines_give_the_same_scores_and_two_rows(tiny_plugin, tmp_path):
