@@ -43,10 +43,10 @@ class Timed(Checkpoints):
             raise TimeoutError
         return super().due(size)
 
-    def save(self, checkpoint: Checkpoint, best_epoch: int, *, began: float | None = None) -> None:
-        started = time.perf_counter() if began is None else began
-        super().save(checkpoint, best_epoch, began=began)
-        self.saves.append(time.perf_counter() - started)
+    def save(self, checkpoint: Checkpoint, best_epoch: int, *, start: float | None = None) -> None:
+        start = time.perf_counter() if start is None else start
+        super().save(checkpoint, best_epoch, start=start)
+        self.saves.append(time.perf_counter() - start)
         self.bytes = sum(array.nbytes for array in checkpoint.state)
 
 

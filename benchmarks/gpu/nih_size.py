@@ -53,12 +53,12 @@ class TimedCheckpoints(Checkpoints):
     saves = 0
     seconds = 0.0
 
-    def save(self, checkpoint: Checkpoint, best_epoch: int, *, began: float | None = None) -> None:
-        """As it is, timed from when its taking began."""
-        started = time.perf_counter() if began is None else began
-        super().save(checkpoint, best_epoch, began=began)
+    def save(self, checkpoint: Checkpoint, best_epoch: int, *, start: float | None = None) -> None:
+        """Save, and time it from the start of collecting the values."""
+        start = time.perf_counter() if start is None else start
+        super().save(checkpoint, best_epoch, start=start)
         self.saves += 1
-        self.seconds += time.perf_counter() - started
+        self.seconds += time.perf_counter() - start
 
 
 class Clock:

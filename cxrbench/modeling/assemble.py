@@ -1,4 +1,4 @@
-"""A recipe's model: a trunk (pixels to map) and a top (what crosses, and features, to logits)."""
+"""A recipe's model: a trunk (pixels to a map) and a top (map and features to logits)."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from cxrbench.modeling.backend import load_keras, set_seed
 
 HEAD_UNITS = 1024
 HEAD_DROPOUT = 0.5
-# A feature that is (nearly) constant in training carries nothing; dividing by its tiny deviation
-# would blow a rare difference in another image up to thousands.
+# A feature that is (nearly) constant in training carries no information; dividing by its tiny
+# deviation would turn a rare difference in another image into thousands.
 _SMALLEST_DEVIATION = 1e-6
 
 
@@ -43,13 +43,13 @@ class Network:
     pools: bool
 
     def embedder(self) -> Any | None:
-        """Images to what crosses the cut: the embedding (N, C), or the map."""
+        """A model from images to the top's input: the embedding (N, C), or the map."""
         if self.trunk is None or not self.pools:
             return self.trunk
         return _pooled(self.trunk)
 
     def whole(self, *, probabilities: bool = False) -> Any:
-        """``{"image": pixels, NAME: feature vector}`` to logits, or to probabilities."""
+        """A model from ``{"image": pixels, NAME: feature vector}`` to logits or probabilities."""
         keras = load_keras()
         inputs = {
             tensor.name: keras.Input(tensor.shape[1:], name=tensor.name)
@@ -76,18 +76,18 @@ def feature_statistics(vectors: np.ndarray, train_rows: np.ndarray) -> Statistic
 
 
 def build_trunk(backbone: Backbone, image_size: int, weights: str | None, seed: int) -> Any:
-    """The backbone with its weights; the same seed gives the same random ones.
+    """Build the backbone with its weights; the same seed gives the same random weights.
 
     Raises
     ------
-    WeightsError : the weights cannot be had or do not fit.
+    WeightsError : the weights cannot be loaded or do not fit.
     SettingsError : the backbone cannot be built for this image size.
     PluginError : the backbone's output is not a feature map.
-    CxrbenchError : what else the backbone itself refuses.
+    CxrbenchError : the backbone itself refuses.
     """
     set_seed(seed)
-    # Keras raises a bare Exception for a failed download and a ValueError for a misfit: whatever
-    # building raises is told to the user whole.
+    # Keras raises a bare Exception for a failed download and a ValueError for a misfit, so every
+    # error of building is shown to the user.
     try:
         # Keras shows a download on standard output, which may carry JSON.
         with redirect_stdout(sys.stderr):
@@ -95,57 +95,57 @@ def build_trunk(backbone: Backbone, image_size: int, weights: str | None, seed: 
     except CxrbenchError:  # the backbone's own advice
         raise
     except Exception as error:
-        raise _told(backbone, image_size, weights, error) from error
+        raise _build_error(backbone, image_size, weights, error) from error
     shape = getattr(trunk, "output_shape", ())
     if len(shape) != 4:
         raise PluginError(
             f"the backbone {backbone.name!r} does not return a feature map",
             expected="a Keras model whose output has the shape (N, h, w, C)",
             found=str(shape) if shape else f"build returned {trunk!r}",
-            fix="leave out what comes after the last convolutions: include_top=False, no pooling",
+            fix="leave out the layers after the last convolutions: include_top=False, no pooling",
         )
     return trunk
 
 
-def _told(
+def _build_error(
     backbone: Backbone, image_size: int, weights: str | None, error: Exception
 ) -> CxrbenchError:
-    """What the failure to build means: the weights' fault only if it can be built without them."""
-    found = " ".join(str(error).split())
+    """The weights are at fault only if the backbone can be built without them."""
+    reason = " ".join(str(error).split())
     if weights is None or not _builds(backbone, image_size):
         if not _builds(backbone, backbone.image_size):
             return PluginError(
                 f"the backbone {backbone.name!r} cannot be built",
                 expected="build(image_size, weights) returns a Keras model",
-                found=f"{type(error).__name__}: {found}",
+                found=f"{type(error).__name__}: {reason}",
                 fix="correct its build method, or report the error to its author",
             )
         return SettingsError(
             f"the backbone {backbone.name!r} cannot be built for images of {image_size} pixels",
-            expected=f"a side that suits it; it was designed for {backbone.image_size}",
-            found=found,
+            expected=f"a suitable size; the backbone was designed for {backbone.image_size} pixels",
+            found=reason,
             fix="choose another --image-size",
         )
-    own = f"--weights {backbone.name}=FILE"
+    option = f"--weights {backbone.name}=FILE"
     if weights == "imagenet":
         return WeightsError(
             f"the ImageNet weights of {backbone.name} are neither cached nor downloadable",
-            found=found,
-            fix=f"connect once so that Keras can cache them, name a file with {own}, "
-            "or start from random weights with --weights none",
+            found=reason,
+            fix="connect to the internet once, so that Keras can cache them; or name a file with "
+            f"{option}; or use random weights with --weights none",
         )
     return WeightsError(
         f"the weights file does not fit {backbone.name}",
-        expected=f"a weights file that Keras saved of {backbone.name} without its top",
-        found=f"{weights}: {found}",
-        fix=f"check the file given to {own}",
+        expected=f"weights that Keras saved of {backbone.name} without its top",
+        found=f"{weights}: {reason}",
+        fix=f"check the file of {option}",
     )
 
 
 def _builds(backbone: Backbone, image_size: int) -> bool:
     try:
         backbone.build(image_size, None)
-    except Exception:  # only asked whether it does; the first failure is the one that is told
+    except Exception:  # the first failure is the one that is shown
         return False
     return True
 
@@ -158,9 +158,9 @@ def build_top(
     labels: int,
     seed: int,
 ) -> Network:
-    """Fusion, then Dense(1024, ReLU), Dropout(0.5) and Dense(labels), over what the trunk gives.
+    """Put fusion, Dense(1024, ReLU), Dropout(0.5) and Dense(labels) on top of the trunk.
 
-    Each feature vector is standardised by its training statistics before it reaches the fusion.
+    Each feature vector is standardised by its training statistics before the fusion.
     """
     keras = load_keras()
     set_seed(seed)
@@ -169,21 +169,21 @@ def build_top(
     if trunk is not None:
         shape = trunk.output_shape[-1:] if pools else trunk.output_shape[1:]
         inputs["image"] = keras.Input(shape, name="image")
-    standardised = {}
-    for name, known in statistics.items():
-        inputs[name] = keras.Input(known.mean.shape, name=name)
+    features = {}
+    for name, moments in statistics.items():
+        inputs[name] = keras.Input(moments.mean.shape, name=name)
         standardise = keras.layers.Normalization(
-            mean=known.mean.tolist(),
-            variance=known.variance.tolist(),
+            mean=moments.mean.tolist(),
+            variance=moments.variance.tolist(),
             name=f"{name}_standardised",
             dtype="float32",
         )
-        standardised[name] = standardise(inputs[name])
-    fused = fusion.fuse(inputs.get("image"), standardised)
-    hidden = keras.layers.Dense(HEAD_UNITS, activation="relu", name="head")(fused)
-    dropped = keras.layers.Dropout(HEAD_DROPOUT, name="head_dropout")(hidden)
-    # In float32 under any precision: a sigmoid of bfloat16 knows some 300 probabilities.
-    logits = keras.layers.Dense(labels, name="logits", dtype="float32")(dropped)
+        features[name] = standardise(inputs[name])
+    fusion_output = fusion.fuse(inputs.get("image"), features)
+    hidden = keras.layers.Dense(HEAD_UNITS, activation="relu", name="head")(fusion_output)
+    hidden = keras.layers.Dropout(HEAD_DROPOUT, name="head_dropout")(hidden)
+    # In float32 under any precision: a sigmoid of bfloat16 has only some 300 probabilities.
+    logits = keras.layers.Dense(labels, name="logits", dtype="float32")(hidden)
     return Network(trunk, keras.Model(inputs, logits, name="top"), pools)
 
 
@@ -194,35 +194,35 @@ def _pooled(trunk: Any) -> Any:
 
 
 def freeze_below(trunk: Any, freeze_at: str) -> None:
-    """Freeze every layer that comes before ``freeze_at``; the rest trains.
+    """Freeze every layer before ``freeze_at``; the rest trains.
 
-    Keras runs a frozen batch normalisation in inference mode, so its statistics stay as they are.
+    Keras runs a frozen batch normalisation in inference mode, so its statistics do not change.
     """
     for layer in trunk.layers[: _position(trunk, freeze_at)]:
         layer.trainable = False
 
 
 def split_trunk(trunk: Any, freeze_at: str) -> tuple[Any, Any] | None:
-    """The trunk below and from ``freeze_at`` on, as two models that share its layers.
+    """Split the trunk at ``freeze_at`` into two models that share its layers.
 
-    None where more than one tensor passes from below to above, or nothing is computed below: then
-    there is no single activation to keep.
+    Returns None if more than one tensor passes from below to above, or if nothing is computed
+    below: then there is no single activation to store.
     """
     keras = load_keras()
-    # Not the layers alone: a residual addition that is written + is none.
+    # Not the layers alone: a residual addition that is written as + is not a layer.
     operations = trunk.operations
     position = operations.index(trunk.layers[_position(trunk, freeze_at)])
     below = {id(operation) for operation in operations[:position]}
-    passing = {
+    crossing = {
         id(tensor): tensor
         for operation in operations[position:]
-        for node in operation._inbound_nodes  # Keras has no public way to ask for the inputs
+        for node in operation._inbound_nodes  # Keras has no public name for the inputs
         for tensor in node.input_tensors
         if id(tensor._keras_history.operation) in below
     }
-    if len(passing) != 1 or trunk.input is next(iter(passing.values())):
+    if len(crossing) != 1 or trunk.input is next(iter(crossing.values())):
         return None
-    (activation,) = passing.values()
+    (activation,) = crossing.values()
     return keras.Model(trunk.input, activation), keras.Model(activation, trunk.output)
 
 
@@ -231,8 +231,8 @@ def _position(trunk: Any, freeze_at: str) -> int:
     if freeze_at not in names:
         raise PluginError(
             f"the backbone has no layer {freeze_at!r} to train from",
-            expected="freeze_at to be the name of one of its layers",
-            found=f"{len(names)} layers, the last ones {', '.join(names[-5:])}",
-            fix="set freeze_at to the first layer of the last stage, and name that layer",
+            expected="the name of one of its layers as freeze_at",
+            found=f"{len(names)} layers, the last of them {', '.join(names[-5:])}",
+            fix="give the first layer of the last stage a name, and set freeze_at to that name",
         )
     return names.index(freeze_at)

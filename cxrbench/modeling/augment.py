@@ -1,4 +1,4 @@
-"""Vary training images inside the training step: pose, exposure, noise, and which have CLAHE."""
+"""Augmentation of training images inside the training step: pose, exposure, noise and CLAHE."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from cxrbench.modeling.augmentation import MEDICAL as MEDICAL
 from cxrbench.modeling.augmentation import Augmentation as Augmentation
 
 PARAMETERS = ("rotation", "right", "down", "zoom", "contrast", "brightness", "noise", "key")
-"""The columns of `Draws.parameters`; where all but the key is zero, nothing changes."""
+"""The columns of `Draws.parameters`; if all but the key are zero, the image does not change."""
 
-# Keeps these draws apart from the order of the images, which (seed, epoch) alone decides.
+# Separates these draws from the order of the images, which (seed, epoch) alone decides.
 _STREAM = 0xA06
-# Float32 holds every whole number up to here, so a key survives among the parameters.
+# Float32 holds every whole number up to this, so a key survives among the parameters.
 _KEYS = 2**24
 
 
 @dataclass(frozen=True, eq=False)
 class Draws:
-    """What was drawn for every row of a cohort.
+    """The random values for every row of a cohort.
 
-    ``parameters`` (N, P) float32 are what `augment` takes, with the columns `PARAMETERS`: degrees
-    counter-clockwise; shifts right and down as shares of the side; what zoom and contrast add to a
-    factor of 1; brightness and the noise's standard deviation as shares of 255; and a whole number
-    that the noise is made from. ``clahe`` (N,) bool tells which images are taken with CLAHE.
+    ``parameters`` (N, P) float32 are for `augment`, with the columns `PARAMETERS`: degrees
+    counter-clockwise; shifts right and down as shares of the side; the amounts that zoom and
+    contrast add to a factor of 1; brightness and the noise's standard deviation as shares of 255;
+    and a whole number that seeds the noise. ``clahe`` (N,) bool says which images get CLAHE.
     """
 
     parameters: np.ndarray
@@ -35,10 +35,10 @@ class Draws:
 
 
 def draw(augmentation: Augmentation, *, seed: int, epoch: int, images: int) -> Draws:
-    """Parameters for the rows 0 to ``images`` - 1 in one epoch.
+    """Draw the parameters of the rows 0 to ``images`` - 1 in one epoch.
 
-    A row's values follow from (seed, epoch, row) and its own option alone: neither the number of
-    rows nor another option changes them.
+    Each value depends only on (seed, epoch, row) and its own option, not on the number of rows or
+    on other options.
     """
     shift = augmentation.translation
     largest = np.array(
@@ -59,7 +59,7 @@ def draw(augmentation: Augmentation, *, seed: int, epoch: int, images: int) -> D
 
 
 def augment(images: Any, parameters: Any) -> Any:
-    """Images moved, then exposed, then made noisy, in the backend's own operations.
+    """Return images moved, then changed in exposure, then made noisy, by the backend's operations.
 
     Parameters
     ----------
@@ -68,26 +68,26 @@ def augment(images: Any, parameters: Any) -> Any:
 
     Returns
     -------
-    (N, S, S, 1) float32, clipped to [0, 255]. Where all but the key is zero, the image comes back
-    bit for bit.
+    (N, S, S, 1) float32, clipped to [0, 255]. If all parameters but the key are zero, the image is
+    the same to the last bit.
     """
     from keras import ops
 
     amount = dict(zip(PARAMETERS, ops.split(parameters, len(PARAMETERS), axis=1), strict=True))
-    pixels = _warped(ops.squeeze(images, -1), amount)
+    pixels = _warp(ops.squeeze(images, -1), amount)
     mean = ops.mean(pixels, axis=(1, 2))[:, None]
     offset = 255.0 * amount["brightness"] - mean * amount["contrast"]
-    exposed = pixels * (1.0 + amount["contrast"])[:, None] + offset[:, None]
+    pixels = pixels * (1.0 + amount["contrast"])[:, None] + offset[:, None]
     noise = _gaussian(amount["key"], images.shape[1])
-    noisy = exposed + (255.0 * amount["noise"])[:, None] * noise
-    return ops.clip(noisy, 0.0, 255.0)[..., None]
+    pixels = pixels + (255.0 * amount["noise"])[:, None] * noise
+    return ops.clip(pixels, 0.0, 255.0)[..., None]
 
 
-def _warped(pixels: Any, amount: dict[str, Any]) -> Any:
+def _warp(pixels: Any, amount: dict[str, Any]) -> Any:
     """(N, S, S) zoomed and rotated about the centre, then shifted: one bilinear interpolation.
 
-    As ``cv2.warpAffine`` with ``BORDER_CONSTANT``: what lies outside is black, and the edge is
-    blended with it. Keras' own `affine_transform` does not compile under TensorFlow's XLA.
+    Like ``cv2.warpAffine`` with ``BORDER_CONSTANT``: the outside is black, and the edge is blended
+    with it. Keras' own `affine_transform` does not compile under TensorFlow's XLA.
     """
     from keras import ops
 
@@ -97,7 +97,7 @@ def _warped(pixels: Any, amount: dict[str, Any]) -> Any:
     across, down = place - amount["right"] * side, place - amount["down"] * side
     angle, scale = amount["rotation"] * (np.pi / 180), 1.0 / (1.0 + amount["zoom"])
     cos, sin = ops.cos(angle) * scale, ops.sin(angle) * scale
-    # Where each pixel of the result comes from, row and column being the sum of a part for each.
+    # The origin of each pixel of the result: each coordinate is a sum of one term per axis.
     x = (cos * across + centre)[:, None, :] - (sin * down)[:, :, None]
     y = (sin * across + centre)[:, None, :] + (cos * down)[:, :, None]
     x, y = ops.clip(x, -1.0, side), ops.clip(y, -1.0, side)
@@ -120,7 +120,7 @@ def _warped(pixels: Any, amount: dict[str, Any]) -> Any:
 
 
 def _gaussian(key: Any, side: int) -> Any:
-    """(N, side, side) standard normal values that (key, pixel) alone decides, on every backend.
+    """(N, side, side) standard normal values that depend on (key, pixel) alone, on every backend.
 
     ``key`` is (N, 1), whole numbers. Hashed numbers in (-1, 1) go through the normal distribution's
     inverse: XLA has no fast cosine for Box and Muller's method on a CPU (24 ms of processor time
@@ -129,13 +129,13 @@ def _gaussian(key: Any, side: int) -> Any:
     from keras import ops
 
     pixel = ops.convert_to_tensor(np.arange(side * side, dtype=np.int32))
-    # Hashed by itself, else the fields of two keys could be one field with its pixels shuffled.
-    bits = _hashed(_hashed(pixel) + _hashed(ops.cast(key, "int32")))
+    # The pixel is hashed first, else two keys could give one field with its pixels shuffled.
+    bits = _hash(_hash(pixel) + _hash(ops.cast(key, "int32")))
     uniform = (ops.cast(ops.right_shift(bits, np.int32(9)), "float32") + 0.5) / 2**22
     return ops.reshape(ops.erfinv(uniform) * 2**0.5, (-1, side, side))
 
 
-def _hashed(bits: Any) -> Any:
+def _hash(bits: Any) -> Any:
     """int32 to int32, one to one, every bit depending on every bit.
 
     C. Wellons, "Prospecting for hash functions", 2018 (lowbias32). In int32, since PyTorch has no
@@ -143,10 +143,10 @@ def _hashed(bits: Any) -> Any:
     """
     from keras import ops
 
-    def folded(bits: Any, shift: int) -> Any:
+    def fold(bits: Any, shift: int) -> Any:
         mask = np.int32(2 ** (32 - shift) - 1)
         return ops.bitwise_xor(bits, ops.bitwise_and(ops.right_shift(bits, np.int32(shift)), mask))
 
-    bits = folded(bits, 16) * np.int32(0x7FEB352D)
-    bits = folded(bits, 15) * np.int32(0x846CA68B - 2**32)
-    return folded(bits, 16)
+    bits = fold(bits, 16) * np.int32(0x7FEB352D)
+    bits = fold(bits, 15) * np.int32(0x846CA68B - 2**32)
+    return fold(bits, 16)

@@ -1,4 +1,4 @@
-"""Everything that differs between Keras' backends, the three beside each other."""
+"""The differences between Keras' backends, side by side."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ def load_keras() -> Any:
     ------
     DeviceError : the backend is unknown or not installed.
     """
-    wanted = os.environ.get("KERAS_BACKEND") or None
-    if wanted is not None and wanted not in BACKENDS:
+    backend = os.environ.get("KERAS_BACKEND") or None
+    if backend is not None and backend not in BACKENDS:
         raise DeviceError(
-            f"there is no Keras backend {wanted!r} to compute with",
+            f"there is no Keras backend {backend!r}",
             expected=", ".join(BACKENDS),
-            found=f"KERAS_BACKEND={wanted}",
+            found=f"KERAS_BACKEND={backend}",
             fix="set KERAS_BACKEND to one of these, or unset it",
         )
     if "keras" not in sys.modules:
-        _import_quietly(wanted or "tensorflow")
+        _import_quietly(backend or "tensorflow")
     import keras
 
     return keras
 
 
-def _import_quietly(wanted: str) -> None:
+def _import_quietly(backend: str) -> None:
     try:
         with _without_tensorflows_announcements():
             import keras
@@ -49,16 +49,16 @@ def _import_quietly(wanted: str) -> None:
     except ImportError as error:
         raise DeviceError(
             "the Keras backend cannot be imported",
-            expected=f"{wanted} installed",
+            expected=f"an installation of {backend}",
             found=str(error),
             fix="pip install tensorflow"
-            if wanted == "tensorflow"
-            else f"pip install 'cxrbench[{wanted}]', or unset KERAS_BACKEND",
+            if backend == "tensorflow"
+            else f"pip install 'cxrbench[{backend}]', or unset KERAS_BACKEND",
         ) from error
 
 
 def _prepare_tensorflow() -> None:
-    """Look for GPUs now, which is announced; without one, make processes agree to the last bit.
+    """Look for GPUs now, since TensorFlow announces it; without one, make processes agree exactly.
 
     TensorFlow rewrites graphs in an order that differs from process to process, and with it the
     rounding of ResNet50's gradients when a part of it is frozen; `enable_op_determinism` does not
@@ -72,7 +72,7 @@ def _prepare_tensorflow() -> None:
 
 
 def set_seed(seed: int) -> None:
-    """Seed what Keras draws when a model is built: weights, and the state of dropout."""
+    """Seed the random values of building a model: weights, and the state of dropout."""
     keras = load_keras()
     # Keras imports TensorFlow to seed it too, whatever the backend is.
     with _without_tensorflows_announcements():
@@ -80,10 +80,10 @@ def set_seed(seed: int) -> None:
 
 
 def random_state() -> list[np.ndarray]:
-    """What is drawn from besides the generators that are variables of a model.
+    """The state of random generators that are not variables of a model.
 
-    PyTorch draws dropout from generators of its own where a layer has no seed; TensorFlow and JAX
-    have no such state.
+    PyTorch draws dropout from its own generators if a layer has no seed; TensorFlow and JAX have no
+    such state.
     """
     if load_keras().backend.backend() != "torch":
         return []
@@ -94,7 +94,7 @@ def random_state() -> list[np.ndarray]:
 
 
 def set_random_state(states: Sequence[np.ndarray]) -> None:
-    """Go on drawing where `random_state` was taken."""
+    """Continue drawing from a `random_state`."""
     if load_keras().backend.backend() != "torch":
         return
     import torch
@@ -106,29 +106,29 @@ def set_random_state(states: Sequence[np.ndarray]) -> None:
 
 @contextmanager
 def _without_tensorflows_announcements() -> Iterator[None]:
-    """Hold back what C++ code writes to standard error; it is shown if anything fails.
+    """Hold back the standard error of C++ code; show it if anything fails.
 
     TensorFlow announces its build and looks for CUDA before its log level can be set, on every
     start and on machines without a GPU too.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     sys.stderr.flush()
-    kept = os.dup(2)
-    with TemporaryFile() as held:
-        os.dup2(held.fileno(), 2)
+    stderr = os.dup(2)
+    with TemporaryFile() as buffer:
+        os.dup2(buffer.fileno(), 2)
         try:
             yield
         except BaseException:
-            held.seek(0)
-            os.write(kept, held.read())
+            buffer.seek(0)
+            os.write(stderr, buffer.read())
             raise
         finally:
-            os.dup2(kept, 2)
-            os.close(kept)
+            os.dup2(stderr, 2)
+            os.close(stderr)
 
 
 def gpu_names() -> tuple[str, ...]:
-    """The GPUs that the current backend can use; empty on a machine without."""
+    """The names of the GPUs that the current backend can use."""
     backend = load_keras().backend.backend()
     if backend == "tensorflow":
         import tensorflow as tf
@@ -148,47 +148,46 @@ def gpu_names() -> tuple[str, ...]:
     return tuple(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
 
 
-def choose_device(wanted: str) -> Literal["cpu", "gpu"]:
-    """``auto`` takes a GPU if there is one; ``gpu`` without one is a `DeviceError`."""
-    if wanted == "cpu":
+def choose_device(option: str) -> Literal["cpu", "gpu"]:
+    """``auto`` uses a GPU if there is one; ``gpu`` without one is a `DeviceError`."""
+    if option == "cpu" or (option == "auto" and not gpu_names()):
         return "cpu"
-    found = bool(gpu_names())
-    if wanted == "gpu" and not found:
+    if not gpu_names():
         backend = load_keras().backend.backend()
         raise DeviceError(
-            "--device gpu was asked for and there is none",
+            "--device gpu needs a GPU, and there is none",
             expected=f"a GPU that the {backend} backend can use",
             found="only the CPU",
             fix="use --device cpu, or install the extra for your GPU: cxrbench[cuda] "
             "(TensorFlow), cxrbench[jax-cuda] or a CUDA build of PyTorch",
         )
-    return "gpu" if found else "cpu"
+    return "gpu"
 
 
 def device_scope(device: Literal["cpu", "gpu"]) -> AbstractContextManager[Any]:
-    """Models built and run in this context live on the device."""
-    # Not "cpu:0": PyTorch takes that for a device other than "cpu" and copies every parameter away.
+    """Models that are built and run in this context live on the device."""
+    # Not "cpu:0": to PyTorch that is not the device "cpu", and it would copy every parameter.
     name = "cpu" if device == "cpu" else "gpu:0"
     scope: AbstractContextManager[Any] = load_keras().device(name)
     return scope
 
 
-def choose_precision(wanted: str, device: Literal["cpu", "gpu"]) -> Literal["float32", "bfloat16"]:
-    """``auto`` is bfloat16 on a GPU that computes with it, and float32 everywhere else."""
-    if wanted == "bfloat16":
+def choose_precision(option: str, device: Literal["cpu", "gpu"]) -> Literal["float32", "bfloat16"]:
+    """``auto`` is bfloat16 on a GPU with bfloat16 units, and float32 everywhere else."""
+    if option == "bfloat16":
         return "bfloat16"
-    return "bfloat16" if wanted == "auto" and device == "gpu" and _has_bfloat16() else "float32"
+    return "bfloat16" if option == "auto" and device == "gpu" and _has_bfloat16() else "float32"
 
 
 def _has_bfloat16() -> bool:
-    """Whether the first GPU has bfloat16 units (NVIDIA from compute capability 8.0 on)."""
+    """Whether the first GPU has bfloat16 units (NVIDIA: compute capability 8.0 or higher)."""
     backend = load_keras().backend.backend()
     if backend == "tensorflow":
         import tensorflow as tf
 
         gpu = tf.config.list_physical_devices("GPU")[0]
-        found = tf.config.experimental.get_device_details(gpu).get("compute_capability", (0, 0))
-        return bool(found >= (8, 0))
+        details = tf.config.experimental.get_device_details(gpu)
+        return bool(details.get("compute_capability", (0, 0)) >= (8, 0))
     if backend == "jax":
         import jax
 
@@ -201,7 +200,7 @@ def _has_bfloat16() -> bool:
 
 @contextmanager
 def precision_scope(precision: Literal["float32", "bfloat16"]) -> Iterator[None]:
-    """Models built in this context compute in this precision; their weights are float32 in both."""
+    """Models that are built in this context compute in this precision; weights are float32."""
     config = load_keras().config
     before = config.dtype_policy()
     config.set_dtype_policy("mixed_bfloat16" if precision == "bfloat16" else "float32")
@@ -213,7 +212,7 @@ def precision_scope(precision: Literal["float32", "bfloat16"]) -> Iterator[None]
 
 @contextmanager
 def memory_advice(doing: str) -> Iterator[None]:
-    """Turn a backend's way of saying that memory ran out into `OutOfMemory` with advice."""
+    """Turn the backend's error for exhausted memory into `OutOfMemory` with advice."""
     try:
         yield
     except CxrbenchError:
@@ -225,13 +224,13 @@ def memory_advice(doing: str) -> Iterator[None]:
             f"memory ran out while {doing}",
             found=" ".join(str(error).split())[:200] or type(error).__name__,
             fix="use a smaller --batch-size (auto finds the largest that fits) or --image-size; "
-            "--protocol probe needs the least. Each is a condition of the result, so none is "
-            "changed by itself",
+            "--protocol probe needs the least memory. Each of these changes the result, so "
+            "cxrbench does not choose for you",
         ) from error
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether this is how NumPy or the current backend says that memory ran out."""
+    """Whether this is an error of NumPy or the current backend for exhausted memory."""
     if isinstance(error, MemoryError):
         return True
     backend = load_keras().backend.backend()
@@ -256,11 +255,11 @@ def is_out_of_memory(error: BaseException) -> bool:
 def value_and_gradient(
     function: Callable[[Any], Any], at: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What a function of tensors gives at an array, and the gradient of its sum there.
+    """Return the values of a function of tensors at an array, and the gradient of their sum.
 
-    ``function`` takes a tensor (N, ...) and gives one (N,), of Keras' operations and layers. Where
-    value n depends on row n alone, as with a model at inference, row n of the gradient is that of
-    value n. A function that does not look at its argument has a gradient of zeros.
+    ``function`` maps a tensor (N, ...) to one (N,), with Keras' operations and layers. If value n
+    depends on row n alone, as with a model at inference, row n of the gradient is that of value n.
+    A function that ignores its argument has a gradient of zeros.
     """
     keras = load_keras()
     point = keras.ops.convert_to_tensor(at)
@@ -291,7 +290,7 @@ def value_and_gradient(
 
 
 def hardware(device: Literal["cpu", "gpu"]) -> dict[str, str | int]:
-    """What the run was computed on, as plain values for ``run.json``."""
+    """The hardware of a run, as plain values for ``run.json``."""
     names = gpu_names() if device == "gpu" else ()
     return {
         "device": names[0] if names else _cpu_name(),
@@ -313,7 +312,7 @@ def _cpu_name() -> str:
 
 
 def release() -> None:
-    """Let go of the models and compiled functions of the run that just ended."""
+    """Free the models and compiled functions of the run that just ended."""
     import gc
 
     keras = load_keras()

@@ -12,11 +12,11 @@ from cxrbench.modeling.backend import is_out_of_memory
 
 SIZES = (8, 16, 32, 64, 128, 256, 512)
 GAIN = 1.05
-"""A doubling has to train so many times as many images a second: else it only means fewer steps."""
+"""A doubled size must train this many times as many images per second to be worth fewer steps."""
 
-# What the host may use of the memory that is there: the pages of mapped files want the rest.
+# The share of the free memory that the host may use: the pages of mapped files need the rest.
 _SHARE_OF_HOST = 0.8
-# A size is timed so often, or for so long: a step of many seconds tells enough at once.
+# A size is timed this many times, or for this long: one step of many seconds is enough.
 _REPEATS = 3
 _SECONDS = 5.0
 
@@ -24,15 +24,15 @@ _SECONDS = 5.0
 def find_batch_size(
     step: Callable[[int], None], images: int, display: Display, *, multiple_of: int = 1
 ) -> int:
-    """The size at which ``step(size)``, one training step, is worth its memory.
+    """Return the largest size at which ``step(size)``, one training step, is worth its memory.
 
-    Sizes are tried from `SIZES` upwards, at most ``images``. A size is refused when its step runs
-    out of memory, or when the host's would not hold it, as the sizes before tell. Each of
-    ``multiple_of`` devices gets as many images as the others.
+    Sizes are tried in the order of `SIZES`, up to ``images``. A size is refused if its step runs
+    out of memory, or if it would not fit into the host's memory, judging by smaller sizes. Sizes
+    are multiples of ``multiple_of``, the number of devices.
 
     Raises
     ------
-    Exception : whatever ``step`` raises for the smallest size.
+    Exception : any error of ``step`` at the smallest size.
     """
     sizes = [size for size in SIZES if size <= images and size % multiple_of == 0]
     sizes = sizes or [images // multiple_of * multiple_of]
@@ -43,7 +43,7 @@ def find_batch_size(
             break
         before = _peak()
         try:
-            seconds = _timed(step, size)
+            seconds = _step_seconds(step, size)
         except Exception as error:
             if size == sizes[0] or not is_out_of_memory(error):
                 raise
@@ -57,30 +57,30 @@ def find_batch_size(
     return best
 
 
-def _timed(step: Callable[[int], None], size: int) -> float:
+def _step_seconds(step: Callable[[int], None], size: int) -> float:
     step(size)  # compiles
     times: list[float] = []
     while len(times) < _REPEATS and sum(times) < _SECONDS:
-        started = time.perf_counter()
+        start = time.perf_counter()
         step(size)
-        times.append(time.perf_counter() - started)
+        times.append(time.perf_counter() - start)
     return statistics.median(times)
 
 
 def host_memory_left() -> float:
-    """Bytes that this process may still take: of the machine, or of its control group."""
+    """The bytes that this process may still use, of the machine or of its control group."""
     with open("/proc/meminfo", encoding="ascii") as file:
-        told = dict(line.split(":", 1) for line in file)
-    left = 1024.0 * int(told["MemAvailable"].split()[0])
+        memory = dict(line.split(":", 1) for line in file)
+    free = 1024.0 * int(memory["MemAvailable"].split()[0])
     group = Path("/sys/fs/cgroup")
-    limit, used = group / "memory.max", group / "memory.current"
-    if limit.exists() and used.exists() and (most := limit.read_text().strip()) != "max":
-        left = min(left, float(most) - float(used.read_text()))
-    return left
+    limit, usage = group / "memory.max", group / "memory.current"
+    if limit.exists() and usage.exists() and (most := limit.read_text().strip()) != "max":
+        free = min(free, float(most) - float(usage.read_text()))
+    return free
 
 
 def _peak() -> float:
-    """The most bytes that this process has ever held."""
+    """The most bytes that this process has ever used."""
     import resource
 
     return 1024.0 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -1,4 +1,4 @@
-"""Checkpoints of a training, so that it goes on after a kill as if there had been none.
+"""Checkpoints: interrupted training continues as if it had never stopped.
 
 A checkpoint is a folder with the state of the last save, the weights of the best epoch so far, and
 ``checkpoint.json``, which names the two and is replaced last, in one piece. A kill at any instant
@@ -27,10 +27,10 @@ FORMAT = 1
 FOLDER = "checkpoint"
 
 SHARE = 0.02
-"""What checkpoints may cost of the time that training takes."""
+"""The largest share of the training time that checkpoints may cost."""
 
-# What a disk is expected to take of a state until saves have been timed; half of what a quiet one
-# took, since the first save alone can cost more than its share.
+# The expected speed of a disk until saves have been timed. It is half the measured speed of an idle
+# disk, since the first save alone can cost more than its share.
 _BYTES_PER_SECOND = 75e6
 
 _CHECKPOINT = Destination(
@@ -44,9 +44,9 @@ _DAMAGE = (DamagedArrays, OSError, ValueError, KeyError, TypeError)
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """``state`` is all that training changes, ``best`` the weights of the best epoch so far.
+    """``state`` is everything that training changes, ``best`` the weights of the best epoch so far.
 
-    Each is in the order of the model's and the optimiser's variables; ``best`` is empty before the
+    Both are in the order of the model's and the optimiser's variables. ``best`` is empty before the
     end of the first epoch.
     """
 
@@ -56,49 +56,51 @@ class Checkpoint:
 
 
 class Checkpoints:
-    """The checkpoint of one run; ``key`` tells runs apart that do not continue each other."""
+    """The checkpoint of one run; only a run with the same ``key`` can continue from it."""
 
     def __init__(self, run: Path, key: str) -> None:
         self._folder = run / FOLDER
         self._key = key
         self._best_epoch = 0
         self._number = 0
-        self._dearest = 0.0
-        self._spent = 0.0
-        self._began = time.perf_counter()
+        self._slowest = 0.0
+        self._seconds = 0.0
+        self._start = time.perf_counter()
 
     def load(self, display: Display) -> Checkpoint | None:
-        """What was saved last; None, and said, where it cannot be continued from exactly."""
-        told = self._folder / "checkpoint.json"
-        if not told.exists():
+        """Return the last checkpoint; None if training cannot continue from it exactly."""
+        path = self._folder / "checkpoint.json"
+        if not path.exists():
             return None
         try:
-            about = json.loads(told.read_bytes())
+            about = json.loads(path.read_bytes())
             if (about["format"], about["key"]) != (FORMAT, self._key):
                 display.say(
-                    "  its checkpoint was made with other versions or on another machine: going "
-                    "on would not give the same result, so training starts anew"
+                    "  The checkpoint is from other versions or another machine. Continuing would "
+                    "not give the same result, so training starts from the beginning."
                 )
                 return None
-            saved = self._read(about)
+            checkpoint = self._read(about)
         except _DAMAGE as error:
-            display.say(f"  its checkpoint is damaged ({error}): training starts anew")
+            display.say(
+                f"  The checkpoint is damaged ({error}). Training starts from the beginning."
+            )
             return None
         self._number, self._best_epoch = about["number"], about["best_epoch"]
-        self._began = time.perf_counter()
-        return saved
+        self._start = time.perf_counter()
+        return checkpoint
 
     def due(self, size: int) -> bool:
         """Whether all saves, with one of ``size`` bytes now, stay within `SHARE` of the time."""
-        expected = self._dearest or size / _BYTES_PER_SECOND
-        return self._spent + expected <= SHARE * (time.perf_counter() - self._began)
+        expected = self._slowest or size / _BYTES_PER_SECOND
+        return self._seconds + expected <= SHARE * (time.perf_counter() - self._start)
 
-    def save(self, checkpoint: Checkpoint, best_epoch: int, *, began: float | None = None) -> None:
-        """Replace the last checkpoint; the best weights are written only when they are new.
+    def save(self, checkpoint: Checkpoint, best_epoch: int, *, start: float | None = None) -> None:
+        """Replace the last checkpoint; the best weights are written only if they are new.
 
-        ``began`` is when its taking began, if that took time too (`time.perf_counter`).
+        ``start`` is the time when collecting the values began (`time.perf_counter`).
         """
-        started = time.perf_counter() if began is None else began
+        start = time.perf_counter() if start is None else start
         with _CHECKPOINT.writing(self._folder.parent):
             self._folder.mkdir(exist_ok=True)
             best = f"best-{best_epoch}.npz"
@@ -121,20 +123,20 @@ class Checkpoints:
             )
             self._remove_all_but(names)
         self._best_epoch = best_epoch
-        taken = time.perf_counter() - started
-        self._dearest, self._spent = max(self._dearest, taken), self._spent + taken
+        seconds = time.perf_counter() - start
+        self._slowest, self._seconds = max(self._slowest, seconds), self._seconds + seconds
 
     def _read(self, about: Mapping[str, Any]) -> Checkpoint:
         arrays: dict[str, tuple[np.ndarray, ...]] = {"state": (), "best": ()}
         for name, size in about["files"].items():
             path = self._folder / Path(name).name
-            # A changed byte is found by the file's own checksums when it is read.
+            # The file's own checksums reveal a changed byte when it is read.
             if path.stat().st_size != size:
-                raise ValueError(f"{name} is not what was written")
+                raise ValueError(f"the size of {name} has changed")
             arrays[name.partition("-")[0]] = _arrays(path)
-        told = about["position"]
-        history = tuple(_epoch(values) for values in told["history"])
-        position = Position(history, tuple(told["losses"]), told["seconds"])
+        values = about["position"]
+        history = tuple(_epoch(epoch) for epoch in values["history"])
+        position = Position(history, tuple(values["losses"]), values["seconds"])
         return Checkpoint(position, arrays["state"], arrays["best"])
 
     def _remove_all_but(self, names: Sequence[str]) -> None:
@@ -144,28 +146,28 @@ class Checkpoints:
 
 
 def _plain(position: Position) -> dict[str, Any]:
-    """For JSON, which has no NaN: a score that is undefined, such as a precision, is null."""
-    told = asdict(position)
-    told["history"] = [
+    """For JSON, which has no NaN: an undefined score, such as a precision, is null."""
+    values = asdict(position)
+    values["history"] = [
         {name: None if value != value else value for name, value in epoch.items()}
-        for epoch in told["history"]
+        for epoch in values["history"]
     ]
-    return told
+    return values
 
 
 def _epoch(values: Mapping[str, Any]) -> Epoch:
-    told: dict[str, Any] = {n: math.nan if v is None else v for n, v in values.items()}
-    return Epoch(**told)
+    numbers: dict[str, Any] = {n: math.nan if v is None else v for n, v in values.items()}
+    return Epoch(**numbers)
 
 
 def _write(path: Path, arrays: Sequence[np.ndarray]) -> None:
-    named: dict[str, Any] = {str(number): array for number, array in enumerate(arrays)}
+    by_number: dict[str, Any] = {str(number): array for number, array in enumerate(arrays)}
     with path.open("wb") as file:
-        np.savez(file, **named)
+        np.savez(file, **by_number)
         file.flush()
         os.fsync(file.fileno())
 
 
 def _arrays(path: Path) -> tuple[np.ndarray, ...]:
-    named = read_arrays(path)
-    return tuple(named[str(number)] for number in range(len(named)))
+    arrays = read_arrays(path)
+    return tuple(arrays[str(number)] for number in range(len(arrays)))

@@ -1,4 +1,4 @@
-"""What a frozen network gives, computed once: embeddings for probes, activations for finetune."""
+"""The outputs of a frozen network, computed once: embeddings or activations."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from cxrbench.store.stores import StoreSpec, StoreWriter, map_array, open_store,
 EMBEDDING_VERSION = 1
 """Part of every key; raised when the same pixels and weights would give other embeddings."""
 
-# Divides the rows of a journal line, so that after a kill the batches, and with them the last
-# bits of the result, are the ones that they would have been.
+# A divisor of the rows of a journal line: after an interruption, the batches are the same as
+# without it, and so are the last bits of the result.
 BATCH = 32
 
 _FILE = "embeddings.bin"
@@ -44,7 +44,7 @@ def network_digest(model: Any, *, weights: bool = True) -> str:
 
 
 def _without_names(model: Any) -> str:
-    # Keras numbers the layers that nobody named: the same network built later has other names.
+    # Keras numbers layers without names, so the same network built later has other names.
     text: str = model.to_json()
     for number, name in enumerate(_names(json.loads(text))):
         text = text.replace(json.dumps(name), f'"#{number}"')
@@ -63,11 +63,11 @@ def _names(config: Any) -> Iterator[str]:
 
 
 def embedding_predictor(embedder: Any, pixels: np.ndarray, engine: str) -> Predict:
-    """What computes a batch of stored pixels, ``{"image": (BATCH, S, S) uint8}``, by the engine.
+    """Return a function of a batch of stored pixels, ``{"image": (BATCH, S, S) uint8}``.
 
     Raises
     ------
-    DeviceError : the engine cannot have this network, or does not agree with Keras on it.
+    DeviceError : the engine cannot compute this network, or does not agree with Keras on it.
     """
     if engine != "keras":
         example = _floats(pixels[np.resize(np.arange(len(pixels)), BATCH)])
@@ -97,13 +97,13 @@ def embed(  # noqa: PLR0913
     dtype: type[np.floating[Any]] = np.float32,
     purpose: Purpose = UNTOLD,
 ) -> np.ndarray:
-    """What a network gives for ``pixels`` (N, S, S) uint8: (N, *output_shape), memory-mapped.
+    """Return a network's outputs for ``pixels`` (N, S, S) uint8: (N, *output_shape), memory-mapped.
 
-    The predictor is only made if something is left to compute; it is called with `BATCH` images.
-    ``about`` (plain values) has to tell everything apart that shaped pixels and network: a second
-    call with the same one reads the store in ``embeddings/`` of the cache. A call that was killed
-    is continued by the next one, two at once take turns, a damaged store is built again.
-    ``purpose`` is for people.
+    ``make_predictor`` is called only if something is left to compute; the predictor is called with
+    `BATCH` images. ``about`` (plain values) must contain everything that determines pixels and
+    network: a second call with the same values reads the store in ``embeddings/`` of the cache. The
+    next call continues an interrupted one, two calls at the same time take turns, and a damaged
+    store is built again. ``purpose`` is for people.
 
     Raises
     ------
@@ -112,19 +112,19 @@ def embed(  # noqa: PLR0913
     RunError : a value is too large for half precision.
     """
     row_bytes = np.dtype(dtype).itemsize * math.prod(output_shape)
-    told = {"version": EMBEDDING_VERSION, "dtype": np.dtype(dtype).name, **about}
-    spec = StoreSpec("embeddings", told, len(pixels), (_FILE,), row_bytes, purpose)
+    key = {"version": EMBEDDING_VERSION, "dtype": np.dtype(dtype).name, **about}
+    spec = StoreSpec("embeddings", key, len(pixels), (_FILE,), row_bytes, purpose)
     folder = spec.folder(cache)
-    with ExitStack() as held:
+    with ExitStack() as stack:
         with CACHE.writing(folder):
             folder.parent.mkdir(parents=True, exist_ok=True)
-            held.enter_context(locked([lock_of(folder)], display))
+            stack.enter_context(locked([lock_of(folder)], display))
         writer = _unfinished(spec, cache, display)
         if writer is not None:
-            held.callback(writer.close)
+            stack.callback(writer.close)
             if dtype == np.float16:
                 display.say(
-                    f"  keeping {' × '.join(map(str, output_shape))} activations of each of "
+                    f"  storing {' × '.join(map(str, output_shape))} activations of each of "
                     f"{len(pixels):,} images: {row_bytes * len(pixels) / 1e6:,.1f} MB in the cache"
                 )
             less = _LESS if dtype == np.float16 else None
@@ -144,7 +144,7 @@ def _unfinished(spec: StoreSpec, cache: Path, display: Display) -> StoreWriter |
         with CACHE.writing(folder):
             return StoreWriter(spec, cache)
     except DamagedStore as error:
-        display.say(f"the embeddings in {folder} are damaged and computed again: {error}")
+        display.say(f"The embeddings in {folder} are damaged and computed again: {error}")
     with CACHE.writing(folder):
         remove_store(folder)
         return StoreWriter(spec, cache)
@@ -164,8 +164,8 @@ def _compute(
         closing(feed(_inputs(pixels), (rows for rows, _ in batches))) as ready,
     ):
         advance(writer.rows)
-        for (gathered, _), (_, count) in zip(ready, batches, strict=True):
-            for row in _in(dtype, np.asarray(predict(gathered))[:count]):
+        for (inputs, _), (_, count) in zip(ready, batches, strict=True):
+            for row in _in(dtype, np.asarray(predict(inputs))[:count]):
                 writer.append(ImageFacts(""), (row,), {})
             advance(count)
         writer.finish()
@@ -173,12 +173,12 @@ def _compute(
 
 def _in(dtype: type[np.floating[Any]], values: np.ndarray) -> np.ndarray:
     with np.errstate(over="ignore"):
-        kept = values.astype(dtype)
-    if np.isinf(kept).any() and not np.isinf(values).any():
+        numbers = values.astype(dtype)
+    if np.isinf(numbers).any() and not np.isinf(values).any():
         raise RunError(
-            "what the frozen part of the backbone gives is too large for half precision",
+            "the activations of the frozen layers are too large for half precision",
             expected=f"values up to {np.finfo(dtype).max:,.0f}",
             found=f"{np.abs(values).max():,.0f}",
             fix="use --activations recompute",
         )
-    return kept
+    return numbers

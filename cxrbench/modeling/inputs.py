@@ -14,7 +14,7 @@ from cxrbench.modeling.augment import PARAMETERS, Draws
 from cxrbench.modeling.backend import load_keras
 from cxrbench.store.image_pass import in_order
 
-# One thread gathers faster than any model here computes; the second hides a slow disk.
+# One thread reads faster than any model here computes; the second hides a slow disk.
 _THREADS = 2
 _AHEAD = 2
 
@@ -25,9 +25,9 @@ class Inputs:
 
     ``image`` is (N, S, S) uint8 pixels or (N, ...) float embeddings, often memory-mapped, and
     None in a recipe without a backbone; ``features`` are (N, D) float32; ``labels`` (N, L) float32
-    with NaN where unknown. ``clahe`` (N, S, S) uint8 are the pixels after CLAHE, where the
-    augmentation wants them. ``sources`` maps an input's name to the row (N,) that each row has it
-    from, where that is not the row itself; labels and augmentation stay with the row.
+    with NaN where unknown. ``clahe`` (N, S, S) uint8 are the pixels after CLAHE, if the
+    augmentation needs them. ``sources`` maps the name of a permuted input to the row (N,) that each
+    row takes it from; labels and augmentation stay with the row.
     """
 
     image: np.ndarray | None
@@ -44,7 +44,7 @@ class Inputs:
         return int(self.image.shape[1])
 
     def gather(self, rows: np.ndarray, draws: Draws | None = None) -> dict[str, np.ndarray]:
-        """The inputs for these rows, as they are stored; with ``draws``, those for augmentation."""
+        """The stored inputs of these rows; with ``draws``, also those of the augmentation."""
         # Not indexing: np.take lets other threads run while it copies.
         batch = {
             name: np.take(vectors, self._source(name, rows), axis=0)
@@ -55,9 +55,9 @@ class Inputs:
         if draws is not None:
             batch["augmentation"] = draws.parameters[rows]
             if self.clahe is not None:
-                chosen = np.flatnonzero(draws.clahe[rows])
-                taken = self._source("image", rows[chosen])
-                batch["image"][chosen] = np.take(self.clahe, taken, axis=0)
+                places = np.flatnonzero(draws.clahe[rows])
+                sources = self._source("image", rows[places])
+                batch["image"][places] = np.take(self.clahe, sources, axis=0)
         return batch
 
     def _source(self, name: str, rows: np.ndarray) -> np.ndarray:
@@ -67,35 +67,35 @@ class Inputs:
 def feed(
     inputs: Inputs, batches: Iterable[np.ndarray], draws: Draws | None = None
 ) -> Generator[tuple[dict[str, np.ndarray], np.ndarray], None, None]:
-    """Inputs and labels (n, L) of each batch of rows, in order, gathered by background threads."""
+    """Yield inputs and labels (n, L) of each batch of rows, in order; threads read ahead."""
 
-    def gathered(rows: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    def gather(rows: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
         return inputs.gather(rows, draws), inputs.labels[rows]
 
-    with closing(in_order(gathered, batches, _THREADS, ahead=_AHEAD)) as ready:
+    with closing(in_order(gather, batches, _THREADS, ahead=_AHEAD)) as ready:
         yield from ready
 
 
-# Keeps these draws apart from those of augmentation and of the images' order.
+# Separates these draws from those of augmentation and of the images' order.
 _STREAM = 0x9E2
 
 
 def other_patients(
     train_rows: np.ndarray, patients: Sequence[str], *, images: int, seed: int
 ) -> np.ndarray:
-    """The row that each row of a cohort has a permuted input from.
+    """Return the row from which each row of a cohort takes a permuted input.
 
-    The training patients, in an order that the seed decides, take from the next one each, the last
-    from the first: everyone gives once, nobody to himself. Image k of a patient takes image k of
-    the other, counted anew from the first where there are fewer. What the input says of images
-    stays as it is, and what it says of their labels is gone. Rows outside of training keep their
-    own.
+    The seed puts the training patients in an order. Each patient takes the input of the next one,
+    and the last patient that of the first: each gives once, and none to itself. Image k of a
+    patient takes image k of the other patient, starting again if there are fewer. The input keeps
+    its distribution over images and loses its relation to the labels. Rows outside the training
+    split keep their own.
 
     Parameters
     ----------
     train_rows : (n,) rows of the training split.
-    patients : (n,) whose they are.
-    images : N, the rows of the cohort.
+    patients : (n,) the patients of these rows.
+    images : N, the number of rows of the cohort.
 
     Returns
     -------
@@ -103,7 +103,7 @@ def other_patients(
 
     Raises
     ------
-    DataError : there is one training patient only.
+    DataError : there is only one training patient.
     """
     names, owner = np.unique(np.asarray(patients, dtype=str), return_inverse=True)
     require_two_patients(names)
@@ -111,24 +111,24 @@ def other_patients(
     order = np.random.default_rng(stream).permutation(len(names))
     of_patient = [train_rows[owner == number] for number in range(len(names))]
     sources = np.arange(images)
-    for taking, giving in zip(order, np.roll(order, -1), strict=True):
-        sources[of_patient[taking]] = np.resize(of_patient[giving], len(of_patient[taking]))
+    for patient, other in zip(order, np.roll(order, -1), strict=True):
+        sources[of_patient[patient]] = np.resize(of_patient[other], len(of_patient[patient]))
     return sources
 
 
 def training_view(model: Any, *, image_size: int | None, augmented: bool) -> Any:
-    """The model as training feeds it: the same layers and variables, fed with stored pixels.
+    """Return the model with stored pixels as its input: the same layers and variables.
 
     Parameters
     ----------
     model : Functional, ``{"image": (S, S, 1) float32, NAME: (D,)}`` to logits.
-    image_size : S, or None where what crosses as ``"image"`` is not pixels.
-    augmented : whether batches bring parameters.
+    image_size : S, or None if the input ``"image"`` is not pixels.
+    augmented : whether batches contain augmentation parameters.
 
     Returns
     -------
     A model of ``{"image": (S, S) uint8, NAME: (D,)}`` and, if augmented, ``"augmentation"``: (P,)
-    float32, to the same logits. The model itself, where it takes no pixels.
+    float32, to the same logits. The model itself if it takes no pixels.
     """
     names = [tensor.name for tensor in model.inputs]
     if image_size is None or "image" not in names:
@@ -140,15 +140,15 @@ def training_view(model: Any, *, image_size: int | None, augmented: bool) -> Any
     }
     crossing = dict(inputs)
     inputs["image"] = keras.Input((image_size, image_size), dtype="uint8", name="image")
-    taken = [inputs["image"]]
+    arguments = [inputs["image"]]
     if augmented:
         columns = len(PARAMETERS)
         inputs["augmentation"] = keras.Input((columns,), dtype="float32", name="augmentation")
-        taken.append(inputs["augmentation"])
-    # Keras is imported where a layer is made, not where settings are read.
+        arguments.append(inputs["augmentation"])
+    # This module imports Keras, which settings do not need.
     from cxrbench.modeling.pixels import Pixels
 
-    crossing["image"] = Pixels(dtype="float32", name="pixels")(*taken)
+    crossing["image"] = Pixels(dtype="float32", name="pixels")(*arguments)
     return keras.Model(inputs, model(crossing), name="training")
 
 
@@ -156,7 +156,7 @@ def require_two_patients(patients: Collection[str]) -> None:
     """Raise `DataError` unless these training patients can exchange their inputs."""
     if len(patients) < 2:
         raise DataError(
-            "nothing can be permuted across training patients",
+            "inputs cannot be permuted between training patients",
             expected="at least two patients in the training split",
             found=f"{len(patients)}",
             fix="use more patients, or leave out permuted=true",

@@ -62,7 +62,7 @@ def load_openvino() -> Any:
             "OpenVINO cannot be imported",
             expected="a working package openvino",
             found=str(error),
-            fix="install it again (pip install 'cxrbench[openvino]'), or use --engine keras",
+            fix="reinstall OpenVINO (pip install 'cxrbench[openvino]'), or use --engine keras",
         ) from error
     return openvino
 
@@ -78,10 +78,10 @@ def openvino_predictor(model: Any, example: Batch) -> Predict:
     openvino = load_openvino()
     names = tuple(by_name(example))
     shapes = {name: value.shape for name, value in by_name(example).items()}
-    compiled = openvino.Core().compile_model(_converted(model, shapes), "CPU", _FLOAT32)
-    request = compiled.create_infer_request()
+    network = openvino.Core().compile_model(_convert(model, shapes), "CPU", _FLOAT32)
+    request = network.create_infer_request()
     # OpenVINO may drop an input that nothing depends on.
-    used = {name for port in compiled.inputs for name in port.get_names()}
+    ports = {name for port in network.inputs for name in port.get_names()}
 
     def predict(batch: Batch) -> np.ndarray:
         values = by_name(batch)
@@ -91,24 +91,24 @@ def openvino_predictor(model: Any, example: Batch) -> Predict:
         feed = {
             _port(number): np.ascontiguousarray(values[name], dtype=np.float32)
             for number, name in enumerate(names)
-            if _port(number) in used
+            if _port(number) in ports
         }
-        # The result lies in memory that the next request uses again.
+        # The result is in memory that the next request reuses.
         return np.array(request.infer(feed, share_inputs=True)[0], dtype=np.float32)
 
     return predict
 
 
 def _port(number: int) -> str:
-    """OpenVINO's name of an input; a feature's own may have characters that TensorFlow refuses."""
+    """OpenVINO's name of an input; TensorFlow refuses some characters of a feature's name."""
     return f"input_{number}"
 
 
-def _converted(model: Any, shapes: Mapping[str, tuple[int, ...]]) -> Any:
+def _convert(model: Any, shapes: Mapping[str, tuple[int, ...]]) -> Any:
     """The network in OpenVINO, for these shapes only; its inputs are named as in `_port`.
 
-    TensorFlow's graph is the one that OpenVINO reads well, and TensorFlow is always installed. The
-    other ways were tried with OpenVINO 2026.4: its reader of JAX' programs fails on every network
+    OpenVINO reads TensorFlow's graphs well, and TensorFlow is always installed. Other ways were
+    tried with OpenVINO 2026.4: its reader of JAX' programs fails on every network
     (`jax.numpy.float32` is no NumPy type to it), and so does the detour of `keras.Model.export`
     over jax2tf (XlaCallModule); PyTorch's traces fail on `aten::divide` of a normalisation, and
     programs of `torch.export` take three times as long to convert.
@@ -118,7 +118,7 @@ def _converted(model: Any, shapes: Mapping[str, tuple[int, ...]]) -> Any:
     backend = load_keras().backend.backend()
     if backend == "tensorflow":
         return _from_tensorflow(model, shapes)
-    # jax and torch: a model file is the same for all, and another process reads it on TensorFlow.
+    # jax and torch: another process reads the model file on TensorFlow.
     return _by_tensorflow(model, shapes)
 
 
@@ -139,26 +139,26 @@ def _from_tensorflow(model: Any, shapes: Mapping[str, tuple[int, ...]]) -> Any:
     try:
         graph = tf.function(call, autograph=False).get_concrete_function(*specs)
         return load_openvino().convert_model(graph)
-    except Exception as error:  # each layer and operation has its own way to fail
+    except Exception as error:  # each layer and operation fails in its own way
         raise Unable(_last_line(str(error))) from error
 
 
 def _by_tensorflow(model: Any, shapes: Mapping[str, tuple[int, ...]]) -> Any:
     with tempfile.TemporaryDirectory(prefix="cxrbench-") as folder:
-        written, converted = Path(folder, "model.keras"), Path(folder, "model.xml")
-        model.save(written)
-        done = subprocess.run(
-            [sys.executable, "-c", _CONVERT, written, converted, json.dumps(shapes)],
+        source, target = Path(folder, "model.keras"), Path(folder, "model.xml")
+        model.save(source)
+        process = subprocess.run(
+            [sys.executable, "-c", _CONVERT, source, target, json.dumps(shapes)],
             env={**os.environ, "KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": ""},
             capture_output=True,
             text=True,
         )
-        if done.returncode:
-            raise Unable(_last_line(done.stderr))
-        # Read whole: the folder goes, and the weights are mapped from their file otherwise.
+        if process.returncode:
+            raise Unable(_last_line(process.stderr))
+        # From bytes: otherwise the weights are mapped from their file, and the folder is removed.
         openvino = load_openvino()
         return openvino.Core().read_model(
-            converted.read_bytes(), converted.with_suffix(".bin").read_bytes()
+            target.read_bytes(), target.with_suffix(".bin").read_bytes()
         )
 
 
@@ -169,8 +169,8 @@ convert_file(sys.argv[1], sys.argv[2], json.loads(sys.argv[3]))
 """
 
 
-def convert_file(written: str, converted: str, shapes: Mapping[str, list[int]]) -> None:
-    """A ``.keras`` file to OpenVINO's ``.xml`` and ``.bin``; the work of a process of its own."""
-    model = load_keras().models.load_model(written, compile=False, safe_mode=True)
+def convert_file(source: str, target: str, shapes: Mapping[str, list[int]]) -> None:
+    """Convert a ``.keras`` file to OpenVINO's ``.xml`` and ``.bin``; runs in a separate process."""
+    model = load_keras().models.load_model(source, compile=False, safe_mode=True)
     static = {name: tuple(shape) for name, shape in shapes.items()}
-    load_openvino().save_model(_from_tensorflow(model, static), converted, compress_to_fp16=False)
+    load_openvino().save_model(_from_tensorflow(model, static), target, compress_to_fp16=False)

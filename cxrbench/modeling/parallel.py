@@ -134,14 +134,14 @@ def _devices_of(model: Any) -> int:
     return 1
 
 
-# JAX: arrays that are spread over a mesh of devices; XLA computes as if there were one.
+# JAX: arrays are spread over a mesh of devices; XLA computes as if there were one.
 
 
 @contextmanager
 def _sharded(device: Device, devices: int) -> Iterator[None]:
     distribution = load_keras().distribution
-    chosen = distribution.list_devices(device)[:devices]
-    with device_scope(device), distribution.DataParallel(devices=chosen).scope():
+    names = distribution.list_devices(device)[:devices]
+    with device_scope(device), distribution.DataParallel(devices=names).scope():
         yield
 
 
@@ -162,9 +162,9 @@ def _spread(inputs: Mapping[str, np.ndarray]) -> dict[str, Any]:
 def _mirrored(device: Device, devices: int) -> Iterator[None]:
     import tensorflow as tf
 
-    def averaged(make: Callable[..., Any], **options: Any) -> Any:
-        # Keras leaves the moving statistics of batch normalisation to drift apart, and would save
-        # those of the first device.
+    def average(make: Callable[..., Any], **options: Any) -> Any:
+        # In Keras the moving statistics of batch normalisation differ between devices, and only
+        # those of the first device would be saved.
         if (
             not options.get("trainable", True)
             and options.get("aggregation") == tf.VariableAggregation.NONE
@@ -173,7 +173,7 @@ def _mirrored(device: Device, devices: int) -> Iterator[None]:
             options["aggregation"] = tf.VariableAggregation.MEAN
         return make(**options)
 
-    with _strategy(device, devices).scope(), tf.variable_creator_scope(averaged):
+    with _strategy(device, devices).scope(), tf.variable_creator_scope(average):
         yield
 
 
@@ -195,20 +195,20 @@ def _strategy(device: Device, devices: int) -> Any:
 def _train_mirrored(model: Any, inputs: Mapping[str, np.ndarray], labels: np.ndarray) -> float:
     strategy = model.distribute_strategy
     with strategy.scope():
-        # Keras makes these variables in the first step otherwise, which fails on several devices.
+        # Otherwise Keras creates these variables in the first step, which fails on several devices.
         if not model.optimizer.built:
             model.optimizer.build(model.trainable_variables)
         model.make_train_function()
         model.reset_metrics()
     truths = np.array_split(labels, strategy.num_replicas_in_sync)
-    known = [np.count_nonzero(~np.isnan(truth)) for truth in truths]
+    counts = [np.count_nonzero(~np.isnan(truth)) for truth in truths]
 
     def share(number: int) -> tuple[Any, ...]:
         # Keras adds up the devices' gradients, so each loss is weighted by its known labels.
-        weight = np.float32(known[number] / max(sum(known), 1))
+        weight = np.float32(counts[number] / max(sum(counts), 1))
         return _share(inputs, number, len(truths)), truths[number], weight
 
-    logs = model.train_function(iter([_placed(strategy, share)]))
+    logs = model.train_function(iter([_place(strategy, share)]))
     return float(logs["loss"])
 
 
@@ -217,15 +217,15 @@ def _predict_mirrored(model: Any, inputs: Mapping[str, np.ndarray]) -> np.ndarra
     devices = strategy.num_replicas_in_sync
     with strategy.scope():
         model.make_predict_function()
-    placed = _placed(strategy, lambda number: (_share(inputs, number, devices),))
-    return np.asarray(model.predict_function([placed]))
+    values = _place(strategy, lambda number: (_share(inputs, number, devices),))
+    return np.asarray(model.predict_function([values]))
 
 
 def _share(values: Mapping[str, np.ndarray], number: int, devices: int) -> dict[str, np.ndarray]:
     return {name: np.array_split(array, devices)[number] for name, array in values.items()}
 
 
-def _placed(strategy: Any, share: Callable[[int], tuple[Any, ...]]) -> Any:
+def _place(strategy: Any, share: Callable[[int], tuple[Any, ...]]) -> Any:
     """One value for each device, on that device."""
     import tensorflow as tf
 

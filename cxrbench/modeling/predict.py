@@ -24,9 +24,9 @@ def by_name(batch: Batch) -> Mapping[str, np.ndarray]:
 
 
 def padded_batches(rows: np.ndarray, batch_size: int) -> Iterator[tuple[np.ndarray, int]]:
-    """Batches of exactly ``batch_size`` rows, and how many of them count.
+    """Yield batches of exactly ``batch_size`` rows, and the number of rows that count.
 
-    The last is filled up with its own first row: a compiled model sees one shape only.
+    The last batch is filled up with its first row, so that a compiled model sees only one shape.
     """
     for start in range(0, len(rows), batch_size):
         batch = rows[start : start + batch_size]
@@ -35,7 +35,7 @@ def padded_batches(rows: np.ndarray, batch_size: int) -> Iterator[tuple[np.ndarr
 
 
 def keras_predictor(model: Any, inputs: Inputs) -> Predict:
-    """What predicts a gathered batch with a model of float pixels, embeddings or vectors."""
+    """Return a function that predicts a batch of these inputs with the model."""
     view = training_view(model, image_size=inputs.image_size, augmented=False)
 
     def predict(batch: Batch) -> np.ndarray:
@@ -47,12 +47,12 @@ def keras_predictor(model: Any, inputs: Inputs) -> Predict:
 def predict_logits(
     predict: Predict, inputs: Inputs, rows: np.ndarray, batch_size: int
 ) -> np.ndarray:
-    """Logits (len(rows), L) float32."""
+    """Return logits (len(rows), L) float32."""
     parts = []
     batches = list(padded_batches(rows, batch_size))
-    with closing(feed(inputs, (batch for batch, _ in batches))) as ready:
-        for (gathered, _), (_, count) in zip(ready, batches, strict=True):
-            parts.append(np.asarray(predict(gathered), dtype=np.float32)[:count])
+    with closing(feed(inputs, (padded for padded, _ in batches))) as ready:
+        for (batch, _), (_, count) in zip(ready, batches, strict=True):
+            parts.append(np.asarray(predict(batch), dtype=np.float32)[:count])
     return np.concatenate(parts)
 
 

@@ -11,7 +11,7 @@ SMALLEST_LEARNING_RATE = 1e-7
 
 @dataclass(frozen=True)
 class Schedule:
-    """Where training stands; a score is better when higher.
+    """The state of early stopping and of the learning rate; a score is better when higher.
 
     ``patience`` epochs without a better score end the training; every ``plateau`` of them halve
     the learning rate (the rules of Keras' EarlyStopping and ReduceLROnPlateau).
@@ -30,7 +30,7 @@ class Schedule:
 
     @property
     def improved(self) -> bool:
-        """Whether the last epoch was the best so far."""
+        """Whether the last epoch is the best so far."""
         return self.epoch > 0 and self.best_epoch == self.epoch
 
     @property
@@ -38,7 +38,7 @@ class Schedule:
         return self.epoch - self.best_epoch >= self.patience
 
     def after(self, score: float) -> Schedule:
-        """The state after one more epoch that ended with this score."""
+        """The state after one more epoch with this score."""
         if score > self.best:
             return replace(
                 self, epoch=self.epoch + 1, best=score, best_epoch=self.epoch + 1, stale=0
@@ -51,7 +51,7 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Epoch:
-    """One row of ``history.csv``; the validation scores are over the whole validation split."""
+    """One row of ``history.csv``; the validation scores are of the whole validation split."""
 
     epoch: int
     learning_rate: float
@@ -68,7 +68,7 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Position:
-    """Whole epochs, then the losses and the seconds of the batches done in the next one."""
+    """Complete epochs, then the losses and the seconds of the finished batches of the next one."""
 
     history: tuple[Epoch, ...] = ()
     losses: tuple[float, ...] = ()

@@ -1,4 +1,4 @@
-"""Train a model on one split; the best weights by validation macro AUROC win."""
+"""Train a model on one split and return it with the weights of the best validation macro AUROC."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ NO_AUGMENTATION = Augmentation()
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """How to train: Adam with this learning rate, early stopping with this patience."""
+    """Adam with this learning rate, and early stopping with this patience."""
 
     epochs: int
     batch_size: int
@@ -45,7 +45,7 @@ class TrainSettings:
 
 @dataclass(frozen=True)
 class Training:
-    """What training gave; the model it was called with holds the weights of ``best_epoch``."""
+    """The course of a training; its model has the weights of ``best_epoch``."""
 
     history: tuple[Epoch, ...]
     best_epoch: int
@@ -54,7 +54,7 @@ class Training:
 
 
 def masked_cross_entropy(y_true: Any, logits: Any) -> Any:
-    """Binary cross-entropy (scalar) over the known labels; NaN in ``y_true`` means unknown.
+    """Return the binary cross-entropy (scalar) over the known labels; NaN means unknown.
 
     Keras' own loss has no element-wise mask, and an unknown label must not count as absent.
     """
@@ -63,8 +63,8 @@ def masked_cross_entropy(y_true: Any, logits: Any) -> Any:
     known = ops.logical_not(ops.isnan(y_true))
     truth = ops.where(known, y_true, ops.zeros_like(y_true))
     losses = ops.binary_crossentropy(truth, logits, from_logits=True)
-    counted = ops.cast(known, losses.dtype)
-    return ops.sum(losses * counted) / ops.maximum(ops.sum(counted), 1.0)
+    mask = ops.cast(known, losses.dtype)
+    return ops.sum(losses * mask) / ops.maximum(ops.sum(mask), 1.0)
 
 
 def train(
@@ -79,11 +79,11 @@ def train(
 ) -> Training:
     """Train ``model`` (inputs to logits) in place and leave it with its best weights.
 
-    A training that was killed goes on from its last checkpoint, and ends as it would have.
+    Interrupted training continues from its last checkpoint and ends with the same result.
 
     Raises
     ------
-    DataError : the validation split has no label with both classes, so nothing can be monitored.
+    DataError : the validation split has no label with both classes, so no score can be monitored.
     RunError : the loss or a prediction is no longer a finite number, or a checkpoint cannot be
         written.
     OutOfMemory : a batch does not fit.
@@ -112,7 +112,7 @@ def train(
             position = Position(history=(*position.history, epoch))
             schedule = schedule.after(epoch.val_macro_auroc)
             trainee.keep(position, schedule)
-            advance(0, _told(epoch))
+            advance(0, _progress(epoch))
     model.set_weights(trainee.best)
     seconds = sum(epoch.seconds for epoch in position.history)
     images = sum(epoch.seconds * epoch.images_per_second for epoch in position.history)
@@ -122,19 +122,19 @@ def train(
 def trial_step(
     model: Any, inputs: Inputs, rows: np.ndarray, settings: TrainSettings
 ) -> Callable[[int], None]:
-    """One training step on a batch of a size, to see what it takes; it changes the model."""
+    """Return a function that trains one step on a batch of a size; it changes the model."""
     trainee = _Trainee(model, inputs, settings, None)
     draws = trainee.draws(epoch=0)
 
     def step(size: int) -> None:
-        chosen = rows[:size]
-        train_batch(trainee.model, inputs.gather(chosen, draws), inputs.labels[chosen])
+        batch = rows[:size]
+        train_batch(trainee.model, inputs.gather(batch, draws), inputs.labels[batch])
 
     return step
 
 
 class _Trainee:
-    """The model that is trained, with its best weights so far and its checkpoints."""
+    """The model in training, with its best weights so far and its checkpoints."""
 
     def __init__(
         self,
@@ -160,28 +160,29 @@ class _Trainee:
             optimizer=load_keras().optimizers.Adam(settings.learning_rate),
             loss=masked_cross_entropy,
         )
-        # Else TensorFlow traces the first step twice, the first time to make these variables: 17 s
+        # Otherwise TensorFlow traces the first step twice, first to create these variables: 17 s
         # instead of 8 for all of ResNet50.
         self.model.optimizer.build(self.model.trainable_variables)
         self._bytes = sum(4 * int(np.prod(variable.shape)) for variable in self._variables())
 
     def resume(self, display: Display) -> tuple[Schedule, Position]:
-        """Where to begin; the schedule follows from the scores of the epochs that there were."""
+        """The state to continue from; the schedule follows from the scores of past epochs."""
         schedule = Schedule(self._settings.learning_rate, self._settings.patience)
-        saved = None if self._checkpoints is None else self._checkpoints.load(display)
-        if saved is None:
+        checkpoint = None if self._checkpoints is None else self._checkpoints.load(display)
+        if checkpoint is None:
             return schedule, Position()
         variables = self._variables()
-        for variable, value in zip(variables, saved.state[: len(variables)], strict=True):
+        for variable, value in zip(variables, checkpoint.state[: len(variables)], strict=True):
             variable.assign(value)
-        set_random_state(saved.state[len(variables) :])
-        self.best = saved.best
-        for epoch in saved.position.history:
+        set_random_state(checkpoint.state[len(variables) :])
+        self.best = checkpoint.best
+        for epoch in checkpoint.position.history:
             schedule = schedule.after(epoch.val_macro_auroc)
         display.say(
-            f"  going on in epoch {schedule.epoch + 1}, after {len(saved.position.losses)} steps"
+            f"  continuing in epoch {schedule.epoch + 1}, after "
+            f"{len(checkpoint.position.losses)} steps"
         )
-        return schedule, saved.position
+        return schedule, checkpoint.position
 
     def finish_epoch(
         self,
@@ -190,28 +191,28 @@ class _Trainee:
         schedule: Schedule,
         advance: Advance,
     ) -> Position:
-        """Train on the batches that ``position`` has not seen yet."""
-        before, started = position.seconds, time.perf_counter()
-        left = batches[len(position.losses) :]
-        with closing(feed(self._inputs, left, self.draws(schedule.epoch))) as ready:
+        """Train on the batches that ``position`` does not contain yet."""
+        before, start = position.seconds, time.perf_counter()
+        rest = batches[len(position.losses) :]
+        with closing(feed(self._inputs, rest, self.draws(schedule.epoch))) as ready:
             for inputs, labels in ready:
                 loss = train_batch(self.model, inputs, labels)
                 position = replace(
                     position,
                     losses=(*position.losses, loss),
-                    seconds=before + time.perf_counter() - started,
+                    seconds=before + time.perf_counter() - start,
                 )
                 advance(1)
                 if not math.isfinite(loss):
-                    break  # nothing good comes after it, and it must not be kept
+                    break  # training has diverged, and this state must not be saved
                 if len(position.losses) < len(batches):
-                    saved_at = time.perf_counter()
+                    pause = time.perf_counter()
                     self._save(position, schedule)
-                    started += time.perf_counter() - saved_at
+                    start += time.perf_counter() - pause
         return position
 
     def draws(self, epoch: int) -> Draws | None:
-        """What happens to each image in this epoch; None where nothing does."""
+        """The augmentation of each image in this epoch; None without augmentation."""
         settings = self._settings
         if not settings.augmentation.changes_images:
             return None
@@ -223,7 +224,7 @@ class _Trainee:
         )
 
     def keep(self, position: Position, schedule: Schedule) -> None:
-        """Remember the weights of a best epoch, and save where training stands."""
+        """Remember the weights if this epoch is the best, and save a checkpoint."""
         if schedule.improved:
             self.best = self._plain.get_weights()
         self._save(position, schedule)
@@ -231,14 +232,14 @@ class _Trainee:
     def _save(self, position: Position, schedule: Schedule) -> None:
         if self._checkpoints is None or not self._checkpoints.due(self._bytes):
             return
-        began, ops = time.perf_counter(), load_keras().ops
+        start, ops = time.perf_counter(), load_keras().ops
         values = [ops.convert_to_numpy(variable.value) for variable in self._variables()]
         state = (*values, *random_state())
-        taken = Checkpoint(position, state, tuple(self.best))
-        self._checkpoints.save(taken, schedule.best_epoch, began=began)
+        checkpoint = Checkpoint(position, state, tuple(self.best))
+        self._checkpoints.save(checkpoint, schedule.best_epoch, start=start)
 
     def _variables(self) -> list[Any]:
-        """All that training changes: weights, dropout's random states, Adam's moments and step."""
+        """Everything that training changes: weights, states of dropout, Adam's moments and step."""
         return [*self.model.variables, *self.model.optimizer.variables]
 
 
@@ -264,10 +265,10 @@ def _scored_epoch(
 def shuffled_batches(
     rows: np.ndarray, batch_size: int, seed: int, epoch: int
 ) -> Iterator[np.ndarray]:
-    """The epoch's batches, in an order that (seed, epoch) alone decides.
+    """Yield the epoch's batches, in an order that depends on (seed, epoch) alone.
 
-    The rows that do not fill a last batch wait for another epoch's order: one batch shape means
-    one compilation, and batch normalisation never sees a batch of two.
+    Rows that do not fill a last batch are left out of this epoch: one batch shape means one
+    compilation, and batch normalisation never sees a batch of two.
     """
     order = np.random.default_rng((seed, epoch)).permutation(rows)
     for start in range(0, len(order) - batch_size + 1, batch_size):
@@ -286,9 +287,9 @@ def require_two_classes(y_true: np.ndarray) -> None:
     if not ((y_true == 1).any(axis=0) & (y_true == 0).any(axis=0)).any():
         raise DataError(
             "the validation split has no label with both classes",
-            expected="at least one label that some validation images have and others have not",
+            expected="at least one label that some validation images have and others do not have",
             found=f"{len(y_true)} validation images",
-            fix="give validation a larger share with --fractions, or use more images",
+            fix="use a larger validation share in --fractions, or more images",
         )
 
 
@@ -303,11 +304,11 @@ def _check_finite(
             expected="a finite loss and finite predictions",
             found=f"loss {loss}, {wrong} of {logits.size} validation logits not finite",
             fix=f"use a smaller --learning-rate than {settings.learning_rate:g}; "
-            "if that changes nothing, check the file given to --weights",
+            "if that does not help, check the file of --weights",
         )
 
 
-def _told(epoch: Epoch) -> str:
+def _progress(epoch: Epoch) -> str:
     return (
         f"epoch {epoch.epoch} val AUROC {epoch.val_macro_auroc:.3f} "
         f"loss {epoch.loss:.3f} val {epoch.val_loss:.3f} {epoch.images_per_second:,.0f}/s"

@@ -154,7 +154,7 @@ def test_finetune_without_augmentation_computes_the_frozen_part_once(registry, c
     given = {"weights": own_weights, "augment": "none"}
     outcome, display, material = finetuned(registry, cache, **given)
     assert display.count("embedding") == 1
-    assert "  keeping 15 × 15 × 4 activations of each of 90 images: 0.2 MB in the cache" in (
+    assert "  storing 15 × 15 × 4 activations of each of 90 images: 0.2 MB in the cache" in (
         display.lines
     )
     assert "activations" in outcome.seconds

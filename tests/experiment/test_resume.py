@@ -122,7 +122,7 @@ def test_a_killed_run_goes_on_and_ends_as_one_that_never_was(tmp_path, recipe):
     assert not is_complete(path)
     out = finished(killed, *options, recipe=recipe)
     assert "Traceback" not in out
-    assert "going on in epoch" in out
+    assert "continuing in epoch" in out
     assert "preparing" not in out, "the images were prepared before the kill"
     assert_same_result(run_of(whole), run_of(killed))
     assert not (path / "checkpoint").exists()

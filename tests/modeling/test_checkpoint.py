@@ -128,7 +128,7 @@ def test_a_checkpoint_of_other_conditions_is_not_continued(tmp_path):
     saved(Checkpoints(tmp_path, "key"), 1.0)
     display = Recorder()
     assert Checkpoints(tmp_path, "another").load(display) is None
-    assert "starts anew" in display.lines[0]
+    assert "starts from the beginning" in display.lines[0]
 
 
 @pytest.mark.parametrize("name", ["state-1.npz", "best-1.npz", "checkpoint.json"])
@@ -150,7 +150,7 @@ def test_a_damaged_checkpoint_is_said_and_not_used(tmp_path, name, harm):
     if (name, harm) == ("checkpoint.json", "removed"):
         assert display.lines == []
     else:
-        assert "starts anew" in display.lines[0]
+        assert "starts from the beginning" in display.lines[0]
 
 
 def test_nothing_is_unpickled(tmp_path, recorder):

@@ -146,7 +146,7 @@ def test_half_precision_is_announced_rounded_and_takes_half_the_room(tmp_path):
     )
     assert half.dtype == np.float16
     np.testing.assert_array_equal(half, expected(pictures()).astype(np.float16))
-    assert display.said == ["  keeping 3 activations of each of 700 images: 0.0 MB in the cache"]
+    assert display.said == ["  storing 3 activations of each of 700 images: 0.0 MB in the cache"]
     assert (stores(tmp_path)[0] / "embeddings.bin").stat().st_size == COUNT * 3 * 2
     embedded(tmp_path)
     assert len(stores(tmp_path)) == 2

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .path import HotPath, ImageSet
+from .path import HotPath, ImageSet, load
 
 if TYPE_CHECKING:
     from cxrbench.recipe import Recipe
@@ -124,7 +124,6 @@ def _recipe(text: str) -> Recipe:
 def _model(recipe: Recipe, films: ImageSet) -> Any:
     """The whole model on stored pixels, as training feeds it, its features' vectors made up."""
     from cxrbench.modeling.assemble import Statistics, build_top, build_trunk
-    from cxrbench.modeling.inputs import training_view
 
     size = films.network_size
     trunk = None if recipe.backbone is None else build_trunk(recipe.backbone, size, None, 0)
@@ -132,9 +131,11 @@ def _model(recipe: Recipe, films: ImageSet) -> Any:
     told = {feature.name: known for feature in recipe.features}
     assert recipe.fusion is not None
     network = build_top(trunk, recipe.fusion, told, labels=_LABELS, seed=0)
-    return training_view(
+    training_view = load("training_view")
+    view = training_view(
         network.whole(), image_size=size if trunk is not None else None, augmented=False
     )
+    return view
 
 
 def _inputs(model: Any, films: ImageSet) -> dict[str, np.ndarray]:

@@ -18,6 +18,7 @@ HOMES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         **dict.fromkeys(
             ("decode", "fit_image", "clahe"), ("cxrbench.store.decoding", "cxrbench.data.images")
         ),
+        "training_view": ("cxrbench.modeling.inputs", "cxrbench.modeling.view"),
         "bootstrap": ("cxrbench.metrics.bootstrap", "cxrbench.evaluation.bootstrap"),
     }
 )

@@ -201,7 +201,7 @@ def test_a_run_whose_node_is_killed_goes_on_elsewhere_to_the_same_result(cluster
     out, err = process.communicate(timeout=600)
     assert process.returncode == 0, out + err
     assert f"(node {doomed[:8]}), the node died; it goes on elsewhere (attempt 2 of 4)" in out
-    assert "going on in epoch" in out
+    assert "continuing in epoch" in out
     assert "raylet" not in out + err
     assert_same_results(whole, killed)
     assert doomed[:8] not in runs_of(killed)[path.name]["node"]
@@ -217,4 +217,4 @@ def test_ctrl_c_ends_the_work_on_the_nodes_and_the_same_command_goes_on(cluster,
     assert "interrupted" in err
     with FileLock(path.parent / f".{path.name}.lock", timeout=30):  # no process is left with it
         assert runs_of(tmp_path)[path.name]["status"] == "incomplete"
-    assert "going on in epoch" in finished(tmp_path, site, *LONG, *on(cluster))
+    assert "continuing in epoch" in finished(tmp_path, site, *LONG, *on(cluster))
