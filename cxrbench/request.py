@@ -57,11 +57,7 @@ class Request:
     ] = field(default_factory=_user_cache)
     threads: Annotated[
         int | None,
-        Option(
-            "Number of threads that read images.",
-            least=1,
-            default="one for each core; ray: one for each CPU of the cluster",
-        ),
+        Option("Number of threads that read images.", least=1, default="one for each core"),
     ] = None
     seed: Annotated[
         int, Option("Seed of initial weights, image order, augmentation and codebooks.", least=0)

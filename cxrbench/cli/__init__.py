@@ -25,7 +25,7 @@ def main() -> None:
             raise
         _fail(
             f"the disk is full: {error.filename or error.strerror}\n"
-            "  to do: make room and run the same command again; what is complete is kept"
+            "  to do: free disk space and run the same command again; completed work is kept"
         )
 
 

@@ -27,20 +27,20 @@ from cxrbench.cli import (
 
 
 class Commands(TyperGroup):
-    """The commands; each of them ends with exit code 130 on Ctrl-C, and without a traceback."""
+    """The commands; on Ctrl-C each ends with exit code 130 and without a traceback."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            typer.echo("cxrbench: interrupted; what is complete is kept", err=True)
+            typer.echo("cxrbench: interrupted; completed work is kept", err=True)
             raise typer.Exit(130) from None
 
 
 app = typer.Typer(
     name="cxrbench",
     cls=Commands,
-    help="Does this backbone, hand-crafted feature or fusion help on chest radiographs?",
+    help="Benchmark backbones, hand-crafted features and their fusion on chest radiographs.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

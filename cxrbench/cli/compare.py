@@ -10,12 +10,12 @@ import typer
 from cxrbench.cli.options import Json, Runs
 
 Row = Annotated[
-    str, typer.Argument(metavar="RUN", help="A run directory, or a recipe: then all its seeds.")
+    str, typer.Argument(metavar="RUN", help="A run directory, or a recipe with all its seeds.")
 ]
 
 
 def compare(a: Row, b: Row, runs: Runs = Path("runs"), as_json: Json = False) -> None:
-    """Compare two rows of a board on the same test images: difference, interval, p, per label."""
+    """Compare two rows of a board on the same test images, in total and per label."""
     from cxrbench.boards.comparison import compare as compared
     from cxrbench.boards.comparison import read_row
     from cxrbench.boards.comparison_text import print_comparison

@@ -16,7 +16,7 @@ from cxrbench.cli.options import Format, Json, OutputFormat, chosen_format, take
 def check(
     data: Annotated[
         str,
-        typer.Argument(metavar="DATA", help="A folder, or a dataset's name with :option=value,…"),
+        typer.Argument(metavar="DATA", help="A folder, or a dataset's name with :option=value,…."),
     ],
     no_images: Annotated[
         bool, typer.Option("--no-images", help="Check only the table and the split.")
@@ -24,7 +24,10 @@ def check(
     sample: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Read only this number of images \\[default: all]", show_default=False
+            min=1,
+            metavar="N",
+            help="Check only this many images, always the same. \\[default: all]",
+            show_default=False,
         ),
     ] = None,
     *,
@@ -32,7 +35,7 @@ def check(
     as_json: Json = False,
     **options: Any,
 ) -> None:
-    """Find problems that would invalidate a benchmark on this cohort; exit with 1 on errors."""
+    """Find problems that invalidate a benchmark on a cohort; exit with 1 if there are errors."""
     from cxrbench.checks.checkup import Scope, check_up
     from cxrbench.data.datasets import describe, find_dataset
     from cxrbench.output.display import RichDisplay

@@ -1,4 +1,4 @@
-"""``cxrbench data download``: fetch a published cohort from its publisher, or go on with it."""
+"""``cxrbench data download``: download a published cohort, or continue a download."""
 
 from __future__ import annotations
 
@@ -12,31 +12,29 @@ from cxrbench.cli.options import Json
 
 def download(
     data: Annotated[
-        str, typer.Argument(metavar="DATA", help="nih or chestmnist, with :option=value,…")
+        str, typer.Argument(metavar="DATA", help="nih or chestmnist, with :option=value,….")
     ],
     into: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Where to put it \\[default: a folder of that name here]",
+            help="Folder to write. \\[default: a folder of that name here]",
             show_default=False,
         ),
     ] = None,
     base_url: Annotated[
         str | None,
-        typer.Option(
-            metavar="URL", help="A mirror that has the files by their names.", show_default=False
-        ),
+        typer.Option(metavar="URL", help="Mirror of the files.", show_default=False),
     ] = None,
     keep_archives: Annotated[
-        bool, typer.Option("--keep-archives", help="Keep archives that are unpacked.")
+        bool, typer.Option("--keep-archives", help="Keep unpacked archives.")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="List files, sizes and addresses; fetch nothing.")
+        bool, typer.Option("--dry-run", help="List files, sizes and addresses; download nothing.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Fetch a cohort, verify it and unpack it; the same command again goes on, or verifies."""
+    """Download, verify and unpack a cohort. Repeat the command to continue, or to verify again."""
     from cxrbench.data.download.catalog import find_source
     from cxrbench.data.download.download import Options, look
     from cxrbench.data.download.download import download as fetch_missing

@@ -1,4 +1,4 @@
-"""``cxrbench data prepare``: decode a cohort's images for recipes that are run later."""
+"""``cxrbench data prepare``: decode the images of a cohort for later runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``cxrbench figures``: pictures of saved runs."""
+"""``cxrbench figures``: figures of saved runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cxrbench.cli.options import BoardRows, Cache, Runs
 
 
 class FigureFormat(StrEnum):
-    """What files are written."""
+    """Formats of the files."""
 
     png = "png"
     svg = "svg"
@@ -22,7 +22,7 @@ class FigureFormat(StrEnum):
 
 
 class FigureKind(StrEnum):
-    """What is drawn; all but the last are `cxrbench.boards.figures.KINDS`."""
+    """Kinds of figures; all but the last are `cxrbench.boards.figures.KINDS`."""
 
     roc = "roc"
     precision_recall = "precision-recall"
@@ -38,36 +38,39 @@ class FigureKind(StrEnum):
 def figures(  # noqa: PLR0913 - each argument is an option of the command
     rows: BoardRows = None,
     runs: Runs = Path("runs"),
-    output: Annotated[Path, typer.Option(metavar="DIR", help="Where to write.")] = Path("figures"),
+    output: Annotated[Path, typer.Option(metavar="DIR", help="Folder to write.")] = Path("figures"),
     output_format: Annotated[
-        FigureFormat, typer.Option("--format", help="What files to write.")
+        FigureFormat,
+        typer.Option("--format", metavar="|".join(FigureFormat), help="Format of the files."),
     ] = FigureFormat.both,
     label: Annotated[
         list[str] | None,
         typer.Option(
             metavar="LABEL",
-            help="Draw this label; repeatable \\[default: those that count]",
+            help="Draw this label; repeatable. \\[default: the labels that count in macro]",
             show_default=False,
         ),
     ] = None,
     only: Annotated[
         list[FigureKind] | None,
-        typer.Option(help="Draw this kind; repeatable \\[default: all]", show_default=False),
+        typer.Option(
+            metavar="KIND", help="Draw this kind; repeatable. \\[default: all]", show_default=False
+        ),
     ] = None,
     data: Annotated[
         str | None,
         typer.Option(
             metavar="DATA",
-            help="Where the images for keypoints are \\[default: where the run found them]",
+            help="Where the images for keypoints are. \\[default: where the run found them]",
             show_default=False,
         ),
     ] = None,
     cache: Cache = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the files as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print file names as JSON.")] = False,
 ) -> None:
-    """Draw ROC, precision-recall, training and reliability curves, confusion, the board, its cost.
+    """Draw ROC, precision-recall, training and reliability curves, confusion, scores and cost.
 
-    From saved run directories; keypoints need the images too. Rows have to share a board.
+    All rows must be on one board. Only keypoints need the images.
     """
     from cxrbench.boards.figures import KINDS, all_figures, figure_count
     from cxrbench.boards.figures.rows import choose_rows, whole_board

@@ -1,4 +1,4 @@
-"""``cxrbench leaderboard``: the boards again, from run directories alone."""
+"""``cxrbench leaderboard``: the boards of all complete runs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def leaderboard(
     ablation: Ablation = False,
     literature: Literature = False,
 ) -> None:
-    """Print the boards of all complete runs; rows share a board only if they share a test set."""
+    """Print the boards of all complete runs; the rows of a board have the same test set."""
     from cxrbench.boards.ablation import ablations
     from cxrbench.boards.leaderboard import boards
     from cxrbench.boards.literature import LITERATURE

@@ -1,4 +1,4 @@
-"""Options that mean the same in every command."""
+"""The options of commands, from their declarations or shared by several commands."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ BoardRows = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[RUN…]",
-        help="Run directories, or recipes: then all their seeds "
+        help="Run directories, or recipes with all their seeds. "
         "\\[default: all rows of the largest board]",
         show_default=False,
     ),
@@ -142,5 +142,5 @@ PerLabel = Annotated[
 
 
 def chosen_format(output: Format, as_json: bool) -> Format:
-    """``--json`` goes before ``--format``."""
+    """The format of ``--format``, unless ``--json`` overrides it."""
     return Format.json if as_json else output

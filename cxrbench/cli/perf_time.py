@@ -12,11 +12,20 @@ from cxrbench.cli.options import Format, Json, OutputFormat, chosen_format, take
 
 
 @takes(
-    *("data", "cache", "threads", "image_size", "batch_size", "device"),
+    *("data", "cache", "threads", "image_size", "device"),
     recipes="Recipes to time. [default: resnet+orb+sift, and all installed parts]",
 )
 def time(
     *,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Images in a batch of a network. \\[default: 32]",
+            rich_help_panel="Computing",
+            show_default=False,
+        ),
+    ] = None,
     all_plugins: Annotated[
         bool,
         typer.Option("--all-plugins", help="Also time every installed extractor and backbone."),
@@ -36,7 +45,7 @@ def time(
 
     chosen = chosen_format(output, as_json)
     is_table = chosen is Format.table
-    request = request_of(options)
+    request = request_of({**options, "batch_size": batch_size})
     # Plugins print at times; where standard output carries data, they must not.
     with nullcontext() if is_table else redirect_stdout(sys.stderr):
         timing = time_paths(

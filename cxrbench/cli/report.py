@@ -14,31 +14,31 @@ from cxrbench.cli.options import BoardRows, Cache, Literature, Runs, Threads
 def report(  # noqa: PLR0913 - each argument is an option of the command
     rows: BoardRows = None,
     runs: Runs = Path("runs"),
-    output: Annotated[Path, typer.Option(metavar="FILE", help="Where to write.")] = Path(
+    output: Annotated[Path, typer.Option(metavar="FILE", help="File to write.")] = Path(
         "report.html"
     ),
     cases: Annotated[
-        int, typer.Option(min=0, help="Test images of each kind that are shown; 0 for none.")
+        int, typer.Option(min=0, help="Number of test images of each kind to show; 0 for none.")
     ] = 3,
     data: Annotated[
         str | None,
         typer.Option(
             metavar="DATA",
-            help="Where the images are \\[default: where the run found them]",
+            help="Where the images are. \\[default: where the run found them]",
             show_default=False,
         ),
     ] = None,
     literature: Literature = False,
     device: Annotated[
-        str, typer.Option(help="auto, cpu or gpu: what explains the images.")
+        str, typer.Option(metavar="auto|cpu|gpu", help="Device that explains the images.")
     ] = "auto",
     cache: Cache = None,
     threads: Threads = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the file's name as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the file name as JSON.")] = False,
 ) -> None:
     """Write one self-contained HTML file: board, tests, curves, subgroups, calibration, cases.
 
-    It needs no network, opens from disk and prints well. Rows have to share a board.
+    The file needs no network. All rows must be on one board.
     """
     from functools import partial
 

@@ -1,4 +1,4 @@
-"""``cxrbench score``: metrics again from saved predictions, without training."""
+"""``cxrbench score``: new scores from saved predictions, without training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``cxrbench submit``: anybody's predictions on the board."""
+"""``cxrbench submit``: predictions of another program, as a row of the board."""
 
 from __future__ import annotations
 
@@ -63,9 +63,9 @@ def submit(  # noqa: PLR0913 - each argument is an option of the command
     per_label: PerLabel = False,
     **options: Any,
 ) -> None:
-    """Score predictions that were made elsewhere, and put them on the board, marked external.
+    """Score predictions of another program, and add them to the board, marked as external.
 
-    The labels' table is enough: no image is read.
+    Only the label table of the data is needed; no image is read.
     """
     from cxrbench.boards.leaderboard import boards
     from cxrbench.boards.tables import print_boards

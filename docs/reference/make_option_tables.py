@@ -10,6 +10,7 @@ import inspect
 import re
 import textwrap
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,55 @@ MORE = {
     "Stops before training if no test image has a box.",
     "latency": "From file to probabilities, median of 20. The result is stored with the run.",
     "literature": "See [published results](leaderboard.md#published-results).",
+    "leaderboard literature": "See [published results](leaderboard.md#published-results). Not in "
+    "`csv`.",
+    "run threads": "With `--executor ray`, by default one for each CPU of the cluster.",
     "output": "See [formats](leaderboard.md#formats).",
+    "leaderboard ablation": "See [what each part adds](leaderboard.md#what-each-part-adds).",
+    "score calibration": "",
+    "submit calibration": "Needs `--val`.",
+    "submit thresholds": "Without `--val` there are no thresholds.",
+    "submit data": "A label table without its images is enough.",
+    "submit image_column": "By default, the first of `image`, `Image Index`, `image_id`, `path`, "
+    "`filename`, `file` and `id`.",
+    "submit seed": "Several seeds make one row.",
+    "figures output": "Files of the same names are replaced.",
+    "figures output_format": "PNG, SVG or both.",
+    "figures only": "Kinds are `roc`, `precision-recall`, `forest`, `pareto`, `training`, "
+    "`confusion`, `co-occurrence`, `reliability` and `keypoints`.",
+    "figures data": "",
+    "figures as_json": 'Prints `{"files": [...]}`.',
+    "report output": "",
+    "report cases": "The kinds are found, missed and false alarm.",
+    "report data": "",
+    "report as_json": 'Prints `{"file": …}`.',
+    "data download data": "",
+    "data download base_url": "The files have their own names: `URL/images_001.tar.gz`.",
+    "data download keep_archives": "They stay in `DIR/downloads`.",
+    "data download as_json": 'Prints `{"dataset", "folder", "complete", "fetched", '
+    '"files": [{"name", "url", "size", "checksum", "checksum_by", "sha256", '
+    '"there"}], "next"}`.',
+    "data check sample": "Copies are then missed.",
+    "data check as_json": "Prints [everything](data-check.md#json), with each image of every "
+    "finding.",
+    "data prepare recipes": "All words up to the next option.",
+    "data prepare config": "Options of `run` that do not concern images are ignored.",
+    "data prepare as_json": 'Prints `{"data", "images", "usable", "excluded": '
+    '[{"image_id", "reason"}], "stores": [{…}]}`. A store is an entry of `cache list`, with '
+    "`made`: false if it existed before.",
+    "cache list as_json": 'Prints `{"cache", "size", "entries": [{"kind", "key", '
+    '"what", "dataset", "data", "size", "last_used", "state", "path", "in_use"}]}`, '
+    "sizes in bytes, times in UTC.",
+    "cache clear data": "The folder may be gone.",
+    "cache clear everything": "Not together with other conditions.",
+    "cache clear yes": "Needed if standard input is not a terminal.",
+    "cache clear as_json": 'Prints `{"cache", "removed": [{…}], "kept": [{…}], "dry_run", '
+    '"freed"}`, entries as in `cache list`, `freed` in bytes.',
+    "perf time data": "Four images are used, with the settings of the dataset. Without a cohort, "
+    "radiographs of 1024×1024 pixels are drawn.",
+    "perf time device": "On a GPU, in `bfloat16` if it has that, as in a run.",
+    "perf time as_json": 'Prints `{"data", "films", "device", "backend", "recipes", '
+    '"parts", "broken"}`, see below.',
 }
 # The settings that built-in datasets bring.
 DATASETS = {
@@ -75,14 +124,18 @@ def default_of(option: Option) -> str:
     return "; ".join([*texts, *(f"{name}: `{as_typed(v)}`" for name, v in by_name.items())])
 
 
-def command_table(command: Any) -> str:
+def command_table(name: str, command: Any) -> str:
     """The arguments and options of a command."""
-    rows = [row_of(parameter) for parameter in command.params if parameter.help]
+    rows = [
+        row_of(parameter, name.removeprefix("cxrbench "))
+        for parameter in command.params
+        if parameter.help
+    ]
     rows.sort(key=lambda row: row[0].startswith("`--"))
     return table(("option", "default", "description"), rows)
 
 
-def row_of(parameter: Any) -> tuple[str, str, str]:
+def row_of(parameter: Any, command: str) -> tuple[str, str, str]:
     """The row of one parameter of a command."""
     text, _, default = parameter.help.rstrip("]").partition(" \\[default: ")
     option = parameter.param_type_name == "option"
@@ -99,8 +152,8 @@ def row_of(parameter: Any) -> tuple[str, str, str]:
         default = f"`{getattr(parameter.default, 'value', parameter.default)}`"
     if "`" not in text:
         text = re.sub(r"(?<!\S)--[a-z-]+(?: json)?", r"`\g<0>`", text)
-    if option and parameter.name in MORE:
-        text = f"{text} {MORE[parameter.name]}"
+    more = MORE.get(f"{command} {parameter.name}", MORE.get(parameter.name) if option else None)
+    text = f"{text} {more}" if more else text
     default = default or ("off" if flag else "none" if option else "")
     return ", ".join(f"`{name}`" for name in names), default, text
 
@@ -165,7 +218,7 @@ def written(text: str) -> str:
         "settings": settings_table,
     }
     for name, command in commands(typer.main.get_command(app)).items():
-        makers[f"options of {name}"] = lambda command=command: command_table(command)
+        makers[f"options of {name}"] = partial(command_table, name, command)
     return re.sub(
         r"(<!-- ([\w ]+) -->\n\n)(?:```python\n.*?```\n\n)?(?:\|[^\n]*\n)*",
         lambda match: match[1] + makers[match[2]]() + "\n" if match[2] in makers else match[0],
