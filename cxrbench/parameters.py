@@ -132,13 +132,13 @@ def describe_type(annotation: Any) -> str:
         str: "text",
         NoneType: "none",
     }
-    told = []
+    texts = []
     for kind in alternatives(annotation):
         if get_origin(kind) is Literal:
-            told.append("one of " + ", ".join(repr(choice) for choice in get_args(kind)))
+            texts.append("one of " + ", ".join(repr(choice) for choice in get_args(kind)))
         else:
-            told.append(words[kind])
-    return " or ".join(told)
+            texts.append(words[kind])
+    return " or ".join(texts)
 
 
 def unknown_parameter(where: str, name: str, known: Iterable[str]) -> RecipeError:
@@ -183,10 +183,10 @@ def changed(part: Any) -> dict[str, Any]:
 
 def spelt(name: str, parameters: Mapping[str, Any]) -> str:
     """``NAME:parameter=value,…`` as a recipe writes a part, its parameters sorted."""
-    told = ",".join(
+    pairs = ",".join(
         f"{parameter}={_text(parameters[parameter])}" for parameter in sorted(parameters)
     )
-    return f"{name}:{told}" if told else name
+    return f"{name}:{pairs}" if pairs else name
 
 
 def _text(value: Any) -> str:
@@ -199,14 +199,14 @@ def data_text(dataset: Dataset) -> str:
     options = changed(absolute_dataset(dataset))
     if "," in options.get("path", ""):  # separates options; the layout is recognised too
         return str(options["path"])
-    told = ",".join(f"{name}={value}" for name, value in options.items())
-    return f"{dataset.name}:{told}" if told else dataset.name
+    pairs = ",".join(f"{name}={value}" for name, value in options.items())
+    return f"{dataset.name}:{pairs}" if pairs else dataset.name
 
 
 def absolute_dataset(dataset: Dataset) -> Dataset:
     """The same dataset, from any folder."""
-    given = changed(dataset)
-    paths = {name: given[name] for name in dataset.path_options if name in given}
+    parameters = changed(dataset)
+    paths = {name: parameters[name] for name in dataset.path_options if name in parameters}
     absolute = {name: str(Path(text).expanduser().absolute()) for name, text in paths.items()}
     return replace(dataset, **absolute)  # type: ignore[type-var]
 

@@ -62,8 +62,8 @@ app.add_typer(plugins.app, name="plugins")
 app.add_typer(perf.app, name="perf")
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _version(show: bool) -> None:
+    if show:
         from cxrbench import __version__
 
         typer.echo(f"cxrbench {__version__}")

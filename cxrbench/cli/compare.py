@@ -24,7 +24,7 @@ def compare(a: Row, b: Row, runs: Runs = Path("runs"), as_json: Json = False) ->
     row_a, row_b = find_row(a, runs), find_row(b, runs)
     require_one_board(row_a, row_b)
     (scored_a, split), (scored_b, _) = read_row(row_a), read_row(row_b)
-    found = compared(
+    comparison = compared(
         scored_a,
         scored_b,
         split.y_true,
@@ -33,4 +33,4 @@ def compare(a: Row, b: Row, runs: Runs = Path("runs"), as_json: Json = False) ->
         counted=split.counted,
         patients_known=split.patients_known,
     )
-    print_comparison(found, as_json=as_json)
+    print_comparison(comparison, as_json=as_json)

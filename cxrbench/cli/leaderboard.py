@@ -33,10 +33,10 @@ def leaderboard(
 
     complete, skipped = read_runs(runs)
     chosen = chosen_format(output, as_json)
-    made = boards(complete, per_label=per_label)
+    result = boards(complete, per_label=per_label)
     gains = ablations(complete) if ablation else None
     print_boards(
-        made,
+        result,
         skipped,
         chosen.value,
         per_label=per_label,

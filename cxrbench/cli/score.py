@@ -53,5 +53,5 @@ def score(
                 score_again(path, scoring)
             advance()
     chosen = chosen_format(output, as_json)
-    made = boards([read_run(path) for path in paths], per_label=per_label)
-    print_boards(made, (), chosen.value, per_label=per_label)
+    result = boards([read_run(path) for path in paths], per_label=per_label)
+    print_boards(result, (), chosen.value, per_label=per_label)

@@ -99,5 +99,7 @@ def submit(  # noqa: PLR0913 - each argument is an option of the command
     with nullcontext() if table else redirect_stdout(sys.stderr):
         key = submit(submission, load_registry(), RichDisplay(lines_on_stdout=table))
     complete, _ = read_runs(request.runs)
-    made = boards((run for run in complete if run.conditions.board_key == key), per_label=per_label)
-    print_boards(made, (), chosen.value, per_label=per_label)
+    result = boards(
+        (run for run in complete if run.conditions.board_key == key), per_label=per_label
+    )
+    print_boards(result, (), chosen.value, per_label=per_label)
