@@ -63,6 +63,7 @@ def localise(  # noqa: PLR0913 - each argument is an option of the command
     options = LocaliseOptions(method, iou_threshold, data, device, force)
     with redirect_stdout(sys.stderr):
         registry, display = load_registry(), RichDisplay()
+        display.say("loading the models…")
         scores = tuple(
             score_saliency(
                 run,

@@ -114,7 +114,7 @@ def predict(  # noqa: PLR0913 - each argument is an option of the command
     from cxrbench.settings import resolve_settings, thread_count
     from cxrbench.store.cache import cache_folder
 
-    chosen = _format(output, PredictionFormat.json if as_json else output_format)
+    kind = _format(output, PredictionFormat.json if as_json else output_format)
     stdout, display, tally = sys.stdout, RichDisplay(), Tally()
     # On a terminal the rows themselves show progress, and a bar between them would be noise.
     bars = SilentDisplay() if output is None and stdout.isatty() else display
@@ -127,13 +127,13 @@ def predict(  # noqa: PLR0913 - each argument is an option of the command
         path = find_run(run, runs, seed).path
         count = count_images(source)
         display.say("loading the model…")
-        used = choose_device(settings.device)
-        stack.enter_context(device_scope(used))
+        place = choose_device(settings.device)
+        stack.enter_context(device_scope(place))
         trained = load_trained(path, registry)
         computed_by = choose_engine(
             settings.engine,
             lambda: (trained.model, example_inputs(trained, batch_size)),
-            device=used,
+            device=place,
             precision="float32",
             images=count.images,
             cache=cache_folder(cache),
@@ -144,7 +144,7 @@ def predict(  # noqa: PLR0913 - each argument is an option of the command
         out = (
             stdout
             if output is None
-            else stack.enter_context(whole_file(output, binary=chosen is PredictionFormat.parquet))
+            else stack.enter_context(whole_file(output, binary=kind is PredictionFormat.parquet))
         )
         advance = stack.enter_context(bars.task("predicting", count.images))
         batches = predict_images(
@@ -156,7 +156,7 @@ def predict(  # noqa: PLR0913 - each argument is an option of the command
         )
         thresholds = trained.thresholds if threshold else None
         columns = PredictionColumns(trained.name, trained.label_names, thresholds)
-        WRITERS[chosen.value](tally.over(batches, advance), columns, out)
+        WRITERS[kind.value](tally.over(batches, advance), columns, out)
     if tally.failed:
         display.say(
             f"{tally.failed:,} of {tally.images:,} images could not be scored; the first is "
@@ -166,25 +166,25 @@ def predict(  # noqa: PLR0913 - each argument is an option of the command
         raise typer.Exit(1)
 
 
-def _format(output: Path | None, given: PredictionFormat | None) -> PredictionFormat:
+def _format(output: Path | None, option: PredictionFormat | None) -> PredictionFormat:
     from cxrbench.errors import SettingsError
 
     if output is None:
-        if given is PredictionFormat.parquet:
+        if option is PredictionFormat.parquet:
             raise SettingsError(
                 "--format parquet needs a file",
                 expected="--output FILE, because Parquet is a binary format",
                 found="no --output",
             )
-        return given or PredictionFormat.csv
+        return option or PredictionFormat.csv
     suffix = _SUFFIXES.get(output.suffix.lower())
-    if given is None and suffix is None:
+    if option is None and suffix is None:
         raise SettingsError(
             f"the format of --output {output} is unknown",
             expected=f"a name that ends in {', '.join(_SUFFIXES)}, or --format",
             found=repr(output.suffix),
         )
-    return given or suffix or PredictionFormat.csv
+    return option or suffix or PredictionFormat.csv
 
 
 def _keep_inputs(output: Path | None, source: ImageSource) -> None:

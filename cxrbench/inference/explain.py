@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +23,11 @@ from cxrbench.inference.images import ImageSource, InputImage, readers_of
 from cxrbench.inference.inputs import ready_batches
 from cxrbench.inference.overlays import keypoints_figure, label_figure, save
 from cxrbench.inference.saliency.maps import Saliency, choose_method
-from cxrbench.inference.trained import load_trained
+from cxrbench.inference.trained import load_trained, on_device
 from cxrbench.interfaces import Cohort, Dataset, Display
-from cxrbench.modeling.backend import choose_device, device_scope
 from cxrbench.output.sections import CellTable, Column, Section, number, text_column
 from cxrbench.recipe import Recipe, parse_recipe
 from cxrbench.registry import Registry, load_registry
-from cxrbench.settings import resolve_settings
 from cxrbench.store.image_pass import Preparation
 
 
@@ -48,29 +46,21 @@ class ExplainOptions:
     threads: int
 
 
-@dataclass(frozen=True)
-class ExplanationFile:
-    """A figure that was written, with its values; None if unknown or if it does not apply."""
-
-    file: str
-    label: str | None = None
-    probability: float | None = None
-    threshold: float | None = None
-    truth: int | None = None
-    boxes: int = 0
-    flat: bool | None = None
-    hit: float | None = None
-    energy: float | None = None
-    iou: float | None = None
+_VALUES = ("label", "probability", "threshold", "truth", "boxes", "flat", "hit", "energy", "iou")
+_COLUMNS = (
+    text_column("file"),
+    text_column("label"),
+    *map(Column, ("probability", "threshold", "truth", "hit", "energy", "IoU")),
+)
 
 
 @dataclass(frozen=True)
 class ExplainedImage:
-    """The figures of one image, or the ``error`` why there are none."""
+    """The figures of one image, with their values as JSON has them, or the ``error``."""
 
     image: str
     error: str | None
-    pictures: tuple[ExplanationFile, ...] = ()
+    pictures: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -91,26 +81,21 @@ class ExplainedImages:
 
     def records(self) -> list[dict[str, Any]]:
         """A record for each figure, and one for each image without a figure."""
-        empty = dict.fromkeys(field.name for field in fields(ExplanationFile))
         return [
-            {
-                "image": image.image,
-                **(empty if figure is None else asdict(figure)),
-                "error": image.error,
-            }
+            {"image": image.image, **picture, "error": image.error}
             for image in self.images
-            for figure in image.pictures or (None,)
+            for picture in image.pictures or (_picture(None, None),)
         ]
 
     def sections(self) -> tuple[Section, ...]:
         """A table of the figures; images without figures are notes."""
-        figures = [figure for image in self.images for figure in image.pictures]
+        pictures = [picture for image in self.images for picture in image.pictures]
         # Keypoints alone have no label, and without --data there are no boxes.
         width = 1
-        if any(figure.label is not None for figure in figures):
-            width = 8 if any(figure.hit is not None for figure in figures) else 5
-        rows = tuple(_cells(figure)[:width] for figure in figures)
-        count = f"{len(figures):,} {'figure' if len(figures) == 1 else 'figures'}"
+        if any(picture["label"] is not None for picture in pictures):
+            width = 8 if any(picture["hit"] is not None for picture in pictures) else 5
+        rows = tuple(_cells(picture)[:width] for picture in pictures)
+        count = f"{len(rows):,} {'figure' if len(rows) == 1 else 'figures'}"
         return (
             Section(
                 f"{count} written to {self.folder}",
@@ -120,22 +105,20 @@ class ExplainedImages:
         )
 
 
-_COLUMNS = (
-    text_column("file"),
-    text_column("label"),
-    *map(Column, ("probability", "threshold", "truth", "hit", "energy", "IoU")),
-)
+def _picture(path: Path | None, label: LabelExplanation | None) -> dict[str, Any]:
+    """A figure and its values; None if unknown, or without a label."""
+    values = {name: getattr(label, name, None) for name in _VALUES}
+    values["boxes"] = 0 if label is None else len(label.boxes)
+    return {"file": None if path is None else str(path), **values}
 
 
-def _cells(figure: ExplanationFile) -> tuple[str, ...]:
-    scores = (number(value, ".3f") for value in (figure.hit, figure.energy, figure.iou))
+def _cells(picture: Mapping[str, Any]) -> tuple[str, ...]:
     return (
-        Path(figure.file).name,
-        figure.label or "",
-        number(figure.probability, ".3f"),
-        number(figure.threshold, ".3f"),
-        {1: "present", 0: "absent", None: "–"}[figure.truth],
-        *scores,
+        Path(picture["file"]).name,
+        picture["label"] or "",
+        *(number(picture[name], ".3f") for name in ("probability", "threshold")),
+        {1: "present", 0: "absent", None: "–"}[picture["truth"]],
+        *(number(picture[name], ".3f") for name in ("hit", "energy", "iou")),
     )
 
 
@@ -149,7 +132,7 @@ def draw_explanations(
     SettingsError, RunError, DataError : for what the user can mend.
     """
     registry = load_registry()
-    with device_scope(choose_device(resolve_settings({"device": options.device}, {}).device)):
+    with on_device(options.device):
         display.say("loading the model…")
         trained = load_trained(run, registry)
         saliency = Saliency(
@@ -159,21 +142,21 @@ def draw_explanations(
         images, cohort = _images(inputs, options, registry, display)
         choice = LabelChoice(labels, options.top, options.iou_threshold)
         files = _FileNames(options.output)
-        written = []
+        results = []
         with (
             closing(explain_images(saliency, images, choice, cohort)) as explained,
             display.task("explaining", len(images)) as advance,
         ):
             for explanation in explained:
                 image = explanation.image
-                figures = []
+                pictures = []
                 for label in explanation.labels:
                     path = files.path(image.name, label.label)
                     save(label_figure(image, label, options.iou_threshold), path)
-                    figures.append(_file_of(path, label))
-                written.append(ExplainedImage(image.name, image.reason, tuple(figures)))
+                    pictures.append(_picture(path, label))
+                results.append(ExplainedImage(image.name, image.reason, tuple(pictures)))
                 advance()
-    return ExplainedImages(options.output, tuple(written))
+    return ExplainedImages(options.output, tuple(results))
 
 
 def draw_extractors(
@@ -189,22 +172,22 @@ def draw_extractors(
     recipe = _extractors(text, registry)
     preparation = Preparation(extractors=tuple(f.extractor for f in recipe.features))
     images, _ = _images(inputs, options, registry, display)
-    files, written = _FileNames(options.output), []
+    files, results = _FileNames(options.output), []
     with (
         display.task("drawing", len(images)) as advance,
         closing(ready_batches(images, preparation, threads=options.threads)) as batches,
     ):
         for (image,) in batches:
             figure = keypoints_figure(image) if image.reason is None else None
-            figures = []
+            pictures = []
             if figure is not None:
                 path = files.path(image.name, "+".join(image.sides))
                 save(figure, path)
-                figures.append(ExplanationFile(str(path)))
-            reason = image.reason or (None if figures else "the features have no keypoints")
-            written.append(ExplainedImage(image.name, reason, tuple(figures)))
+                pictures.append(_picture(path, None))
+            reason = image.reason or (None if pictures else "the features have no keypoints")
+            results.append(ExplainedImage(image.name, reason, tuple(pictures)))
             advance()
-    return ExplainedImages(options.output, tuple(written))
+    return ExplainedImages(options.output, tuple(results))
 
 
 def _images(
@@ -217,12 +200,12 @@ def _images(
             expected="image files, folders, tables of paths, or image ids of --data",
             found="nothing after the run",
         )
-    known: tuple[Dataset, Cohort] | None = None
+    cohort: tuple[Dataset, Cohort] | None = None
     if options.data is not None:
         dataset = find_dataset(options.data, registry, Path.cwd())
-        known = (dataset, load_cohort(dataset, display, options.cache))
-    source = ImageSource(tuple(map(Path, inputs)), readers_of(registry), known=known)
-    return list(source), known and known[1]
+        cohort = (dataset, load_cohort(dataset, display, options.cache))
+    source = ImageSource(tuple(map(Path, inputs)), readers_of(registry), cohort=cohort)
+    return list(source), cohort and cohort[1]
 
 
 def _extractors(text: str, registry: Registry) -> Recipe:
@@ -234,12 +217,6 @@ def _extractors(text: str, registry: Registry) -> Recipe:
             found=text,
         )
     return recipe
-
-
-def _file_of(path: Path, label: LabelExplanation) -> ExplanationFile:
-    names = ("label", "probability", "threshold", "truth", "flat", "hit", "energy", "iou")
-    values: Mapping[str, Any] = {name: getattr(label, name) for name in names}
-    return ExplanationFile(file=str(path), boxes=len(label.boxes), **values)
 
 
 class _FileNames:

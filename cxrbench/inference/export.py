@@ -80,13 +80,13 @@ def export(
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".cxrbench-export-", dir=path.parent) as folder:
             display.say(f"writing the model as {format}…")
-            written = _write(trained.model, format, Path(folder))
+            model_path = _write(trained.model, format, Path(folder))
             display.say("checking the export in a process without cxrbench…")
-            difference = compare_elsewhere(trained.model, inputs, written, format, Path(folder))
-            write_json(Path(folder, "description"), describe(trained, format, inputs, written))
+            difference = compare_elsewhere(trained.model, inputs, model_path, format, Path(folder))
+            write_json(Path(folder, "description"), describe(trained, format, inputs, model_path))
             _check_free(path, description)
             os.replace(Path(folder, "description"), description)
-            _take_name(written, path, description)
+            _take_name(model_path, path, description)
     except OSError as error:
         raise RunError(
             f"cannot write the export {path}",
@@ -120,9 +120,9 @@ def _check_free(*paths: Path) -> None:
             )
 
 
-def _take_name(written: Path, path: Path, description: Path) -> None:
+def _take_name(model_path: Path, path: Path, description: Path) -> None:
     try:
-        os.replace(written, path)
+        os.replace(model_path, path)
     except OSError:
         description.unlink()
         raise
@@ -136,10 +136,10 @@ def _write(model: Any, format: str, folder: Path) -> Path:
     model.save(keras_file)
     if format == "keras":
         return keras_file
-    written = folder / f"model{FORMATS[format]}"
-    _in_process(_EXPORT, format, keras_file, written, backend="tensorflow", step="written")
+    model_path = folder / f"model{FORMATS[format]}"
+    _in_process(_EXPORT, format, keras_file, model_path, backend="tensorflow", step="written")
     keras_file.unlink()
-    return written
+    return model_path
 
 
 # A tensor that a layer made when it was built would become an input of the ONNX file.
@@ -205,11 +205,11 @@ def _in_process(code: str, *arguments: object, backend: str, step: str) -> None:
         )
 
 
-def _not_exported(problem: str, found: str, expected: str | None = None) -> RunError:
+def _not_exported(problem: str, result: str, expected: str | None = None) -> RunError:
     return RunError(
         problem,
         expected=expected,
-        found=found,
+        found=result,
         fix="use another --format; no files were written",
     )
 
@@ -218,7 +218,7 @@ def _not_exported(problem: str, found: str, expected: str | None = None) -> RunE
 
 
 def compare_elsewhere(
-    model: Any, inputs: Mapping[str, np.ndarray], written: Path, format: str, folder: Path
+    model: Any, inputs: Mapping[str, np.ndarray], model_path: Path, format: str, folder: Path
 ) -> float:
     """The largest difference; `RunError` if it is too large, or if the export does not run."""
     batches, results = folder / "inputs.npz", folder / "outputs.npz"
@@ -226,7 +226,7 @@ def compare_elsewhere(
     sizes = [str(size) for size in BATCHES]
     backend = load_keras().backend.backend()
     _in_process(
-        _RUN % sizes, format, written, batches, results, backend=backend, step="run once written"
+        _RUN % sizes, format, model_path, batches, results, backend=backend, step="run once written"
     )
     worst = 0.0
     with np.load(results) as outputs:
@@ -257,13 +257,13 @@ def _difference(expected: np.ndarray, outputs: np.ndarray) -> float:
 
 
 def describe(
-    trained: TrainedRun, format: str, inputs: Mapping[str, np.ndarray], written: Path
+    trained: TrainedRun, format: str, inputs: Mapping[str, np.ndarray], model_path: Path
 ) -> dict[str, Any]:
     """The values that a user without cxrbench needs, ready for JSON."""
     conditions = trained.run.conditions
     return {
         "format": format,
-        "sha256": None if written.is_dir() else file_digest(written),
+        "sha256": None if model_path.is_dir() else file_digest(model_path),
         "inputs": {name: _input(name, value, trained) for name, value in inputs.items()},
         "output": {
             "shape": [None, len(trained.label_names)],

@@ -11,18 +11,21 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, cast
 
+from cxrbench.data.datasets import find_dataset, load_cohort
 from cxrbench.data.files import SUFFIXES, image_stem
 from cxrbench.data.record_cells import age_of, sex_of, view_of
 from cxrbench.data.tables import read_table, shortened
 from cxrbench.errors import DataError, SettingsError, UnreadableImage
-from cxrbench.interfaces import Cohort, Dataset, Record
+from cxrbench.interfaces import Cohort, Dataset, Display, Record
 from cxrbench.parameters import nearest
+from cxrbench.runs.settings_file import CONFIG_FILE, read_config
 from cxrbench.store.image_pass import read_source
 
 if TYPE_CHECKING:
     import numpy as np
 
     from cxrbench.registry import Registry
+    from cxrbench.runs.run import Run
 
 
 TABLE_SUFFIXES = (".csv", ".tsv")
@@ -71,15 +74,15 @@ class ImageSource:
 
     Paths in a table are relative to the folder ``images``, by default to the table's folder.
     ``image_column`` is the heading of the column of paths, if it has none of the usual ones.
-    ``known`` is a cohort: its images can be named by their ids, and files whose names are ids get
-    their row.
+    ``cohort`` is a dataset with its cohort: its images can be named by their ids, and files that
+    are named like ids get their row.
     """
 
     inputs: tuple[Path, ...]
     readers: Readers = field(default_factory=dict)
     image_column: str | None = None
     images: Path | None = None
-    known: tuple[Dataset, Cohort] | None = None
+    cohort: tuple[Dataset, Cohort] | None = None
 
     def __iter__(self) -> Iterator[InputImage]:
         """Each image, in order; only the names in the folders on the way are held in memory.
@@ -90,11 +93,11 @@ class ImageSource:
         SettingsError : an option for tables is set, but no input is a table.
         """
         _require_tables(self)
-        ids = () if self.known is None else self.known[1].image_ids
+        ids = () if self.cohort is None else self.cohort[1].image_ids
         rows = {name: row for row, name in enumerate(ids)}
         for path in self.inputs:
-            if self.known is not None and str(path) in rows and not os.path.lexists(path):
-                yield from cohort_images(*self.known, [rows[str(path)]])
+            if self.cohort is not None and str(path) in rows and not os.path.lexists(path):
+                yield from cohort_images(*self.cohort, [rows[str(path)]])
                 continue
             for image in self._images_at(path):
                 row = rows.get(image_stem(image.name))
@@ -108,7 +111,7 @@ class ImageSource:
         elif os.path.lexists(path):
             yield _image_file(path, self.readers)
         else:
-            raise _nothing_at(path, self.known)
+            raise _nothing_at(path, self.cohort)
 
 
 @dataclass(frozen=True)
@@ -124,8 +127,8 @@ def count_images(source: ImageSource) -> ImageCount:
     images = without_record = 0
     for image in source:
         images += 1
-        known = (image.record.age, image.record.sex, image.record.view)
-        without_record += known == (None, None, None)
+        record = image.record
+        without_record += (record.age, record.sex, record.view) == (None, None, None)
     return ImageCount(images, without_record)
 
 
@@ -136,6 +139,23 @@ def cohort_images(dataset: Dataset, cohort: Cohort, rows: Sequence[int]) -> Iter
         yield InputImage(cohort.record(row), read, row)
 
 
+def run_cohort(
+    run: Run, data: str | None, registry: Registry, cache: Path, display: Display
+) -> tuple[Dataset, Cohort]:
+    """The cohort ``data``, by default the one in the settings of the run.
+
+    Raises
+    ------
+    RunError : the settings were changed.
+    DataError : the data are not there.
+    """
+    if data is None:
+        run.require_unchanged(CONFIG_FILE)
+        data = str(read_config(run.path / CONFIG_FILE)["data"])
+    dataset = find_dataset(data, registry, Path.cwd())
+    return dataset, load_cohort(dataset, display, cache)
+
+
 def readers_of(registry: Registry) -> Readers:
     """The installed datasets that read their own file formats, by the endings of these files."""
     parts = {part.name: part for part in registry.parts["dataset"].values()}
@@ -143,16 +163,16 @@ def readers_of(registry: Registry) -> Readers:
     return {suffix: kind() for kind in datasets for suffix in kind.file_suffixes}
 
 
-def _nothing_at(path: Path, known: tuple[Dataset, Cohort] | None) -> DataError:
+def _nothing_at(path: Path, cohort: tuple[Dataset, Cohort] | None) -> DataError:
     kinds = "an image file, a folder of images, or a table (.csv, .tsv)"
-    if known is None:
+    if cohort is None:
         return DataError(
             f"{path} does not exist", expected=kinds, found="no such file", fix="check the path"
         )
-    ids = known[1].image_ids
+    ids = cohort[1].image_ids
     return DataError(
         f"{path} does not exist",
-        expected=f"{kinds}; or the id of an image of {known[1].name!r}, such as {ids[0]}",
+        expected=f"{kinds}; or the id of an image of {cohort[1].name!r}, such as {ids[0]}",
         found="no such file, and no such id",
         fix=nearest(str(path), ids) or "check the path",
     )

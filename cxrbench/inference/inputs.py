@@ -112,7 +112,7 @@ def ready_image(
         return ReadyImage(image, preparation, _named(error))
     try:
         prepared = prepare_grey(grey, image.record, replace(preparation, image_sizes=sizes))
-        local = {extractor.name: found for extractor, found in prepared.features.items()}
+        local = {extractor.name: part for extractor, part in prepared.features.items()}
         inputs = {} if trained is None else model_inputs(trained, prepared.pixels, local)
     except Exception as error:
         return ReadyImage(image, preparation, _named(error))

@@ -6,19 +6,17 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cxrbench.data.datasets import find_dataset, load_cohort
 from cxrbench.errors import DataError
-from cxrbench.inference.images import cohort_images
+from cxrbench.inference.images import cohort_images, run_cohort
 from cxrbench.inference.inputs import ready_image
-from cxrbench.inference.localise import data_of
 from cxrbench.inference.overlays import keypoints_figure
+from cxrbench.inference.trained import preparation_of
 from cxrbench.interfaces import Display
 from cxrbench.recipe import parse_recipe
 from cxrbench.registry import load_registry
 from cxrbench.runs.conditions import RunKind
 from cxrbench.runs.predictions import read_predictions
 from cxrbench.runs.run import Run
-from cxrbench.store.image_pass import Preparation
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -50,8 +48,7 @@ def keypoint_figures(
     DataError : the images are not there.
     """
     registry = load_registry()
-    dataset = find_dataset(data or data_of(run), registry, Path.cwd())
-    cohort = load_cohort(dataset, display, cache)
+    dataset, cohort = run_cohort(run, data, registry, cache, display)
     place = {name: row for row, name in enumerate(cohort.image_ids)}
     names = [name for name in read_predictions(run).image_ids.tolist() if name in place][:IMAGES]
     if not names:
@@ -61,13 +58,8 @@ def keypoint_figures(
             found=f"{len(cohort):,} other images",
             fix="name the run's data with --data",
         )
-    settings = run.conditions.settings
-    preparation = Preparation(
-        extractors=tuple(parse_recipe(text, registry).features[0].extractor for text in features),
-        fit=settings["fit"],
-        clahe=settings["clahe"],
-        max_pixels=settings["max_pixels"],
-    )
+    extractors = [parse_recipe(text, registry).features[0].extractor for text in features]
+    preparation = preparation_of(run, extractors)
     for image in cohort_images(dataset, cohort, [place[name] for name in names]):
         ready = ready_image(image, preparation)
         figure = keypoints_figure(ready) if ready.reason is None else None

@@ -50,11 +50,11 @@ def _latency(trained: TrainedRun, images: Sequence[InputImage], device: str) -> 
     with quiet_single_threaded_libraries():
         seconds = [_seconds(image, trained) for image in images]
     # The first images compile the model and fill caches.
-    counted = seconds[min(WARM_UP, len(seconds) - 1) :]
+    warm = seconds[min(WARM_UP, len(seconds) - 1) :]
     return {
-        "latency_seconds": float(np.median(counted)),
-        "slowest_seconds": float(np.max(counted)),
-        "images": len(counted),
+        "latency_seconds": float(np.median(warm)),
+        "slowest_seconds": float(np.max(warm)),
+        "images": len(warm),
         "hardware": hardware("gpu" if device == "gpu" else "cpu"),
     }
 

@@ -13,23 +13,20 @@ import numpy as np
 
 from cxrbench import __version__
 from cxrbench.data.cohort import fingerprint, no_box
-from cxrbench.data.datasets import find_dataset, load_cohort
 from cxrbench.errors import DataError, SettingsError
-from cxrbench.inference.images import cohort_images
+from cxrbench.inference.images import cohort_images, run_cohort
 from cxrbench.inference.inputs import ReadyImage, ready_batches
 from cxrbench.inference.saliency.maps import Saliency, choose_method
-from cxrbench.inference.trained import TrainedRun, load_trained
+from cxrbench.inference.trained import TrainedRun, load_trained, on_device
 from cxrbench.interfaces import Box, Cohort, Dataset, Display
 from cxrbench.metrics.boxes import CENTRE_SIGMA, Localised, Measure, localise, summarise
-from cxrbench.modeling.backend import choose_device, device_scope, load_keras
+from cxrbench.modeling.backend import load_keras
 from cxrbench.registry import Registry
 from cxrbench.runs.additions import store_saliency, stored_saliency
 from cxrbench.runs.conditions import RunKind
 from cxrbench.runs.predictions import read_predictions
 from cxrbench.runs.run import Run, read_run
-from cxrbench.runs.settings_file import CONFIG_FILE, read_config
 from cxrbench.runs.testset import TestSet
-from cxrbench.settings import resolve_settings
 from cxrbench.store.prepare import prepare
 
 IOU_THRESHOLD = 0.5
@@ -75,15 +72,15 @@ def score_saliency(
             expected="a share of the map's maximum, between 0 and 1",
             found=f"{options.iou_threshold:g}",
         )
-    with device_scope(choose_device(resolve_settings({"device": options.device}, {}).device)):
+    with on_device(options.device):
         trained = load_trained(run.path, registry)
         method = choose_method(options.method, trained)
-        kept = None if options.force else stored_saliency(run)
-        if kept and (kept["method"], kept["iou_threshold"]) == (method, options.iou_threshold):
+        stored = None if options.force else stored_saliency(run)
+        same = (method, options.iou_threshold)
+        if stored and (stored["method"], stored["iou_threshold"]) == same:
             display.say(f"{run.name}: uses the stored saliency scores")
-            return kept
-        dataset = find_dataset(options.data or data_of(run), registry, Path.cwd())
-        cohort = load_cohort(dataset, display, cache)
+            return stored
+        dataset, cohort = run_cohort(run, options.data, registry, cache, display)
         boxes = _test_boxes(run, cohort)
         _require_same_images(trained, dataset, cohort, cache, threads, display)
         saliency = Saliency(trained, method, threads=threads)
@@ -106,12 +103,6 @@ def score_all(
             score_saliency(
                 run, LocaliseOptions(), registry, cache=cache, threads=threads, display=display
             )
-
-
-def data_of(run: Run) -> str:
-    """Where the run found its images, as ``--data`` spells it."""
-    run.require_unchanged(CONFIG_FILE)
-    return str(read_config(run.path / CONFIG_FILE)["data"])
 
 
 def _test_boxes(run: Run, cohort: Cohort) -> dict[int, tuple[Box, ...]]:

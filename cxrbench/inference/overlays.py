@@ -153,13 +153,15 @@ def _add_legend(figure: Figure, axes: Axes, threshold: float) -> None:
 
     shares = np.linspace(0, 1, 256)
     opaque = (_OPAQUE * shares**0.5)[:, None]
-    # As they are seen: over middle grey.
-    seen = colormaps[COLOUR_MAP](shares)[:, :3] * opaque + 0.5 * (1 - opaque)
+    # As they look over middle grey.
+    colours = colormaps[COLOUR_MAP](shares)[:, :3] * opaque + 0.5 * (1 - opaque)
     place, height = axes.get_position(), figure.get_figheight()
     strip = figure.add_axes(
         (place.x0 + 0.1 * place.width, place.y0 - 0.22 / height, 0.8 * place.width, 0.12 / height)
     )
-    figure.colorbar(ScalarMappable(cmap=ListedColormap(seen)), cax=strip, orientation="horizontal")
+    figure.colorbar(
+        ScalarMappable(cmap=ListedColormap(colours)), cax=strip, orientation="horizontal"
+    )
     strip.axvline(threshold, color="white", lw=1.5)
     strip.set_xlabel(f"share of the maximum (line: {threshold:g})", fontsize=8, labelpad=1)
     strip.tick_params(labelsize=7, pad=1, length=2)
@@ -222,17 +224,17 @@ def _words_panel(image: ReadyImage, name: str, points: np.ndarray, words: Words)
         strongest = words.strongest(DRAWN_WORDS)
         _show(axes, image, f"{name}: the {_count(len(strongest), 'word', 'words')} that moved most")
         for word, colour in zip(strongest, _COLOURS, strict=False):
-            chosen = points[words.of_keypoints == word]
+            places = points[words.of_keypoints == word]
             effect = float(words.effects[word])
             axes.scatter(
-                chosen[:, 0],
-                chosen[:, 1],
+                places[:, 0],
+                places[:, 1],
                 s=42,
                 marker="^" if effect > 0 else "v",
                 color=colour,
                 edgecolors="black",
                 linewidths=0.5,
-                label=f"{word}: {effect:+.2f} (×{len(chosen)})",
+                label=f"{word}: {effect:+.2f} (×{len(places)})",
             )
         if strongest:
             axes.legend(

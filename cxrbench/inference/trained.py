@@ -1,9 +1,10 @@
-"""A complete run's model, rebuilt from its recipe with its weights."""
+"""The model of a complete run, rebuilt from its recipe and its weights."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,15 @@ from typing import Any
 import numpy as np
 
 from cxrbench.errors import PluginError, RecipeError, RunError
-from cxrbench.interfaces import FittedEncoder
+from cxrbench.interfaces import FeatureExtractor, FittedEncoder
 from cxrbench.modeling.assemble import Network, Statistics, build_top, build_trunk
+from cxrbench.modeling.backend import choose_device, device_scope
 from cxrbench.output.files import DamagedArrays, file_digest, read_arrays
 from cxrbench.recipe import Feature, Recipe, parse_recipe
 from cxrbench.registry import Registry
 from cxrbench.runs.conditions import RunKind
 from cxrbench.runs.run import Run, read_run
+from cxrbench.settings import resolve_settings
 from cxrbench.store.image_pass import Preparation
 
 WEIGHTS_FILE = "model.weights.h5"
@@ -25,13 +28,13 @@ WEIGHTS_FILE = "model.weights.h5"
 
 @dataclass(frozen=True, eq=False)
 class TrainedRun:
-    """What a run leaves to whoever wants to use its model.
+    """A complete run with its model.
 
     ``model`` maps ``{"image": (N, S, S, 1) float32 grey in [0, 255], NAME: (N, D) float32 feature
-    vectors}`` to probabilities (N, L); ``image`` is there only with a backbone, and S is
+    vectors}`` to probabilities (N, L); ``image`` exists only with a backbone, and S is
     ``image_size``; ``network`` has the same layers, cut between trunk and top. ``encoders`` are the
-    fitted encoders of the recipe's features. ``thresholds`` are each label's, in the order of
-    ``label_names``, None where undefined.
+    fitted encoders of the recipe's features. ``thresholds`` are in the order of ``label_names``,
+    None if undefined.
     """
 
     run: Run
@@ -55,42 +58,50 @@ class TrainedRun:
 
     @property
     def preparation(self) -> Preparation:
-        """How the images of the run were prepared.
+        """How the images of the run were prepared; raises `RunError` if the run does not say so."""
+        extractors = [feature.extractor for feature in self.recipe.features]
+        return preparation_of(self.run, extractors, self.image_size)
 
-        Raises
-        ------
-        RunError : the run does not say so.
-        """
-        settings = self.run.conditions.settings
-        fit, clahe, most = (settings.get(name) for name in ("fit", "clahe", "max_pixels"))
-        if fit not in ("stretch", "pad") or not isinstance(clahe, bool) or type(most) is not int:
-            raise RunError(
-                f"run.json of the run {self.name!r} does not say how images were prepared",
-                expected="the settings fit, clahe and max_pixels",
-                found=f"fit {fit!r}, clahe {clahe!r}, max_pixels {most!r}",
-                fix="run the same command with --force",
-            )
-        return Preparation(
-            image_sizes=() if self.image_size is None else (self.image_size,),
-            extractors=tuple(feature.extractor for feature in self.recipe.features),
-            fit=fit,
-            clahe=clahe,
-            max_pixels=most,
+
+def preparation_of(
+    run: Run, extractors: Sequence[FeatureExtractor], image_size: int | None = None
+) -> Preparation:
+    """The preparation of images by a run's settings.
+
+    Raises
+    ------
+    RunError : the run does not say how its images were prepared.
+    """
+    settings = run.conditions.settings
+    fit, clahe, most = (settings.get(name) for name in ("fit", "clahe", "max_pixels"))
+    if fit not in ("stretch", "pad") or not isinstance(clahe, bool) or type(most) is not int:
+        raise RunError(
+            f"run.json of the run {run.name!r} does not say how images were prepared",
+            expected="the settings fit, clahe and max_pixels",
+            found=f"fit {fit!r}, clahe {clahe!r}, max_pixels {most!r}",
+            fix="run the same command with --force",
         )
+    return Preparation(
+        image_sizes=() if image_size is None else (image_size,),
+        extractors=tuple(extractors),
+        fit=fit,
+        clahe=clahe,
+        max_pixels=most,
+    )
 
 
 def load_trained(path: Path, registry: Registry) -> TrainedRun:
-    """Rebuild the model of a complete run; it lives on the device of the current device scope.
+    """Rebuild the model of a complete run, on the device of the current device scope.
 
-    The network comes from the recipe, and from the run directory come numbers only: weights from
-    HDF5, encoders and statistics from ``.npz`` without pickle, each file compared with its SHA-256
-    in ``run.json``. The Keras backend need not be the one that trained the run.
+    The network is built from the recipe. The run directory provides numbers only: weights from
+    HDF5, encoders and statistics from ``.npz`` without pickle; each file is compared with its
+    SHA-256 in ``run.json``. The Keras backend may differ from the one that trained the run.
 
     Raises
     ------
     RunError
         The run is incomplete, damaged, or has no model (``prior``), or a plugin of its recipe is
-        missing or has become another.
+        missing or was changed.
     """
     run = read_run(path)
     recipe = _recipe(run, registry)
@@ -98,7 +109,7 @@ def load_trained(path: Path, registry: Registry) -> TrainedRun:
     image_size = _image_size(run, recipe)
     weights = _verified(run, WEIGHTS_FILE)
     encoded = {feature.name: _encoder(run, feature) for feature in recipe.features}
-    statistics = {name: told for name, (_, told) in encoded.items()}
+    statistics = {name: values for name, (_, values) in encoded.items()}
     network = _network(run, recipe, image_size, statistics, len(label_names))
     model = network.whole(probabilities=True)
     _load_weights(run, model, weights)
@@ -114,14 +125,24 @@ def load_trained(path: Path, registry: Registry) -> TrainedRun:
     )
 
 
+def on_device(name: str) -> AbstractContextManager[None]:
+    """Compute on the device of an option ``--device``: ``auto``, ``cpu`` or ``gpu``.
+
+    Raises
+    ------
+    SettingsError : there is no such device.
+    """
+    return device_scope(choose_device(resolve_settings({"device": name}, {}).device))
+
+
 def example_inputs(trained: TrainedRun, count: int) -> dict[str, np.ndarray]:
-    """Inputs of the model that span what it may meet, by their names: (count, ...) float32.
+    """Inputs that span the range of the model's possible inputs, by name: (count, ...) float32.
 
     Images are black, white, a gradient, then noise; feature vectors are drawn around the training
     images' mean with their deviation.
     """
     rng = np.random.default_rng(0)
-    given: dict[str, np.ndarray] = {}
+    inputs: dict[str, np.ndarray] = {}
     for tensor in trained.model.inputs:
         shape = (count, *tensor.shape[1:])
         if tensor.name == "image":
@@ -129,12 +150,12 @@ def example_inputs(trained: TrainedRun, count: int) -> dict[str, np.ndarray]:
             plain = [np.zeros(shape[1]), np.full(shape[1], 255.0), np.linspace(0, 255, shape[1])]
             for image, row in zip(images, plain, strict=False):
                 image[...] = row[:, None]
-            given["image"] = images
+            inputs["image"] = images
         else:
             arrays = read_arrays(trained.path / "encoders" / f"{tensor.name}.npz")
             mean, variance = arrays["standardised_mean"], arrays["standardised_variance"]
-            given[tensor.name] = rng.normal(mean, np.sqrt(variance), shape).astype(np.float32)
-    return given
+            inputs[tensor.name] = rng.normal(mean, np.sqrt(variance), shape).astype(np.float32)
+    return inputs
 
 
 def _recipe(run: Run, registry: Registry) -> Recipe:
@@ -143,23 +164,23 @@ def _recipe(run: Run, registry: Registry) -> Recipe:
         raise RunError(
             f"the run {run.name!r} has no model",
             expected="a run that was trained here",
-            found=f"the submission {text!r}, of which there are predictions alone",
+            found=f"the submission {text!r}, which has predictions only",
             fix="name another run",
         )
     try:
         recipe = parse_recipe(text, registry)
     except (RecipeError, PluginError) as error:
         raise RunError(
-            f"the recipe {text!r} of the run {run.name!r} cannot be rebuilt here",
-            expected="the plugins that the run was made with",
+            f"the recipe {text!r} of the run {run.name!r} cannot be rebuilt",
+            expected="the plugins that made the run",
             found=_one_line(error),
-            fix="install the plugin in the version that the run was made with; "
-            "`cxrbench plugins list` shows what there is",
+            fix="install the plugin version that made the run; `cxrbench plugins list` shows the "
+            "installed plugins",
         ) from error
     if recipe.is_prior:
         raise RunError(
             f"the run {run.name!r} has no model",
-            expected="a run whose recipe looks at images",
+            expected="a run with a recipe that uses images",
             found=f"the recipe {text!r}, which gives every image the same scores",
             fix="name another run",
         )
@@ -169,7 +190,7 @@ def _recipe(run: Run, registry: Registry) -> Recipe:
 def _label_names(run: Run) -> tuple[str, ...]:
     names = run.conditions.labels
     if not names or not all(isinstance(name, str) for name in names):
-        raise _damaged(run, "run.json", "the names of its labels", repr(names))
+        raise _damaged(run, "run.json", "the label names", repr(names))
     return tuple(names)
 
 
@@ -177,16 +198,16 @@ def _image_size(run: Run, recipe: Recipe) -> int | None:
     size = run.conditions.image_size
     if recipe.backbone is None:
         return None
-    if not isinstance(size, int) or isinstance(size, bool) or size < 1:
-        raise _damaged(run, "run.json", "the side of its images in pixels", repr(size))
+    if size is None or size < 1:
+        raise _damaged(run, "run.json", "image_size, the side of the images in pixels", repr(size))
     return size
 
 
 def _thresholds(run: Run, label_names: tuple[str, ...]) -> tuple[float | None, ...]:
     try:
-        told = {row["label"]: row["threshold"] for row in run.labels}
-        found = [told[name] for name in label_names]
-        return tuple(None if value is None else float(value) for value in found)
+        by_label = {row["label"]: row["threshold"] for row in run.labels}
+        values = [by_label[name] for name in label_names]
+        return tuple(None if value is None else float(value) for value in values)
     except (KeyError, TypeError, ValueError) as error:
         raise _damaged(run, "labels.json", "a threshold or null for each label", error) from error
 
@@ -222,14 +243,14 @@ def _network(
             trunk = build_trunk(recipe.backbone, image_size, None, seed=0)
         return build_top(trunk, recipe.fusion, statistics, labels=labels, seed=0)
     except Exception as error:  # a plugin's code: it may raise anything
-        raise _other_part(run, "its network", error) from error
+        raise _other_part(run, "the network", error) from error
 
 
 def _load_weights(run: Run, model: Any, path: Path) -> None:
     if model.count_params() != run.conditions.parameters:
         raise _other_part(
             run,
-            "its network",
+            "the network",
             f"{model.count_params():,} parameters instead of {run.conditions.parameters:,}",
         )
     try:
@@ -238,15 +259,15 @@ def _load_weights(run: Run, model: Any, path: Path) -> None:
             warnings.filterwarnings("error", message="(?s).*freshly-initialized")
             model.load_weights(path)
     except Exception as error:  # Keras and h5py raise nearly anything for a file that does not fit
-        raise _other_part(run, "its network", error) from error
+        raise _other_part(run, "the network", error) from error
 
 
 def _verified(run: Run, name: str) -> Path:
-    """The path of a file of the run that is what the run wrote."""
+    """The path of a file of the run that has not changed."""
     path = run.path / name
-    wanted = run.files.get(name)
+    expected = run.files.get(name)
     try:
-        found = file_digest(path)
+        digest = file_digest(path)
     except OSError as error:
         raise RunError(
             f"{name} of the run {run.name!r} cannot be read",
@@ -254,33 +275,34 @@ def _verified(run: Run, name: str) -> Path:
             found=error.strerror or str(error),
             fix="copy the whole run directory, or run the same command with --force",
         ) from error
-    if found != wanted:
+    if digest != expected:
         raise RunError(
             f"{name} of the run {run.name!r} was changed after the run",
-            expected=f"SHA-256 {wanted}",
-            found=f"SHA-256 {found}",
+            expected=f"SHA-256 {expected}",
+            found=f"SHA-256 {digest}",
             fix="copy the run directory again, or run the same command with --force",
         )
     return path
 
 
-def _damaged(run: Run, name: str, expected: str, found: object) -> RunError:
+def _damaged(run: Run, name: str, expected: str, value: object) -> RunError:
     return RunError(
         f"{name} of the run {run.name!r} is damaged",
         expected=expected,
-        found=_one_line(found),
+        found=_one_line(value),
         fix="run the same command with --force",
     )
 
 
-def _other_part(run: Run, part: str, found: object) -> RunError:
+def _other_part(run: Run, part: str, problem: object) -> RunError:
     return RunError(
-        f"{part} in the run {run.name!r} is not what {run.conditions.recipe!r} gives here",
-        expected=f"the parts of cxrbench {run.conditions.version} and the plugins of that time",
-        found=_one_line(found)[:500],
-        fix="install the versions that the run was made with, or run the same command again",
+        f"{part} of the run {run.name!r} does not fit the installed parts of "
+        f"{run.conditions.recipe!r}",
+        expected=f"the parts of cxrbench {run.conditions.version}, and the plugins of the run",
+        found=_one_line(problem)[:500],
+        fix="install the versions that made the run, or run the same command again",
     )
 
 
-def _one_line(told: object) -> str:
-    return " ".join(str(told).split()) or type(told).__name__
+def _one_line(value: object) -> str:
+    return " ".join(str(value).split()) or type(value).__name__

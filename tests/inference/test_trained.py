@@ -134,7 +134,7 @@ def test_weights_that_do_not_fit_the_recipe(recipe, grid, copy_of, registry):
     shutil.copytree(grid.run_of(BOTH) / "encoders", run / "encoders")
     change_info(run, recipe=recipe)
     sign(run, "encoders/grid.npz", "encoders/rows.npz")
-    assert "its network in the run 'copy' is not what" in failure(run, registry)
+    assert "the network of the run 'copy' does not fit" in failure(run, registry)
 
 
 @pytest.mark.parametrize(
@@ -189,4 +189,4 @@ def test_a_weights_file_that_is_none(copy_of, registry):
     run = copy_of("grid")
     (run / "model.weights.h5").write_bytes(b"not HDF5")
     sign(run, "model.weights.h5")
-    assert "its network in the run 'copy' is not what" in failure(run, registry)
+    assert "the network of the run 'copy' does not fit" in failure(run, registry)

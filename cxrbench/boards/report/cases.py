@@ -13,22 +13,19 @@ import numpy as np
 
 from cxrbench.boards.figures.rows import row_names
 from cxrbench.boards.report.content import Chapter, Picture
-from cxrbench.data.datasets import find_dataset, load_cohort
 from cxrbench.errors import CxrbenchError
 from cxrbench.inference.explanation import Explanation, LabelChoice, explain_images
-from cxrbench.inference.images import cohort_images
-from cxrbench.inference.localise import IOU_THRESHOLD, data_of
+from cxrbench.inference.images import cohort_images, run_cohort
+from cxrbench.inference.localise import IOU_THRESHOLD
 from cxrbench.inference.overlays import label_figure
 from cxrbench.inference.saliency.maps import Saliency, choose_method
-from cxrbench.inference.trained import load_trained
+from cxrbench.inference.trained import load_trained, on_device
 from cxrbench.interfaces import Cohort, Dataset, Display
-from cxrbench.modeling.backend import choose_device, device_scope
 from cxrbench.registry import load_registry
 from cxrbench.runs.conditions import RunKind
 from cxrbench.runs.predictions import Predictions, read_predictions
 from cxrbench.runs.run import Run
 from cxrbench.runs.selection import Seeds
-from cxrbench.settings import resolve_settings
 
 _TOLD = {
     "found": "present, and among the highest scores",
@@ -89,10 +86,8 @@ def _pictures(
     run: Run, cases: Sequence[Case], viewing: Viewing, display: Display
 ) -> Iterator[Picture]:
     registry = load_registry()
-    dataset = find_dataset(viewing.data or data_of(run), registry, Path.cwd())
-    cohort = load_cohort(dataset, display, viewing.cache)
-    device = choose_device(resolve_settings({"device": viewing.device}, {}).device)
-    with device_scope(device), display.task("single images", len(cases)) as advance:
+    dataset, cohort = run_cohort(run, viewing.data, registry, viewing.cache, display)
+    with on_device(viewing.device), display.task("single images", len(cases)) as advance:
         trained = load_trained(run.path, registry)
         saliency = Saliency(trained, choose_method("auto", trained), threads=viewing.threads)
         for kind in KINDS:

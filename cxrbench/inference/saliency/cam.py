@@ -18,18 +18,18 @@ def logits_and_gradients(
 
     Parameters
     ----------
-    maps : (N, h, w, C) float32, what the trunk gives.
+    maps : (N, h, w, C) float32, the output of the trunk.
     features : for each feature of the recipe its vectors (N, D) float32, not standardised.
-    labels : (N,) int, the place of the label that is meant for each image.
+    labels : (N,) int, the place of the label of each image.
     """
     keras = load_keras()
     places = keras.ops.one_hot(labels, network.top.output_shape[-1])
-    vectors = {name: keras.ops.convert_to_tensor(told) for name, told in features.items()}
+    vectors = {name: keras.ops.convert_to_tensor(array) for name, array in features.items()}
 
     def logits(point: Any) -> Any:
         crossing = keras.ops.mean(point, axis=(1, 2)) if network.pools else point
-        found = network.top({**vectors, "image": crossing}, training=False)
-        return keras.ops.sum(found * places, axis=1)
+        output = network.top({**vectors, "image": crossing}, training=False)
+        return keras.ops.sum(output * places, axis=1)
 
     return value_and_gradient(logits, maps)
 

@@ -24,44 +24,44 @@ METHODS: tuple[Method, ...] = get_args(Method)
 _CAMS = {"gradcam": gradcam, "gradcam++": gradcam_plus_plus}
 
 
-def choose_method(wanted: str, trained: TrainedRun) -> Method:
+def choose_method(name: str, trained: TrainedRun) -> Method:
     """``auto`` is ``gradcam`` where there is a backbone, else ``occlusion``.
 
     Raises
     ------
-    SettingsError : there is no such method, or the run's recipe has nothing that it could look at.
+    SettingsError : there is no such method, or the recipe of the run does not allow it.
     """
     recipe = trained.recipe
-    if wanted not in ("auto", *METHODS):
+    if name not in ("auto", *METHODS):
         raise SettingsError(
-            f"--method cannot be {wanted!r}",
+            f"--method cannot be {name!r}",
             expected=f"auto, {', '.join(METHODS)}",
-            found=repr(wanted),
+            found=repr(name),
         )
     if trained.image_size is None and all(f.extractor.image_size is None for f in recipe.features):
         raise SettingsError(
-            f"the recipe {recipe.text!r} looks at no pixels, so that no place can matter",
+            f"the recipe {recipe.text!r} uses no pixels, so there is no saliency map",
             expected="a run with a backbone, or with features of the image",
             found=", ".join(feature.name for feature in recipe.features),
             fix="name another run",
         )
-    if wanted == "auto":
+    if name == "auto":
         return "occlusion" if recipe.backbone is None else "gradcam"
-    if wanted in _CAMS and recipe.backbone is None:
+    if name in _CAMS and recipe.backbone is None:
         raise SettingsError(
-            f"--method {wanted} needs a backbone, and {recipe.text!r} has none",
+            f"--method {name} needs a backbone, but {recipe.text!r} has none",
             expected="--method occlusion, or auto",
-            found=wanted,
-            fix="leave --method out",
+            found=name,
+            fix="remove --method",
         )
-    return cast("Method", wanted)
+    return cast("Method", name)
 
 
 @dataclass(frozen=True, eq=False)
 class Saliency:
     """Makes the saliency maps of images.
 
-    ``batch_size`` images are computed at once, ``threads`` extract the features of occluded ones.
+    ``batch_size`` images are computed at once; ``threads`` extract the features of occluded images.
     """
 
     trained: TrainedRun
@@ -85,21 +85,21 @@ class Saliency:
     ) -> list[np.ndarray]:
         """For each image (k, S, S) float32, one map for each of its labels (k).
 
-        They lie over what the network sees: `cxrbench.store.decoding.unfit_map` takes them to the
-        original's pixels. None is negative; a map of zeros says that no place speaks for the label.
+        They are over the pixels that the network sees; `ReadyImage.unfit` maps them to the pixels
+        of the original. They are not negative; a map of zeros has no evidence for the label.
         """
         coarse = self._occlusion if self.method == "occlusion" else self._cam
-        return [upsampled(found, self.side) for found in coarse(images, labels)]
+        return [upsampled(maps, self.side) for maps in coarse(images, labels)]
 
     def logits_with(self, image: ReadyImage, feature: str, vectors: np.ndarray) -> np.ndarray:
         """Logits (n, L) of an image with each of these vectors (n, D) as one of its features."""
         network, count = self.trained.network, len(vectors)
-        given = {name: np.repeat(value[None], count, 0) for name, value in image.inputs.items()}
+        inputs = {name: np.repeat(value[None], count, 0) for name, value in image.inputs.items()}
         if network.trunk is not None:
             map_ = self._in_batches(network.trunk, [{"image": image.inputs["image"]}])
             crossing = map_.mean(axis=(1, 2)) if network.pools else map_
-            given["image"] = np.repeat(crossing, count, 0)
-        return np.asarray(network.top.predict_on_batch({**given, feature: vectors}), np.float32)
+            inputs["image"] = np.repeat(crossing, count, 0)
+        return np.asarray(network.top.predict_on_batch({**inputs, feature: vectors}), np.float32)
 
     @cached_property
     def _logits(self) -> Any:
@@ -111,31 +111,31 @@ class Saliency:
         network = self.trained.network
         backbone_inputs = [{"image": image.inputs["image"]} for image in images]
         maps = self._in_batches(network.trunk, backbone_inputs)
-        owners = np.repeat(np.arange(len(images)), [len(chosen) for chosen in labels])
-        wanted = np.array([label for chosen in labels for label in chosen], int)
-        found = np.empty((len(owners), *maps.shape[1:3]), np.float32)
+        owners = np.repeat(np.arange(len(images)), [len(places) for places in labels])
+        targets = np.array([place for places in labels for place in places], int)
+        result = np.empty((len(owners), *maps.shape[1:3]), np.float32)
         for rows, count in padded_batches(np.arange(len(owners)), self.batch_size):
             batch = maps[owners[rows]]
             features = {
                 feature.name: np.stack([images[owners[row]].inputs[feature.name] for row in rows])
                 for feature in self.trained.recipe.features
             }
-            _, gradients = logits_and_gradients(network, batch, features, wanted[rows])
-            found[rows[:count]] = _CAMS[self.method](batch, gradients)[:count]
-        return [found[owners == index] for index in range(len(images))]
+            _, gradients = logits_and_gradients(network, batch, features, targets[rows])
+            result[rows[:count]] = _CAMS[self.method](batch, gradients)[:count]
+        return [result[owners == index] for index in range(len(images))]
 
     def _occlusion(
         self, images: Sequence[ReadyImage], labels: Sequence[Sequence[int]]
     ) -> list[np.ndarray]:
-        found = []
-        for image, chosen in zip(images, labels, strict=True):
+        maps = []
+        for image, places in zip(images, labels, strict=True):
             work = partial(self._occluded, image)
             with closing(in_order(work, self.occlusion.places, self.threads)) as ready:
                 inputs = [image.inputs, *ready]
             whole, *occluded = self._in_batches(self._logits, inputs)
             falls = whole[None] - np.stack(occluded)
-            found.append(self.occlusion.map(falls[:, list(chosen)]))
-        return found
+            maps.append(self.occlusion.map(falls[:, list(places)]))
+        return maps
 
     def _occluded(self, image: ReadyImage, place: Place) -> dict[str, np.ndarray]:
         pixels = {s: self.occlusion.occluded(fitted, place) for s, fitted in image.pixels.items()}
@@ -150,10 +150,10 @@ class Saliency:
         return model_inputs(self.trained, pixels, local)
 
     def _in_batches(self, model: Any, inputs: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray:
-        """What a model gives for inputs without a batch axis, in batches of one size."""
+        """The outputs of a model for inputs without a batch axis, in batches of one size."""
         parts = []
         for rows, count in padded_batches(np.arange(len(inputs)), self.batch_size):
             batch = {name: np.stack([inputs[row][name] for row in rows]) for name in inputs[0]}
-            given = batch["image"] if model is self.trained.network.trunk else batch
-            parts.append(np.asarray(model.predict_on_batch(given), np.float32)[:count])
+            feed = batch["image"] if model is self.trained.network.trunk else batch
+            parts.append(np.asarray(model.predict_on_batch(feed), np.float32)[:count])
         return np.concatenate(parts)
