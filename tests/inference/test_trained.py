@@ -140,12 +140,12 @@ def test_weights_that_do_not_fit_the_recipe(recipe, grid, copy_of, registry):
 @pytest.mark.parametrize(
     ("changed", "told"),
     [
-        ({"labels": []}, "the names of its labels"),
-        ({"labels": [1, 2]}, "the names of its labels"),
+        ({"labels": []}, "the label names"),
+        ({"labels": [1, 2]}, "the label names"),
         ({"labels": ["A", "B", "C", "D"]}, "a threshold or null for each label"),
         ({"image_size": "32"}, "'image_size' is not what a run writes"),
-        ({"image_size": None}, "the side of its images"),
-        ({"image_size": 3}, "its network in the run"),
+        ({"image_size": None}, "the side of the images"),
+        ({"image_size": 3}, "the network of the run"),
     ],
 )
 def test_a_damaged_description(changed, told, copy_of, registry):
