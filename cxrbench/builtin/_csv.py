@@ -45,7 +45,7 @@ def read_rows(path: Path, folder: Path, given: Mapping[str, str], labels: LabelO
         raise table.missing_column(IMAGE, fix)
     columns = table.columns(wanted)
     texts = columns.require("image")
-    listed: dict[str, Listing] = {}
+    listed: dict[str, ImagesByStem] = {}
     found = [find_image(folder, text, listed) for text in texts]
     sources, reasons = map(list, zip(*found, strict=True))
     extended = replace(columns, cells={**columns.cells, SOURCE: sources, NO_IMAGE: reasons})
@@ -78,7 +78,7 @@ def nothing_found(columns: Columns, folder: Path, reasons: Sequence[str]) -> Dat
     )
 
 
-Listing = Mapping[str, Sequence[str]]
+ImagesByStem = Mapping[str, Sequence[str]]
 
 
 def image_id(text: str) -> str:
@@ -86,7 +86,7 @@ def image_id(text: str) -> str:
     return posixpath.normpath(text.replace("\\", "/"))
 
 
-def find_image(folder: Path, text: str, listed: dict[str, Listing]) -> tuple[str, str]:
+def find_image(folder: Path, text: str, listed: dict[str, ImagesByStem]) -> tuple[str, str]:
     """The path of the file and ``""``, or ``""`` and why there is none.
 
     It is the file of this name, else the only image of the same name with another extension or

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from cxrbench.builtin._dicom.key import Key
-    from cxrbench.builtin._dicom.rows import LabelTable, Match
+    from cxrbench.builtin._dicom.rows import LabelRows, RowMatch
     from cxrbench.builtin._dicom.scan import Scan
 
 CXRBENCH_API = 1
@@ -134,7 +134,7 @@ class DICOM(Dataset):
         return f"{super().signature(source)}:dicom{_RENDERING}"
 
     def _cohort(
-        self, root: Path, found: Scan, labels: LabelTable, matched: Match, key: Key
+        self, root: Path, found: Scan, labels: LabelRows, matched: RowMatch, key: Key
     ) -> Cohort:
         import numpy as np
 

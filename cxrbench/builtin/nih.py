@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, ClassVar
 from cxrbench import Cohort, DataError, Dataset, Display, Examination, Fault, hookimpl
 
 if TYPE_CHECKING:
-    from cxrbench.builtin._nih.images import Match
-    from cxrbench.builtin._nih.table import LabelTable
+    from cxrbench.builtin._nih.images import ImageMatch
+    from cxrbench.builtin._nih.table import NIHTable
 
 CXRBENCH_API = 1
 
@@ -72,7 +72,7 @@ class NIH(Dataset):
         ------
         DataError : the folder or the table is missing or cannot be used as a whole.
         """
-        from cxrbench.builtin._nih.images import Match, find_images, match_images
+        from cxrbench.builtin._nih.images import ImageMatch, find_images, match_images
         from cxrbench.builtin._nih.lists import read_boxes
         from cxrbench.builtin._nih.table import (
             image_ids_of,
@@ -94,7 +94,7 @@ class NIH(Dataset):
         except DataError as error:
             faults.append(Fault("no-images", "", str(error)))
             everything = tuple(range(len(table.image_ids)))
-            match, has_images = Match(everything, table.file_names, (), ()), False
+            match, has_images = ImageMatch(everything, table.file_names, (), ()), False
         cohort = _cohort(root, table_path, table, match)
         try:
             cohort = replace(cohort, boxes=read_boxes(root, frozenset(cohort.image_ids)))
@@ -157,7 +157,7 @@ def _table_path(root: Path) -> Path:
     return path
 
 
-def _cohort(root: Path, table_path: Path, table: LabelTable, match: Match) -> Cohort:
+def _cohort(root: Path, table_path: Path, table: NIHTable, match: ImageMatch) -> Cohort:
     """The rows of the table that have an image, without boxes."""
     from cxrbench.builtin._nih.images import places_beside
     from cxrbench.builtin._nih.table import LABEL_NAMES, NO_FINDING
@@ -180,7 +180,7 @@ def _cohort(root: Path, table_path: Path, table: LabelTable, match: Match) -> Co
     )
 
 
-def _notes(root: Path, used: Path, table: LabelTable) -> tuple[str, ...]:
+def _notes(root: Path, used: Path, table: NIHTable) -> tuple[str, ...]:
     from cxrbench.builtin._nih.table import TABLE_NAMES
 
     others = [name for name in TABLE_NAMES if name != used.name and (root / name).exists()]

@@ -36,7 +36,7 @@ def download(
 ) -> None:
     """Download, verify and unpack a cohort. Repeat the command to continue, or to verify again."""
     from cxrbench.data.download.catalog import find_source
-    from cxrbench.data.download.download import Options, look
+    from cxrbench.data.download.download import DownloadOptions, look
     from cxrbench.data.download.download import download as fetch_missing
     from cxrbench.data.download.listing import DownloadReport
     from cxrbench.output.display import RichDisplay
@@ -45,7 +45,7 @@ def download(
     source = find_source(data)
     folder = into if into is not None else Path(source.name)
     fetched = not dry_run and fetch_missing(
-        source, folder, Options(base_url, keep_archives), RichDisplay()
+        source, folder, DownloadOptions(base_url, keep_archives), RichDisplay()
     )
     states = look(source, folder, base_url)
     report = DownloadReport(source.name, folder, states, dry_run, fetched)

@@ -97,7 +97,7 @@ def encode(  # noqa: PLR0913
         "encoder": identity_of(encoder),
     }
     path = cache / "encodings" / f"{key_of(about)}.npy"
-    job = _Job(descriptors_of, rows, extractor, encoder, train_rows, seed)
+    job = _EncodingJob(descriptors_of, rows, extractor, encoder, train_rows, seed)
     with ExitStack() as held:
         with CACHE.writing(path.parent):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -117,7 +117,7 @@ def encode(  # noqa: PLR0913
 
 
 @dataclass(frozen=True, eq=False)
-class _Job:
+class _EncodingJob:
     descriptors_of: Callable[[int], np.ndarray]
     rows: int
     extractor: FeatureExtractor
@@ -129,7 +129,7 @@ class _Job:
         return self.extractor.vectors(self.descriptors_of(row))
 
 
-def _compute(path: Path, job: _Job, display: Display) -> None:
+def _compute(path: Path, job: _EncodingJob, display: Display) -> None:
     """Write the vectors, and last the fitted arrays with the digest of the vectors."""
     import numpy as np
     from threadpoolctl import threadpool_limits
@@ -160,13 +160,13 @@ def _compute(path: Path, job: _Job, display: Display) -> None:
         _save_fitted(path, fitted)
 
 
-def _train_vectors(job: _Job, advance: Advance) -> Iterator[np.ndarray]:
+def _train_vectors(job: _EncodingJob, advance: Advance) -> Iterator[np.ndarray]:
     for row in job.train_rows:
         yield job.vectors(int(row))
         advance()
 
 
-def _checked(vector: np.ndarray, shape: tuple[int, ...], job: _Job) -> np.ndarray:
+def _checked(vector: np.ndarray, shape: tuple[int, ...], job: _EncodingJob) -> np.ndarray:
     import numpy as np
 
     if vector.shape == shape and np.isfinite(vector).all():
@@ -179,7 +179,7 @@ def _checked(vector: np.ndarray, shape: tuple[int, ...], job: _Job) -> np.ndarra
     )
 
 
-def _cached(path: Path, job: _Job, display: Display) -> EncodedFeatures | None:
+def _cached(path: Path, job: _EncodingJob, display: Display) -> EncodedFeatures | None:
 
     fitted_path = path.with_suffix(".npz")
     if not fitted_path.exists():

@@ -100,7 +100,7 @@ def prepare(  # noqa: PLR0913 - what is wanted of the images, and where and by w
     again = _readable_again(stores.values(), dataset, cohort, preparation.max_pixels)
     missing = [c for c, store in stores.items() if store is None or store.images.not_read & again]
     if missing:
-        job = _Job(dataset, cohort, preparation, threads, again, images_in_order)
+        job = _ImagePass(dataset, cohort, preparation, threads, again, images_in_order)
         _fill(missing, job, cache, display)
         stores |= {consumer: _require_store(consumer, cache) for consumer in missing}
     opened = {consumer: store for consumer, store in stores.items() if store is not None}
@@ -116,7 +116,7 @@ def prepare(  # noqa: PLR0913 - what is wanted of the images, and where and by w
 
 
 @dataclass(frozen=True, eq=False)
-class _Job:
+class _ImagePass:
     dataset: Dataset
     cohort: Cohort
     preparation: Preparation
@@ -165,7 +165,7 @@ def _removed(what: str | Path) -> CacheError:
     return CacheError(f"{what} was removed while it was used", fix="run the same command again")
 
 
-def _fill(consumers: Sequence[Consumer], job: _Job, cache: Path, display: Display) -> None:
+def _fill(consumers: Sequence[Consumer], job: _ImagePass, cache: Path, display: Display) -> None:
     with ExitStack() as stack:
         stack.enter_context(CACHE.writing(cache))
         for consumer in consumers:
@@ -184,7 +184,7 @@ def _bytes_left(writers: Mapping[Consumer, StoreWriter]) -> int:
     return sum(writer.bytes_left() for writer in writers.values())
 
 
-def _still_missing(consumer: Consumer, job: _Job, cache: Path, display: Display) -> bool:
+def _still_missing(consumer: Consumer, job: _ImagePass, cache: Path, display: Display) -> bool:
     try:
         store = open_store(consumer.spec, cache)
     except DamagedStore as error:
@@ -212,7 +212,7 @@ def _discard(folder: Path, error: DamagedStore, display: Display) -> None:
     remove_store(folder)
 
 
-def _run_pass(writers: Mapping[Consumer, StoreWriter], job: _Job, display: Display) -> None:
+def _run_pass(writers: Mapping[Consumer, StoreWriter], job: _ImagePass, display: Display) -> None:
     total = len(job.cohort)
     start = min((writer.rows for writer in writers.values()), default=total)
     if 0 < start < total:

@@ -28,7 +28,7 @@ IMAGE_COLUMNS = (
 
 
 @dataclass(frozen=True, eq=False)
-class LabelTable:
+class LabelRows:
     """``images`` (N) as the table writes them, ``values`` (N, L) float32 1, 0 or NaN, and notes."""
 
     names: tuple[str, ...]
@@ -37,7 +37,7 @@ class LabelTable:
     notes: tuple[str, ...]
 
 
-def read_labels(path: Path, image: str, options: LabelOptions) -> LabelTable:
+def read_labels(path: Path, image: str, options: LabelOptions) -> LabelRows:
     """Read and check the table; ``image`` is its column of images, ``""`` for the usual names.
 
     Raises
@@ -58,7 +58,7 @@ def read_labels(path: Path, image: str, options: LabelOptions) -> LabelTable:
         columns = columns.without_repeats(images, same, separator=options.joiner)
         labels = options.read(columns)
     images = [text.replace("\\", "/") for text in columns.cells["image"]]
-    return LabelTable(labels.names, tuple(images), labels.values, (*columns.notes, *labels.notes))
+    return LabelRows(labels.names, tuple(images), labels.values, (*columns.notes, *labels.notes))
 
 
 @contextmanager
@@ -83,7 +83,7 @@ SEVERAL_ROWS = "several rows of the table fit this file"
 
 
 @dataclass(frozen=True)
-class Match:
+class RowMatch:
     """Pairs of (file, row), sorted; files and rows that are in none, with the reason."""
 
     pairs: tuple[tuple[int, int], ...]
@@ -96,7 +96,7 @@ def match(
     found: Sequence[tuple[str, Radiograph]],
     rejected: Sequence[str],
     key: Key,
-) -> Match:
+) -> RowMatch:
     """Give each row of the table its file.
 
     A row means the files with this SOP Instance UID, else with this path below the folder, else
@@ -126,7 +126,7 @@ def match(
         for row, files in enumerate(candidates)
         if not files and known.isdisjoint(_names(images[row]))
     ]
-    return Match(tuple(pairs), tuple(rest), tuple(lost))
+    return RowMatch(tuple(pairs), tuple(rest), tuple(lost))
 
 
 def _names(path: str) -> tuple[str, str, str]:
@@ -165,7 +165,7 @@ def told_reasons(reasons: list[str]) -> tuple[str, ...]:
     return (f"left out {len(reasons):,} files or rows (each is in excluded.csv):", *told)
 
 
-def nothing_to_use(found: Scan, matched: Match, rows: int) -> DataError:
+def nothing_to_use(found: Scan, matched: RowMatch, rows: int) -> DataError:
     """The error for an archive of which nothing is left."""
     reasons = [reason for _, reason in (*found.rejected, *matched.files)]
     return DataError(

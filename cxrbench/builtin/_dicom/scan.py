@@ -23,14 +23,14 @@ _LOOKED_AT = 100
 
 
 @dataclass
-class Listing:
+class FileTree:
     """Relative paths of files, sorted, and of what is no readable file with the reason."""
 
     files: list[str] = field(default_factory=list)
     unusable: list[tuple[str, str]] = field(default_factory=list)
 
 
-def list_files(root: str, leave_out: Collection[str] = ()) -> Listing:
+def list_files(root: str, leave_out: Collection[str] = ()) -> FileTree:
     """Go through a folder tree; links are followed, and each folder is entered once.
 
     Hidden files and folders, and the files ``leave_out``, are not listed.
@@ -39,7 +39,7 @@ def list_files(root: str, leave_out: Collection[str] = ()) -> Listing:
     ------
     DataError : ``root`` itself cannot be listed.
     """
-    found, waiting, entered = Listing(), [""], set[tuple[int, int]]()
+    found, waiting, entered = FileTree(), [""], set[tuple[int, int]]()
     kept_out = {_identity(os.stat(path)) for path in leave_out if os.path.exists(path)}
     while waiting:
         folder = waiting.pop()
@@ -69,7 +69,7 @@ def _identity(known: os.stat_result) -> tuple[int, int]:
 
 
 def _look_into(
-    root: str, folder: str, kept_out: Collection[tuple[int, int]], found: Listing
+    root: str, folder: str, kept_out: Collection[tuple[int, int]], found: FileTree
 ) -> list[str]:
     """Note the files of one folder; the folders in it, last first, so that the first is next."""
     folders, inodes = [], {inode for _, inode in kept_out}

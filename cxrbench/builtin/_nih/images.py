@@ -17,7 +17,7 @@ Files = Mapping[str, Sequence[str]]
 
 
 @dataclass(frozen=True)
-class Match:
+class ImageMatch:
     """``rows`` of the table that have an image, the ``paths`` of these images, and the rest."""
 
     rows: tuple[int, ...]
@@ -53,7 +53,7 @@ def find_images(root: Path) -> Files:
     )
 
 
-def match_images(file_names: Sequence[str], image_ids: Sequence[str], files: Files) -> Match:
+def match_images(file_names: Sequence[str], image_ids: Sequence[str], files: Files) -> ImageMatch:
     """Give each row of the table its image file, by the name without extension.
 
     Where several files share that name, the one that the table names exactly is used and the
@@ -84,7 +84,7 @@ def match_images(file_names: Sequence[str], image_ids: Sequence[str], files: Fil
     if not rows:
         raise _nothing_matches(file_names, files)
     notes = _notes(len(image_ids) - len(rows), len(image_ids), len(strangers))
-    return Match(tuple(rows), tuple(paths), tuple(excluded), notes)
+    return ImageMatch(tuple(rows), tuple(paths), tuple(excluded), notes)
 
 
 def places_beside(root: Path, paths: Sequence[str]) -> tuple[str, ...]:

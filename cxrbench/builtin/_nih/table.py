@@ -38,7 +38,7 @@ NIH_STEM = re.compile(r"([0-9]{8})_[0-9]{3,}")
 
 
 @dataclass(frozen=True, eq=False)
-class LabelTable:
+class NIHTable:
     """One row per image, in the file's order; the fields are those of a `Cohort`.
 
     ``file_names`` are the images' names as the table writes them, ``image_ids`` the same without
@@ -69,7 +69,7 @@ def is_nihs(path: Path) -> bool:
     return all(key in places for key in _REQUIRED)
 
 
-def read_labels(path: Path) -> LabelTable:
+def read_labels(path: Path) -> NIHTable:
     """Read and check the whole table.
 
     Rows that repeat an image and agree are dropped and counted in ``notes``. Numeric patient ids
@@ -95,7 +95,7 @@ def image_ids_of(columns: Columns) -> list[str]:
     return [image_stem(name) for name in columns.cells["image"]]
 
 
-def labels_of(columns: Columns) -> LabelTable:
+def labels_of(columns: Columns) -> NIHTable:
     """Check the columns and turn them into a table, see `read_labels`."""
     stems = image_ids_of(columns)
     columns = columns.without_repeats(stems, AGREEING)
@@ -103,7 +103,7 @@ def labels_of(columns: Columns) -> LabelTable:
     ages, age_notes = columns.ages()
     sexes, sex_notes = columns.sexes()
     views, view_notes = columns.views()
-    return LabelTable(
+    return NIHTable(
         file_names=tuple(columns.cells["image"]),
         image_ids=image_ids,
         patient_ids=_patients(columns, image_ids),

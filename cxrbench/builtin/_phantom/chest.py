@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cxrbench.builtin._phantom.anatomy import LEFT, RIGHT, Anatomy, heart_outline
-from cxrbench.builtin._phantom.film import Film, blurred, clouds, ellipse, fill, layered
+from cxrbench.builtin._phantom.film import Canvas, blurred, clouds, ellipse, fill, layered
 
 if TYPE_CHECKING:
     import numpy as np
 
 
-def draw_chest(film: Film, anatomy: Anatomy, rng: np.random.Generator) -> np.ndarray:
+def draw_chest(film: Canvas, anatomy: Anatomy, rng: np.random.Generator) -> np.ndarray:
     """The film's attenuation with everything in its layers; ``rng`` gives the patient's details."""
     import numpy as np
 
@@ -27,7 +27,7 @@ def draw_chest(film: Film, anatomy: Anatomy, rng: np.random.Generator) -> np.nda
     return chest + 0.15 * markings + bones(film, anatomy, rng) + film.dense
 
 
-def _body(film: Film, anatomy: Anatomy, rng: np.random.Generator) -> np.ndarray:
+def _body(film: Canvas, anatomy: Anatomy, rng: np.random.Generator) -> np.ndarray:
     wide, top = anatomy.body_width, anatomy.apex
     half = [(0.10, -0.1), (0.105, top - 0.06), (0.17, top - 0.015), (0.36, top + 0.02)]
     half += [(0.48, top + 0.08), (0.54, top + 0.2), (0.62, 1.1), (wide + 0.10, 1.1)]
@@ -44,7 +44,7 @@ def _body(film: Film, anatomy: Anatomy, rng: np.random.Generator) -> np.ndarray:
     return thick - _stomach(film, anatomy)
 
 
-def _breasts(film: Film, anatomy: Anatomy) -> np.ndarray:
+def _breasts(film: Canvas, anatomy: Anatomy) -> np.ndarray:
     size = 0.11 + 0.05 * anatomy.breast
     y = anatomy.dome(LEFT) - 0.06 + 0.03 * anatomy.breast
     shapes = [
@@ -54,7 +54,7 @@ def _breasts(film: Film, anatomy: Anatomy) -> np.ndarray:
     return (0.05 + 0.08 * anatomy.breast) * fill(film.size, *shapes, soft=0.006) * fade
 
 
-def _stomach(film: Film, anatomy: Anatomy) -> np.ndarray:
+def _stomach(film: Canvas, anatomy: Anatomy) -> np.ndarray:
     x, y = 0.5 * anatomy.lung_width, anatomy.dome(LEFT) + 0.055
     bubble = fill(
         film.size, ellipse(x, y, 0.05 + 0.04 * anatomy.stomach, 0.018 + 0.02 * anatomy.stomach)
@@ -74,7 +74,7 @@ def _mediastinum(anatomy: Anatomy) -> list[tuple[float, float]]:
     return [(x + shift, y) for x, y in left + right]
 
 
-def _hila(film: Film, anatomy: Anatomy) -> np.ndarray:
+def _hila(film: Canvas, anatomy: Anatomy) -> np.ndarray:
     import numpy as np
 
     shade = np.zeros((film.size, film.size), np.float32)
@@ -86,7 +86,7 @@ def _hila(film: Film, anatomy: Anatomy) -> np.ndarray:
     return 0.5 * shade
 
 
-def vessels(film: Film, anatomy: Anatomy, rng: np.random.Generator) -> np.ndarray:
+def vessels(film: Canvas, anatomy: Anatomy, rng: np.random.Generator) -> np.ndarray:
     """The lungs' vessels, 0 to 1; the same generator state gives the same tree."""
     groups: list[tuple[Any, float, float]] = []
     for side in (RIGHT, LEFT):
@@ -145,7 +145,7 @@ def _walk(
     return np.concatenate([start[:, None], path], axis=1)
 
 
-def bones(film: Film, anatomy: Anatomy, rng: np.random.Generator) -> np.ndarray:
+def bones(film: Canvas, anatomy: Anatomy, rng: np.random.Generator) -> np.ndarray:
     """What bone adds to the attenuation, less the windpipe before the spine."""
     back, front = _ribs(anatomy, rng)
     # a rib is a tube: its walls, which the ray meets edge on, are brighter than its middle
@@ -193,7 +193,7 @@ def _shoulders(anatomy: Anatomy) -> tuple[list[Any], list[Any], list[Any]]:
     return collars, blades, arms
 
 
-def _spine(film: Film, anatomy: Anatomy) -> np.ndarray:
+def _spine(film: Canvas, anatomy: Anatomy) -> np.ndarray:
     import numpy as np
 
     beat = np.cos(2 * np.pi * (film.y - anatomy.apex) / (0.8 * anatomy.rib_spacing))

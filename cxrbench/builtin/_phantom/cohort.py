@@ -79,7 +79,7 @@ _SHOWN = 0.8  # how often a patient's finding is on one of several images
 
 
 @dataclass(frozen=True)
-class Row:
+class PhantomImage:
     """One image of the table; ``age`` is that at this visit."""
 
     image_id: str
@@ -98,7 +98,7 @@ class _Patient:
     findings: tuple[str, ...]
 
 
-def draw_table(patients: int, seed: int) -> list[Row]:
+def draw_table(patients: int, seed: int) -> list[PhantomImage]:
     """The rows of a cohort, patient by patient; about 1.3 per patient."""
     import numpy as np
 
@@ -107,7 +107,7 @@ def draw_table(patients: int, seed: int) -> list[Row]:
     men = rng.uniform(size=patients) < _MEN
     sick = _assign_findings(ages, men, rng)
     visits = rng.choice(len(_VISITS), size=patients, p=_VISITS) + 1
-    rows: list[Row] = []
+    rows: list[PhantomImage] = []
     for k in range(patients):
         findings = tuple(name for name in FINDINGS if sick[name][k])
         sex = "M" if men[k] else "F"
@@ -139,7 +139,7 @@ def _assign_findings(
     return sick
 
 
-def _films(patient: _Patient, rng: np.random.Generator) -> list[Row]:
+def _films(patient: _Patient, rng: np.random.Generator) -> list[PhantomImage]:
     """The films of one patient: each finding on most of them, and on one at least."""
     import numpy as np
 
@@ -152,5 +152,7 @@ def _films(patient: _Patient, rng: np.random.Generator) -> list[Row]:
         view = "AP" if rng.uniform() < sum(bedside) / len(bedside) else "PA"
         exam = Exam(patient.seed, patient.number, visit, view, patient.sex, patient.age, seen)
         patient_id = f"P{patient.number:05d}"
-        rows.append(Row(f"{patient_id}_{visit:03d}", patient_id, patient.age + visit // 2, exam))
+        rows.append(
+            PhantomImage(f"{patient_id}_{visit:03d}", patient_id, patient.age + visit // 2, exam)
+        )
     return rows

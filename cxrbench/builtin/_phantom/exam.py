@@ -12,32 +12,34 @@ from cxrbench import Box
 from cxrbench.builtin._phantom import opacities as opacities
 from cxrbench.builtin._phantom import spaces as spaces
 from cxrbench.builtin._phantom.anatomy import LEFT, RIGHT, Anatomy, draw_anatomy, on_film
-from cxrbench.builtin._phantom.signs import Finding, Sign
+from cxrbench.builtin._phantom.signs import Appearance, Sign
 
 if TYPE_CHECKING:
     import numpy as np
 
 
-FINDINGS: Mapping[str, Finding] = MappingProxyType(
+FINDINGS: Mapping[str, Appearance] = MappingProxyType(
     {
-        "Atelectasis": Finding(
+        "Atelectasis": Appearance(
             opacities.place_atelectasis, opacities.paint_atelectasis, opacities.shrink
         ),
-        "Cardiomegaly": Finding(spaces.place_cardiomegaly, reshape=spaces.widen_heart),
-        "Consolidation": Finding(opacities.place_consolidation, opacities.paint_consolidation),
-        "Edema": Finding(opacities.place_edema, opacities.paint_edema),
-        "Effusion": Finding(spaces.place_effusion, spaces.paint_effusion),
-        "Emphysema": Finding(spaces.place_emphysema, spaces.paint_emphysema, spaces.inflate),
-        "Fibrosis": Finding(opacities.place_fibrosis, opacities.paint_fibrosis, opacities.stiffen),
-        "Hernia": Finding(spaces.place_hernia, spaces.paint_hernia),
-        "Infiltration": Finding(opacities.place_infiltration, opacities.paint_infiltration),
-        "Mass": Finding(opacities.place_mass, opacities.paint_mass),
-        "Nodule": Finding(opacities.place_nodule, opacities.paint_nodule),
-        "Pleural_Thickening": Finding(
+        "Cardiomegaly": Appearance(spaces.place_cardiomegaly, reshape=spaces.widen_heart),
+        "Consolidation": Appearance(opacities.place_consolidation, opacities.paint_consolidation),
+        "Edema": Appearance(opacities.place_edema, opacities.paint_edema),
+        "Effusion": Appearance(spaces.place_effusion, spaces.paint_effusion),
+        "Emphysema": Appearance(spaces.place_emphysema, spaces.paint_emphysema, spaces.inflate),
+        "Fibrosis": Appearance(
+            opacities.place_fibrosis, opacities.paint_fibrosis, opacities.stiffen
+        ),
+        "Hernia": Appearance(spaces.place_hernia, spaces.paint_hernia),
+        "Infiltration": Appearance(opacities.place_infiltration, opacities.paint_infiltration),
+        "Mass": Appearance(opacities.place_mass, opacities.paint_mass),
+        "Nodule": Appearance(opacities.place_nodule, opacities.paint_nodule),
+        "Pleural_Thickening": Appearance(
             spaces.place_pleural_thickening, spaces.paint_pleural_thickening
         ),
-        "Pneumonia": Finding(opacities.place_pneumonia, opacities.paint_pneumonia),
-        "Pneumothorax": Finding(spaces.place_pneumothorax, spaces.paint_pneumothorax),
+        "Pneumonia": Appearance(opacities.place_pneumonia, opacities.paint_pneumonia),
+        "Pneumothorax": Appearance(spaces.place_pneumothorax, spaces.paint_pneumothorax),
     }
 )
 
@@ -107,7 +109,7 @@ class Pose:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Drawing:
     """What is to be drawn, with every number decided."""
 
     anatomy: Anatomy
@@ -132,7 +134,7 @@ class Plan:
         return found
 
 
-def plan(exam: Exam) -> Plan:
+def plan(exam: Exam) -> Drawing:
     """Decide on anatomy, pose and signs; draws nothing.
 
     Side, size and place of a lesion are the patient's; each visit changes its amount a little.
@@ -158,7 +160,7 @@ def plan(exam: Exam) -> Plan:
         for name, side, amount, own in lesions
         for sign in FINDINGS[name].place(chest, side, amount, own)
     ]
-    return Plan(chest, pose, tuple(signs))
+    return Drawing(chest, pose, tuple(signs))
 
 
 def render(exam: Exam, size: int) -> np.ndarray:
@@ -166,10 +168,10 @@ def render(exam: Exam, size: int) -> np.ndarray:
     import cv2
 
     from cxrbench.builtin._phantom.chest import draw_chest
-    from cxrbench.builtin._phantom.film import Film, add_marks, develop
+    from cxrbench.builtin._phantom.film import Canvas, add_marks, develop
 
     drawing = plan(exam)
-    film = Film.blank(size, drawing.anatomy)
+    film = Canvas.blank(size, drawing.anatomy)
     for number, (label, sign) in enumerate(drawing.signs):
         brush = exam.stream(_STROKES, exam.visit, number)
         FINDINGS[label].paint(film, drawing.anatomy, sign, brush)

@@ -16,7 +16,7 @@ _SUBPIXEL = 4  # OpenCV's fixed-point bits, so that outlines do not snap to whol
 
 
 @dataclass(eq=False)
-class Film:
+class Canvas:
     """Layers of one film while it is drawn, all (size, size) float32.
 
     ``lungs`` holds 0 to 1 per side (where that lung is), ``aeration`` how much of the lung is air
@@ -33,7 +33,7 @@ class Film:
     dense: np.ndarray
 
     @classmethod
-    def blank(cls, size: int, anatomy: Anatomy) -> Film:
+    def blank(cls, size: int, anatomy: Anatomy) -> Canvas:
         """The two lungs, healthy, and nothing else yet."""
         import numpy as np
 

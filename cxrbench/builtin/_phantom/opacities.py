@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cxrbench.builtin._phantom.anatomy import LEFT, RIGHT, Anatomy
-from cxrbench.builtin._phantom.film import Film, clouds, ellipse, strokes
+from cxrbench.builtin._phantom.film import Canvas, clouds, ellipse, strokes
 from cxrbench.builtin._phantom.signs import Sign, between, blob, opacify
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def place_atelectasis(
     return (Sign(side, x, y, width, height, between(0.45, 0.9, amount)),)
 
 
-def paint_atelectasis(film: Film, anatomy: Anatomy, sign: Sign, rng: np.random.Generator) -> None:
+def paint_atelectasis(film: Canvas, anatomy: Anatomy, sign: Sign, rng: np.random.Generator) -> None:
     """Bowed plates that taper off; gross ones fill the wedge between them and the diaphragm."""
     import numpy as np
 
@@ -58,7 +58,9 @@ def place_consolidation(
     return (Sign(side, x, y, width, height, between(0.5, 0.9, amount)),)
 
 
-def paint_consolidation(film: Film, anatomy: Anatomy, sign: Sign, rng: np.random.Generator) -> None:
+def paint_consolidation(
+    film: Canvas, anatomy: Anatomy, sign: Sign, rng: np.random.Generator
+) -> None:
     """Dense and even, with a straight edge at a fissure and air-filled bronchi in it."""
     import numpy as np
 
@@ -90,7 +92,7 @@ def place_pneumonia(
     return (main, small) if rng.uniform() < 0.5 else (main,)
 
 
-def paint_pneumonia(film: Film, anatomy: Anatomy, sign: Sign, rng: np.random.Generator) -> None:
+def paint_pneumonia(film: Canvas, anatomy: Anatomy, sign: Sign, rng: np.random.Generator) -> None:
     """Uneven and soft-edged, denser in the middle."""
     uneven = 1 + 0.35 * clouds(film.size, rng, cells=14)
     opacify(film, sign.strength * (blob(film, sign, hardness=1.7) * uneven).clip(0, 1))
@@ -109,7 +111,9 @@ def place_infiltration(
     return tuple(signs)
 
 
-def paint_infiltration(film: Film, anatomy: Anatomy, sign: Sign, rng: np.random.Generator) -> None:
+def paint_infiltration(
+    film: Canvas, anatomy: Anatomy, sign: Sign, rng: np.random.Generator
+) -> None:
     """Streaks and spots through a faint haze; vessels stay visible."""
     streaks = (0.55 + 0.45 * clouds(film.size, rng, cells=28, octaves=2)).clip(0, 1.4)
     opacify(film, (sign.strength * blob(film, sign, hardness=1.1) * streaks).clip(0, 0.9), hide=0.3)
@@ -128,7 +132,7 @@ def place_edema(
     return tuple(signs)
 
 
-def paint_edema(film: Film, anatomy: Anatomy, sign: Sign, rng: np.random.Generator) -> None:
+def paint_edema(film: Canvas, anatomy: Anatomy, sign: Sign, rng: np.random.Generator) -> None:
     """Haze that spares the periphery, and Kerley's B lines at the wall."""
     uneven = 1 + 0.18 * clouds(film.size, rng, cells=16)
     opacify(film, sign.strength * (blob(film, sign, hardness=1.2) * uneven).clip(0, 1), hide=0.5)
@@ -157,7 +161,7 @@ def place_fibrosis(
     return tuple(signs)
 
 
-def paint_fibrosis(film: Film, anatomy: Anatomy, sign: Sign, rng: np.random.Generator) -> None:
+def paint_fibrosis(film: Canvas, anatomy: Anatomy, sign: Sign, rng: np.random.Generator) -> None:
     """A net of fine rings (honeycomb) in a slight haze."""
     import numpy as np
 
@@ -181,7 +185,7 @@ def place_mass(
     return (Sign(side, x, y, size, size * rng.uniform(0.85, 1.2), between(0.55, 0.9, amount)),)
 
 
-def paint_mass(film: Film, anatomy: Anatomy, sign: Sign, rng: np.random.Generator) -> None:
+def paint_mass(film: Canvas, anatomy: Anatomy, sign: Sign, rng: np.random.Generator) -> None:
     """Lobulated, soft-edged, with short spicules."""
     import numpy as np
 
@@ -210,6 +214,6 @@ def place_nodule(
     return tuple(signs)
 
 
-def paint_nodule(film: Film, anatomy: Anatomy, sign: Sign, rng: np.random.Generator) -> None:
+def paint_nodule(film: Canvas, anatomy: Anatomy, sign: Sign, rng: np.random.Generator) -> None:
     """A small round spot with a clear edge."""
     opacify(film, sign.strength * blob(film, sign, hardness=5.0))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cxrbench.builtin._phantom.anatomy import Anatomy
-from cxrbench.builtin._phantom.film import Film
+from cxrbench.builtin._phantom.film import Canvas
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,7 +27,7 @@ class Sign:
 
 Reshape = Callable[[Anatomy, int, float], Anatomy]
 Place = Callable[[Anatomy, int, float, "np.random.Generator"], tuple[Sign, ...]]
-Paint = Callable[[Film, Anatomy, Sign, "np.random.Generator"], None]
+Paint = Callable[[Canvas, Anatomy, Sign, "np.random.Generator"], None]
 
 
 def unchanged(anatomy: Anatomy, side: int, amount: float) -> Anatomy:
@@ -35,12 +35,12 @@ def unchanged(anatomy: Anatomy, side: int, amount: float) -> Anatomy:
     return anatomy
 
 
-def nothing(film: Film, anatomy: Anatomy, sign: Sign, rng: np.random.Generator) -> None:
+def nothing(film: Canvas, anatomy: Anatomy, sign: Sign, rng: np.random.Generator) -> None:
     """The chest's shape is the whole sign."""
 
 
 @dataclass(frozen=True)
-class Finding:
+class Appearance:
     """How one finding changes the chest, where its signs lie, and how each is painted.
 
     All three get the finding's side and amount (0 faint to 1 gross) in their turn; ``place`` draws
@@ -52,7 +52,7 @@ class Finding:
     reshape: Reshape = unchanged
 
 
-def blob(film: Film, sign: Sign, *, hardness: float = 1.5) -> np.ndarray:
+def blob(film: Canvas, sign: Sign, *, hardness: float = 1.5) -> np.ndarray:
     """An elliptic spot, 0 to 1, that is 0.5 at the sign's extents.
 
     A ``hardness`` of 1 is a Gaussian; the larger, the flatter the middle and the sharper the edge.
@@ -65,7 +65,7 @@ def blob(film: Film, sign: Sign, *, hardness: float = 1.5) -> np.ndarray:
     return np.minimum(hardness * across * down, 1.0).astype(np.float32)
 
 
-def opacify(film: Film, shade: np.ndarray, *, hide: float = 0.8) -> None:
+def opacify(film: Canvas, shade: np.ndarray, *, hide: float = 0.8) -> None:
     """Replace air by fluid where ``shade`` (0 to 1) says; vessels in it lose their contrast."""
     film.aeration *= 1 - shade
     film.vessels *= 1 - hide * shade

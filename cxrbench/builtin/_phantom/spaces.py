@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cxrbench.builtin._phantom.anatomy import LEFT, RIGHT, Anatomy
-from cxrbench.builtin._phantom.film import Film, ellipse, fill, strokes
+from cxrbench.builtin._phantom.film import Canvas, ellipse, fill, strokes
 from cxrbench.builtin._phantom.signs import Sign, between, blob, opacify
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def place_effusion(
     return (_sign(side, xs, (bottom - depth, bottom), between(0.85, 0.97, amount)),)
 
 
-def paint_effusion(film: Film, anatomy: Anatomy, sign: Sign, rng: np.random.Generator) -> None:
+def paint_effusion(film: Canvas, anatomy: Anatomy, sign: Sign, rng: np.random.Generator) -> None:
     """Fluid below a meniscus that climbs the chest wall."""
 
     wall = anatomy.angle(sign.side)[0]
@@ -83,7 +83,7 @@ def place_emphysema(
     return tuple(signs)
 
 
-def paint_emphysema(film: Film, anatomy: Anatomy, sign: Sign, rng: np.random.Generator) -> None:
+def paint_emphysema(film: Canvas, anatomy: Anatomy, sign: Sign, rng: np.random.Generator) -> None:
     """Bullae: round places without vessels behind a hair-thin wall, more when it is severe."""
     for _ in range(round(rng.uniform(0.0, 0.5) + 2.2 * sign.strength)):
         x, y = anatomy.inside(sign.side, rng.uniform(0.45, 0.85), rng.uniform(0.1, 0.9))
@@ -105,7 +105,7 @@ def place_hernia(
     return (Sign(LEFT, x, y, size, 0.85 * size, between(0.65, 1.0, amount)),)
 
 
-def paint_hernia(film: Film, anatomy: Anatomy, sign: Sign, rng: np.random.Generator) -> None:
+def paint_hernia(film: Canvas, anatomy: Anatomy, sign: Sign, rng: np.random.Generator) -> None:
     """A round wall, fluid below and air above a level."""
     shape = blob(film, sign, hardness=4.5)
     level = sign.y + rng.uniform(-0.25, 0.1) * sign.height
@@ -127,7 +127,7 @@ def place_pleural_thickening(
 
 
 def paint_pleural_thickening(
-    film: Film, anatomy: Anatomy, sign: Sign, rng: np.random.Generator
+    film: Canvas, anatomy: Anatomy, sign: Sign, rng: np.random.Generator
 ) -> None:
     """Wavy on the lung's side, tapering at both ends."""
     import numpy as np
@@ -154,7 +154,9 @@ def place_pneumothorax(
     return (_sign(side, xs, (anatomy.apex, bottom), gap),)
 
 
-def paint_pneumothorax(film: Film, anatomy: Anatomy, sign: Sign, rng: np.random.Generator) -> None:
+def paint_pneumothorax(
+    film: Canvas, anatomy: Anatomy, sign: Sign, rng: np.random.Generator
+) -> None:
     """Black beyond the fine line of the visceral pleura, no vessels there; the lung is denser."""
     import numpy as np
 

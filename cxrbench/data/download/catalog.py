@@ -34,7 +34,7 @@ class RemoteFile:
         return None if self.images is None else self.name.removesuffix(".tar.gz")
 
 
-class Source(ABC):
+class PublishedCohort(ABC):
     """A cohort that can be downloaded; its fields are options, as in ``chestmnist:size=64``."""
 
     name: ClassVar[str]
@@ -145,7 +145,7 @@ CHESTMNIST: Mapping[int, RemoteFile] = MappingProxyType(
 
 
 @dataclass(frozen=True)
-class NIHSource(Source):
+class NIHSource(PublishedCohort):
     """NIH ChestX-ray14; ``archives`` is how many of its twelve, from the first on."""
 
     name: ClassVar[str] = "nih"
@@ -166,7 +166,7 @@ class NIHSource(Source):
 
 
 @dataclass(frozen=True)
-class ChestMNISTSource(Source):
+class ChestMNISTSource(PublishedCohort):
     """ChestMNIST+ of MedMNIST: NIH's images at one size; 224 is what backbones are made for."""
 
     name: ClassVar[str] = "chestmnist"
@@ -178,12 +178,12 @@ class ChestMNISTSource(Source):
         return (CHESTMNIST[self.size],)
 
 
-SOURCES: Mapping[str, type[Source]] = MappingProxyType(
+SOURCES: Mapping[str, type[PublishedCohort]] = MappingProxyType(
     {kind.name: kind for kind in (NIHSource, ChestMNISTSource)}
 )
 
 
-def find_source(text: str) -> Source:
+def find_source(text: str) -> PublishedCohort:
     """The source that a text such as ``nih`` or ``chestmnist:size=64`` names.
 
     Raises
@@ -200,5 +200,5 @@ def find_source(text: str) -> Source:
             found=repr(name),
             fix=nearest(name, SOURCES) or "other cohorts have to be fetched from their publishers",
         )
-    source: Source = build(kind, parse_pairs(options, name) if options else {}, name)
+    source: PublishedCohort = build(kind, parse_pairs(options, name) if options else {}, name)
     return source

@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cxrbench.data.download.catalog import RemoteFile, Source
+from cxrbench.data.download.catalog import PublishedCohort, RemoteFile
 from cxrbench.data.download.state import Fetched, add_to_record, is_there, read_record, unpack
-from cxrbench.data.download.transfer import DOWNLOAD, Request, discard, transfer
+from cxrbench.data.download.transfer import DOWNLOAD, RemotePart, discard, transfer
 from cxrbench.errors import DownloadError
 from cxrbench.output.files import file_digest, lock_of, locked
 
@@ -36,7 +36,7 @@ def fetch(
     algorithm, _, checksum = file.checksum.partition(":")
     folder.mkdir(parents=True, exist_ok=True)
     if not path.is_file() or file_digest(path, algorithm) != checksum:
-        transfer(Request(file.name, url, file.size), part, display=display, pause=pause)
+        transfer(RemotePart(file.name, url, file.size), part, display=display, pause=pause)
         display.say(f"{file.name}: comparing with its checksum")
         if file_digest(part, algorithm) != checksum:
             discard(part)
@@ -57,7 +57,7 @@ DOWNLOADS = "downloads"
 
 
 @dataclass(frozen=True)
-class Options:
+class DownloadOptions:
     """``base_url`` of a mirror that has the files by their names, None for the official ones."""
 
     base_url: str | None = None
@@ -74,7 +74,7 @@ class FileState:
     there: bool
 
 
-def look(source: Source, folder: Path, base_url: str | None) -> tuple[FileState, ...]:
+def look(source: PublishedCohort, folder: Path, base_url: str | None) -> tuple[FileState, ...]:
     """What is in the folder and what is not; nothing is fetched.
 
     Raises
@@ -89,7 +89,9 @@ def look(source: Source, folder: Path, base_url: str | None) -> tuple[FileState,
         )
 
 
-def download(source: Source, folder: Path, options: Options, display: Display) -> bool:
+def download(
+    source: PublishedCohort, folder: Path, options: DownloadOptions, display: Display
+) -> bool:
     """Bring what is missing into the folder; False if nothing was.
 
     The small files come first, so that a wrong address shows at once, and get their place last, so
@@ -111,7 +113,9 @@ def download(source: Source, folder: Path, options: Options, display: Display) -
     return bool(missing)
 
 
-def _fill(missing: Sequence[FileState], folder: Path, options: Options, display: Display) -> None:
+def _fill(
+    missing: Sequence[FileState], folder: Path, options: DownloadOptions, display: Display
+) -> None:
     whole = []
     for state in sorted(missing, key=lambda state: state.file.images is not None):
         place = folder / DOWNLOADS

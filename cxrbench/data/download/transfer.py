@@ -82,7 +82,7 @@ _CONTENT_RANGE = re.compile(r"bytes ([0-9]+)-[0-9]+/([0-9]+)")
 
 
 @dataclass(frozen=True)
-class Request:
+class RemotePart:
     """What to transfer: ``name`` for people, ``size`` in bytes where it is known."""
 
     name: str
@@ -91,7 +91,7 @@ class Request:
 
 
 def transfer(
-    request: Request, part: Path, *, display: Display, pause: Callable[[float], None]
+    request: RemotePart, part: Path, *, display: Display, pause: Callable[[float], None]
 ) -> None:
     """Bring the file to ``part``, going on from what is there if it is of the same version.
 
@@ -118,7 +118,7 @@ def transfer(
             pause(wait)
 
 
-def _attempt(request: Request, part: Path, display: Display) -> None:
+def _attempt(request: RemotePart, part: Path, display: Display) -> None:
     import requests
     import urllib3
 
@@ -151,7 +151,7 @@ def _attempt(request: Request, part: Path, display: Display) -> None:
 
 
 def _receive(
-    request: Request, response: Response, part: Path, version: Version | None, display: Display
+    request: RemotePart, response: Response, part: Path, version: Version | None, display: Display
 ) -> None:
     if response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
         discard(part)
@@ -191,7 +191,7 @@ def _copy(
 
 
 @contextmanager
-def _bar(display: Display, request: Request, size: int) -> Iterator[Advance]:
+def _bar(display: Display, request: RemotePart, size: int) -> Iterator[Advance]:
     """A bar that counts MB, or kB where that would say little, and is told bytes."""
     unit, name = (10**6, "MB") if size >= 10**7 else (10**3, "kB")
     done = 0
@@ -206,7 +206,7 @@ def _bar(display: Display, request: Request, size: int) -> Iterator[Advance]:
         yield advance_bytes
 
 
-def _check_end(request: Request, part: Path, size: int | None) -> None:
+def _check_end(request: RemotePart, part: Path, size: int | None) -> None:
     have, wanted = length(part), request.size or size
     if wanted is not None and have < wanted:
         raise Interrupted(f"the connection was lost at {have:,} of {wanted:,} bytes")
@@ -224,13 +224,13 @@ def _extent(response: Response) -> tuple[int, int | None]:
     return 0, int(told) if told.isdecimal() else None
 
 
-def _check_size(request: Request, response: Response, size: int | None) -> None:
+def _check_size(request: RemotePart, response: Response, size: int | None) -> None:
     if request.size is not None and size is not None and size != request.size:
         kind = response.headers.get("Content-Type", "unknown")
         raise _other_size(request, f"{size:,} bytes (of type {kind})")
 
 
-def _other_size(request: Request, found: str) -> DownloadError:
+def _other_size(request: RemotePart, found: str) -> DownloadError:
     return DownloadError(
         f"{request.name} at {request.url} is not the published file",
         expected=f"{request.size:,} bytes" if request.size else "as many as it announces",
@@ -240,7 +240,7 @@ def _other_size(request: Request, found: str) -> DownloadError:
     )
 
 
-def _given_up(request: Request, interruption: Interrupted, have: int) -> DownloadError:
+def _given_up(request: RemotePart, interruption: Interrupted, have: int) -> DownloadError:
     return DownloadError(
         f"{request.name} could not be fetched from {request.url}",
         expected=f"progress in one of {TRIES} attempts",

@@ -15,7 +15,7 @@ from scripted_server import Answer, serve
 from small_cohort import CONTENT, STEMS, SmallCohort
 
 from cxrbench.builtin.nih import NIH
-from cxrbench.data.download.download import Options, download, look
+from cxrbench.data.download.download import DownloadOptions, download, look
 from cxrbench.errors import DownloadError
 
 
@@ -28,7 +28,7 @@ def mirror():
 @pytest.fixture
 def bring(mirror, tmp_path, recorder):
     def run(**options) -> bool:
-        chosen = Options(base_url=mirror.url + "/", pause=lambda _: None, **options)
+        chosen = DownloadOptions(base_url=mirror.url + "/", pause=lambda _: None, **options)
         return download(SmallCohort(), tmp_path / "cohort", chosen, recorder)
 
     return run
@@ -225,7 +225,7 @@ def test_a_folder_that_cannot_be_used_is_explained(mirror, tmp_path, recorder):
     (tmp_path / "file").touch()
     for folder in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(DownloadError, match="cannot write the download in"):
-            download(SmallCohort(), folder, Options(mirror.url), recorder)
+            download(SmallCohort(), folder, DownloadOptions(mirror.url), recorder)
         with pytest.raises(DownloadError, match="cannot write the download in"):
             look(SmallCohort(), folder, None)
 

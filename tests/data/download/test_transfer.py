@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scripted_server import Answer, serve
 
-from cxrbench.data.download.transfer import TRIES, Request, transfer, version_file
+from cxrbench.data.download.transfer import TRIES, RemotePart, transfer, version_file
 from cxrbench.errors import DownloadError
 
 BODY = np.random.default_rng(0).bytes(1_000_000)
@@ -31,7 +31,7 @@ def bring(server, tmp_path, recorder):
     waits: list[float] = []
 
     def run(size: int | None = len(BODY), path: str = "file") -> bytes:
-        request = Request("file", f"{server.url}/{path}", size)
+        request = RemotePart("file", f"{server.url}/{path}", size)
         transfer(request, tmp_path / "part", display=recorder, pause=waits.append)
         return (tmp_path / "part").read_bytes()
 
@@ -203,13 +203,15 @@ def test_no_server_is_explained(tmp_path, recorder):
     with serve({}) as gone:
         url = f"{gone.url}/file"
     with pytest.raises(DownloadError, match="no connection"):
-        transfer(Request("file", url, 1), tmp_path / "part", display=recorder, pause=lambda _: None)
+        transfer(
+            RemotePart("file", url, 1), tmp_path / "part", display=recorder, pause=lambda _: None
+        )
 
 
 @pytest.mark.parametrize("url", ["ftp://host/file", "file:///etc/passwd", "nonsense", "http://"])
 def test_an_address_that_cannot_be_one_is_explained_at_once(tmp_path, recorder, url):
     with pytest.raises(DownloadError, match="http or https"):
-        transfer(Request("file", url, 1), tmp_path / "part", display=recorder, pause=pytest.fail)
+        transfer(RemotePart("file", url, 1), tmp_path / "part", display=recorder, pause=pytest.fail)
 
 
 def test_another_size_is_refused_before_it_is_fetched(bring, server):
