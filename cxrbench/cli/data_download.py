@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cxrbench.cli.options import Json
+from cxrbench.cli.options import Format, Json, OutputFormat, chosen_format
 
 
 def download(
@@ -32,6 +32,7 @@ def download(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="List files, sizes and addresses; download nothing.")
     ] = False,
+    output: OutputFormat = Format.table,
     as_json: Json = False,
 ) -> None:
     """Download, verify and unpack a cohort. Repeat the command to continue, or to verify again."""
@@ -49,4 +50,4 @@ def download(
     )
     states = look(source, folder, base_url)
     report = DownloadReport(source.name, folder, states, dry_run, fetched)
-    show(report, "json" if as_json else "table")
+    show(report, chosen_format(output, as_json).value)

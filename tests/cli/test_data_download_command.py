@@ -42,7 +42,7 @@ def test_a_cohort_is_fetched_and_the_next_command_told(download, mirror, tmp_pat
     assert f"Next: cxrbench run resnet+orb --data '{tmp_path / 'my cohort'}/'" in said.out
 
     again = download()
-    assert "complete already; nothing was fetched" in again.out
+    assert "complete already; nothing was downloaded" in again.out
     assert len(mirror.seen) == len(CONTENT)
 
 

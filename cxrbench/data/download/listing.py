@@ -58,7 +58,7 @@ class DownloadReport:
         images = sum(state.file.images or 0 for state in self.files)
         return (
             f"{self.folder} is complete"
-            + ("" if self.fetched else " already; nothing was fetched")
+            + ("" if self.fetched else " already; nothing was downloaded")
             + f": {counted(len(self.files), 'file')} verified"
             + (f", {images:,} images" if images else "")
         )
