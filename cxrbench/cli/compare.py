@@ -19,10 +19,9 @@ def compare(a: Row, b: Row, runs: Runs = Path("runs"), as_json: Json = False) ->
     from cxrbench.boards.comparison import compare as compared
     from cxrbench.boards.comparison import read_row
     from cxrbench.boards.comparison_text import print_comparison
-    from cxrbench.runs.selection import find_row, require_one_board
+    from cxrbench.runs.selection import find_pair
 
-    row_a, row_b = find_row(a, runs), find_row(b, runs)
-    require_one_board(row_a, row_b)
+    row_a, row_b = find_pair(a, b, runs)
     (scored_a, split), (scored_b, _) = read_row(row_a), read_row(row_b)
     comparison = compared(
         scored_a,

@@ -49,23 +49,44 @@ def find_row(text: str, runs: Path, *, read: Callable[[Path], Run] = read_run) -
     ------
     RunError : there is no such run or recipe, or several rows have this recipe.
     """
+    rows = _rows_named(text, runs, read)
+    if len(rows) > 1:
+        raise _several(text, rows)
+    return rows[0]
+
+
+def find_pair(a: str, b: str, runs: Path) -> tuple[Seeds, Seeds]:
+    """The two rows of one board that the texts name; each text as in `find_row`.
+
+    A recipe that stands on several boards means its row on the board that has the other one too.
+
+    Raises
+    ------
+    RunError : as in `find_row`, or no board has both.
+    """
+    rows_a, rows_b = (_rows_named(text, runs, read_run) for text in (a, b))
+    pairs = [
+        (row_a, row_b)
+        for row_a in rows_a
+        for row_b in rows_b
+        if row_a[0].conditions.board_key == row_b[0].conditions.board_key
+    ]
+    if len(pairs) > 1:
+        raise _several(*((a, rows_a) if len(rows_a) > 1 else (b, rows_b)))
+    if not pairs:
+        require_one_board(rows_a[0], rows_b[0])
+    return pairs[0]
+
+
+def _rows_named(text: str, runs: Path, read: Callable[[Path], Run]) -> tuple[Seeds, ...]:
+    """One row or more."""
     for path in (Path(text), runs / text):
         if (path / RUN_FILE).exists():
-            return (read(path),)
+            return ((read(path),),)
     complete = read_runs(runs, read=read)[0] if runs.is_dir() else ()
     rows = group_rows(_with_recipe(text, complete))
-    if len(rows) == 1:
-        return rows[0]
     if rows:
-        raise RunError(
-            f"{len(rows)} rows have the recipe {text!r}",
-            expected="one row: the same settings, data, split, board and scoring",
-            found="; ".join(
-                ", ".join(run.name for run in row[:2]) + (", …" if len(row) > 2 else "")
-                for row in rows
-            ),
-            fix="name a run directory",
-        )
+        return rows
     if Path(text).is_dir():
         read(Path(text))  # says why it is no run
     if not runs.is_dir():
@@ -76,6 +97,17 @@ def find_row(text: str, runs: Path, *, read: Callable[[Path], Run] = read_run) -
         expected="a run directory, or one of " + ", ".join(known) if known else None,
         found=f"{len(complete)} complete runs",
         fix=nearest(text, known) or "name one of these, or the folder with --runs",
+    )
+
+
+def _several(text: str, rows: Sequence[Seeds]) -> RunError:
+    return RunError(
+        f"{len(rows)} rows have the recipe {text!r}",
+        expected="one row: the same settings, data, split, board and scoring",
+        found="; ".join(
+            ", ".join(run.name for run in row[:2]) + (", …" if len(row) > 2 else "") for row in rows
+        ),
+        fix="name a run directory",
     )
 
 

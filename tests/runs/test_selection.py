@@ -11,7 +11,7 @@ from run_conditions import conditions
 
 from cxrbench.errors import RunError
 from cxrbench.runs.run import Run
-from cxrbench.runs.selection import find_row, find_run, group_rows
+from cxrbench.runs.selection import find_pair, find_row, find_run, group_rows
 
 FUSED = "tinynet+grid+rows:words=8"
 
@@ -74,6 +74,24 @@ def test_one_run_of_several_seeds_needs_its_seed(grid):
     assert "the seeds 0, 1" in str(error.value)
     with pytest.raises(RunError, match="'grid' names no runs of seed 7"):
         find_run("grid", grid.runs, 7)
+
+
+def test_a_pair_is_of_the_board_that_has_both(tmp_path, grid):
+    for recipe in ("grid", "tinynet"):
+        run = grid.run_of(recipe, 0)
+        shutil.copytree(run, tmp_path / run.name)
+    other = shutil.copytree(grid.run_of("grid", 0), tmp_path / "other-board")
+    info = json.loads((other / "run.json").read_text())
+    changes = {"board_key": "other", "row_key": "other", "run_key": "other"}
+    (other / "run.json").write_text(json.dumps({**info, **changes}))
+    with pytest.raises(RunError, match="2 rows have the recipe 'grid'"):
+        find_row("grid", tmp_path)
+    a, b = find_pair("grid", "tinynet", tmp_path)
+    assert names(a) + names(b) == [grid.run_of(name, 0).name for name in ("grid", "tinynet")]
+    with pytest.raises(RunError, match="not scored on the same test images"):
+        find_pair("other-board", "tinynet", tmp_path)
+    with pytest.raises(RunError, match="2 rows have the recipe 'grid'"):
+        find_pair("grid", "grid", tmp_path)
 
 
 def stored(name, **changes):
