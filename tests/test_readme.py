@@ -112,7 +112,15 @@ def write_predictions(desk: Path) -> None:
         writer.writerows([row["image"], *row[names]] for _, row in table.iterrows())
 
 
-@pytest.mark.parametrize("number", range(len(COMMANDS)), ids=lambda number: COMMANDS[number][:60])
+@pytest.mark.parametrize(
+    "number",
+    [
+        # It starts a process for each hot path.
+        pytest.param(number, marks=pytest.mark.slow if "perf time" in command else ())
+        for number, command in enumerate(COMMANDS)
+    ],
+    ids=lambda number: COMMANDS[number][:60],
+)
 def test_each_command_works(number, at_desk, cli) -> None:
     command = COMMANDS[number]
     if NEEDS_PLUGINS in command:
