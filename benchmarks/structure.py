@@ -27,6 +27,11 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 RECIPE = ("run", "resnet+orb", "--protocol", "probe", "--weights", "none", "--epochs", "2")
 DATA = ("--data", "phantom:patients=80")
+PARTICIPLES = frozenset(
+    {"asked", "chosen", "done", "drawn", "found", "given", "held", "kept", "known", "made"}
+    | {"needed", "read", "said", "shown", "spelt", "taken", "told", "wanted", "written"}
+)
+"""Names that do not say what a thing is."""
 
 
 def main() -> None:
@@ -56,6 +61,8 @@ def sizes(package: Path) -> dict[str, Any]:
         if isinstance(node, ast.ClassDef)
     )
     folders = {file.parent for file in files} - {package}
+    names = [name for file in files for name in bound_names(file)]
+    participles = sum(name.lstrip("_") in PARTICIPLES for name in names)
     return {
         "lines": sum(lines.values()),
         "python_files": len(files),
@@ -69,7 +76,21 @@ def sizes(package: Path) -> dict[str, Any]:
         "files_over_350_lines": sum(count > 350 for count in lines.values()),
         "classes": sum(classes.values()),
         "class_names_defined_twice": sorted(name for name, count in classes.items() if count > 1),
+        "participles_percent_of_names": round(100 * participles / len(names), 2),
     }
+
+
+def bound_names(file: Path) -> list[str]:
+    """The names of all variables, parameters, functions and classes that a file binds."""
+    names = []
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.append(node.id)
+        elif isinstance(node, ast.arg):
+            names.append(node.arg)
+        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names.append(node.name)
+    return names
 
 
 def arrows() -> dict[str, int]:
