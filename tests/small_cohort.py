@@ -9,7 +9,7 @@ import tarfile
 from dataclasses import dataclass
 from typing import ClassVar
 
-from cxrbench.data.download.catalog import RemoteFile, Source
+from cxrbench.data.download.catalog import PublishedCohort, RemoteFile
 
 STEMS = tuple(f"{patient:08}_000" for patient in range(1, 9))
 
@@ -42,7 +42,7 @@ IMAGES = {"images_001.tar.gz": 3, "images_002.tar.gz": 5}
 
 
 @dataclass(frozen=True)
-class SmallCohort(Source):
+class SmallCohort(PublishedCohort):
     """What `CONTENT` has, by the names of NIH's files."""
 
     name: ClassVar[str] = "small"
