@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -34,11 +34,11 @@ class LabelExplanation:
     truth: int | None
     map: np.ndarray
     flat: bool
-    boxes: tuple[Box, ...] = ()
-    hit: float | None = None
-    energy: float | None = None
-    iou: float | None = None
-    words: Mapping[str, Words] = field(default_factory=dict)
+    boxes: tuple[Box, ...]
+    hit: float | None
+    energy: float | None
+    iou: float | None
+    words: Mapping[str, Words]
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,27 +124,27 @@ def _explained(
         labels = []
         for place, map_ in zip(of_image, coarse, strict=True):
             name, fitted = trained.label_names[place], image.unfit(map_)
-            explained = LabelExplanation(
-                name,
-                float(scores[place]),
-                trained.thresholds[place],
-                _truth(cohort, image, name),
-                fitted,
-                is_flat(fitted),
-                words=words_of(saliency, image, place),
-            )
             boxes = _boxes(cohort, image, name)
-            labels.append(_with_boxes(explained, boxes, image, choice.iou_threshold))
+            inside = inside_boxes(boxes, image.size)
+            hit, energy, iou = (
+                score_map(fitted, inside, choice.iou_threshold) if boxes else (None, None, None)
+            )
+            labels.append(
+                LabelExplanation(
+                    label=name,
+                    probability=float(scores[place]),
+                    threshold=trained.thresholds[place],
+                    truth=_truth(cohort, image, name),
+                    map=fitted,
+                    flat=is_flat(fitted),
+                    boxes=boxes,
+                    hit=hit,
+                    energy=energy,
+                    iou=iou,
+                    words=words_of(saliency, image, place),
+                )
+            )
         yield Explanation(image, tuple(labels))
-
-
-def _with_boxes(
-    label: LabelExplanation, boxes: tuple[Box, ...], image: ReadyImage, iou_threshold: float
-) -> LabelExplanation:
-    if not boxes:
-        return label
-    hit, energy, iou = score_map(label.map, inside_boxes(boxes, image.size), iou_threshold)
-    return replace(label, boxes=boxes, hit=hit, energy=energy, iou=iou)
 
 
 def _boxes(cohort: Cohort | None, image: ReadyImage, label: str) -> tuple[Box, ...]:

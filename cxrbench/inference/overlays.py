@@ -131,7 +131,7 @@ def _draw_map(
     figure: Figure, axes: Axes, image: ReadyImage, label: LabelExplanation, threshold: float
 ) -> None:
     if label.flat:
-        _show(axes, image, "map: flat, no place speaks for the label")
+        _show(axes, image, "map: flat, no evidence for the label")
         _add_boxes(axes, label.boxes)
         return
     shares = label.map / label.map.max()
@@ -222,7 +222,7 @@ def _add_keypoints(axes: Axes, points: np.ndarray, colour: str) -> None:
 def _words_panel(image: ReadyImage, name: str, points: np.ndarray, words: Words) -> Panel:
     def draw(figure: Figure, axes: Axes) -> None:
         strongest = words.strongest(DRAWN_WORDS)
-        _show(axes, image, f"{name}: the {_count(len(strongest), 'word', 'words')} that moved most")
+        _show(axes, image, f"{name}: strongest {_count(len(strongest), 'word', 'words')}")
         for word, colour in zip(strongest, _COLOURS, strict=False):
             places = points[words.of_keypoints == word]
             effect = float(words.effects[word])

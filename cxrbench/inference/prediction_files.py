@@ -135,10 +135,14 @@ def write_document(
     """One table in Markdown, HTML or LaTeX; all rows are held in memory."""
     cells = (text_column("image"), *map(Column, columns.numbers), text_column("error"))
     rows = tuple(
-        (name, *((text and f"{float(text):.3g}") or "–" for text in numbers), error)
-        for name, *numbers, error in columns.rows(batches)
+        (name, *map(_cell, numbers), error) for name, *numbers, error in columns.rows(batches)
     )
     out.write(DOCUMENTS[kind]([Section(columns.run, (CellTable(cells, rows),))]))
+
+
+def _cell(text: str) -> str:
+    """A decision as it is, a score with three decimals, a dash if unknown."""
+    return f"{float(text):.3f}" if "." in text or "e" in text else text or "–"
 
 
 WRITERS: Mapping[str, Write] = MappingProxyType(

@@ -138,7 +138,7 @@ def test_the_prior_alone_makes_a_report(cli, grid, tmp_path):
     assert json.loads(said.out) == {"file": str(tmp_path / "r.html")}
     text = Page((tmp_path / "r.html").read_text()).text
     assert "There is one row, and nothing to compare it with." in text
-    assert "No row here has a model that was trained here." in text
+    assert "No run of these rows was trained by cxrbench, so there is no model." in text
 
 
 def test_a_place_that_cannot_be_written_is_told(cli, grid, tmp_path):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import importlib.util
+import io
 import json
 from pathlib import Path
 
@@ -101,6 +103,23 @@ def test_the_table_names_the_files(cli, grid, folder, tmp_path):
     assert said.out.startswith(f"1 figure written to {out}\n")
     assert "bad.png: not an image" in said.out
     assert is_picture(str(out / "wide-Effusion.png"))
+
+
+def test_other_formats_tell_the_same(cli, grid, folder, tmp_path):
+    arguments = ("explain", grid.run_of("grid"), folder / "wide.png", folder / "bad.png",
+                 "--label", "Effusion", "--output", tmp_path / "out", "--format")  # fmt: skip
+    good, bad = csv.DictReader(io.StringIO(cli(*arguments, "csv").out))
+    plain = json.loads(cli(*arguments, "json").out)
+    assert list(good) == ["image", *plain["images"][0]["pictures"][0], "error"]
+    assert Path(good["file"]).name == "wide-Effusion.png"
+    assert (bad["file"], bad["error"][:12]) == ("", "not an image")
+    assert "| wide-Effusion.png | Effusion |" in cli(*arguments, "markdown").out
+
+
+def test_features_without_keypoints_are_an_error_of_the_image(cli, folder, tmp_path):
+    said = cli("explain", "--extractor", "grid", folder / "wide.png", "--output", tmp_path / "out")
+    assert said.code == 1
+    assert "wide.png: the features have no keypoints" in said.out
 
 
 def test_keypoints_need_no_run(cli, folder, tmp_path):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import shutil
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +82,17 @@ def test_the_table_says_how_it_is_scored(localise, run):
         said.out.split()
     )
     assert "95 % bootstrap interval over patients" in said.out
+
+
+def test_csv_has_a_line_for_each_label_and_kind_of_map(localise, run):
+    lines = list(csv.DictReader(io.StringIO(localise(run, "--format", "csv").out)))
+    labels = ("Effusion", "Mass", "Nodule", "")
+    kinds = ("saliency", "random map", "centre prior")
+    assert [(line["label"], line["map"]) for line in lines] == list(product(labels, kinds))
+    stored = json.loads((run / "saliency.json").read_text())
+    assert float(lines[-3]["energy"]) == stored["macro"]["map"]["energy"]
+    assert float(lines[-3]["energy_low"]) == stored["macro"]["map"]["energy_interval"][0]
+    assert "| macro |" in localise(run, "--format", "markdown").out
 
 
 def test_a_recipe_is_all_its_seeds_and_features_alone_are_occluded(localise, grid, tmp_path):

@@ -160,6 +160,19 @@ def test_a_table_for_people(cli, grid, table, told, monkeypatch):
     assert len(said.out.splitlines()) == 2 * (len(told) + 1)
 
 
+@pytest.mark.parametrize(
+    ("suffix", "head"),
+    [("md", "| image | y_score_Effusion |"), ("html", "<th"), ("tex", "image &")],
+)
+def test_documents_have_a_row_for_each_image(cli, grid, table, told, suffix, head, tmp_path):
+    output = tmp_path / f"out.{suffix}"
+    assert cli("predict", grid.run_of(BOTH), table, "--output", output).code == 0
+    text = output.read_text().replace("\\_", "_")
+    assert head in text
+    assert all(f"{image}.png" in text for image in told["image"])
+    assert f"{told['y_score_Mass'][0]:.3f}" in text
+
+
 def test_if_no_image_can_be_used_the_reasons_are_written_and_the_code_is_1(cli, grid, tmp_path):
     (tmp_path / "a.png").write_bytes(b"")
     (tmp_path / "notes.txt").write_text("no image")

@@ -27,7 +27,7 @@ from cxrbench.runs.predictions import Predictions, read_predictions
 from cxrbench.runs.run import Run
 from cxrbench.runs.selection import Seeds
 
-_TOLD = {
+_DESCRIPTIONS = {
     "found": "present, and among the highest scores",
     "missed": "present, and among the lowest scores",
     "false alarm": "absent, and among the highest scores",
@@ -37,7 +37,7 @@ _DPI, _QUALITY = 110, 85
 
 @dataclass(frozen=True)
 class Viewing:
-    """How many cases of each kind, where the images are, and what computes."""
+    """The number of cases of each kind, the data, and the device that computes."""
 
     cases: int
     data: str | None
@@ -49,29 +49,29 @@ class Viewing:
 def cases_chapter(rows: Sequence[Seeds], viewing: Viewing, display: Display) -> Chapter:
     """Cases of the row with the highest macro AUROC that has a model, with overlays.
 
-    Where its images are not to be had, the chapter says why, and so does ``display``.
+    If its images cannot be read, the chapter and ``display`` say why.
     """
     title = "Single images"
     best = _best(rows)
     if best is None or not viewing.cases:
         why = (
-            "None was asked for."
+            "Single images are switched off (--cases 0)."
             if best is not None
-            else "No row here has a model that was trained here."
+            else "No run of these rows was trained by cxrbench, so there is no model."
         )
         return Chapter("cases", title, notes=(why,))
     row, name = rows[best], row_names(rows)[best]
-    chosen = choose_cases(read_predictions(row[0]), viewing.cases)
+    cases = choose_cases(read_predictions(row[0]), viewing.cases)
     try:
-        pictures = tuple(_pictures(row[0], chosen, viewing, display))
+        pictures = tuple(_pictures(row[0], cases, viewing, display))
     except CxrbenchError as error:
         display.say(f"no single images in the report: {error}")
-        told = " ".join(str(error).split())
-        return Chapter("cases", title, notes=(f"The images cannot be shown: {told}",))
+        reason = " ".join(str(error).split())
+        return Chapter("cases", title, notes=(f"The images cannot be shown: {reason}",))
     notes = (
-        f"Of {name}, seed {row[0].conditions.seed}: for each label the images with the highest and "
-        "the lowest score, one of a label and a patient. They are the extremes, not what is "
-        "usual. A map shows what moved the score, which need not be where the finding is.",
+        f"Images of {name}, seed {row[0].conditions.seed}, with extreme scores; they are not "
+        "typical. Each label and each patient appears at most once per kind. A map shows which "
+        "pixels changed the score, which need not be where the finding is.",
     )
     return Chapter("cases", title, pictures=pictures, notes=notes)
 
@@ -109,7 +109,7 @@ def _of_case(saliency: Saliency, dataset: Dataset, cohort: Cohort, case: Case) -
 
 def _caption(case: Case) -> str:
     return (
-        f"{case.kind}: {case.label.replace('_', ' ')}, {_TOLD[case.kind]} (above "
+        f"{case.kind}: {case.label.replace('_', ' ')}, {_DESCRIPTIONS[case.kind]} (above "
         f"{case.above:.0%} of the test images)"
     )
 
@@ -146,8 +146,8 @@ class Case:
 def choose_cases(test: Predictions, number: int) -> tuple[Case, ...]:
     """The most extreme cases: at most ``number`` of each kind, no label or patient twice in one.
 
-    Scores of a rare label are all low, so that images are compared by their place among those of
-    the label. The labels are those that count, or all where none does.
+    Images are compared by their rank among the images of a label, because all scores of a rare
+    label are low. The labels are those that count, or all if none counts.
     """
     columns = np.flatnonzero(test.counted) if test.counted.any() else range(len(test.label_names))
     candidates = [case for column in columns for case in _of_label(test, int(column))]
