@@ -33,7 +33,7 @@ from cxrbench.builtin.phantom import Phantom
 from cxrbench.data.cohort import fingerprint
 from cxrbench.data.splits import Split
 from cxrbench.experiment.conditions import run_conditions
-from cxrbench.experiment.fit import Outcome
+from cxrbench.experiment.fit import RunOutcome
 from cxrbench.experiment.material import Material
 from cxrbench.experiment.record import record
 from cxrbench.interfaces import Cohort
@@ -104,12 +104,12 @@ def write_runs(folder: Path, rows: int, seeds: int) -> None:
         finish(path, replace(conditions, **COST, train_seconds=rng.uniform(1, 9)))
 
 
-def drawn_outcome(material: Material, rng: np.random.Generator) -> Outcome:
+def drawn_outcome(material: Material, rng: np.random.Generator) -> RunOutcome:
     """Predictions that know so much of the truth."""
     truth = np.nan_to_num(material.cohort.labels)
     logits = rng.uniform(0, 1.5) * truth + rng.normal(size=truth.shape)
     y_score = (1 / (1 + np.exp(-logits))).astype(np.float32)
-    return Outcome(y_score[material.rows("val")], y_score[material.rows("test")])
+    return RunOutcome(y_score[material.rows("val")], y_score[material.rows("test")])
 
 
 def imitate(run: Path, path: Path, rng: np.random.Generator) -> None:

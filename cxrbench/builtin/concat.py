@@ -1,4 +1,4 @@
-"""Concatenation: the embedding beside each feature vector after a dense layer of its own."""
+"""Concatenation of the embedding and each feature vector, which first passes a dense layer."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Concat(Fusion):
 
     name: ClassVar[str] = "concat"
     units: int = 256
-    # Half of it brought orb+sift on 640 NIH films from 0.623 to 0.638, where a logistic regression
-    # on the same vectors reaches 0.640 (means of five split seeds, two seeds each).
+    # Without dropout, orb+sift reached 0.623 on 640 NIH images; with 0.5 it reached 0.638, and a
+    # logistic regression on the same vectors 0.640 (means of five split seeds, two seeds each).
     dropout: float = 0.5
 
     def __post_init__(self) -> None:

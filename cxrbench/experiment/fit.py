@@ -46,7 +46,7 @@ class EncodedFeature:
 
 
 @dataclass(frozen=True, eq=False)
-class Outcome:
+class RunOutcome:
     """The results of one run; ``val`` and ``test`` are probabilities (n, L) float32.
 
     ``model`` maps pixels and feature vectors to probabilities; it and ``training`` are None for
@@ -109,12 +109,12 @@ class _Trainee:
     stage: str
 
 
-def predict_prior(material: Material) -> Outcome:
+def predict_prior(material: Material) -> RunOutcome:
     """Predict each label's share of the training images on which it is known, for every image."""
     labels = material.cohort.labels[material.rows("train")]
     counts = np.maximum((~np.isnan(labels)).sum(axis=0), 1)
     prevalence = (np.nansum(labels, axis=0) / counts).astype(np.float32)
-    return Outcome(
+    return RunOutcome(
         val=np.tile(prevalence, (len(material.rows("val")), 1)),
         test=np.tile(prevalence, (len(material.rows("test")), 1)),
     )
@@ -129,7 +129,7 @@ def fit_and_predict(
     cache: Path,
     display: Display,
     checkpoints: Checkpoints | None = None,
-) -> Outcome:
+) -> RunOutcome:
     """Train the recipe on the training split and predict the validation and test splits."""
     clock = Clock()
     task = _Task(recipe, settings, seed, material, cache, display)
@@ -151,7 +151,7 @@ def fit_and_predict(
     val, test = _predict(task, trainee)
     clock.stop("predict")
     model = network.whole(probabilities=True)
-    return Outcome(
+    return RunOutcome(
         val=val,
         test=test,
         model=model,

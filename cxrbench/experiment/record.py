@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from cxrbench.data.splits import PARTS, Split
-from cxrbench.experiment.fit import EncodedFeature, Outcome
+from cxrbench.experiment.fit import EncodedFeature, RunOutcome
 from cxrbench.experiment.material import Material
 from cxrbench.experiment.stages import Clock
 from cxrbench.interfaces import Cohort, Exclusion
@@ -25,7 +25,7 @@ from cxrbench.runs.scores import write_scores
 
 
 def record(
-    outcome: Outcome, material: Material, folder: Path, scoring: Scoring
+    outcome: RunOutcome, material: Material, folder: Path, scoring: Scoring
 ) -> dict[str, float]:
     """Write everything but ``run.json``: history, splits, predictions, scores, encoders, model.
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from cxrbench.experiment.conditions import checkpoint_key, run_conditions
 from cxrbench.experiment.executors.interface import Executor, Place
-from cxrbench.experiment.fit import Outcome, fit_and_predict, predict_prior
+from cxrbench.experiment.fit import RunOutcome, fit_and_predict, predict_prior
 from cxrbench.experiment.material import Material
 from cxrbench.experiment.plans import Plan, options_to_repeat
 from cxrbench.experiment.record import record
@@ -133,7 +133,7 @@ def _outcome(
     cache: Path,
     checkpoints: Checkpoints,
     display: Display,
-) -> Outcome:
+) -> RunOutcome:
     if plan.recipe.is_prior:
         return predict_prior(material)
     return fit_and_predict(
@@ -147,7 +147,7 @@ def _outcome(
     )
 
 
-def _cost(outcome: Outcome) -> dict[str, Any]:
+def _cost(outcome: RunOutcome) -> dict[str, Any]:
     training = outcome.training
     return {
         "parameters": outcome.parameters,

@@ -59,7 +59,7 @@ def draw(augmentation: Augmentation, *, seed: int, epoch: int, images: int) -> D
 
 
 def augment(images: Any, parameters: Any) -> Any:
-    """Return images moved, then changed in exposure, then made noisy, by the backend's operations.
+    """Move images, then change their exposure, then add noise, with the backend's operations.
 
     Parameters
     ----------

@@ -10,7 +10,7 @@ SMALLEST_LEARNING_RATE = 1e-7
 
 
 @dataclass(frozen=True)
-class Schedule:
+class TrainingSchedule:
     """The state of early stopping and of the learning rate; a score is better when higher.
 
     ``patience`` epochs without a better score end the training; every ``plateau`` of them halve
@@ -37,7 +37,7 @@ class Schedule:
     def exhausted(self) -> bool:
         return self.epoch - self.best_epoch >= self.patience
 
-    def after(self, score: float) -> Schedule:
+    def after(self, score: float) -> TrainingSchedule:
         """The state after one more epoch with this score."""
         if score > self.best:
             return replace(

@@ -25,7 +25,7 @@ from cxrbench.modeling.checkpoint import Checkpoint, Checkpoints
 from cxrbench.modeling.inputs import Inputs, feed, training_view
 from cxrbench.modeling.parallel import check_batch_size, train_batch
 from cxrbench.modeling.predict import keras_predictor, predict_logits, sigmoid
-from cxrbench.modeling.schedule import Epoch, Position, Schedule
+from cxrbench.modeling.schedule import Epoch, Position, TrainingSchedule
 
 NO_AUGMENTATION = Augmentation()
 
@@ -98,22 +98,22 @@ def train(
         memory_advice(f"training in batches of {batch_size}"),
         display.task("training", settings.epochs * steps) as advance,
     ):
-        trainee = _Trainee(model, inputs, settings, checkpoints)
+        state = _TrainingState(model, inputs, settings, checkpoints)
         predict = keras_predictor(model, inputs)
-        schedule, position = trainee.resume(display)
+        schedule, position = state.resume(display)
         advance(steps * schedule.epoch + len(position.losses))
         while schedule.epoch < settings.epochs and not schedule.exhausted:
-            trainee.model.optimizer.learning_rate = schedule.learning_rate
+            state.model.optimizer.learning_rate = schedule.learning_rate
             order = shuffled_batches(train_rows, batch_size, settings.seed, schedule.epoch)
-            position = trainee.finish_epoch(list(order), position, schedule, advance)
+            position = state.finish_epoch(list(order), position, schedule, advance)
             logits = predict_logits(predict, inputs, val_rows, batch_size)
             _check_finite(position.losses, logits, schedule.epoch + 1, settings)
             epoch = _scored_epoch(position, batch_size, y_val, logits, schedule)
             position = Position(history=(*position.history, epoch))
             schedule = schedule.after(epoch.val_macro_auroc)
-            trainee.keep(position, schedule)
+            state.keep(position, schedule)
             advance(0, _progress(epoch))
-    model.set_weights(trainee.best)
+    model.set_weights(state.best)
     seconds = sum(epoch.seconds for epoch in position.history)
     images = sum(epoch.seconds * epoch.images_per_second for epoch in position.history)
     return Training(position.history, schedule.best_epoch, seconds, images / seconds)
@@ -123,17 +123,17 @@ def trial_step(
     model: Any, inputs: Inputs, rows: np.ndarray, settings: TrainSettings
 ) -> Callable[[int], None]:
     """Return a function that trains one step on a batch of a size; it changes the model."""
-    trainee = _Trainee(model, inputs, settings, None)
-    draws = trainee.draws(epoch=0)
+    state = _TrainingState(model, inputs, settings, None)
+    draws = state.draws(epoch=0)
 
     def step(size: int) -> None:
         batch = rows[:size]
-        train_batch(trainee.model, inputs.gather(batch, draws), inputs.labels[batch])
+        train_batch(state.model, inputs.gather(batch, draws), inputs.labels[batch])
 
     return step
 
 
-class _Trainee:
+class _TrainingState:
     """The model in training, with its best weights so far and its checkpoints."""
 
     def __init__(
@@ -165,9 +165,9 @@ class _Trainee:
         self.model.optimizer.build(self.model.trainable_variables)
         self._bytes = sum(4 * int(np.prod(variable.shape)) for variable in self._variables())
 
-    def resume(self, display: Display) -> tuple[Schedule, Position]:
+    def resume(self, display: Display) -> tuple[TrainingSchedule, Position]:
         """The state to continue from; the schedule follows from the scores of past epochs."""
-        schedule = Schedule(self._settings.learning_rate, self._settings.patience)
+        schedule = TrainingSchedule(self._settings.learning_rate, self._settings.patience)
         checkpoint = None if self._checkpoints is None else self._checkpoints.load(display)
         if checkpoint is None:
             return schedule, Position()
@@ -188,7 +188,7 @@ class _Trainee:
         self,
         batches: Sequence[np.ndarray],
         position: Position,
-        schedule: Schedule,
+        schedule: TrainingSchedule,
         advance: Advance,
     ) -> Position:
         """Train on the batches that ``position`` does not contain yet."""
@@ -223,13 +223,13 @@ class _Trainee:
             images=len(self._inputs.labels),
         )
 
-    def keep(self, position: Position, schedule: Schedule) -> None:
+    def keep(self, position: Position, schedule: TrainingSchedule) -> None:
         """Remember the weights if this epoch is the best, and save a checkpoint."""
         if schedule.improved:
             self.best = self._plain.get_weights()
         self._save(position, schedule)
 
-    def _save(self, position: Position, schedule: Schedule) -> None:
+    def _save(self, position: Position, schedule: TrainingSchedule) -> None:
         if self._checkpoints is None or not self._checkpoints.due(self._bytes):
             return
         start, ops = time.perf_counter(), load_keras().ops
@@ -244,7 +244,11 @@ class _Trainee:
 
 
 def _scored_epoch(
-    position: Position, batch_size: int, y_true: np.ndarray, logits: np.ndarray, schedule: Schedule
+    position: Position,
+    batch_size: int,
+    y_true: np.ndarray,
+    logits: np.ndarray,
+    schedule: TrainingSchedule,
 ) -> Epoch:
     scores = validation_scores(y_true, sigmoid(logits))
     return Epoch(

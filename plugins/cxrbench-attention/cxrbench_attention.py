@@ -26,16 +26,16 @@ class Attention(Fusion):
 
     In the notation of Vaswani et al.: each feature vector x_j gives one query, the rows of
     Q = [W_1 x_1, ..., W_m x_m] (m, units). Keys and values are the annotation vectors a_i of Xu et
-    al., the L = h * w places of the map (L, C). What goes on is the pooled map beside each
+    al., the L = h * w places of the map (L, C). The output is the pooled map beside each
 
         z_j = LayerNorm(q_j + MultiHead(q_j, a, a))
 
-    Places have no encoding of their own. Without a map the sum over places is empty, and
+    Places have no positional encoding. Without a map the sum over places is empty, and
     z_j = LayerNorm(q_j).
 
     Parameters
     ----------
-    units : width of queries and of what they find (the paper's d_model).
+    units : width of queries and of their outputs (the paper's d_model).
     heads : number of heads, each of width units / heads.
     dropout : share of a query's numbers dropped in training, 0 for none.
 
@@ -65,7 +65,7 @@ class Attention(Fusion):
         """(N, h, w, C) and (N, D) each to (N, C + units * number of features)."""
         from keras import layers
 
-        found = [] if image is None else [layers.GlobalAveragePooling2D(name="pooled")(image)]
+        outputs = [] if image is None else [layers.GlobalAveragePooling2D(name="pooled")(image)]
         if features:
             rows = []
             for name, vector in features.items():
@@ -80,18 +80,18 @@ class Attention(Fusion):
                 )
                 queries = layers.Add(name="residual")([queries, head(queries, places)])
             context = layers.LayerNormalization(name="context")(queries)
-            found.append(layers.Flatten(name="contexts")(context))
-        return found[0] if len(found) == 1 else layers.Concatenate(name="fused")(found)
+            outputs.append(layers.Flatten(name="contexts")(context))
+        return outputs[0] if len(outputs) == 1 else layers.Concatenate(name="fused")(outputs)
 
 
 @dataclass(frozen=True)
 class Gated(Fusion):
-    """Gated multimodal unit: gates, which see all inputs, weigh what each input says.
+    """Gated multimodal unit: gates that see all inputs weigh the output of each input.
 
     In the paper's notation: each input x_i, the embedding among them, gives
     h_i = tanh(W_i x_i). With two inputs z = sigmoid(W_z [x_1, x_2]) and
     h = z * h_1 + (1 - z) * h_2; with more, each has its own z_i, and h is the sum of all z_i * h_i.
-    One input alone has nothing to be weighed against: h = h_1.
+    With one input there are no gates: h = h_1.
 
     Parameters
     ----------
@@ -118,26 +118,26 @@ class Gated(Fusion):
 
         inputs = {} if image is None else {"image": image}
         inputs.update(features)
-        said = []
+        values = []
         for name, x in inputs.items():
             h = layers.Dense(self.units, activation="tanh", name=f"{name}_h")(x)
             if name in features:
                 h = layers.Dropout(self.dropout, name=f"{name}_dropout")(h)
-            said.append(h)
-        if len(said) == 1:
-            return said[0]
+            values.append(h)
+        if len(values) == 1:
+            return values[0]
         beside = layers.Concatenate(name="inputs")(list(inputs.values()))
 
         def gate(name: str) -> Any:
             return layers.Dense(self.units, activation="sigmoid", name=name)(beside)
 
-        if len(said) == 2:
+        if len(values) == 2:
             z = gate("z")
             gates = [z, layers.Rescaling(-1.0, offset=1.0, name="other_z")(z)]
         else:
             gates = [gate(f"{name}_z") for name in inputs]
-        weighed = [layers.Multiply()([z, h]) for z, h in zip(gates, said, strict=True)]
-        return layers.Add(name="h")(weighed)
+        products = [layers.Multiply()([z, h]) for z, h in zip(gates, values, strict=True)]
+        return layers.Add(name="h")(products)
 
 
 @hookimpl

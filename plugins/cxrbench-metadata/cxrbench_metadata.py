@@ -1,4 +1,4 @@
-"""Age, sex and view as a feature vector: what can be told of an image without looking at it."""
+"""Age, sex and view as a feature vector, without the pixels of the image."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class FittedScaler(FittedEncoder):
     def transform(self, vectors: np.ndarray) -> np.ndarray:
         """(1, 6) to (6,): the columns standardised, 0 where missing, and the indicators.
 
-        (0, 6), which an image that was left out has, is one of which nothing is known.
+        (0, 6), of an image that was left out, gives the vector of three missing columns.
         """
         import numpy as np
 
@@ -56,7 +56,7 @@ class FittedScaler(FittedEncoder):
 
 @dataclass(frozen=True)
 class Scaler(Encoder):
-    """Standardise what is known; the mean stands for what is missing."""
+    """Standardise known values; missing values are replaced by the mean."""
 
     fitted: ClassVar[type[FittedEncoder]] = FittedScaler
 
@@ -65,7 +65,7 @@ class Scaler(Encoder):
     ) -> FittedScaler:
         """Fit on the vectors (1, 6) of the training images.
 
-        A column that no training image has, or that is the same in all, is never more than 0.
+        A column that no training image has, or that is constant, is always 0.
         """
         import numpy as np
 
@@ -98,13 +98,13 @@ class Metadata(FeatureExtractor):
         """One row (1, 6) float32: age in years, 1 for F, 1 for AP; then 1 for each missing."""
         import numpy as np
 
-        told = (
+        columns = (
             record.age,
             None if record.sex is None else record.sex == "F",
             None if record.view is None else record.view == "AP",
         )
-        values = [0.0 if value is None else float(value) for value in told]
-        missing = [float(value is None) for value in told]
+        values = [0.0 if value is None else float(value) for value in columns]
+        missing = [float(value is None) for value in columns]
         return LocalFeatures(np.array([values + missing], np.float32))
 
 

@@ -44,7 +44,7 @@ class HOG(FeatureExtractor):
     Parameters
     ----------
     image_size : side of the image in pixels.
-    orientations : directions that a histogram tells apart.
+    orientations : number of directions of a histogram.
     cell : side of a cell in pixels.
 
     References
@@ -73,7 +73,7 @@ class HOG(FeatureExtractor):
         import numpy as np
         from skimage.feature import hog
 
-        assert image is not None, "an extractor with an image_size is given an image"
+        assert image is not None, "an extractor with an image_size gets an image"
         vector = hog(
             image,
             orientations=self.orientations,
@@ -90,7 +90,7 @@ class LBP(FeatureExtractor):
     Parameters
     ----------
     image_size : side of the image in pixels.
-    points, radius : of the circle that a pixel is compared with.
+    points, radius : of the circle around a pixel that it is compared with.
     grid : cells along each side.
 
     References
@@ -118,7 +118,7 @@ class LBP(FeatureExtractor):
         import numpy as np
         from skimage.feature import local_binary_pattern
 
-        assert image is not None, "an extractor with an image_size is given an image"
+        assert image is not None, "an extractor with an image_size gets an image"
         codes = local_binary_pattern(image, self.points, self.radius, method="uniform")
         # At the border the circle leaves the image, and scikit-image compares with black.
         codes = codes[self.radius : -self.radius, self.radius : -self.radius]
@@ -138,7 +138,7 @@ class GLCM(FeatureExtractor):
     Parameters
     ----------
     image_size : side of the image in pixels.
-    levels : grey levels that are told apart.
+    levels : number of grey levels.
 
     References
     ----------
@@ -160,7 +160,7 @@ class GLCM(FeatureExtractor):
         import numpy as np
         from skimage.feature import graycomatrix, graycoprops
 
-        assert image is not None, "an extractor with an image_size is given an image"
+        assert image is not None, "an extractor with an image_size gets an image"
         coarse = (image.astype(np.uint16) * self.levels // 256).astype(np.uint8)
         directions = np.arange(4) * np.pi / 4
         matrices = graycomatrix(

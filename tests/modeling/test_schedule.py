@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import settings as example_settings
 from hypothesis import strategies as st
 
-from cxrbench.modeling.schedule import SMALLEST_LEARNING_RATE, Schedule
+from cxrbench.modeling.schedule import SMALLEST_LEARNING_RATE, TrainingSchedule
 
 # Few values, so that ties and returns to the best score are common; Keras compares in float32.
 SCORES = st.sampled_from([0.4, 0.5, 0.5 + 1e-6, 0.55, 0.6, 0.7, 0.8])
@@ -52,7 +52,7 @@ def kerass_way(model, scores, learning_rate, patience):
 
 
 def our_way(scores, learning_rate, patience):
-    schedule, epochs = Schedule(learning_rate, patience), []
+    schedule, epochs = TrainingSchedule(learning_rate, patience), []
     for score in scores:
         rate = schedule.learning_rate
         schedule = schedule.after(score)
@@ -79,11 +79,11 @@ def test_every_epoch_is_as_with_kerass_callbacks(model, first, later, patience):
 def test_the_learning_rate_has_a_floor():
     rates = [rate for rate, _ in our_way([0.9] + [0.5] * 8, 3e-7, 4)]
     assert rates == [3e-7] * 3 + [1.5e-7] * 2
-    assert Schedule(1e-7, 2).after(0.9).after(0.5).learning_rate == SMALLEST_LEARNING_RATE
+    assert TrainingSchedule(1e-7, 2).after(0.9).after(0.5).learning_rate == SMALLEST_LEARNING_RATE
 
 
 def test_an_equal_score_is_no_improvement_and_nan_never_is():
-    schedule = Schedule(1e-3, 5).after(0.6)
+    schedule = TrainingSchedule(1e-3, 5).after(0.6)
     assert schedule.improved
     assert not schedule.after(0.6).improved
     assert not schedule.after(math.nan).improved
@@ -93,5 +93,5 @@ def test_an_equal_score_is_no_improvement_and_nan_never_is():
 
 
 def test_nothing_has_improved_before_the_first_epoch():
-    assert not Schedule(1e-3, 5).improved
-    assert not Schedule(1e-3, 5).exhausted
+    assert not TrainingSchedule(1e-3, 5).improved
+    assert not TrainingSchedule(1e-3, 5).exhausted
