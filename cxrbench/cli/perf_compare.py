@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from cxrbench.perf.comparison import SpeedComparison
 
 SIDE = (
-    "A git revision, the folder or python of an environment, a folder of source (. is the work "
-    "tree), or FILE\\[@COMMIT] of cxrbench perf record."
+    "A git revision, a folder of source (. is the work tree), the folder or python of an "
+    "environment, or FILE or FILE@COMMIT of cxrbench perf record."
 )
 
 
@@ -37,7 +37,9 @@ class Outcome(StrEnum):
 
 def compare(  # noqa: PLR0913 - each argument is an option of the command
     base: Annotated[str, typer.Argument(metavar="BASE", help=SIDE)],
-    head: Annotated[str, typer.Argument(metavar="HEAD", help="The same.")] = "HEAD",
+    head: Annotated[
+        str, typer.Argument(metavar="HEAD", help="The other side, named in the same ways.")
+    ] = "HEAD",
     path: of.HotPaths = None,
     data: of.ImagesOf = None,
     threshold: Annotated[
@@ -48,7 +50,7 @@ def compare(  # noqa: PLR0913 - each argument is an option of the command
         typer.Option(
             min=0,
             metavar="SECONDS",
-            help="Time limit for undecided paths \\[default: 300]",
+            help="Time limit for undecided paths. \\[default: 300]",
             show_default=False,
         ),
     ] = None,
@@ -58,8 +60,9 @@ def compare(  # noqa: PLR0913 - each argument is an option of the command
     clock: Annotated[
         ClockName,
         typer.Option(
+            metavar="|".join(ClockName),
             help="cpu: processor time; wall: wall time, which other processes disturb; "
-            "instructions: counted by valgrind."
+            "instructions: counted by valgrind.",
         ),
     ] = ClockName.cpu,
     image_size: of.ImageSize = 64,
@@ -69,6 +72,7 @@ def compare(  # noqa: PLR0913 - each argument is an option of the command
         typer.Option(
             "--inconclusive",
             "--cannot-tell",
+            metavar="|".join(Outcome),
             help="Exit code when the result is inconclusive: pass (0) or fail (1).",
         ),
     ] = Outcome.passes,
@@ -87,7 +91,7 @@ def compare(  # noqa: PLR0913 - each argument is an option of the command
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Store the result with all samples here, also after an interruption "
+            help="Store the result with all samples here, also after an interruption. "
             "\\[default: in the cache]",
             show_default=False,
         ),

@@ -12,7 +12,7 @@ HotPaths = Annotated[
         "--path",
         metavar="NAME",
         help="A hot path, such as decode, extract/orb, augment/medical, forward/resnet50 or "
-        "train-step/resnet50+orb; repeatable \\[default: a selection]",
+        "train-step/resnet50+orb; repeatable. \\[default: a selection]",
         show_default=False,
     ),
 ]
@@ -21,7 +21,7 @@ ImagesOf = Annotated[
     typer.Option(
         "--data",
         metavar="DATA",
-        help="Time on images of this folder or dataset \\[default: four drawn images]",
+        help="Time on images of this folder or dataset. \\[default: four drawn images]",
         show_default=False,
     ),
 ]

@@ -25,7 +25,7 @@ def record(  # noqa: PLR0913 - each argument is an option of the command
     ] = HISTORY,
     path: of.HotPaths = None,
     data: of.ImagesOf = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Paths without Keras.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Only paths without Keras.")] = False,
     image_size: of.ImageSize = 64,
     batch_size: of.BatchSize = 8,
     cache: Cache = None,

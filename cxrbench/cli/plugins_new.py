@@ -19,13 +19,18 @@ class PluginKind(StrEnum):
 
 
 def new(
-    kind: Annotated[PluginKind, typer.Argument(metavar="KIND", help="The kind of its part.")],
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The name of the part in recipes.")],
+    kind: Annotated[
+        PluginKind,
+        typer.Argument(
+            metavar="KIND", help="Kind of the part: backbone, feature, fusion or dataset."
+        ),
+    ],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the part in recipes.")],
     output: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="The folder to write \\[default: cxrbench-NAME here]",
+            help="Folder to write. \\[default: cxrbench-NAME here]",
             show_default=False,
         ),
     ] = None,

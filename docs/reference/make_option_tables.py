@@ -97,6 +97,30 @@ MORE = {
     "perf time device": "On a GPU, in `bfloat16` if it has that, as in a run.",
     "perf time as_json": 'Prints `{"data", "films", "device", "backend", "recipes", '
     '"parts", "broken"}`, see below.',
+    "perf compare path": "See [which paths](../howto/catch-regressions.md#which-paths).",
+    "perf compare data": "",
+    "perf compare batch_size": "",
+    "perf record data": "",
+    "perf record batch_size": "",
+    "perf compare budget": "A first look at the samples is always made.",
+    "perf compare output": "The default is in `perf/comparisons/`.",
+    "perf compare output_format": "See [formats](leaderboard.md#formats).",
+    "perf compare as_json": 'Prints `{"base", "head", "machine", "threshold", "clock", '
+    '"paths": {NAME: {"state", "ratio", "low", "high", "control", …}}, "not_compared", '
+    '"samples", …}`. `state` is `slower`, `faster`, `no change`, or `cannot tell` if the path is '
+    "inconclusive.",
+    "perf record as_json": "Prints the new recording, with medians in place of samples.",
+    "perf history output": "",
+    "perf history output_format": "See [formats](leaderboard.md#formats).",
+    "perf history as_json": 'Prints `[{"side", "commit", "time", "machine", "versions", '
+    '"milliseconds", "not_measured"}]`.',
+    "plugins list as_json": 'Prints `{"plugins": [{"name", "provides", "package", "version", '
+    '"state", "error", "fix"}]}`. `provides` has a kind and a name each, such as `feature orb`.',
+    "plugins check as_json": 'Prints `{"checks": [{"kind", "part", "check", "state", "seconds", '
+    '"told"}]}`. `state` is `ok`, `failed` or `skipped`.',
+    "plugins doctor as_json": 'Prints `{"plugins": [{…}]}` as `plugins list` does, with the '
+    "broken plugins only.",
+    "plugins new output": "",
 }
 # The settings that built-in datasets bring.
 DATASETS = {
