@@ -28,7 +28,7 @@ from typing import Any, cast
 import numpy as np
 
 from cxrbench.boards.ablation import ablations
-from cxrbench.boards.leaderboard import boards
+from cxrbench.boards.board import boards
 from cxrbench.builtin.phantom import Phantom
 from cxrbench.data.cohort import fingerprint
 from cxrbench.data.splits import Split

@@ -8,8 +8,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cxrbench.boards.ablation import ablations, with_ablations
-from cxrbench.boards.leaderboard import as_json, boards
+from cxrbench.boards.ablation import ablations
+from cxrbench.boards.board import boards
+from cxrbench.boards.leaderboard import Leaderboard
 from cxrbench.data.datasets import describe, find_dataset
 from cxrbench.experiment.conditions import parts_of
 from cxrbench.experiment.early_checks import check_before_decoding
@@ -32,6 +33,7 @@ from cxrbench.inference.localise import score_all
 from cxrbench.interfaces import Dataset, Display
 from cxrbench.options import declare_options
 from cxrbench.output.display import SilentDisplay
+from cxrbench.output.show import plain
 from cxrbench.parameters import absolute_dataset
 from cxrbench.registry import load_registry
 from cxrbench.request import Request, known_options, request_of
@@ -59,8 +61,14 @@ def run(
     """
     request = request_of({"recipes": recipes, **options})
     runs = measure(request, display or SilentDisplay())
-    plain: dict[str, Any] = as_json(boards(runs), (), per_label=True)
-    return with_ablations(plain, ablations(runs)) if request.ablation else plain
+    values: dict[str, Any] = plain(leaderboard_of(runs, request, per_label=True).to_json())
+    return values
+
+
+def leaderboard_of(runs: Sequence[Run], request: Request, *, per_label: bool) -> Leaderboard:
+    """The boards of the runs that a request gave, with what each part adds if it wants that."""
+    gains = ablations(runs) if request.ablation else None
+    return Leaderboard(boards(runs, per_label=per_label), per_label=per_label, ablations=gains)
 
 
 declare_options(run, known_options().values())

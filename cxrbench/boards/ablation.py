@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
 from cxrbench.boards.comparison import Difference, paired_difference
+from cxrbench.metrics.estimate import read_estimate
 from cxrbench.metrics.ranking import holm
 from cxrbench.output.files import digest_of
 from cxrbench.recipe_text import split_recipe
@@ -42,14 +43,15 @@ class Gain:
 
     ``part`` is the recipe minus the one without the part; ``control`` is the recipe with the part
     permuted minus the one without it; ``beyond_control`` the recipe minus its control. The last
-    two are None without a control. The ``_p_holm`` are adjusted over the rows of the table.
+    two differences are None without a control. The ``_p_holm`` are adjusted over the rows of the
+    table.
     """
 
     part: Difference
-    part_p_holm: float | None
+    part_p_holm: float
     control: Difference | None
     beyond_control: Difference | None
-    beyond_control_p_holm: float | None
+    beyond_control_p_holm: float
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class PartGain:
     """One part of a recipe: what it adds, and what it costs.
 
     ``without`` and ``control`` are the recipes to compare with; the control need not have been
-    measured, then ``runs_control`` is empty. ``parameters`` and ``train_seconds`` (None where
+    measured, then ``runs_control`` is empty. ``parameters`` and ``train_seconds`` (NaN where
     unknown) are those of the recipe minus those without the part. ``config`` repeats the first of
     ``runs``.
     """
@@ -70,7 +72,7 @@ class PartGain:
     macro_auroc: Gain
     micro_auroc: Gain
     parameters: int
-    train_seconds: float | None
+    train_seconds: float
     config: str
     runs: tuple[str, ...]
     runs_without: tuple[str, ...]
@@ -109,8 +111,7 @@ class _Row:
         return self.run.conditions.parameters or 0
 
     def values(self, score: Score) -> np.ndarray:
-        told = [run.metrics[score] for run in self.runs]
-        return np.array([math.nan if value is None else value for value in told])
+        return np.array([read_estimate(run.metrics, score).value for run in self.runs])
 
     def replicates(self, score: Score) -> np.ndarray:
         if not self._replicates:
@@ -119,8 +120,8 @@ class _Row:
         return self._replicates[score]
 
     def train_seconds(self) -> float:
-        told = [run.conditions.train_seconds for run in self.runs]
-        return float(np.mean([math.nan if value is None else value for value in told]))
+        seconds = [run.conditions.train_seconds for run in self.runs]
+        return float(np.mean([math.nan if value is None else value for value in seconds]))
 
 
 def ablations(runs: Iterable[Run]) -> tuple[Ablation, ...]:
@@ -139,17 +140,6 @@ def ablations(runs: Iterable[Run]) -> tuple[Ablation, ...]:
     for run in runs:
         by_board[run.conditions.board_key].append(run)
     return tuple(_ablation(key, members) for key, members in by_board.items())
-
-
-def with_ablations(plain: Mapping[str, Any], made: Iterable[Ablation]) -> dict[str, Any]:
-    """The plain values of boards (`leaderboard.as_json`), each with its ``ablation``: its rows."""
-    rows = {one.board: [_plain_row(row) for row in one.rows] for one in made}
-    boards = [{**board, "ablation": rows[board["key"]]} for board in plain["boards"]]
-    return {**plain, "boards": boards}
-
-
-def _plain_row(row: PartGain) -> dict[str, Any]:
-    return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(row).items()}
 
 
 def _ablation(key: str, runs: Sequence[Run]) -> Ablation:
@@ -191,7 +181,6 @@ def _conditions(conditions: Conditions, left_out: frozenset[str] = frozenset()) 
 
 
 def _gain(part: str, row: _Row, without: _Row, control: _Row | None) -> PartGain:
-    seconds = row.train_seconds() - without.train_seconds()
     return PartGain(
         part=part,
         recipe=str(row.recipe),
@@ -201,7 +190,7 @@ def _gain(part: str, row: _Row, without: _Row, control: _Row | None) -> PartGain
         macro_auroc=_gain_of("macro_auroc", row, without, control),
         micro_auroc=_gain_of("micro_auroc", row, without, control),
         parameters=row.parameters - without.parameters,
-        train_seconds=None if math.isnan(seconds) else seconds,
+        train_seconds=row.train_seconds() - without.train_seconds(),
         config=str(row.runs[0].path / "settings.toml"),
         runs=row.names,
         runs_without=without.names,
@@ -217,10 +206,10 @@ def _gain_of(score: Score, row: _Row, without: _Row, control: _Row | None) -> Ga
 
     return Gain(
         part=minus(row, without),
-        part_p_holm=None,
+        part_p_holm=math.nan,
         control=None if control is None else minus(control, without),
         beyond_control=None if control is None else minus(row, control),
-        beyond_control_p_holm=None,
+        beyond_control_p_holm=math.nan,
     )
 
 
@@ -232,14 +221,10 @@ def _corrected(rows: Sequence[PartGain]) -> tuple[PartGain, ...]:
         parts = holm([_p(gain.part) for gain in gains])
         beyond = holm([_p(gain.beyond_control) for gain in gains])
         for place, (gain, p, q) in enumerate(zip(gains, parts, beyond, strict=True)):
-            adjusted = replace(
-                gain,
-                part_p_holm=None if math.isnan(p) else p,
-                beyond_control_p_holm=None if math.isnan(q) else q,
-            )
+            adjusted = replace(gain, part_p_holm=p, beyond_control_p_holm=q)
             corrected[place] = replace(corrected[place], **{score: adjusted})
     return tuple(corrected)
 
 
 def _p(found: Difference | None) -> float:
-    return math.nan if found is None or found.p is None else found.p
+    return math.nan if found is None else found.p

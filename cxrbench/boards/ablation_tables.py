@@ -1,13 +1,13 @@
-"""What each part of a recipe adds, beside its permuted control: cells, sentences and CSV."""
+"""What each part of a recipe adds, beside its permuted control: tables, sentences and records."""
 
 from __future__ import annotations
 
-import csv
-import sys
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
+from cxrbench.boards.comparison_text import p_cell
 from cxrbench.metrics.ranking import SIGNIFICANCE
 from cxrbench.output.sections import (
     CellTable,
@@ -26,28 +26,26 @@ if TYPE_CHECKING:
 _NAMED = (text_column("part", 6), text_column("added to"))
 
 
-def ablation_section(found: Ablation) -> Section:
+def ablation_section(ablation: Ablation) -> Section:
     """Macro gains with their controls, micro gains and costs, and a sentence for each part."""
     title = "What each part adds to the recipe without it"
-    if not found.rows:
-        return Section(
-            title,
-            (),
-            (
-                "no two rows differ by one part alone; `cxrbench run RECIPE --ablation` adds what "
-                "is needed",
-            ),
+    if not ablation.rows:
+        note = (
+            "No two rows differ by one part alone. `cxrbench run RECIPE --ablation` runs the "
+            "recipes that are needed."
         )
-    unit = "images" if found.test_patients is None else "patients"
+        return Section(title, (), (note,))
+    unit = "images" if ablation.test_patients is None else "patients"
     return Section(
         title,
-        (_macro_table(found.rows), _micro_and_cost_table(found.rows)),
+        (_macro_table(ablation.rows), _micro_and_cost_table(ablation.rows)),
         (
-            *map(_sentence, found.rows),
-            f"[low, high]: 95 % over {unit}, joined with the variance over seeds. permuted: the "
-            "same recipe, trained with this part's features of other training patients, minus the "
-            "recipe without the part. p: two-sided, paired; Holm: over the rows of this table, for "
-            "gains and for gains minus their controls.",
+            *map(_sentence, ablation.rows),
+            f"[low, high]: 95 % bootstrap interval over {unit}, including seed-to-seed variation "
+            "where there are several seeds. permuted: the same recipe, trained with this part's "
+            "features of other training patients, minus the recipe without the part. p: two-sided, "
+            "paired. Holm: p corrected for the rows of this table, separately for gains and for "
+            "gains minus their controls.",
         ),
     )
 
@@ -61,7 +59,7 @@ def _macro_table(rows: Sequence[PartGain]) -> CellTable:
 def _macro_lines(row: PartGain) -> Iterator[tuple[str, ...]]:
     gain = row.macro_auroc
     yield (row.part, row.without, "own", *_cells(gain.part, gain.part_p_holm))
-    yield ("", "", "permuted", *_cells(gain.control, None))
+    yield ("", "", "permuted", *_cells(gain.control, math.nan))
     beyond = _cells(gain.beyond_control, gain.beyond_control_p_holm)
     yield ("", "", "own − permuted", *beyond)
 
@@ -74,8 +72,8 @@ def _micro_and_cost_table(rows: Sequence[PartGain]) -> CellTable:
             (
                 row.part,
                 row.without,
-                _told(row.micro_auroc.part),
-                _p_cell(row.micro_auroc.part_p_holm),
+                _gain(row.micro_auroc.part),
+                p_cell(row.micro_auroc.part_p_holm),
                 count_of_parameters(row.parameters, "+"),
                 _seconds(row.train_seconds),
             )
@@ -84,42 +82,37 @@ def _micro_and_cost_table(rows: Sequence[PartGain]) -> CellTable:
     )
 
 
-def _cells(found: Difference | None, holm: float | None) -> tuple[str, str, str]:
-    return _told(found), _p_cell(None if found is None else found.p), _p_cell(holm)
+def _cells(difference: Difference | None, holm: float) -> tuple[str, str, str]:
+    p = math.nan if difference is None else difference.p
+    return _gain(difference), p_cell(p), p_cell(holm)
 
 
-def _told(found: Difference | None) -> str:
-    if found is None:
-        return "–"
-    return interval(found.difference, found.low, found.high, "+.3f")
+def _gain(difference: Difference | None) -> str:
+    return "–" if difference is None else interval(difference.estimate, "+.3f")
 
 
-def _seconds(seconds: float | None) -> str:
-    if seconds is None:
+def _seconds(seconds: float) -> str:
+    if math.isnan(seconds):
         return "–"
     return f"{'-' if seconds < 0 else '+'}{duration(abs(seconds))}"
 
 
-def _p_cell(p: float | None) -> str:
-    return "–" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
-
-
 def _sentence(row: PartGain) -> str:
     """What the macro AUROCs say of the part, and what could not be said."""
-    found, p = row.macro_auroc.part, row.macro_auroc.part_p_holm
-    if found.difference is None or p is None or found.detectable is None:
-        return f"{row.part}: what it adds to {row.without} is undefined on these images."
+    gain, p = row.macro_auroc.part, row.macro_auroc.part_p_holm
+    if math.isnan(p):
+        return f"{row.part}: its gain over {row.without} is undefined on these images."
     if p >= SIGNIFICANCE:
-        gain = (
-            f"no gain of {row.part} over {row.without} can be shown ({_told(found)}, "
-            f"{_p_words(p)}); the smallest that this test would find 8 times in 10, before Holm's "
-            f"correction, is about {found.detectable:.3f}"
+        text = (
+            f"{row.part}: no significant gain over {row.without} ({_gain(gain)}, {_p_words(p)}). "
+            "Minimum detectable difference (80 % power, before Holm's correction): "
+            f"{gain.detectable:.3f}."
         )
-    elif found.difference > 0:
-        gain = f"{row.part} adds {_unsigned(found)} to {row.without} ({_p_words(p)})"
+    elif gain.difference > 0:
+        text = f"{row.part} adds {interval(gain.estimate)} to {row.without} ({_p_words(p)})."
     else:
-        gain = f"{row.part} makes {row.without} worse: {_told(found)} ({_p_words(p)})"
-    return f"{gain}; {_beside_control(row)}."
+        text = f"{row.part} makes {row.without} worse: {_gain(gain)} ({_p_words(p)})."
+    return f"{text} {_beside_control(row)}"
 
 
 def _beside_control(row: PartGain) -> str:
@@ -127,51 +120,46 @@ def _beside_control(row: PartGain) -> str:
     p = gain.beyond_control_p_holm
     if gain.control is None or gain.beyond_control is None:
         return (
-            "whether that is more than its parameters do alone needs the control "
-            f"{row.control}: `cxrbench run --config {row.config} --seeds {len(row.runs)} "
-            "--ablation`, with the same --runs"
+            "Only the permuted control shows whether the part's parameters alone explain this: "
+            f"`cxrbench run --config {row.config} --seeds {len(row.runs)} --ablation`, with the "
+            f"same --runs, runs {row.control}."
         )
-    if p is None:
-        return "its control is undefined on these images"
-    added = f"with permuted features the same parameters add {_told(gain.control)}"
-    beyond = _told(gain.beyond_control)
+    if math.isnan(p):
+        return "Its permuted control is undefined on these images."
+    added = f"With permuted features, the same parameters add {_gain(gain.control)}."
+    beyond = f"{_gain(gain.beyond_control)}, {_p_words(p)}"
     if p >= SIGNIFICANCE:
-        return f"{added}, and no difference from that can be shown ({beyond}, {_p_words(p)})"
-    side = "more" if (gain.beyond_control.difference or 0) > 0 else "less"
-    return f"{added}; its own features give {side} than that ({beyond}, {_p_words(p)})"
-
-
-def _unsigned(found: Difference) -> str:
-    return interval(found.difference, found.low, found.high)
+        return f"{added} The part's own features are not significantly different ({beyond})."
+    side = "more" if gain.beyond_control.difference > 0 else "less"
+    return f"{added} The part's own features add significantly {side} ({beyond})."
 
 
 def _p_words(p: float) -> str:
     return "Holm's p < 0.001" if p < 0.001 else f"Holm's p = {p:.3f}"
 
 
-def print_ablation_csv(ablations: Sequence[Ablation]) -> None:
-    """Print a row for each part of each board; nested keys of the JSON are joined by ``_``."""
-    from cxrbench.boards.ablation import PartGain
-
-    rows = [(one.board, row) for one in ablations for row in one.rows]
-    writer = csv.DictWriter(sys.stdout, ["board", *_columns(PartGain)], lineterminator="\n")
-    writer.writeheader()
-    for board, row in rows:
-        writer.writerow({"board": board, **_flat(asdict(row))})
-
-
-def _columns(kind: Any) -> Iterator[str]:
-    from cxrbench.boards.ablation import SCORES, Gain
+def ablation_columns() -> list[str]:
+    """The columns of the CSV: the keys of the JSON, nested ones joined by ``_``."""
+    from cxrbench.boards.ablation import SCORES, Gain, PartGain
     from cxrbench.boards.comparison import Difference
 
-    for field in fields(kind):
-        if field.name in SCORES:
-            for gain in fields(Gain):
-                name = f"{field.name}_{gain.name}"
-                is_p = gain.name.endswith("_p_holm")
-                yield from [name] if is_p else (f"{name}_{d.name}" for d in fields(Difference))
-        else:
-            yield field.name
+    columns = ["board"]
+    for name in (field.name for field in fields(PartGain)):
+        if name not in SCORES:
+            columns.append(name)
+            continue
+        for gain in (f"{name}_{field.name}" for field in fields(Gain)):
+            is_p = gain.endswith("_p_holm")
+            columns += [gain] if is_p else [f"{gain}_{field.name}" for field in fields(Difference)]
+    return columns
+
+
+def ablation_records(ablations: Sequence[Ablation]) -> list[Mapping[str, Any]]:
+    """A record for each part of each board."""
+    empty = dict.fromkeys(ablation_columns())  # a control that was not measured has no values
+    return [
+        {**empty, "board": one.board, **_flat(asdict(row))} for one in ablations for row in one.rows
+    ]
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -181,6 +169,6 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
             flat |= _flat(value, f"{prefix}{name}_")
         elif isinstance(value, tuple):
             flat[prefix + name] = " ".join(value)
-        elif value is not None:  # a control that was not measured has no columns to fill
+        elif value is not None:
             flat[prefix + name] = value
     return flat

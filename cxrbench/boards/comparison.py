@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 
+from cxrbench.boards.comparison_text import comparison_sections
 from cxrbench.metrics.auroc import clustered_aurocs
 from cxrbench.metrics.bootstrap import mean_over_seeds, percentile_interval
+from cxrbench.metrics.estimate import Estimate, read_estimate
 from cxrbench.metrics.ranking import holm, two_sided_p_value
 from cxrbench.metrics.resampling import seed_variance, widened
+from cxrbench.output.sections import Section
 from cxrbench.runs.predictions import Predictions, read_predictions
-from cxrbench.runs.run import Run
+from cxrbench.runs.selection import Seeds, require_one_board
 
 POWER = 0.8
-"""How often a test finds the difference that is called the smallest it can find."""
+"""How often a test finds the minimum detectable difference."""
 
 LEVEL = 0.95
 
@@ -41,19 +45,24 @@ class Scored:
 
 @dataclass(frozen=True)
 class Difference:
-    """A minus B on the same test images; None where undefined.
+    """A minus B on the same test images; NaN where undefined.
 
-    ``low`` and ``high`` bound the 95 % interval, ``p`` is two-sided. ``detectable`` is the smallest
-    difference that this test finds 8 times in 10.
+    ``low`` and ``high`` bound the 95 % interval, ``p`` is two-sided. ``detectable`` is the minimum
+    detectable difference at a power of 80 %.
     """
 
-    a: float | None
-    b: float | None
-    difference: float | None
-    low: float | None
-    high: float | None
-    p: float | None
-    detectable: float | None
+    a: float
+    b: float
+    difference: float
+    low: float
+    high: float
+    p: float
+    detectable: float
+
+    @property
+    def estimate(self) -> Estimate:
+        """The difference with its interval."""
+        return Estimate(self.difference, self.low, self.high)
 
 
 @dataclass(frozen=True)
@@ -64,13 +73,18 @@ class LabelDifference:
     counted: bool
     positives: int
     known: int
-    a: float | None
-    b: float | None
-    difference: float | None
-    low: float | None
-    high: float | None
-    p: float | None
-    p_holm: float | None
+    a: float
+    b: float
+    difference: float
+    low: float
+    high: float
+    p: float
+    p_holm: float
+
+    @property
+    def estimate(self) -> Estimate:
+        """The difference with its interval."""
+        return Estimate(self.difference, self.low, self.high)
 
 
 @dataclass(frozen=True)
@@ -87,8 +101,26 @@ class Comparison:
     micro_auroc: Difference
     labels: tuple[LabelDifference, ...]
 
+    def sections(self) -> tuple[Section, ...]:
+        """Both scores in numbers and words, then the labels."""
+        return comparison_sections(self)
 
-def read_row(row: Sequence[Run]) -> tuple[Scored, Predictions]:
+    def to_json(self) -> Comparison:
+        """The fields are the keys."""
+        return self
+
+    def records(self) -> list[dict[str, Any]]:
+        """A line for macro and micro AUROC, then one for each label."""
+        columns = ("score", *(field.name for field in fields(LabelDifference)), "detectable")
+        lines = [
+            {"score": "macro_auroc", **asdict(self.macro_auroc)},
+            {"score": "micro_auroc", **asdict(self.micro_auroc)},
+            *({"score": "auroc", **asdict(label)} for label in self.labels),
+        ]
+        return [{name: line.get(name) for name in columns} for line in lines]
+
+
+def read_row(row: Seeds) -> tuple[Scored, Predictions]:
     """What a row's seeds scored, from their predictions, and those of the first seed.
 
     Raises
@@ -109,9 +141,28 @@ def read_row(row: Sequence[Run]) -> tuple[Scored, Predictions]:
     return scored, seeds[0]
 
 
-def _metric(row: Sequence[Run], name: str) -> np.ndarray:
-    values = [run.metrics[name] for run in row]
-    return np.array([np.nan if value is None else value for value in values], np.float64)
+def _metric(row: Seeds, name: str) -> np.ndarray:
+    return np.array([read_estimate(run.metrics, name).value for run in row], np.float64)
+
+
+def compare_rows(a: Seeds, b: Seeds) -> Comparison:
+    """Compare two rows of one board from their predictions.
+
+    Raises
+    ------
+    RunError : they were not scored on the same test images, or predictions are damaged.
+    """
+    require_one_board(a, b)
+    (scored_a, test), (scored_b, _) = read_row(a), read_row(b)
+    return compare(
+        scored_a,
+        scored_b,
+        test.y_true,
+        test.patients,
+        label_names=test.label_names,
+        counted=test.counted,
+        patients_known=test.patients_known,
+    )
 
 
 def compare(
@@ -169,13 +220,13 @@ def paired_difference(
     low, high = widened(difference, percentile_interval(spread, LEVEL), seeds, level=LEVEL)
     error = math.sqrt(variance)
     return Difference(
-        a=_plain(mean_a),
-        b=_plain(mean_b),
-        difference=_plain(difference),
-        low=_plain(low),
-        high=_plain(high),
-        p=_plain(two_sided_p_value(difference, error)),
-        detectable=_plain(_detectable(error)),
+        a=mean_a,
+        b=mean_b,
+        difference=difference,
+        low=low,
+        high=high,
+        p=two_sided_p_value(difference, error),
+        detectable=_detectable(error),
     )
 
 
@@ -207,27 +258,23 @@ def _labels(
                 counted=bool(counted[column]),
                 positives=int((truth == 1).sum()),
                 known=int(((truth == 1) | (truth == 0)).sum()),
-                a=_plain(float(of_a.mean())),
-                b=_plain(float(of_b.mean())),
-                difference=_plain(difference),
-                low=_plain(difference - reach),
-                high=_plain(difference + reach),
-                p=_plain(two_sided_p_value(difference, error)),
-                p_holm=None,
+                a=float(of_a.mean()),
+                b=float(of_b.mean()),
+                difference=difference,
+                low=difference - reach,
+                high=difference + reach,
+                p=two_sided_p_value(difference, error),
+                p_holm=math.nan,
             )
         )
     return _corrected(rows)
 
 
 def _corrected(rows: Sequence[LabelDifference]) -> tuple[LabelDifference, ...]:
-    tested = [math.nan if row.p is None or not row.counted else row.p for row in rows]
-    return tuple(replace(row, p_holm=_plain(p)) for row, p in zip(rows, holm(tested), strict=True))
+    tested = [row.p if row.counted else math.nan for row in rows]
+    return tuple(replace(row, p_holm=p) for row, p in zip(rows, holm(tested), strict=True))
 
 
 def _detectable(error: float) -> float:
     normal = NormalDist()
     return (normal.inv_cdf((1 + LEVEL) / 2) + normal.inv_cdf(POWER)) * error
-
-
-def _plain(value: float) -> float | None:
-    return None if math.isnan(value) else value

@@ -1,4 +1,4 @@
-"""Scored saliency as it stands in run directories, and as columns of a board."""
+"""Scored saliency of runs as measures of a board's rows."""
 
 from __future__ import annotations
 
@@ -6,86 +6,79 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from cxrbench.metrics.bootstrap import mean_over_seeds, percentile_interval
+from cxrbench.metrics.bootstrap import mean_over_seeds
 from cxrbench.metrics.boxes import MEASURES
-from cxrbench.metrics.resampling import seed_variance, widened
+from cxrbench.metrics.estimate import UNDEFINED, Estimate, mean_estimate, read_estimate
 from cxrbench.runs.additions import saliency_replicates, stored_saliency
-from cxrbench.runs.run import Run
+from cxrbench.runs.selection import Seeds
 
-_COLUMNS = (
-    *("saliency_method", "saliency_iou_threshold"),
-    *(f"saliency_{name}{end}" for name in MEASURES for end in ("", "_low", "_high")),
-)
+SALIENCY = tuple(f"saliency_{name}" for name in MEASURES)
+"""The names of the measures in a row."""
+
+
+@dataclass(frozen=True)
+class RowSaliency:
+    """The saliency of a row, the mean over its seeds; None and NaN where it was not scored."""
+
+    method: str | None
+    iou_threshold: float | None
+    measures: Mapping[str, Estimate]
 
 
 @dataclass(frozen=True)
 class SaliencyReference:
     """What a map that has not looked at the image scores: ``random map`` or ``centre prior``.
 
-    Macro means over the same labels and boxes as the rows', with their 95 % intervals.
+    ``measures`` are macro means over the same labels and boxes as the rows'.
     """
 
     name: str
-    hit_rate: float | None
-    hit_rate_low: float | None
-    hit_rate_high: float | None
-    energy: float | None
-    energy_low: float | None
-    energy_high: float | None
-    iou: float | None
-    iou_low: float | None
-    iou_high: float | None
+    measures: Mapping[str, Estimate]
     iou_threshold: float
 
+    def to_json(self) -> dict[str, Any]:
+        """The measures with their bounds, between the name and the threshold."""
+        columns = [estimate.columns(name) for name, estimate in self.measures.items()]
+        flat = {name: value for one in columns for name, value in one.items()}
+        return {"name": self.name, **flat, "iou_threshold": self.iou_threshold}
 
-def saliency_columns(seeds: Sequence[Run]) -> dict[str, Any]:
-    """A row's saliency, the mean over its seeds, by the names of the board's columns.
 
-    All None unless all seeds were scored, by one method and threshold.
-    """
-    stored = [told for told in (stored_saliency(run) for run in seeds) if told is not None]
-    conditions = {(told["method"], told["iou_threshold"]) for told in stored}
+def row_saliency(seeds: Seeds) -> RowSaliency:
+    """The saliency of a row; none unless all seeds were scored, by one method and threshold."""
+    stored = [scores for scores in map(stored_saliency, seeds) if scores is not None]
+    conditions = {(scores["method"], scores["iou_threshold"]) for scores in stored}
     if len(stored) < len(seeds) or len(conditions) > 1:
-        return dict.fromkeys(_COLUMNS)
-    columns: dict[str, Any] = {
-        "saliency_method": stored[0]["method"],
-        "saliency_iou_threshold": stored[0]["iou_threshold"],
-    }
-    replicates = [saliency_replicates(run, MEASURES) for run in seeds] if len(seeds) > 1 else []
-    for name in MEASURES:
-        values = [told["macro"]["map"][name] for told in stored]
-        bounds = stored[0]["macro"]["map"][f"{name}_interval"]
-        mean = None if None in values else float(np.mean(values))
-        if replicates and mean is not None:
-            joined = percentile_interval(mean_over_seeds([arrays[name] for arrays in replicates]))
-            bounds = widened(mean, joined, seed_variance(values))
-        columns |= _bounded(f"saliency_{name}", mean, bounds)
-    return columns
-
-
-def saliency_references(rows: Sequence[Sequence[Run]]) -> tuple[SaliencyReference, ...]:
-    """The references of a board, one of each for every threshold that its rows were scored at."""
-    found: dict[tuple[str, float], SaliencyReference] = {}
-    for run in (run for seeds in rows for run in seeds):
-        told = stored_saliency(run)
-        for source, name in (("random", "random map"), ("centre", "centre prior")):
-            if told is None or (source, told["iou_threshold"]) in found:
-                continue
-            macro = told["macro"][source]
-            columns: dict[str, float | None] = {}
-            for measure in MEASURES:
-                columns |= _bounded(measure, macro[measure], macro[f"{measure}_interval"])
-            threshold = told["iou_threshold"]
-            found[source, threshold] = SaliencyReference(
-                name=name, iou_threshold=threshold, **columns
+        return RowSaliency(None, None, dict.fromkeys(SALIENCY, UNDEFINED))
+    estimates = [
+        {name: read_estimate(scores["macro"]["map"], name) for name in MEASURES}
+        for scores in stored
+    ]
+    means = estimates[0]
+    if len(seeds) > 1:
+        replicates = [saliency_replicates(run, MEASURES) for run in seeds]
+        means = {
+            name: mean_estimate(
+                [one[name].value for one in estimates],
+                mean_over_seeds([arrays[name] for arrays in replicates]),
             )
-    return tuple(found.values())
+            for name in MEASURES
+        }
+    (method, threshold) = conditions.pop()
+    measures = {f"saliency_{name}": estimate for name, estimate in means.items()}
+    return RowSaliency(method, threshold, measures)
 
 
-def _bounded(
-    name: str, value: float | None, bounds: Sequence[float] | None
-) -> Mapping[str, float | None]:
-    low, high = bounds or (None, None)
-    return {name: value, f"{name}_low": low, f"{name}_high": high}
+def saliency_references(rows: Sequence[Seeds]) -> tuple[SaliencyReference, ...]:
+    """The references of a board, one of each for every threshold that its rows were scored at."""
+    references: dict[tuple[str, float], SaliencyReference] = {}
+    for scores in (stored_saliency(run) for seeds in rows for run in seeds):
+        for source, name in (("random", "random map"), ("centre", "centre prior")):
+            if scores is None or (source, scores["iou_threshold"]) in references:
+                continue
+            threshold = scores["iou_threshold"]
+            references[source, threshold] = SaliencyReference(
+                name=name,
+                measures={m: read_estimate(scores["macro"][source], m) for m in MEASURES},
+                iou_threshold=threshold,
+            )
+    return tuple(references.values())

@@ -7,29 +7,24 @@ from typing import Annotated
 
 import typer
 
-from cxrbench.cli.options import Json, Runs
+from cxrbench.cli.options import Format, Json, OutputFormat, Runs, chosen_format
 
 Row = Annotated[
     str, typer.Argument(metavar="RUN", help="A run directory, or a recipe with all its seeds.")
 ]
 
 
-def compare(a: Row, b: Row, runs: Runs = Path("runs"), as_json: Json = False) -> None:
+def compare(
+    a: Row,
+    b: Row,
+    runs: Runs = Path("runs"),
+    output: OutputFormat = Format.table,
+    as_json: Json = False,
+) -> None:
     """Compare two rows of a board on the same test images, in total and per label."""
-    from cxrbench.boards.comparison import compare as compared
-    from cxrbench.boards.comparison import read_row
-    from cxrbench.boards.comparison_text import print_comparison
+    from cxrbench.boards.comparison import compare_rows
+    from cxrbench.output.show import show
     from cxrbench.runs.selection import find_pair
 
-    row_a, row_b = find_pair(a, b, runs)
-    (scored_a, split), (scored_b, _) = read_row(row_a), read_row(row_b)
-    comparison = compared(
-        scored_a,
-        scored_b,
-        split.y_true,
-        split.patients,
-        label_names=split.label_names,
-        counted=split.counted,
-        patients_known=split.patients_known,
-    )
-    print_comparison(comparison, as_json=as_json)
+    comparison = compare_rows(*find_pair(a, b, runs))
+    show(comparison, chosen_format(output, as_json))

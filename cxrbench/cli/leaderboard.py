@@ -26,20 +26,22 @@ def leaderboard(
 ) -> None:
     """Print the boards of all complete runs; the rows of a board have the same test set."""
     from cxrbench.boards.ablation import ablations
-    from cxrbench.boards.leaderboard import boards
+    from cxrbench.boards.board import boards
+    from cxrbench.boards.leaderboard import Leaderboard
     from cxrbench.boards.literature import LITERATURE
-    from cxrbench.boards.tables import print_boards
+    from cxrbench.output.display import RichDisplay
+    from cxrbench.output.show import show
     from cxrbench.runs.run import read_runs
 
     complete, skipped = read_runs(runs)
-    chosen = chosen_format(output, as_json)
-    result = boards(complete, per_label=per_label)
-    gains = ablations(complete) if ablation else None
-    print_boards(
-        result,
+    display = RichDisplay()
+    for run in skipped:
+        display.say(f"left out: {run.reason}")
+    leaderboard = Leaderboard(
+        boards(complete, per_label=per_label),
         skipped,
-        chosen.value,
         per_label=per_label,
-        ablations=gains,
+        ablations=ablations(complete) if ablation else None,
         published=LITERATURE if literature else (),
     )
+    show(leaderboard, chosen_format(output, as_json))

@@ -33,11 +33,9 @@ def run(
     resnet+orb:encoding=vlad,nfeatures=1000@concat. The image-blind recipe prior is always added.
     A dataset may have other defaults: phantom is small, so its training is short.
     """
-    from cxrbench.benchmark import measure
-    from cxrbench.boards.ablation import ablations
-    from cxrbench.boards.leaderboard import boards
-    from cxrbench.boards.tables import print_boards
+    from cxrbench.benchmark import leaderboard_of, measure
     from cxrbench.output.display import RichDisplay
+    from cxrbench.output.show import show
     from cxrbench.request import request_of
 
     chosen = chosen_format(output, as_json)
@@ -45,5 +43,4 @@ def run(
     # Keras and plugins print at times; where standard output carries data, they must not.
     with nullcontext() if chosen is Format.table else redirect_stdout(sys.stderr):
         runs = measure(request, RichDisplay(lines_on_stdout=chosen is Format.table))
-    gains = ablations(runs) if request.ablation else None
-    print_boards(boards(runs), (), chosen.value, per_label=per_label, ablations=gains)
+    show(leaderboard_of(runs, request, per_label=per_label), chosen)

@@ -35,10 +35,11 @@ def score(
 ) -> None:
     """Score the saved predictions of runs again, with other thresholds or another calibration."""
 
-    from cxrbench.boards.leaderboard import boards
-    from cxrbench.boards.tables import print_boards
+    from cxrbench.boards.board import boards
+    from cxrbench.boards.leaderboard import Leaderboard
     from cxrbench.output.display import RichDisplay
     from cxrbench.output.files import lock_of, locked
+    from cxrbench.output.show import show
     from cxrbench.runs.assessment import scoring_of
     from cxrbench.runs.run import read_predicted, read_run
     from cxrbench.runs.scores import score_again
@@ -52,6 +53,5 @@ def score(
             with locked([lock_of(path)]):
                 score_again(path, scoring)
             advance()
-    chosen = chosen_format(output, as_json)
-    result = boards([read_run(path) for path in paths], per_label=per_label)
-    print_boards(result, (), chosen.value, per_label=per_label)
+    scored = boards([read_run(path) for path in paths], per_label=per_label)
+    show(Leaderboard(scored, per_label=per_label), chosen_format(output, as_json))

@@ -67,10 +67,11 @@ def submit(  # noqa: PLR0913 - each argument is an option of the command
 
     Only the label table of the data is needed; no image is read.
     """
-    from cxrbench.boards.leaderboard import boards
-    from cxrbench.boards.tables import print_boards
+    from cxrbench.boards.board import boards
+    from cxrbench.boards.leaderboard import Leaderboard
     from cxrbench.experiment.submission import Submission, submit
     from cxrbench.output.display import RichDisplay
+    from cxrbench.output.show import show
     from cxrbench.registry import load_registry
     from cxrbench.request import request_of
     from cxrbench.runs.assessment import scoring_of
@@ -99,7 +100,5 @@ def submit(  # noqa: PLR0913 - each argument is an option of the command
     with nullcontext() if table else redirect_stdout(sys.stderr):
         key = submit(submission, load_registry(), RichDisplay(lines_on_stdout=table))
     complete, _ = read_runs(request.runs)
-    result = boards(
-        (run for run in complete if run.conditions.board_key == key), per_label=per_label
-    )
-    print_boards(result, (), chosen.value, per_label=per_label)
+    of_board = [run for run in complete if run.conditions.board_key == key]
+    show(Leaderboard(boards(of_board, per_label=per_label), per_label=per_label), chosen)

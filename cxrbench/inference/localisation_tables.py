@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from cxrbench.metrics.estimate import read_estimate
 from cxrbench.output.sections import CellTable, Column, Section, interval, text_column
 
 _MEASURES = {"hit_rate": "hit rate", "energy": "energy", "iou": "IoU"}
@@ -30,13 +31,18 @@ class SaliencyScores:
             about = {name: run[name] for name in ("run", "recipe", "method", "iou_threshold")}
             for scores in (*run["labels"], run["macro"]):
                 for source in ("map", *_REFERENCES):
+                    estimates = {name: read_estimate(scores[source], name) for name in _MEASURES}
                     records.append(
                         {
                             **about,
                             "label": scores.get("label", ""),
                             "map": {"map": "saliency", **_REFERENCES}[source],
                             "images": scores.get("images", run["images"]),
-                            **dict(_numbers(scores[source])),
+                            **{
+                                column: value
+                                for name, estimate in estimates.items()
+                                for column, value in estimate.columns(name).items()
+                            },
                         }
                     )
         return records
@@ -44,12 +50,6 @@ class SaliencyScores:
     def sections(self) -> tuple[Section, ...]:
         """A section for each run: its labels, macro, and the references."""
         return tuple(map(_section, self.runs))
-
-
-def _numbers(measures: Mapping[str, Any]) -> Iterator[tuple[str, float | None]]:
-    for name in _MEASURES:
-        low, high = measures[f"{name}_interval"] or (None, None)
-        yield from ((name, measures[name]), (f"{name}_low", low), (f"{name}_high", high))
 
 
 def _section(run: Mapping[str, Any]) -> Section:
@@ -76,9 +76,7 @@ def _section(run: Mapping[str, Any]) -> Section:
 
 
 def _cells(measures: Mapping[str, Any]) -> Iterator[str]:
-    values = dict(_numbers(measures))
-    for name in _MEASURES:
-        yield interval(values[name], values[f"{name}_low"], values[f"{name}_high"])
+    return (interval(read_estimate(measures, name)) for name in _MEASURES)
 
 
 def _method(run: Mapping[str, Any]) -> str:

@@ -19,7 +19,8 @@ from cxrbench.inference.inputs import ReadyImage, ready_batches
 from cxrbench.inference.saliency.maps import Saliency, choose_method
 from cxrbench.inference.trained import TrainedRun, load_trained, on_device
 from cxrbench.interfaces import Box, Cohort, Dataset, Display
-from cxrbench.metrics.boxes import CENTRE_SIGMA, Localised, Measure, localise, summarise
+from cxrbench.metrics.boxes import CENTRE_SIGMA, Localised, localise, summarise
+from cxrbench.metrics.estimate import Estimate
 from cxrbench.modeling.backend import load_keras
 from cxrbench.registry import Registry
 from cxrbench.runs.additions import store_saliency, stored_saliency
@@ -255,9 +256,6 @@ def _summary(
     return values, summary.replicates
 
 
-def _values(measures: Mapping[str, Measure]) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    for name, measure in measures.items():
-        values[name] = measure.value
-        values[f"{name}_interval"] = None if measure.low is None else [measure.low, measure.high]
-    return values
+def _values(measures: Mapping[str, Estimate]) -> dict[str, Any]:
+    keys = [estimate.to_json(name) for name, estimate in measures.items()]
+    return {name: value for one in keys for name, value in one.items()}

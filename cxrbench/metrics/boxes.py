@@ -10,7 +10,7 @@ import numpy as np
 
 from cxrbench.errors import DataError
 from cxrbench.interfaces import Box
-from cxrbench.metrics.bootstrap import percentile_interval
+from cxrbench.metrics.estimate import Estimate
 from cxrbench.metrics.patients import MIN_PATIENTS
 from cxrbench.metrics.resampling import Resampler
 
@@ -43,15 +43,6 @@ class Localised:
 
 
 @dataclass(frozen=True)
-class Measure:
-    """A mean over images with its 95 % interval over patients; None where undefined."""
-
-    value: float | None
-    low: float | None
-    high: float | None
-
-
-@dataclass(frozen=True)
 class LabelLocalisation:
     """One label's means over the images that have boxes of it; ``measures`` by source and name."""
 
@@ -61,7 +52,7 @@ class LabelLocalisation:
     patients: int
     boxes: int
     flat: int
-    measures: dict[str, dict[str, Measure]]
+    measures: dict[str, dict[str, Estimate]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +60,7 @@ class Localisation:
     """Labels, and macro: the mean over the counted ones, with replicates (B,) of its measures."""
 
     labels: tuple[LabelLocalisation, ...]
-    macro: dict[str, dict[str, Measure]]
+    macro: dict[str, dict[str, Estimate]]
     replicates: dict[str, np.ndarray]
     redrawn: int
 
@@ -250,17 +241,12 @@ def _macro(means: np.ndarray, counted: np.ndarray) -> np.ndarray:
     return means[:, counted].mean(axis=1)
 
 
-def _measures(whole: np.ndarray, drawn: np.ndarray) -> dict[str, dict[str, Measure]]:
+def _measures(whole: np.ndarray, drawn: np.ndarray) -> dict[str, dict[str, Estimate]]:
     """By source and measure, from (sources, measures) and (B, sources, measures)."""
     return {
         source: {
-            name: _measure(whole[row, place], drawn[:, row, place])
+            name: Estimate.of(whole[row, place], drawn[:, row, place])
             for place, name in enumerate(MEASURES)
         }
         for row, source in enumerate(SOURCES)
     }
-
-
-def _measure(value: float, drawn: np.ndarray) -> Measure:
-    low, high = percentile_interval(drawn)
-    return Measure(*(None if np.isnan(one) else float(one) for one in (value, low, high)))

@@ -16,8 +16,8 @@ With fewer, most bootstrap replicates of a small test split lose one of the clas
 """
 
 UNKNOWN_PATIENTS = (
-    "patients are unknown: whether one has images in several parts of the split cannot be checked, "
-    "and intervals are over images, too narrow where a patient has several"
+    "Patients are unknown. cxrbench cannot check whether a patient has images in several splits. "
+    "Intervals are over images, and too narrow if patients have several images."
 )
 
 

@@ -69,7 +69,7 @@ class Scores:
         return sum(not math.isnan(value) for value in values)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values, None for NaN: ``macro_auroc`` and so on, and the labels in each mean.
+        """The values of ``metrics.json``: ``macro_auroc`` and so on, and the labels in each mean.
 
         ``macro_labels`` has the number of labels by measure.
         """
@@ -78,24 +78,14 @@ class Scores:
             for kind, values in (("macro", self.macro), ("micro", self.micro))
             for name, value in values.items()
         }
-        plain: dict[str, Any] = _plain(
-            {
-                "images": self.images,
-                "patients": self.patients,
-                **means,
-                "macro_auroc_findings": self.macro_auroc_findings,
-                "labels": [asdict(row) for row in self.labels],
-            }
-        )
-        return {**plain, "macro_labels": {name: self.labels_in(name) for name in MEASURES}}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
+        return {
+            "images": self.images,
+            "patients": self.patients,
+            **means,
+            "macro_auroc_findings": self.macro_auroc_findings,
+            "labels": [asdict(row) for row in self.labels],
+            "macro_labels": {name: self.labels_in(name) for name in MEASURES},
+        }
 
 
 def score(

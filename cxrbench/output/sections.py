@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import Protocol
 
 
 @dataclass(frozen=True)
@@ -46,16 +48,26 @@ def counted(count: int, noun: str, plural: str = "") -> str:
 
 def number(value: float | None, spec: str) -> str:
     """A number in this format; a dash where there is none."""
-    return "–" if value is None else format(value, spec)
+    return "–" if value is None or math.isnan(value) else format(value, spec)
 
 
-def interval(value: float | None, low: float | None, high: float | None, spec: str = ".3f") -> str:
+class Interval(Protocol):
+    """A value with its bounds, NaN where undefined."""
+
+    @property
+    def value(self) -> float: ...
+    @property
+    def low(self) -> float: ...
+    @property
+    def high(self) -> float: ...
+
+
+def interval(estimate: Interval, spec: str = ".3f") -> str:
     """``value [low, high]``; the value alone where no interval can be given."""
-    if value is None:
-        return "–"
-    if low is None and high is None:
-        return format(value, spec)
-    return f"{format(value, spec)} [{number(low, spec)}, {number(high, spec)}]"
+    value = number(estimate.value, spec)
+    if math.isnan(estimate.value) or math.isnan(estimate.low):
+        return value
+    return f"{value} [{number(estimate.low, spec)}, {number(estimate.high, spec)}]"
 
 
 def count_or_unknown(count: int | None) -> str:

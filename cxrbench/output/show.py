@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import PurePath
+from types import NoneType
 from typing import Any, Protocol
 
 import numpy as np
@@ -41,7 +42,7 @@ def show(result: Result, output: str) -> None:
     if output == "json":
         print(json.dumps(plain(result.to_json()), indent=2, allow_nan=False))
     elif output == "csv":
-        _print_csv(result.records())
+        _print_csv(result.records(), getattr(result, "columns", ()))
     elif output == "table":
         console = plain_console()
         for section in result.sections():
@@ -52,6 +53,8 @@ def show(result: Result, output: str) -> None:
 
 def plain(value: Any) -> Any:
     """The same values as JSON has them: dicts, lists, texts, numbers; NaN and infinity are None."""
+    if type(value) in (str, int, bool, NoneType):
+        return value
     if is_dataclass(value) and not isinstance(value, type):
         return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, Mapping):
@@ -74,9 +77,10 @@ def plain_console() -> Console:
     return Console(highlight=False, markup=False, emoji=False, width=width)
 
 
-def _print_csv(records: Sequence[Mapping[str, Any]]) -> None:
-    if not records:
+def _print_csv(records: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
+    """``columns`` are those of a CSV without records."""
+    if not (columns := list(records[0]) if records else columns):
         return
-    writer = csv.DictWriter(sys.stdout, list(records[0]), lineterminator="\n")
+    writer = csv.DictWriter(sys.stdout, columns, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(records)
+    writer.writerows(map(plain, records))

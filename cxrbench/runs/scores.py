@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +9,7 @@ import numpy as np
 
 from cxrbench.metrics.bootstrap import percentile_interval
 from cxrbench.output.files import write_json
+from cxrbench.output.show import plain
 from cxrbench.runs.assessment import Assessment, Scoring, assess
 from cxrbench.runs.directory import RUN, scoring_again
 from cxrbench.runs.predictions import read_predictions
@@ -29,13 +28,13 @@ SCORE_FILES = (METRICS_FILE, LABELS_FILE, SUBGROUPS_FILE, BOOTSTRAP_FILE, DETAIL
 
 def write_scores(assessment: Assessment, folder: Path, *, patients_known: bool) -> None:
     """Write `SCORE_FILES` into ``folder``."""
-    told = _metrics(assessment)
+    values = plain(_metrics(assessment))
     if not patients_known:
-        told["patients"] = None
+        values["patients"] = None
     # A board reads the first of many runs, and the second only where labels are asked for.
-    write_json(folder / LABELS_FILE, told.pop("labels"))
-    write_json(folder / METRICS_FILE, told)
-    write_json(folder / SUBGROUPS_FILE, [_plain(asdict(one)) for one in assessment.subgroups])
+    write_json(folder / LABELS_FILE, values.pop("labels"))
+    write_json(folder / METRICS_FILE, values)
+    write_json(folder / SUBGROUPS_FILE, plain(assessment.subgroups))
     resampled = assessment.resampled
     arrays: dict[str, Any] = {f"macro_{name}": array for name, array in resampled.macro.items()}
     arrays |= {f"micro_{name}": array for name, array in resampled.micro.items()}
@@ -64,33 +63,25 @@ def score_again(path: Path, scoring: Scoring) -> None:
 
 
 def _metrics(assessment: Assessment) -> dict[str, Any]:
-    resampled, told = assessment.resampled, assessment.scores.to_json()
-    for name, array in resampled.macro.items():
-        told[f"macro_{name}_interval"] = _interval(array)
-    for name, array in resampled.micro.items():
-        told[f"micro_{name}_interval"] = _interval(array)
-    told["macro_auroc_findings_interval"] = _interval(resampled.macro_auroc_findings)
-    for index, label in enumerate(told["labels"]):
+    resampled, values = assessment.resampled, assessment.scores.to_json()
+    pooled = {
+        **{f"macro_{name}": array for name, array in resampled.macro.items()},
+        **{f"micro_{name}": array for name, array in resampled.micro.items()},
+        "macro_auroc_findings": resampled.macro_auroc_findings,
+    }
+    for name, array in pooled.items():
+        values |= _interval(name, array)
+    for index, label in enumerate(values["labels"]):
         for name, arrays in resampled.labels.items():
-            label[f"{name}_interval"] = _interval(arrays[index])
-        error = float(assessment.auroc_errors[index])
-        label["auroc_standard_error"] = None if np.isnan(error) else error
-    replicates = len(resampled.macro_auroc)
+            label |= _interval(name, arrays[index])
+        label["auroc_standard_error"] = assessment.auroc_errors[index]
     return {
-        **told,
-        "bootstrap": {"replicates": replicates, "redrawn": resampled.redrawn},
+        **values,
+        "bootstrap": {"replicates": len(resampled.macro_auroc), "redrawn": resampled.redrawn},
         "calibration": assessment.calibration.to_json(),
     }
 
 
-def _interval(replicates: np.ndarray) -> list[float] | None:
+def _interval(name: str, replicates: np.ndarray) -> dict[str, Any]:
     low, high = percentile_interval(replicates)
-    return None if np.isnan(low) else [low, high]
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return None if isinstance(value, float) and np.isnan(value) else value
+    return {f"{name}_interval": None if np.isnan(low) else [low, high]}

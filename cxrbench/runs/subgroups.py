@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cxrbench.metrics.bootstrap import percentile_interval
+from cxrbench.metrics.estimate import Estimate
 from cxrbench.metrics.patients import counted_labels, patient_table
 from cxrbench.metrics.resampling import Resampler, seed_of
 from cxrbench.metrics.scorers import Images, Measured, measure, resample, scorers_of
@@ -15,15 +15,6 @@ from cxrbench.runs.predictions import Predictions
 
 AGE_BANDS = ((0, 18, "under 18"), (18, 40, "18 to 39"), (40, 65, "40 to 64"), (65, 200, "65 up"))
 """From, below, name; ages in years."""
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A measure with its 95 % interval; NaN where undefined."""
-
-    value: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)
@@ -188,14 +179,14 @@ def _group(
 ) -> Group:
     def of_kind(kind: str) -> dict[str, Estimate]:
         return {
-            name.removeprefix(kind): _estimate(*pair)
+            name.removeprefix(kind): Estimate.of(*pair)
             for name, pair in estimates.items()
             if name.startswith(kind)
         }
 
     labels = {
         label: {
-            name: _estimate(float(values[place, 0]), part.drawn.labels[name][place])
+            name: Estimate.of(float(values[place, 0]), part.drawn.labels[name][place])
             for name, values in part.whole.labels.items()
         }
         for place, label in enumerate(test.label_names)
@@ -221,9 +212,5 @@ def _gaps(
             continue
         higher, lower = max(known, key=known.__getitem__), min(known, key=known.__getitem__)
         spread = estimates[higher][name][1] - estimates[lower][name][1]
-        gaps[name] = Gap(higher, lower, _estimate(known[higher] - known[lower], spread))
+        gaps[name] = Gap(higher, lower, Estimate.of(known[higher] - known[lower], spread))
     return gaps
-
-
-def _estimate(value: float, replicates: np.ndarray) -> Estimate:
-    return Estimate(value, *percentile_interval(replicates))

@@ -15,8 +15,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from cxrbench.boards.leaderboard import boards
-from cxrbench.boards.tables import print_boards
+from cxrbench.boards.board import boards
+from cxrbench.boards.leaderboard import Leaderboard
+from cxrbench.output.show import show
 from cxrbench.runs.run import read_runs
 
 
@@ -27,7 +28,7 @@ def board_text(folder: Path) -> str:
         raise SystemExit(f"{folder} has no complete run")
     printed = io.StringIO()
     with redirect_stdout(printed):
-        print_boards(boards(runs)[:1], (), "table", per_label=False)
+        show(Leaderboard(boards(runs)[:1]), "table")
     return printed.getvalue()
 
 

@@ -108,7 +108,7 @@ def test_holm_is_over_the_counted_labels_alone():
     assert smaller.p_holm == pytest.approx(min(1.0, 2 * smaller.p))
     assert larger.p_holm == pytest.approx(max(smaller.p_holm, larger.p))
     assert (hernia.counted, hernia.positives, hernia.known) == (False, 0, len(y_true))
-    assert (hernia.a, hernia.difference, hernia.low, hernia.p, hernia.p_holm) == (None,) * 5
+    assert np.isnan((hernia.a, hernia.difference, hernia.low, hernia.p, hernia.p_holm)).all()
     assert common.known < len(y_true)
 
 

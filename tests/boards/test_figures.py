@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 from matplotlib.text import Text
 
+from cxrbench.boards.board import boards
 from cxrbench.boards.figures import KINDS, all_figures, figure_count
 from cxrbench.boards.figures.confusion import draw_co_occurrence, draw_confusion
 from cxrbench.boards.figures.curves import draw_precision_recall, draw_roc, row_curves
@@ -22,10 +23,10 @@ from cxrbench.boards.figures.pareto import draw_pareto, front
 from cxrbench.boards.figures.reliability import draw_reliability
 from cxrbench.boards.figures.rows import choose_rows, read_figure_row, row_names, whole_board
 from cxrbench.boards.figures.training import draw_training, read_history
-from cxrbench.boards.leaderboard import boards
 from cxrbench.errors import RunError
 from cxrbench.metrics.calibration import calibrate
 from cxrbench.metrics.curves import GRID
+from cxrbench.metrics.estimate import UNDEFINED, Estimate
 from cxrbench.output.figure_style import as_bytes
 from cxrbench.output.files import file_digest
 from cxrbench.runs.run import read_run
@@ -267,14 +268,15 @@ def test_the_forest_has_the_boards_numbers_and_marks_the_prior(board):
     ]
     for axes, name in ((macro, "macro_auroc"), (micro, "micro_auroc")):
         told = [text for text in texts_of(axes) if text != "rank"]
-        assert told == [f"{getattr(row, name):.3f}" for row in board.rows]
+        assert told == [f"{row.measures[name].value:.3f}" for row in board.rows]
     assert [line.get_xdata()[0] for line in macro.lines if line.get_marker() == "D"] == [0.5]
 
 
 def test_a_forest_of_many_rows_keeps_the_prior_and_undefined_scores_are_told(board):
     other = next(row for row in board.rows if row.recipe != "prior")
     prior = next(row for row in board.rows if row.recipe == "prior")
-    undefined = replace(other, macro_auroc=None, macro_auroc_low=None, rank=None)
+    measures = {**other.measures, "macro_auroc": UNDEFINED}
+    undefined = replace(other, measures=measures, rank=None)
     many = replace(board, rows=(undefined, *[other] * 99, prior))
     figure = draw_forest(many)
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
@@ -293,13 +295,14 @@ def test_names_of_a_pareto_plot_do_not_cover_each_other(board, count):
     rng = np.random.default_rng(count)
     other = next(row for row in board.rows if row.recipe != "prior")
     rows = [
-        replace(
-            other,
+        with_conditions(
+            replace(
+                other,
+                measures={**other.measures, "macro_auroc": Estimate(0.6 + rng.random() / 10)},
+                train_seconds=10 ** rng.uniform(1, 3),
+                latency_seconds=10 ** rng.uniform(-2, 0),
+            ),
             recipe=f"efficientnet+sift:words={words}",
-            macro_auroc=0.6 + rng.random() / 10,
-            macro_auroc_low=None,
-            train_seconds=10 ** rng.uniform(1, 3),
-            latency_seconds=10 ** rng.uniform(-2, 0),
             parameters=int(10 ** rng.uniform(5, 7)),
         )
         for words in range(count)

@@ -137,7 +137,7 @@ def test_the_prior_alone_makes_a_report(cli, grid, tmp_path):
     )  # fmt: skip
     assert json.loads(said.out) == {"file": str(tmp_path / "r.html")}
     text = Page((tmp_path / "r.html").read_text()).text
-    assert "There is one row, and nothing to compare it with." in text
+    assert "There is only one row, so there is nothing to compare." in text
     assert "No run of these rows was trained by cxrbench, so there is no model." in text
 
 

@@ -5,91 +5,112 @@ from __future__ import annotations
 import csv
 import io
 import json
-from dataclasses import fields, replace
+import math
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from run_conditions import conditions
 
-from cxrbench.boards import tables
-from cxrbench.boards.cells import condition
-from cxrbench.boards.leaderboard import Board, LabelRow, Row, column_names
+from cxrbench.boards.board import OTHER_MEASURES, Board, LabelRow, Row
+from cxrbench.boards.leaderboard import Leaderboard, condition
+from cxrbench.boards.saliency_columns import SALIENCY
+from cxrbench.metrics.estimate import UNDEFINED, Estimate
+from cxrbench.metrics.measures import MEASURES
 from cxrbench.output import show as show_module
+from cxrbench.output.show import show
 from cxrbench.runs.run import SkippedRun
 
-_TEXT = {"weights": "none", "trains": "head", "backend": "tensorflow", "device": "cpu"}
+_HALF = Estimate(0.5, 0.5, 0.5)
+_MEASURES = ("macro_auroc", "macro_auroc_findings", "micro_auroc", "mean_ap", "micro_ap")
 
 
-def row(recipe: str, rank: int | None = 1, **changes) -> Row:
-    values = dict.fromkeys((field.name for field in fields(Row)), 0.5)
-    values |= _TEXT | {"protocol": "probe", "precision": "float32", "dataset": "nih"}
-    values |= {"devices": 1, "engine": "keras"}
-    values |= {"rank": rank, "recipe": recipe, "seeds": 2, "labels_counted": 2, "split_seed": 0}
-    values |= {"parameters": 23_600_000, "images_per_second": 31.0, "train_seconds": 750.0}
-    values |= {"board": "k", "runs": (f"{recipe}-0", f"{recipe}-1"), "macro_auroc_sd": 0.012}
-    values |= {"more": dict.fromkeys(column_names(per_label=False)[len(fields(Row)) - 1 :], 0.125)}
-    return Row(**values | changes)
+def row(recipe: str, rank: int | None = 1, *, seeds: int = 2, macro: Estimate = _HALF, **changes):
+    told = {"weights": "none", "trains": "head", "backend": "tensorflow", "device": "cpu"}
+    told |= {"protocol": "probe", "precision": "float32", "dataset": "nih", "devices": 1}
+    told |= {"engine": "keras", "recipe": recipe, "labels_counted": ("A", "B")}
+    told |= {"parameters": 23_600_000, "board_key": "k"}
+    return Row(
+        rank=rank,
+        conditions=conditions(**{**told, **changes}),
+        runs=tuple(f"{recipe}-{seed}" for seed in range(seeds)),
+        measures={
+            **dict.fromkeys((*_MEASURES, *SALIENCY), _HALF),
+            **dict.fromkeys(OTHER_MEASURES, Estimate(0.125, 0.125, 0.125)),
+            "macro_auroc": macro,
+        },
+        macro_auroc_sd=0.012 if seeds > 1 else math.nan,
+        train_seconds=None if recipe == "prior" else 750.0,
+        images_per_second=None if recipe == "prior" else 31.0,
+        latency_seconds=0.5,
+        saliency_method="gradcam",
+        saliency_iou_threshold=0.5,
+    )
 
 
-def label_row(recipe: str, label: str, **changes) -> LabelRow:
-    values = dict.fromkeys((field.name for field in fields(LabelRow)), 0.25)
-    values |= {"recipe": recipe, "label": label, "counted": label != "Hernia", "positives": 6}
-    values |= {"known": 128, "board": "k", "runs": (f"{recipe}-0", f"{recipe}-1")}
-    values |= {
-        "scores": dict.fromkeys(column_names(per_label=True)[len(fields(LabelRow)) - 1 :], 0.25)
-    }
-    return LabelRow(**values | changes)
+def label_row(recipe: str, label: str) -> LabelRow:
+    return LabelRow(
+        recipe=recipe,
+        label=label,
+        counted=label != "Hernia",
+        positives=6,
+        known=128,
+        threshold=0.25,
+        board="k",
+        runs=(f"{recipe}-0", f"{recipe}-1"),
+        scores=dict.fromkeys(MEASURES, Estimate(0.25, 0.25, 0.25)),
+    )
 
 
 _NOTHING = {"protocol": "none", "backend": "none", "device": "none", "trains": "nothing"}
-_NO_COST = {"parameters": 0, "train_seconds": None, "images_per_second": None}
-PRIOR = row("prior", 2, seeds=1, macro_auroc_sd=None, **_NOTHING, **_NO_COST)
+PRIOR = row("prior", 2, seeds=1, parameters=0, **_NOTHING)
 ROWS = (
     row("resnet50+orb:encoding=vlad,nfeatures=1000+sift@concat:units=64"),
-    row("orb", None, macro_auroc=None, macro_auroc_low=None, macro_auroc_high=None),
+    row("orb", None, macro=UNDEFINED),
     PRIOR,
 )
 LABELS = ("Pleural_Thickening", "Hernia", "No Finding")
 BOARD = Board("k", LABELS, LABELS[::2], (), 1280, 300, ROWS,
               tuple(label_row(r.recipe, name) for r in ROWS for name in LABELS))  # fmt: skip
-SKIPPED = (SkippedRun(path=tables.__file__, reason="the run 'x[bold]' is :x: incomplete"),)
+SKIPPED = (SkippedRun(path=Path("x"), reason="the run 'x[bold]' is :x: incomplete"),)
 
 
 @pytest.mark.parametrize(
     ("seeds", "told"),
     [
-        ((1, 1), "over patients, of one seed each: what another would change is not in them."),
-        ((2, 3), "over patients and seeds (sd: over seeds)."),
         (
-            (1, 3),
-            "and seeds (sd: over seeds; of a row of one seed, what another would change is not",
+            (1, 1),
+            "over patients. One seed per row: seed-to-seed variation is not included; use --seeds",
         ),
+        ((2, 3), "patients and seed-to-seed variation. sd: standard deviation between seeds."),
+        ((1, 3), "between seeds. Rows with one seed do not include seed-to-seed variation."),
     ],
     ids=str,
 )
 def test_what_intervals_hold_of_seeds_is_told(seeds, told, capsys):
     rows = tuple(row(f"orb{n}", seeds=n) for n in seeds)
-    tables.print_boards((replace(BOARD, rows=(*rows, PRIOR)),), (), "table", per_label=False)
+    show(Leaderboard((replace(BOARD, rows=(*rows, PRIOR)),)), "table")
     assert told in " ".join(capsys.readouterr().out.split())
 
 
 def test_unknown_patients_are_told(capsys):
-    tables.print_boards((replace(BOARD, test_patients=None),), (), "table", per_label=False)
+    show(Leaderboard((replace(BOARD, test_patients=None),)), "table")
     told = " ".join(capsys.readouterr().out.split())
     assert "1,280 test images of unknown patients" in told
-    assert "patients are unknown: whether one has images in several parts" in told
-    assert "95 % over images" in told
+    assert "cannot check whether a patient has images in several splits" in told
+    assert "95 % bootstrap interval over images" in told
     assert "fewer than 5 test images with or without" in told
 
 
 @pytest.fixture
 def printed(monkeypatch, capsys):
-    def show(width: int | None = None, **options) -> str:
+    def printing(width: int | None = None, output: str = "table", **options) -> str:
         if width is not None:
             monkeypatch.setattr(show_module, "_WIDTH_OF_A_FILE", width)
-        given = {"output": "table", "per_label": False, **options}
-        tables.print_boards((BOARD,), given.pop("skipped", ()), **given)
+        show(Leaderboard((BOARD,), **options), output)
         return capsys.readouterr().out
 
-    return show
+    return printing
 
 
 @pytest.mark.parametrize("width", [80, 120])
@@ -104,7 +125,7 @@ def test_tables_fit_and_cut_nothing(printed, width):
     assert "6 of 128" in out
     assert "Hernia *" in out
     flat = "".join(out.split())
-    assert "allrowsbutprior:seeds2,protocolprobe,weightsnone,trainshead,ontensorflowcpu" in flat
+    assert "Allrowsexceptprior:seeds2,protocolprobe,weightsnone,trainshead,ontensorflowcpu" in flat
 
 
 def test_a_recipe_is_whole_where_there_is_room(printed):
@@ -114,10 +135,10 @@ def test_a_recipe_is_whole_where_there_is_room(printed):
 def test_what_differs_between_rows_is_a_column(monkeypatch, capsys):
     rows = (row("orb"), row("resnet50", protocol="finetune", trains="from conv5_block1_1_conv"))
     board = Board("k", LABELS, LABELS, (), 10, 5, rows, ())
-    tables.print_boards((board,), (), "table", per_label=False)
+    show(Leaderboard((board,)), "table")
     out = capsys.readouterr().out
     assert "from conv5_block1_1_conv" in out
-    assert "all rows but prior: seeds 2, weights none, on tensorflow cpu" in out
+    assert "All rows except prior: seeds 2, weights none, on tensorflow cpu" in out
 
 
 def test_ranks_and_what_is_unknown(printed):
@@ -127,12 +148,13 @@ def test_ranks_and_what_is_unknown(printed):
     assert not any("nan" in line or "None" in line for line in lines)
 
 
-def test_reasons_are_shown_as_they_are(printed):
-    assert "left out: the run 'x[bold]' is :x: incomplete" in printed(skipped=SKIPPED)
+def test_skipped_runs_are_in_the_json_with_their_reasons(printed):
+    told = json.loads(printed(output="json", skipped=SKIPPED))
+    assert told["skipped"] == [{"run": "x", "reason": "the run 'x[bold]' is :x: incomplete"}]
 
 
 def test_no_board_is_said(capsys):
-    tables.print_boards((), (), "table", per_label=False)
+    show(Leaderboard(()), "table")
     assert "no complete run yet" in capsys.readouterr().out
 
 

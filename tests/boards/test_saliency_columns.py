@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from cxrbench.boards.saliency_columns import saliency_columns, saliency_references
+from cxrbench.boards.saliency_columns import row_saliency, saliency_references
 from cxrbench.errors import RunError
 from cxrbench.runs.additions import stored_saliency
 from cxrbench.runs.directory import add_files
@@ -49,26 +50,30 @@ def scored(source, tmp_path) -> Path:
 
 def test_a_row_has_the_mean_of_its_seeds(scored):
     seeds = [read_run(scored / f"seed{seed}") for seed in (0, 1)]
-    columns = saliency_columns(seeds)
+    row = row_saliency(seeds)
     stored = [stored_saliency(run)["macro"]["map"] for run in seeds]
-    assert (columns["saliency_method"], columns["saliency_iou_threshold"]) == ("gradcam", 0.5)
+    assert (row.method, row.iou_threshold) == ("gradcam", 0.5)
     for name in ("hit_rate", "energy", "iou"):
         expected = np.mean([told[name] for told in stored])
-        assert columns[f"saliency_{name}"] == pytest.approx(expected)
-        assert columns[f"saliency_{name}_low"] <= expected <= columns[f"saliency_{name}_high"]
-    alone = saliency_columns(seeds[:1])
-    assert [alone["saliency_energy_low"], alone["saliency_energy_high"]] == (
-        stored[0]["energy_interval"]
-    )
+        estimate = row.measures[f"saliency_{name}"]
+        assert estimate.value == pytest.approx(expected)
+        assert estimate.low <= expected <= estimate.high
+    alone = row_saliency(seeds[:1]).measures["saliency_energy"]
+    assert [alone.low, alone.high] == stored[0]["energy_interval"]
+
+
+def has_none(row):
+    undefined = all(math.isnan(estimate.value) for estimate in row.measures.values())
+    return undefined and (row.method, row.iou_threshold) == (None, None)
 
 
 def test_a_row_of_which_a_seed_is_not_scored_or_otherwise_has_none(scored):
     seeds = [read_run(scored / f"seed{seed}") for seed in (0, 1)]
-    assert set(saliency_columns([*seeds, read_run(scored / "other")]).values()) == {None}
+    assert has_none(row_saliency([*seeds, read_run(scored / "other")]))
     told = {**stored_saliency(seeds[1]), "iou_threshold": 0.7}
     add_files(scored / "seed1", {"saliency.json": json.dumps(told).encode()})
     changed = [seeds[0], read_run(scored / "seed1")]
-    assert set(saliency_columns(changed).values()) == {None}
+    assert has_none(row_saliency(changed))
     references = saliency_references([changed])
     assert [(told.name, told.iou_threshold) for told in references] == [
         ("random map", 0.5),

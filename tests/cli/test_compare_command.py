@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import shutil
 
@@ -21,12 +23,24 @@ def directory(grid, recipe, seed=0):
 def test_two_recipes_with_all_their_seeds(cli, grid):
     said = cli("compare", "tinynet", "prior", "--runs", grid.runs)
     assert said.code == 0, said.err
-    assert "A  tinynet (2 seeds: drawn-tinynet-probe-seed0-" in said.out
-    assert "B  prior (1 seed" in said.out
-    assert "the smallest that this test would find 8 times in 10 is about" in " ".join(
-        said.out.split()
-    )
-    assert "A row of one seed" not in said.out, "prior has no other seed"
+    lines = [line.split() for line in said.out.splitlines()]
+    assert any(line[:3] == ["A", "tinynet", "2"] for line in lines)
+    assert any(line[:3] == ["B", "prior", "1"] for line in lines)
+    assert "drawn-tinynet-probe-seed0-" in said.out
+    assert "minimum detectable difference (80 % power):" in " ".join(said.out.split())
+    assert "row with one seed" not in said.out, "prior has no other seed"
+
+
+@pytest.mark.parametrize("output", ["csv", "markdown", "html", "latex"])
+def test_every_format_has_scores_and_labels(cli, grid, output):
+    said = cli("compare", "tinynet", "grid", "--runs", grid.runs, "--format", output)
+    assert said.code == 0, said.err
+    assert "Effusion" in said.out
+    assert "tinynet" in said.out or output == "csv"
+    if output == "csv":
+        lines = list(csv.DictReader(io.StringIO(said.out)))
+        assert [line["score"] for line in lines[:3]] == ["macro_auroc", "micro_auroc", "auroc"]
+        assert float(lines[0]["detectable"]) > 0
 
 
 def test_json_has_the_scores_of_the_board(cli, grid):
@@ -49,7 +63,7 @@ def test_a_run_directory_stands_for_itself(cli, grid):
     by_name = cli("compare", one.name, other.name, "--runs", grid.runs, "--json")
     assert by_path.out == by_name.out
     assert json.loads(by_path.out)["runs_a"] == [one.name]
-    assert "A row of one seed" in cli("compare", one, other).out
+    assert "row with one seed" in cli("compare", one, other).out
 
 
 def test_an_unknown_name_lists_the_known(cli, grid):
@@ -111,7 +125,7 @@ def test_unknown_patients_are_told_and_images_compared(cli, grid, changed):
     said = cli("compare", *paths)
     assert said.code == 0, said.err
     assert "test images of unknown patients" in said.out
-    assert "95 % of A − B over images" in said.out
+    assert "95 % interval of A − B over images" in said.out
     told = json.loads(cli("compare", *paths, "--json").out)
     assert told["test_patients"] is None
     assert any(row["p"] is not None for row in told["labels"]), "as if all were of one patient"

@@ -55,7 +55,7 @@ def test_a_skipped_run_is_told_in_every_format(cli, grid, tmp_path):
     table = cli("leaderboard", "--runs", tmp_path)
     assert table.code == 0
     assert "no complete run yet" in table.out
-    assert "left out: the run 'odd'" in table.out
+    assert "left out: the run 'odd'" in table.err
     told = json.loads(cli("leaderboard", "--runs", tmp_path, "--json").out)
     assert [run["run"] for run in told["skipped"]] == ["odd"]
     csv_said = cli("leaderboard", "--runs", tmp_path, "--format", "csv")
@@ -129,7 +129,7 @@ def test_a_run_killed_in_training_is_marked(slow_run, tmp_path, cli):
     (path,) = run_directories(tmp_path / "runs")
     assert not is_complete(path)
     board = cli("leaderboard", "--runs", tmp_path / "runs")
-    assert "is incomplete" in board.out
+    assert "is incomplete" in board.err
     assert "no complete run yet" in board.out
 
 

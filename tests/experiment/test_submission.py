@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from cxrbench.boards.leaderboard import Board, boards
+from cxrbench.boards.board import Board, boards
 from cxrbench.errors import DataError, RunError, SettingsError
 from cxrbench.experiment.submission import Submission, submit
 from cxrbench.output.display import SilentDisplay
@@ -55,6 +55,10 @@ def submission(folder: Path, table: Path, **changes) -> Submission:
     return replace(usual, **changes)
 
 
+def macro(row) -> float:
+    return row.measures["macro_auroc"].value
+
+
 def board_of(told: Submission) -> Board:
     submit(told, load_registry(), SilentDisplay())
     (board,) = boards(read_runs(told.runs)[0])
@@ -65,14 +69,17 @@ def test_predictions_alone_make_a_row_marked_external_beside_a_prior(labels, tmp
     tested = labels[labels["patient"] < 40]
     board = board_of(submission(tmp_path, predicted(tested, tmp_path / "p.csv")))
     theirs, prior = board.rows
-    assert (theirs.recipe, theirs.origin, theirs.protocol) == ("theirs", "external", "external")
+    assert (theirs.recipe, theirs.kind, theirs.conditions.protocol) == (
+        *("theirs", "submitted", "external"),
+    )
     assert (theirs.parameters, theirs.train_seconds) == (None, None)
     assert (board.test_images, board.test_patients) == (80, 40)
-    assert (prior.recipe, prior.origin, prior.macro_auroc) == ("prior", "cxrbench", 0.5)
+    assert (prior.recipe, prior.conditions.origin, macro(prior)) == ("prior", "cxrbench", 0.5)
     table = pd.read_csv(tmp_path / "p.csv").set_index("image").loc[tested["image"]]
     expected = [roc_auc_score(tested[n], table[f"prob_{n}"]) for n in board.labels_counted]
-    assert theirs.macro_auroc == pytest.approx(np.mean(expected), abs=1e-9)
-    assert theirs.macro_auroc_low < theirs.macro_auroc < theirs.macro_auroc_high
+    estimate = theirs.measures["macro_auroc"]
+    assert estimate.value == pytest.approx(np.mean(expected), abs=1e-9)
+    assert estimate.low < estimate.value < estimate.high
 
 
 def test_the_prior_is_the_prevalence_among_other_patients(labels, tmp_path):
@@ -91,7 +98,7 @@ def test_labels_without_a_column_are_left_out_and_the_board_says_which(labels, t
     table = predicted(tested, tmp_path / "p.csv", names=["Edema", "Mass"])
     board = board_of(submission(tmp_path, table))
     assert (board.labels, board.labels_left_out) == (("Mass", "Edema"), ("Hernia",))
-    assert "labels without predictions are left out: Hernia" in board.notes
+    assert "Labels without predictions are left out: Hernia." in board.notes
 
 
 def test_it_stands_on_the_board_of_runs_with_the_same_test_images(grid, tmp_path):
@@ -126,13 +133,13 @@ def test_it_stands_on_the_board_of_runs_with_the_same_test_images(grid, tmp_path
 def test_again_is_the_same_run_and_other_predictions_need_force(labels, tmp_path):
     tested = labels[labels["patient"] < 40]
     told = submission(tmp_path, predicted(tested, tmp_path / "p.csv"))
-    first = board_of(told).rows[0].macro_auroc
-    assert board_of(told).rows[0].macro_auroc == first
+    first = macro(board_of(told).rows[0])
+    assert macro(board_of(told).rows[0]) == first
     predicted(tested, tmp_path / "p.csv", better=3.0)
     with pytest.raises(RunError, match="other predictions by the name 'theirs'"):
         board_of(told)
     board = board_of(replace(told, force=True))
-    assert board.rows[0].macro_auroc > first
+    assert macro(board.rows[0]) > first
     assert len(board.rows) == 2
     (row, _) = board_of(replace(told, seed=1)).rows
     assert row.seeds == 2
@@ -168,7 +175,7 @@ def test_three_patients_are_scored_with_a_warning_and_no_crash(cli, labels, tmp_
     said = command(cli, tmp_path, table, "--per-label")
     assert said.code == 0, said.err
     assert "6 test images of 3 patients" in said.out
-    assert "no label counts: none has 5 test patients with it and 5 without" in said.out
+    assert "No label counts: none has 5 test patients with it and 5 without" in said.out
 
 
 def test_the_command_prints_json_and_nothing_else(cli, labels, tmp_path):

@@ -17,6 +17,7 @@ from cxrbench.errors import DataError
 from cxrbench.metrics.measures import MEASURES, THRESHOLDED
 from cxrbench.metrics.scores import Scores, score
 from cxrbench.metrics.thresholds import choose_thresholds
+from cxrbench.output.show import plain
 
 NAN = float("nan")
 NAMES = ("Effusion", "Mass", "Hernia", "No Finding")
@@ -153,13 +154,13 @@ def test_tiny_test_split_has_micro_and_no_macro():
     assert result.labels[0].auroc == 1.0
 
 
-def test_to_json_is_strict_json_with_nulls():
+def test_plain_values_are_strict_json_with_nulls():
     result, *_ = scored()
-    plain = json.loads(json.dumps(result.to_json(), allow_nan=False))
-    assert plain["macro_auroc"] == result.macro["auroc"]
-    assert plain["macro_labels"]["f1"] == 3
-    assert plain["labels"][0]["label"] == "Effusion"
-    assert plain["labels"][2]["counted"] is False
+    told = json.loads(json.dumps(plain(result.to_json()), allow_nan=False))
+    assert told["macro_auroc"] == result.macro["auroc"]
+    assert told["macro_labels"]["f1"] == 3
+    assert told["labels"][0]["label"] == "Effusion"
+    assert told["labels"][2]["counted"] is False
     y_true, y_score, patient_ids = predictions(0)
     y_true[:, 1] = 0
     undefined = score(
@@ -170,7 +171,7 @@ def test_to_json_is_strict_json_with_nulls():
         no_finding="No Finding",
         thresholds=np.array([0.5, NAN, 0.5, 0.5]),
     )
-    mass = json.loads(json.dumps(undefined.to_json(), allow_nan=False))["labels"][1]
+    mass = json.loads(json.dumps(plain(undefined.to_json()), allow_nan=False))["labels"][1]
     assert (mass["auroc"], mass["threshold"], mass["recall"]) == (None, None, None)
     assert mass["positives"] == 0
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from cxrbench.boards.board import Board
 from cxrbench.boards.figures.confusion import draw_co_occurrence, draw_confusion
 from cxrbench.boards.figures.curves import draw_precision_recall, draw_roc, row_curves
 from cxrbench.boards.figures.forest import draw_forest
@@ -20,7 +21,6 @@ from cxrbench.boards.figures.rows import (
     row_names,
 )
 from cxrbench.boards.figures.training import draw_training, has_history
-from cxrbench.boards.leaderboard import Board
 from cxrbench.interfaces import Display
 from cxrbench.output.display import SilentDisplay
 from cxrbench.output.figure_style import MOST_LOOKS, listed

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
+from cxrbench.boards.board import Board, Row
 from cxrbench.boards.figures.rows import board_conditions
-from cxrbench.boards.leaderboard import Board, Row
 from cxrbench.output.figure_style import BLACK, BLUE, GREY, new_figure, styled
 from cxrbench.runs.conditions import RunKind
 
@@ -30,8 +29,7 @@ def draw_forest(board: Board) -> Figure:
         f"AUROC and rank of the board's {len(board.rows)} rows"
         + (f", without {left_out} of the lower ones" if left_out else "")
         + f"\n{board_conditions(board)}\n"
-        f"line: 95 % over {unit}, and seeds where there are several; dotted: prior, which looks at "
-        "no image"
+        f"line: 95 % bootstrap interval over {unit}, and between seeds; dotted: prior"
     )
     figure = new_figure(title, height=1.25 + 0.23 * len(rows))
     macro, micro = figure.subplots(1, 2, sharey=True, width_ratios=(3, 2))
@@ -69,17 +67,23 @@ def _panel(axes: Axes, rows: Sequence[Row], measure: str, title: str) -> None:
     axes.locator_params(axis="x", nbins=5)
     axes.grid(axis="x", color="0.9", linewidth=0.5)
     axes.set_axisbelow(True)
-    if all(getattr(row, measure) is None for row in rows):
+    if all(math.isnan(row.measures[measure].value) for row in rows):
         axes.set_xticks([])
     for place, row in enumerate(rows):
-        value, low, high = (_number(row, f"{measure}{end}") for end in ("", "_low", "_high"))
+        estimate = row.measures[measure]
+        value = estimate.value
         prior = row.kind is RunKind.prior
-        if np.isnan(value):
+        if math.isnan(value):
             axes.text(0.02, place, "undefined", va="center", transform=axes.get_yaxis_transform())
             continue
         if prior:
             axes.axvline(value, color=GREY, linestyle=":", linewidth=0.9, zorder=0)
-        axes.plot([low, high], [place, place], color=GREY if prior else BLUE, linewidth=1.4)
+        axes.plot(
+            [estimate.low, estimate.high],
+            [place, place],
+            color=GREY if prior else BLUE,
+            linewidth=1.4,
+        )
         axes.plot(
             value,
             place,
@@ -97,8 +101,3 @@ def _panel(axes: Axes, rows: Sequence[Row], measure: str, title: str) -> None:
             va="center",
             annotation_clip=False,
         )
-
-
-def _number(row: Row, name: str) -> float:
-    value = getattr(row, name)
-    return float("nan") if value is None else value

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cxrbench.boards.board import Board, Row
 from cxrbench.boards.figures.place_names import place_names
 from cxrbench.boards.figures.rows import board_conditions
-from cxrbench.boards.leaderboard import Board, Row
 from cxrbench.output.figure_style import BLUE, GREY, VERMILION, new_figure, note, styled
 from cxrbench.runs.conditions import RunKind
 
@@ -50,7 +50,7 @@ def draw_pareto(board: Board) -> Figure:
         "Macro AUROC against cost\n"
         f"{board_conditions(board)}\n"
         "line: the Pareto front, rows that none beats at the same cost or less; thin bars: 95 % "
-        f"over {unit}, and seeds where there are several; dotted: prior"
+        f"bootstrap interval over {unit}, and between seeds; dotted: prior"
     )
     figure = new_figure(title, height=3.3)
     panels = figure.subplots(1, len(_COSTS), sharey=True)
@@ -58,8 +58,9 @@ def draw_pareto(board: Board) -> Figure:
     for axes, (_, name) in zip(panels, _COSTS, strict=True):
         axes.set_xlabel(name)
         for row in board.rows:
-            if row.kind is RunKind.prior and row.macro_auroc is not None:
-                axes.axhline(row.macro_auroc, color=GREY, linestyle=":", linewidth=0.9, zorder=0)
+            if row.kind is RunKind.prior:
+                score = row.measures["macro_auroc"].value
+                axes.axhline(score, color=GREY, linestyle=":", linewidth=0.9, zorder=0)
     drawn = [(axes, _points(board, field)) for axes, (field, _) in zip(panels, _COSTS, strict=True)]
     for axes, points in drawn:
         _panel(axes, points)
@@ -80,18 +81,10 @@ def front(costs: Sequence[float], scores: Sequence[float]) -> list[int]:
 def _points(board: Board, field: str) -> list[_Point]:
     points = []
     for row in board.rows:
-        cost, score = getattr(row, field), row.macro_auroc
-        if row.kind is not RunKind.prior and score is not None and cost:
-            low, high = row.macro_auroc_low, row.macro_auroc_high
-            points.append(
-                _Point(
-                    row.recipe,
-                    cost,
-                    score,
-                    score if low is None else low,
-                    score if high is None else high,
-                )
-            )
+        cost, score = getattr(row, field), row.measures["macro_auroc"]
+        if row.kind is not RunKind.prior and cost and not math.isnan(score.value):
+            low, high = np.nan_to_num([score.low, score.high], nan=score.value)
+            points.append(_Point(row.recipe, cost, score.value, low, high))
     return points
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cxrbench.boards.leaderboard import Board, boards
+from cxrbench.boards.board import Board, boards
 from cxrbench.errors import RunError, SettingsError
 from cxrbench.metrics.calibration import Calibration
 from cxrbench.output.figure_style import folded
@@ -184,7 +184,7 @@ def conditions(row: Seeds) -> str:
 
 def board_conditions(board: Board) -> str:
     """The same for a board."""
-    row, patients = board.rows[0], count_or_unknown(board.test_patients)
+    row, patients = board.rows[0].conditions, count_or_unknown(board.test_patients)
     return (
         f"{board.test_images:,} test images of {patients} patients · {row.dataset}, split "
         f"{row.split} (seed {row.split_seed}) · {len(board.labels_counted)} of "

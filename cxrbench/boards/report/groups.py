@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cxrbench.boards.figures.rows import row_names
 from cxrbench.errors import RunError
+from cxrbench.metrics.estimate import Estimate
 from cxrbench.output.sections import CellTable, Column, Section, interval, text_column
 from cxrbench.runs.conditions import RunKind
 from cxrbench.runs.run import SUBGROUPS_FILE, Run
@@ -51,11 +52,10 @@ def _section(name: str, row: Seeds) -> Section:
 
 
 def _read(run: Run) -> list[dict[str, Any]]:
-    run.require_unchanged(SUBGROUPS_FILE)
-    told = json.loads((run.path / SUBGROUPS_FILE).read_text(encoding="utf-8"))
-    if not isinstance(told, list):
+    attributes = run.read_json(SUBGROUPS_FILE)
+    if not isinstance(attributes, list):
         raise RunError(f"{run.name}/{SUBGROUPS_FILE} is damaged", expected="a list")
-    return told
+    return attributes
 
 
 def _lines(attribute: Mapping[str, Any]) -> list[tuple[str, ...]]:
@@ -64,7 +64,7 @@ def _lines(attribute: Mapping[str, Any]) -> list[tuple[str, ...]]:
             f"{attribute['attribute']}: {group['name']}",
             f"{group['images']:,}",
             f"{group['patients']:,}",
-            *(_estimate(group["macro"][name]) for name in _SHOWN),
+            *(_interval(group["macro"][name]) for name in _SHOWN),
         )
         for group in attribute["groups"]
     ]
@@ -74,18 +74,18 @@ def _notes(attribute: Mapping[str, Any]) -> list[str]:
     name, notes = attribute["attribute"], []
     gap = attribute["gaps"].get("macro_auroc")
     if gap is not None:
-        told = _estimate(gap["difference"])
         notes.append(
-            f"{name}: the largest gap of macro AUROC is {told}, {gap['higher']} over "
-            f"{gap['lower']}, on {', '.join(attribute['counted'])}."
+            f"{name}: the largest gap in macro AUROC is {_interval(gap['difference'])}, between "
+            f"{gap['higher']} (higher) and {gap['lower']}, on {', '.join(attribute['counted'])}."
         )
     if attribute["too_small"]:
         small = ", ".join(attribute["too_small"])
-        notes.append(f"{name}: too few patients for any label in {small}.")
+        notes.append(f"{name}: no label counts in {small}, which have too few patients.")
     if attribute["unknown"]:
         notes.append(f"{name}: unknown for {attribute['unknown']:,} test images.")
     return notes
 
 
-def _estimate(told: Mapping[str, float | None]) -> str:
-    return interval(told["value"], told["low"], told["high"])
+def _interval(values: Mapping[str, float | None]) -> str:
+    numbers = (math.nan if value is None else value for value in values.values())
+    return interval(Estimate(*numbers))

@@ -1,0 +1,219 @@
+"""The tables of a report: conditions, paired tests, labels, calibration, time, and commands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+
+from cxrbench import __version__
+from cxrbench.boards.board import Board, LabelRow
+from cxrbench.boards.comparison import Difference, paired_difference
+from cxrbench.boards.comparison_text import p_cell
+from cxrbench.boards.figures.rows import row_names
+from cxrbench.metrics.estimate import read_estimate
+from cxrbench.metrics.measures import CALIBRATION, RANKING, THRESHOLDED
+from cxrbench.metrics.ranking import SIGNIFICANCE, holm
+from cxrbench.output.sections import (
+    CellTable,
+    Column,
+    Section,
+    count_or_unknown,
+    interval,
+    number,
+    text_column,
+)
+from cxrbench.runs.conditions import RunKind
+from cxrbench.runs.run import Run
+from cxrbench.runs.selection import Seeds
+from cxrbench.runs.settings_file import CONFIG_FILE
+
+MOST_PAIRS = 45
+"""Pairs of rows that are told; of larger boards only those with the first row."""
+
+
+def conditions_section(board: Board, runs: Sequence[Run]) -> Section:
+    # The prior has no conditions of its own.
+    looking = [run.conditions for run in runs if run.kind is not RunKind.prior]
+    looking = looking or [run.conditions for run in runs]
+
+    def values(name: str) -> str:
+        found = {getattr(one, name) for one in looking}
+        return ", ".join(sorted("–" if value is None else str(value) for value in found))
+
+    patients = count_or_unknown(board.test_patients)
+    left_out = [name for name in board.labels if name not in board.labels_counted]
+    rows = (
+        ("dataset", values("dataset")),
+        ("to cite", looking[0].citation or "–"),
+        ("fingerprint", values("fingerprint")),
+        ("split", f"{values('split')} (seed {values('split_seed')})"),
+        ("SHA-256 of the split", values("split_hash")),
+        ("test", f"{board.test_images:,} images of {patients} patients"),
+        ("training images", values("train_images")),
+        ("labels in macro", ", ".join(board.labels_counted) or "none"),
+        ("other labels", ", ".join(left_out) or "none"),
+        ("without predictions", ", ".join(board.labels_left_out) or "none"),
+        ("protocol", values("protocol")),
+        ("weights", values("weights")),
+        ("computed on", f"{values('backend')}; {values('device')}; {values('precision')}"),
+        ("calibration", ", ".join(sorted({one.scoring["calibration"] for one in looking}))),
+        ("thresholds", ", ".join(sorted({one.scoring["thresholds"] for one in looking}))),
+        ("board", board.key),
+    )
+    columns = (text_column("condition"), text_column("value"))
+    return Section("", (CellTable(columns, rows),), board.notes)
+
+
+def tests_sections(rows: Sequence[Seeds]) -> tuple[Section, ...]:
+    names = row_names(rows)
+    pairs = list(combinations(range(len(rows)), 2))
+    notes = [
+        "p: two-sided, paired patient bootstrap. Holm: p corrected for the pairs of this table. "
+        "minimum detectable: difference at a power of 80 %."
+    ]
+    if len(pairs) > MOST_PAIRS:
+        pairs = [(0, other) for other in range(1, len(rows))]
+        notes.append(f"With {len(rows)} rows, only the pairs with {names[0]} are shown.")
+    if not pairs:
+        return (Section("", (), ("There is only one row, so there is nothing to compare.",)),)
+    differences = [_difference(rows[a], rows[b]) for a, b in pairs]
+    adjusted = holm([difference.p for difference in differences])
+    cells = tuple(
+        (
+            *(names[a], names[b], interval(difference.estimate, "+.3f"), p_cell(difference.p)),
+            *(p_cell(p), number(difference.detectable, ".3f")),
+        )
+        for (a, b), difference, p in zip(pairs, differences, adjusted, strict=True)
+    )
+    significant = sum(p < SIGNIFICANCE for p in adjusted)
+    notes.insert(0, f"Significant after the correction: {significant} of {len(pairs)}.")
+    columns = (
+        text_column("A"),
+        text_column("B"),
+        *map(Column, ("A − B, macro AUROC", "p", "Holm", "minimum detectable")),
+    )
+    return (Section("", (CellTable(columns, cells),), tuple(notes)),)
+
+
+def _difference(a: Seeds, b: Seeds) -> Difference:
+    name = "macro_auroc"
+    values, replicates = (
+        [np.array([read_estimate(run.metrics, name).value for run in row]) for row in (a, b)],
+        [np.stack([run.replicates([name])[name] for run in row]) for row in (a, b)],
+    )
+    return paired_difference(values[0], replicates[0], values[1], replicates[1])
+
+
+_LONGEST_LABEL = 20
+_HEADS = {
+    "auroc": "AUROC",
+    "average_precision": "AP",
+    "sensitivity_at_90": "sens. at 90",
+    "sensitivity_at_95": "sens. at 95",
+    "accuracy": "accuracy",
+    "precision": "precision",
+    "recall": "recall",
+    "specificity": "specificity",
+    "f1": "F1",
+    "brier": "Brier",
+    "ece": "ECE",
+}
+
+
+def labels_sections(board: Board) -> tuple[Section, ...]:
+    priors = [row.runs for row in board.rows if row.kind is RunKind.prior]
+    by_row: dict[tuple[str, ...], list[LabelRow]] = {}
+    for row in board.per_label:
+        if row.runs not in priors:  # 0.5 by construction
+            by_row.setdefault(row.runs, []).append(row)
+    return tuple(
+        Section(
+            labels[0].recipe,
+            (
+                _label_table(labels, RANKING),
+                _label_table(labels, THRESHOLDED, decided=True),
+                _label_table(labels, CALIBRATION),
+            ),
+        )
+        for labels in by_row.values()
+    )
+
+
+def _label_table(
+    rows: Iterable[LabelRow], measures: Sequence[str], *, decided: bool = False
+) -> CellTable:
+    """Measures with their intervals; ``decided`` tells thresholds in place of positives."""
+    columns = (
+        text_column("label", _LONGEST_LABEL),
+        Column("threshold" if decided else "positives"),
+        *(Column(_HEADS[name]) for name in measures),
+    )
+    cells = (
+        (
+            row.label if row.counted else f"{row.label} *",
+            number(row.threshold, ".3g") if decided else f"{row.positives:,} of {row.known:,}",
+            *(interval(row.scores[name]) for name in measures),
+        )
+        for row in rows
+    )
+    return CellTable(columns, tuple(cells))
+
+
+def calibration_section(board: Board) -> Section:
+    columns = (
+        text_column("recipe"),
+        text_column("calibration"),
+        *map(Column, ("Brier, macro", "ECE, macro", "Brier, micro", "ECE, micro")),
+    )
+    rows = tuple(
+        (
+            row.recipe,
+            row.conditions.scoring["calibration"],
+            *(
+                interval(row.measures[name])
+                for name in ("macro_brier", "macro_ece", "micro_brier", "micro_ece")
+            ),
+        )
+        for row in board.rows
+    )
+    return Section("", (CellTable(columns, rows),), ("Lower is better for both measures.",))
+
+
+def time_section(rows: Sequence[Seeds]) -> Section:
+    """Where the time of each row's first run went."""
+    times = [row[0].conditions.seconds for row in rows]
+    steps = list(dict.fromkeys(step for seconds in times for step in seconds))
+    cells = tuple(
+        (name, *(number(seconds.get(step), ",.1f") for step in steps))
+        for name, seconds in zip(row_names(rows), times, strict=True)
+    )
+    columns = (text_column("recipe"), *(Column(f"{step}, s") for step in steps))
+    note = (
+        "Wall time by stage of the first seed, since the run was last started. Runs of one command "
+        "share the stages start and prepare."
+    )
+    return Section("", (CellTable(columns, cells),) if steps else (), (note,) if steps else ())
+
+
+def commands(rows: Sequence[Seeds]) -> str:
+    lines = [f"pip install cxrbench=={__version__}", ""]
+    for name, row in zip(row_names(rows), rows, strict=True):
+        lines += [f"# {name}", *(_command(run) for run in row), ""]
+    config = next((path for row in rows if (path := row[0].path / CONFIG_FILE).is_file()), None)
+    if config is not None:
+        lines += [f"# {config.parent.name}/{CONFIG_FILE}", *_settings(config)]
+    return "\n".join(lines).rstrip()
+
+
+def _command(run: Run) -> str:
+    submitted = run.conditions.submitted
+    if submitted is not None:
+        return f"# submitted: {submitted['table']}, SHA-256 {submitted['sha256']}"
+    return f"cxrbench run --config {run.name}/{CONFIG_FILE}"
+
+
+def _settings(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8").splitlines()
