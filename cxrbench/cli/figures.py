@@ -74,7 +74,7 @@ def figures(  # noqa: PLR0913 - each argument is an option of the command
     """
     from cxrbench.boards.figures import KINDS, all_figures, figure_count
     from cxrbench.boards.figures.rows import choose_rows, whole_board
-    from cxrbench.inference.keypoints import IMAGES, extractors_of, keypoint_figures
+    from cxrbench.inference.explain import KEYPOINT_IMAGES, extractors_of, keypoint_figures
     from cxrbench.output.display import RichDisplay
     from cxrbench.output.figure_style import write_figure
     from cxrbench.runs.conditions import RunKind
@@ -90,7 +90,7 @@ def figures(  # noqa: PLR0913 - each argument is an option of the command
     made = all_figures(chosen, board, only=of_runs, labels=label or (), display=display)
     run = next((row[0] for row in chosen if row[0].kind is not RunKind.submitted), chosen[0][0])
     keypoints = keypoint_figures(run, features, data, cache_folder(cache), display)
-    count = figure_count(chosen, of_runs) + (IMAGES if features else 0)
+    count = figure_count(chosen, of_runs) + (KEYPOINT_IMAGES if features else 0)
     files: list[str] = []
     with display.task("drawing", count) as advance:
         for name, figure in chain(made, keypoints if features else ()):

@@ -1,34 +1,44 @@
-"""``cxrbench explain``: find images, explain them, and write a figure for each label."""
+"""Figures of explanations for ``cxrbench explain``, and of keypoints for ``cxrbench figures``."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cxrbench.data.datasets import find_dataset, load_cohort
 from cxrbench.data.files import image_stem
-from cxrbench.errors import RecipeError, SettingsError
+from cxrbench.errors import DataError, RecipeError, SettingsError
 from cxrbench.inference.explanation import (
     LabelChoice,
     LabelExplanation,
     explain_images,
     require_labels,
 )
-from cxrbench.inference.images import ImageSource, InputImage, readers_of
-from cxrbench.inference.inputs import ready_batches
+from cxrbench.inference.images import ImageSource, InputImage, cohort_images, readers_of, run_cohort
+from cxrbench.inference.inputs import ready_batches, ready_image
 from cxrbench.inference.overlays import keypoints_figure, label_figure, save
-from cxrbench.inference.saliency.maps import Saliency, choose_method
-from cxrbench.inference.trained import load_trained, on_device
+from cxrbench.inference.saliency import Saliency, choose_method
+from cxrbench.inference.trained import load_trained, on_device, preparation_of
 from cxrbench.interfaces import Cohort, Dataset, Display
 from cxrbench.output.sections import CellTable, Column, Section, number, text_column
 from cxrbench.recipe import Recipe, parse_recipe
 from cxrbench.registry import Registry, load_registry
+from cxrbench.runs.conditions import RunKind
+from cxrbench.runs.predictions import read_predictions
+from cxrbench.runs.run import Run
 from cxrbench.store.image_pass import Preparation
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+KEYPOINT_IMAGES = 3
+"""Test images with keypoints among the figures of runs."""
 
 
 @dataclass(frozen=True)
@@ -240,3 +250,50 @@ class _FileNames:
         self._used[name.lower()] += 1
         again = self._used[name.lower()]
         return self._folder / (f"{name}.png" if again == 1 else f"{name}-{again}.png")
+
+
+def extractors_of(rows: Sequence[Sequence[Run]]) -> tuple[str, ...]:
+    """The features of pixels in the recipes of these rows, as recipes write them, each once."""
+    registry = load_registry()
+    texts: dict[str, None] = {}
+    for row in rows:
+        if row[0].kind is not RunKind.submitted:
+            for feature in parse_recipe(row[0].conditions.recipe, registry).features:
+                if feature.extractor.image_size is not None:
+                    texts[feature.text] = None
+    return tuple(texts)
+
+
+def keypoint_figures(
+    run: Run, features: Sequence[str], data: str | None, cache: Path, display: Display
+) -> Iterator[tuple[str, Figure]]:
+    """A figure for each of the first `KEYPOINT_IMAGES` test images, with a panel for each feature.
+
+    Images are read from ``data``, by default from where the run found them.
+
+    Raises
+    ------
+    DataError : the images are not there.
+    """
+    registry = load_registry()
+    dataset, cohort = run_cohort(run, data, registry, cache, display)
+    place = {name: row for row, name in enumerate(cohort.image_ids)}
+    tested = read_predictions(run).image_ids.tolist()
+    names = [name for name in tested if name in place][:KEYPOINT_IMAGES]
+    if not names:
+        raise DataError(
+            f"{cohort.name!r} has none of the test images of the run {run.name!r}",
+            expected="the run's images",
+            found=f"{len(cohort):,} other images",
+            fix="name the run's data with --data",
+        )
+    extractors = [parse_recipe(text, registry).features[0].extractor for text in features]
+    preparation = preparation_of(run, extractors)
+    for image in cohort_images(dataset, cohort, [place[name] for name in names]):
+        ready = ready_image(image, preparation)
+        figure = keypoints_figure(ready) if ready.reason is None else None
+        if figure is None:
+            reason = ready.reason or "the features have no keypoints"
+            display.say(f"keypoints: {image.name}: {reason}")
+        else:
+            yield f"keypoints-{image.name}", figure

@@ -11,7 +11,7 @@ import numpy as np
 from cxrbench.errors import SettingsError
 from cxrbench.inference.images import InputImage
 from cxrbench.inference.inputs import ReadyImage, ready_batches
-from cxrbench.inference.saliency.maps import Saliency
+from cxrbench.inference.saliency import Saliency
 from cxrbench.inference.trained import TrainedRun
 from cxrbench.interfaces import Box, Cohort
 from cxrbench.metrics.boxes import inside_boxes, is_flat, score_map

@@ -16,7 +16,7 @@ from cxrbench.data.cohort import fingerprint, no_box
 from cxrbench.errors import DataError, SettingsError
 from cxrbench.inference.images import cohort_images, run_cohort
 from cxrbench.inference.inputs import ReadyImage, ready_batches
-from cxrbench.inference.saliency.maps import Saliency, choose_method
+from cxrbench.inference.saliency import Saliency, choose_method
 from cxrbench.inference.trained import TrainedRun, load_trained, on_device
 from cxrbench.interfaces import Box, Cohort, Dataset, Display
 from cxrbench.metrics.boxes import CENTRE_SIGMA, Localised, localise, summarise

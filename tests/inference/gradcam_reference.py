@@ -14,7 +14,7 @@ from small_cnn import SmallCNN, small_pictures
 
 from cxrbench import Fusion
 from cxrbench.builtin.concat import Concat
-from cxrbench.inference.saliency.cam import gradcam, gradcam_plus_plus, logits_and_gradients
+from cxrbench.inference.saliency import gradcam, gradcam_plus_plus, logits_and_gradients
 from cxrbench.modeling.assemble import build_top, build_trunk, feature_statistics
 
 ROWS = np.arange(6)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from gradcam_reference import differences
 
-from cxrbench.inference.saliency.cam import gradcam, gradcam_plus_plus
+from cxrbench.inference.saliency import gradcam, gradcam_plus_plus
 from cxrbench.modeling.backend import value_and_gradient
 
 HERE = Path(__file__).parent

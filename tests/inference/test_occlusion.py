@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cxrbench.inference.saliency.occlusion import Occlusion, upsampled
+from cxrbench.inference.saliency import Occlusion, upsampled
 
 
 @pytest.mark.parametrize("side", [10, 32, 47, 512])

@@ -15,7 +15,7 @@ from cxrbench.errors import SettingsError
 from cxrbench.inference.explanation import require_labels, words_of
 from cxrbench.inference.images import cohort_images
 from cxrbench.inference.inputs import ready_image
-from cxrbench.inference.saliency.maps import Saliency, choose_method
+from cxrbench.inference.saliency import Saliency, choose_method
 from cxrbench.inference.trained import load_trained
 from cxrbench.modeling.backend import load_keras
 

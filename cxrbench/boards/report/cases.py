@@ -18,7 +18,7 @@ from cxrbench.inference.explanation import Explanation, LabelChoice, explain_ima
 from cxrbench.inference.images import cohort_images, run_cohort
 from cxrbench.inference.localise import IOU_THRESHOLD
 from cxrbench.inference.overlays import label_figure
-from cxrbench.inference.saliency.maps import Saliency, choose_method
+from cxrbench.inference.saliency import Saliency, choose_method
 from cxrbench.inference.trained import load_trained, on_device
 from cxrbench.interfaces import Cohort, Dataset, Display
 from cxrbench.registry import load_registry

@@ -1,4 +1,4 @@
-"""The saliency maps of a run's model, by Grad-CAM, Grad-CAM++ or occlusion."""
+"""Saliency maps of a trained model: Grad-CAM, Grad-CAM++ and occlusion."""
 
 from __future__ import annotations
 
@@ -12,12 +12,136 @@ import numpy as np
 
 from cxrbench.errors import SettingsError
 from cxrbench.inference.inputs import ReadyImage, model_inputs
-from cxrbench.inference.saliency.cam import gradcam, gradcam_plus_plus, logits_and_gradients
-from cxrbench.inference.saliency.occlusion import Occlusion, Place, upsampled
 from cxrbench.inference.trained import TrainedRun
 from cxrbench.interfaces import LocalFeatures
+from cxrbench.modeling.assemble import Network
+from cxrbench.modeling.backend import load_keras, value_and_gradient
 from cxrbench.modeling.predict import padded_batches
 from cxrbench.store.image_pass import in_order
+
+
+def logits_and_gradients(
+    network: Network, maps: np.ndarray, features: Mapping[str, np.ndarray], labels: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """One label's logit of each image, (N,), and its gradient at the feature map, (N, h, w, C).
+
+    Parameters
+    ----------
+    maps : (N, h, w, C) float32, the output of the trunk.
+    features : for each feature of the recipe its vectors (N, D) float32, not standardised.
+    labels : (N,) int, the place of the label of each image.
+    """
+    keras = load_keras()
+    places = keras.ops.one_hot(labels, network.top.output_shape[-1])
+    vectors = {name: keras.ops.convert_to_tensor(array) for name, array in features.items()}
+
+    def logits(point: Any) -> Any:
+        crossing = keras.ops.mean(point, axis=(1, 2)) if network.pools else point
+        output = network.top({**vectors, "image": crossing}, training=False)
+        return keras.ops.sum(output * places, axis=1)
+
+    return value_and_gradient(logits, maps)
+
+
+def gradcam(maps: np.ndarray, gradients: np.ndarray) -> np.ndarray:
+    """Grad-CAM, (N, h, w) float32, not negative: channels weighted by their mean gradient.
+
+    ``maps`` and ``gradients`` are (N, h, w, C).
+
+    References
+    ----------
+    Selvaraju et al., Grad-CAM: visual explanations from deep networks via gradient-based
+    localization, ICCV 2017, equations 1 and 2.
+    """
+    weights = gradients.mean(axis=(1, 2))
+    return np.maximum(np.einsum("nhwc,nc->nhw", maps, weights), 0)
+
+
+def gradcam_plus_plus(maps: np.ndarray, gradients: np.ndarray) -> np.ndarray:
+    """Grad-CAM++, (N, h, w) float32, not negative: places with a positive gradient weigh more.
+
+    The score is the exponential of the logit, as in the paper, so that higher derivatives are
+    powers of the gradient. The factor exp(logit), the same for all of a map, is left out.
+
+    References
+    ----------
+    Chattopadhay et al., Grad-CAM++: generalized gradient-based visual explanations for deep
+    convolutional networks, WACV 2018, equations 10 and 19.
+    """
+    squares = gradients**2
+    below = 2 * squares + maps.sum(axis=(1, 2), keepdims=True) * squares * gradients
+    alpha = np.divide(squares, below, out=np.zeros_like(squares), where=below != 0)
+    weights = (alpha * np.maximum(gradients, 0)).sum(axis=(1, 2))
+    return np.maximum(np.einsum("nhwc,nc->nhw", maps, weights), 0)
+
+
+Place = tuple[int, int]
+"""Row and column of the cell in a patch's upper left corner."""
+
+
+@dataclass(frozen=True)
+class Occlusion:
+    """A square patch that moves over a square picture cell by cell.
+
+    The picture has ``cells`` × ``cells`` cells, and the patch covers ``patch`` × ``patch`` of them:
+    its side is patch/cells of the picture's, its stride 1/cells. It is filled with the picture's
+    mean grey.
+
+    References
+    ----------
+    Zeiler and Fergus, Visualizing and understanding convolutional networks, ECCV 2014.
+    """
+
+    cells: int = 10
+    patch: int = 2
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """Every place of the patch, row by row."""
+        steps = range(self.cells - self.patch + 1)
+        return tuple((row, column) for row in steps for column in steps)
+
+    def occluded(self, image: np.ndarray, place: Place) -> np.ndarray:
+        """A copy of the picture (S, S) uint8 with the patch there; S may be any side."""
+        edges = np.rint(np.linspace(0, len(image), self.cells + 1)).astype(int)
+        row, column = place
+        rows = slice(edges[row], edges[row + self.patch])
+        columns = slice(edges[column], edges[column + self.patch])
+        changed = image.copy()
+        changed[rows, columns] = np.rint(image.mean())
+        return changed
+
+    def map(self, falls: np.ndarray) -> np.ndarray:
+        """From the fall of each logit at each place, (P, L), to (L, cells, cells) float32.
+
+        A cell has the mean fall over the patches that cover it, and 0 where the logit rises.
+        """
+        total = np.zeros((falls.shape[1], self.cells, self.cells))
+        covered = np.zeros((self.cells, self.cells))
+        for (row, column), fall in zip(self.places, falls, strict=True):
+            at = np.s_[row : row + self.patch, column : column + self.patch]
+            total[:, *at] += fall[:, None, None]
+            covered[at] += 1
+        return np.maximum(total / covered, 0).astype(np.float32)
+
+
+def upsampled(maps: np.ndarray, size: int) -> np.ndarray:
+    """Maps (N, h, w) as (N, size, size) float32, bilinear between the centres of the cells.
+
+    Outside the outermost centres the values go on as they are at the edge.
+    """
+    import cv2
+
+    result = np.empty((len(maps), size, size), np.float32)
+    for coarse, fine in zip(maps, result, strict=True):
+        cv2.resize(
+            np.ascontiguousarray(coarse, np.float32),
+            (size, size),
+            dst=fine,
+            interpolation=cv2.INTER_LINEAR,
+        )
+    return result
+
 
 Method = Literal["gradcam", "gradcam++", "occlusion"]
 METHODS: tuple[Method, ...] = get_args(Method)

@@ -1,1 +1,0 @@
-"""Saliency maps of a trained model: Grad-CAM and occlusion."""
