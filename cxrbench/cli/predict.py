@@ -103,8 +103,13 @@ def predict(  # noqa: PLR0913 - each argument is an option of the command
 ) -> None:
     """Predict new images with the model of a complete run, in the given order."""
     from cxrbench.inference.images import ImageSource, count_images, readers_of
-    from cxrbench.inference.predict import Tally, predict_images
-    from cxrbench.inference.prediction_files import WRITERS, PredictionColumns, whole_file
+    from cxrbench.inference.predict import (
+        WRITERS,
+        PredictionColumns,
+        Tally,
+        predict_images,
+        whole_file,
+    )
     from cxrbench.inference.trained import example_inputs, load_trained
     from cxrbench.modeling.backend import choose_device, device_scope
     from cxrbench.modeling.engines import choose_engine, predictor

@@ -259,7 +259,7 @@ def test_what_an_interrupted_command_wrote_is_gone(cli, grid, table, tmp_path, m
         out.write("half")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("cxrbench.inference.prediction_files.WRITERS", {"csv": interrupted})
+    monkeypatch.setattr("cxrbench.inference.predict.WRITERS", {"csv": interrupted})
     said = cli("predict", grid.run_of("grid"), table, "--output", tmp_path / "out.csv")
     assert said.code == 130
     assert not list(tmp_path.iterdir())
