@@ -41,13 +41,13 @@ def again(grid, recipes=("tinynet", FUSED, "grid"), **changes):
 
 def test_a_batch_size_that_was_found_is_a_number_in_the_run(grid, tmp_path):
     given = {"batch_size": "auto", "runs": tmp_path, "seeds": 1, "epochs": 1}
-    for expected in ("looking for", "complete already"):
+    for expected in ("measuring batch sizes", "complete already"):
         _, display = again(grid, ["grid"], **given)
         assert any(expected in line for line in display.lines)
     (path,) = (p for p in tmp_path.iterdir() if "grid" in p.name and p.is_dir())
-    found = info_of(path)["settings"]["batch_size"]
-    assert found in (8, 16, 32, 64)
-    assert f"batch_size = {found}\n" in (path / "settings.toml").read_text()
+    size = info_of(path)["settings"]["batch_size"]
+    assert size in (8, 16, 32, 64)
+    assert f"batch_size = {size}\n" in (path / "settings.toml").read_text()
     assert info_of(path)["seconds"]["batch-size"] > 0
 
 
@@ -413,7 +413,7 @@ def test_imagenet_weights_offline_are_an_error_with_advice(grid, tmp_path, monke
 
 def test_a_gpu_that_is_not_there_is_an_error(grid, tmp_path, monkeypatch):
     monkeypatch.setattr("cxrbench.modeling.backend.gpu_names", lambda: ())
-    with pytest.raises(DeviceError, match="--device gpu was asked for"):
+    with pytest.raises(DeviceError, match="--device gpu needs a GPU"):
         again(grid, ["tinynet"], runs=tmp_path, device="gpu")
     assert not list(tmp_path.iterdir())
 

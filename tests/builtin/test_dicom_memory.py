@@ -95,7 +95,7 @@ def test_the_cache_commands_know_what_was_found(tmp_path, again, cli):
     assert again(root)[1] == []
     assert not listed()[0]["last_used"].startswith("1970")
     said = cli("cache", "clear", "--data", root, "--yes", "--cache", cache)
-    assert "removed 1 entries" in said.out
+    assert "Removed 1 entry" in said.out
     assert listed() == []
     assert again(root)[1] == ["good.dcm", "odd"]
 
