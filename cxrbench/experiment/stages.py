@@ -1,12 +1,13 @@
-"""Where the wall time of a run goes, stage by stage."""
+"""The wall time of a run, stage by stage."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from types import MappingProxyType
 
-SHARED = ("start", "prepare")
-"""What the runs of a command share: each of them tells the same seconds."""
+SHARED = MappingProxyType({"start": "start-up", "prepare": "image preparation"})
+"""The stages that the runs of a command share, with their names for people."""
 
 STAGES = (
     *SHARED,
@@ -21,18 +22,18 @@ STAGES = (
     "save",
     "other",
 )
-"""All stages, in the order in which a run comes to them."""
+"""All stages, in the order of a run."""
 
 
 class Clock:
-    """Wall time since it was made; ``laps`` are the seconds of the stages that were stopped."""
+    """Wall time since its creation; ``laps`` are the seconds of the stages that ended."""
 
     def __init__(self) -> None:
         self._began = self._since = time.perf_counter()
         self.laps: dict[str, float] = {}
 
     def stop(self, stage: str) -> None:
-        """What passed since the last stop, or since the clock was made, was this stage."""
+        """End this stage: it took the time since the last stop, or since the clock was made."""
         now = time.perf_counter()
         self.laps[stage] = self.laps.get(stage, 0.0) + now - self._since
         self._since = now
@@ -47,26 +48,26 @@ def stage_seconds(
 ) -> dict[str, float]:
     """The seconds of all stages of a run, in their order.
 
-    ``own`` add up; what is missing between them and ``elapsed``, the run's own wall time, is
-    ``other``.
+    The stages in ``own`` add up. ``other`` is the rest of ``elapsed``, the run's own wall time.
     """
     summed: dict[str, float] = {}
     for laps in own:
         for stage, seconds in laps.items():
             summed[stage] = summed.get(stage, 0.0) + seconds
-    told = {**shared, **summed, "other": max(0.0, elapsed - sum(summed.values()))}
-    return {stage: told[stage] for stage in STAGES if stage in told}
+    all_stages = {**shared, **summed, "other": max(0.0, elapsed - sum(summed.values()))}
+    return {stage: all_stages[stage] for stage in STAGES if stage in all_stages}
 
 
 def stages_text(seconds: Mapping[str, float]) -> str:
-    """One line of those that took long enough to be seen, what is shared apart.
+    """The stages that took at least 0.05 s, on one line; the shared ones last.
 
-    Such as ``encode 3.0 s · train 40.2 s (for all runs: start 5.1 s · prepare 12.1 s)``.
+    Such as ``encode 3.0 s, train 40.2 s; shared by all runs: start-up 5.1 s, image preparation
+    12.1 s``.
     """
-    own = _listed({stage: told for stage, told in seconds.items() if stage not in SHARED})
-    shared = _listed({stage: told for stage, told in seconds.items() if stage in SHARED})
-    return (own or "under 0.1 s") + (f" (for all runs: {shared})" if shared else "")
+    own = _listed({name: time for name, time in seconds.items() if name not in SHARED})
+    shared = _listed({SHARED[name]: seconds[name] for name in SHARED if name in seconds})
+    return (own or "under 0.1 s") + (f"; shared by all runs: {shared}" if shared else "")
 
 
 def _listed(seconds: Mapping[str, float]) -> str:
-    return " · ".join(f"{stage} {told:,.1f} s" for stage, told in seconds.items() if told >= 0.05)
+    return ", ".join(f"{name} {time:,.1f} s" for name, time in seconds.items() if time >= 0.05)

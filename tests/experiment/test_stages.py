@@ -31,5 +31,8 @@ def test_what_no_stage_covers_is_other_and_the_order_is_that_of_a_run():
 
 def test_a_line_leaves_out_what_is_shown_as_nothing_and_sets_apart_what_is_shared():
     told = {"start": 0.01, "prepare": 1234.56, "encode": 0.04, "train": 0.05, "save": 2.0}
-    assert stages_text(told) == "train 0.1 s · save 2.0 s (for all runs: prepare 1,234.6 s)"
+    assert (
+        stages_text(told)
+        == "train 0.1 s, save 2.0 s; shared by all runs: image preparation 1,234.6 s"
+    )
     assert stages_text({"other": 0.001}) == "under 0.1 s"
