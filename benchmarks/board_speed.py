@@ -32,9 +32,9 @@ from cxrbench.boards.board import boards
 from cxrbench.builtin.phantom import Phantom
 from cxrbench.data.cohort import fingerprint
 from cxrbench.data.splits import Split
+from cxrbench.experiment.cohort import PreparedCohort
 from cxrbench.experiment.conditions import run_conditions
 from cxrbench.experiment.fit import RunOutcome
-from cxrbench.experiment.material import Material
 from cxrbench.experiment.record import record
 from cxrbench.interfaces import Cohort
 from cxrbench.output.files import read_arrays, write_json
@@ -54,7 +54,7 @@ COST: dict[str, Any] = {"parameters": 10**6, "trainable_parameters": 10**6}
 OPTIONS = {"protocol": "probe", "weights": "none", "device": "cpu", "precision": "float32"}
 
 
-def drawn_material() -> Material:
+def drawn_cohort() -> PreparedCohort:
     """A cohort with labels as rare as NIH's, without any image."""
     rng = np.random.default_rng(0)
     owners = np.repeat(np.arange(IMAGES // 3 + 1), 3)[:IMAGES]
@@ -73,7 +73,7 @@ def drawn_material() -> Material:
         views=tuple(("PA", "AP")[owner % 2] for owner in owners),
         sources=ids,
     )
-    return Material(
+    return PreparedCohort(
         dataset=Phantom(),
         cohort=cohort,
         split=Split(parts, "patient", seed=0, fractions=(0.25, 0.25, 0.5), hash="0" * 64),
@@ -86,30 +86,30 @@ def drawn_material() -> Material:
 
 def write_runs(folder: Path, rows: int, seeds: int) -> None:
     """Run directories of recipes that differ in a parameter."""
-    material, registry, scoring = drawn_material(), load_registry(), scoring_of("none", "youden")
+    data, registry, scoring = drawn_cohort(), load_registry(), scoring_of("none", "youden")
     settings = resolve_settings({**OPTIONS, "augment": "none"}, {})
     rng, written = np.random.default_rng(1), list[Path]()
     for number in range(rows * seeds):
         row, seed = divmod(number, seeds)
         recipe = parse_recipe(f"orb:nfeatures={100 + row}+sift", registry)
-        conditions = run_conditions(recipe, settings, seed, material, scoring)
+        conditions = run_conditions(recipe, settings, seed, data, scoring)
         name = {"dataset": "drawn", "recipe": recipe.text, "protocol": "probe"}
         path = run_path(folder, **name, seed=seed, key=conditions.run_key)
         begin(path, conditions)
         if number < WRITTEN:
-            record(drawn_outcome(material, rng), material, path, scoring)
+            record(drawn_outcome(data, rng), data, path, scoring)
             written.append(path)
         else:
             imitate(written[number % WRITTEN], path, rng)
         finish(path, replace(conditions, **COST, train_seconds=rng.uniform(1, 9)))
 
 
-def drawn_outcome(material: Material, rng: np.random.Generator) -> RunOutcome:
+def drawn_outcome(data: PreparedCohort, rng: np.random.Generator) -> RunOutcome:
     """Predictions that know so much of the truth."""
-    truth = np.nan_to_num(material.cohort.labels)
+    truth = np.nan_to_num(data.cohort.labels)
     logits = rng.uniform(0, 1.5) * truth + rng.normal(size=truth.shape)
     y_score = (1 / (1 + np.exp(-logits))).astype(np.float32)
-    return RunOutcome(y_score[material.rows("val")], y_score[material.rows("test")])
+    return RunOutcome(y_score[data.rows("val")], y_score[data.rows("test")])
 
 
 def imitate(run: Path, path: Path, rng: np.random.Generator) -> None:

@@ -17,8 +17,8 @@ import numpy as np
 
 from cxrbench import run
 from cxrbench.builtin.nih import NIH
+from cxrbench.experiment.cohort import PreparedCohort, load_and_split, prepare_cohort
 from cxrbench.experiment.fit import encode_feature
-from cxrbench.experiment.material import Material, load_and_split, prepare_material
 from cxrbench.experiment.plans import Plan, make_plans, preparation_for
 from cxrbench.output.display import SilentDisplay
 from cxrbench.registry import load_registry
@@ -28,7 +28,7 @@ RECIPES = ("orb", "sift", "orb+sift")
 REGULARISATION = 2.5
 
 
-def logistic_macro(plan: Plan, material: Material, cache: Path) -> float:
+def logistic_macro(plan: Plan, data: PreparedCohort, cache: Path) -> float:
     """Macro AUROC of logistic regressions on the recipe's standardised feature vectors."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import roc_auc_score
@@ -37,11 +37,11 @@ def logistic_macro(plan: Plan, material: Material, cache: Path) -> float:
 
     display = SilentDisplay()
     joined = np.hstack(
-        [encode_feature(f, 0, material, cache, display).vectors for f in plan.recipe.features]
+        [encode_feature(f, 0, data, cache, display).vectors for f in plan.recipe.features]
     )
-    train, test = material.rows("train"), material.rows("test")
-    labels, scores = material.cohort.labels, []
-    for label in np.flatnonzero(material.test.counted):
+    train, test = data.rows("train"), data.rows("test")
+    labels, scores = data.cohort.labels, []
+    for label in np.flatnonzero(data.test.counted):
         model = make_pipeline(
             StandardScaler(), LogisticRegression(C=REGULARISATION / joined.shape[1], max_iter=1000)
         )
@@ -62,7 +62,7 @@ def one_split(folder: str, recipes: list[str], seed: int, work: Path) -> dict[st
         if p.recipe.features
     ]
     settings, display = plans[0].settings, SilentDisplay()
-    material = prepare_material(
+    data = prepare_cohort(
         load_and_split(dataset, settings, cache=cache, display=display),
         preparation_for(plans),
         max_bad=settings.max_bad,
@@ -71,7 +71,7 @@ def one_split(folder: str, recipes: list[str], seed: int, work: Path) -> dict[st
         display=display,
     )
     return {
-        plan.recipe.text: [ours[plan.recipe.text], logistic_macro(plan, material, cache)]
+        plan.recipe.text: [ours[plan.recipe.text], logistic_macro(plan, data, cache)]
         for plan in plans
     }
 

@@ -12,11 +12,11 @@ from cxrbench.boards.ablation import ablations
 from cxrbench.boards.board import boards
 from cxrbench.boards.leaderboard import Leaderboard
 from cxrbench.data.datasets import describe, find_dataset
+from cxrbench.experiment.cohort import load_and_split, prepare_cohort
 from cxrbench.experiment.conditions import parts_of
 from cxrbench.experiment.early_checks import check_before_decoding
 from cxrbench.experiment.executors import open_executor
 from cxrbench.experiment.executors.interface import Needs, Place
-from cxrbench.experiment.material import load_and_split, prepare_material
 from cxrbench.experiment.plans import (
     Plan,
     ablation_recipes,
@@ -96,7 +96,7 @@ def measure(request: Request, display: Display) -> tuple[Run, ...]:
         settling = partial(_settled, images=len(divided.cohort), cache=request.cache)
         (plans,) = executor.compute(settling, [("settings", plans)])
         clock.stop("start")
-        material = prepare_material(
+        data = prepare_cohort(
             divided,
             preparation_for(plans),
             max_bad=plans[0].settings.max_bad,
@@ -106,12 +106,12 @@ def measure(request: Request, display: Display) -> tuple[Run, ...]:
             images_in_order=executor.in_order,
         )
         clock.stop("prepare")
-        runs = planned_runs(request, plans, material, executor, shared=clock.laps)
-        paths = executor.compute(partial(measure_one, material=material, request=request), runs)
+        runs = planned_runs(request, plans, data, executor, shared=clock.laps)
+        paths = executor.compute(partial(measure_one, data=data, request=request), runs)
     if request.latency:
         settings = plans[0].settings
         with computing(settings):
-            images = cohort_images(dataset, material.cohort, material.rows("test").tolist())
+            images = cohort_images(dataset, data.cohort, data.rows("test").tolist())
             time_all(paths, registry, images, settings.device, display)
     if request.saliency:
         threads = thread_count(request.threads)

@@ -11,7 +11,7 @@ from typing import Any
 
 from cxrbench import __version__
 from cxrbench.data.splits import PARTS, Split
-from cxrbench.experiment.material import Material
+from cxrbench.experiment.cohort import PreparedCohort
 from cxrbench.interfaces import Cohort, Dataset
 from cxrbench.modeling.backend import hardware, load_keras
 from cxrbench.output.files import digest_of, file_digest
@@ -45,21 +45,21 @@ BACKEND_LIBRARIES = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}
 
 
 def run_conditions(
-    recipe: Recipe, settings: Settings, seed: int, material: Material, scoring: Scoring
+    recipe: Recipe, settings: Settings, seed: int, data: PreparedCohort, scoring: Scoring
 ) -> Conditions:
     """The conditions of one run; its cost is not known yet."""
-    shaping = _shaping(recipe, settings, material)
+    shaping = _shaping(recipe, settings, data)
     return Conditions(
         **keys_of(shaping, seed),
         **shaping,
-        **cohort_conditions(material.cohort, material.split, material.test),
+        **cohort_conditions(data.cohort, data.split, data.test),
         seed=seed,
         origin="cxrbench",
         scoring=scoring.to_json(),
         labels_left_out=(),
-        dataset_options=_dataset_options(material.dataset),
-        citation=material.dataset.citation,
-        excluded=len(material.cohort.excluded) + len(material.prepared.excluded),
+        dataset_options=_dataset_options(data.dataset),
+        citation=data.dataset.citation,
+        excluded=len(data.cohort.excluded) + len(data.prepared.excluded),
         parts=tuple(map(identity_of, parts_of(recipe))),
         versions=_versions(),
         hardware=hardware("gpu" if settings.device == "gpu" else "cpu"),
@@ -113,7 +113,7 @@ def parts_of(recipe: Recipe) -> Iterator[Any]:
         yield recipe.fusion
 
 
-def _shaping(recipe: Recipe, settings: Settings, material: Material) -> dict[str, Any]:
+def _shaping(recipe: Recipe, settings: Settings, data: PreparedCohort) -> dict[str, Any]:
     values = settings.as_dict()
     left_out = {*_RESOLVED, *(_TRAINING if recipe.is_prior else ())}
     return {
@@ -121,11 +121,11 @@ def _shaping(recipe: Recipe, settings: Settings, material: Material) -> dict[str
         **_backbone_conditions(recipe, settings),
         "protocol": "none" if recipe.is_prior else settings.protocol,
         "settings": {name: value for name, value in values.items() if name not in left_out},
-        "dataset": material.dataset.name,
-        "fingerprint": material.fingerprint,
+        "dataset": data.dataset.name,
+        "fingerprint": data.fingerprint,
         "split": settings.split.partition(":")[0],
-        "split_seed": material.split.seed,
-        "split_hash": material.split.hash,
+        "split_seed": data.split.seed,
+        "split_hash": data.split.hash,
         "backend": "none" if recipe.is_prior else load_keras().backend.backend(),
         "device": "none" if recipe.is_prior else settings.device,
         "devices": 1 if recipe.is_prior else settings.devices,

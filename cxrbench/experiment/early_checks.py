@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Sequence
 
 from cxrbench.data.cohort import require_boxes
-from cxrbench.experiment.material import DividedCohort
+from cxrbench.experiment.cohort import DividedCohort
 from cxrbench.experiment.plans import Plan
 from cxrbench.experiment.settling import require_use_of_engine
 from cxrbench.modeling.inputs import require_two_patients

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from cxrbench.experiment.material import Material
+from cxrbench.experiment.cohort import PreparedCohort
 from cxrbench.experiment.stages import Clock
 from cxrbench.interfaces import Display, FittedEncoder
 from cxrbench.modeling.assemble import (
@@ -65,12 +65,12 @@ class RunOutcome:
 
 @dataclass(frozen=True, eq=False)
 class _Task:
-    """One recipe with its settings and one seed, to be trained on a material."""
+    """One recipe with its settings and one seed, to be trained on a prepared cohort."""
 
     recipe: Recipe
     settings: Settings
     seed: int
-    material: Material
+    data: PreparedCohort
     cache: Path
     display: Display
 
@@ -109,14 +109,14 @@ class _Trainee:
     stage: str
 
 
-def predict_prior(material: Material) -> RunOutcome:
+def predict_prior(data: PreparedCohort) -> RunOutcome:
     """Predict each label's share of the training images on which it is known, for every image."""
-    labels = material.cohort.labels[material.rows("train")]
+    labels = data.cohort.labels[data.rows("train")]
     counts = np.maximum((~np.isnan(labels)).sum(axis=0), 1)
     prevalence = (np.nansum(labels, axis=0) / counts).astype(np.float32)
     return RunOutcome(
-        val=np.tile(prevalence, (len(material.rows("val")), 1)),
-        test=np.tile(prevalence, (len(material.rows("test")), 1)),
+        val=np.tile(prevalence, (len(data.rows("val")), 1)),
+        test=np.tile(prevalence, (len(data.rows("test")), 1)),
     )
 
 
@@ -124,7 +124,7 @@ def fit_and_predict(
     recipe: Recipe,
     settings: Settings,
     seed: int,
-    material: Material,
+    data: PreparedCohort,
     *,
     cache: Path,
     display: Display,
@@ -132,7 +132,7 @@ def fit_and_predict(
 ) -> RunOutcome:
     """Train the recipe on the training split and predict the validation and test splits."""
     clock = Clock()
-    task = _Task(recipe, settings, seed, material, cache, display)
+    task = _Task(recipe, settings, seed, data, cache, display)
     encoders = _encode(task)
     clock.stop("encode")
     network = _build(task, encoders)
@@ -141,8 +141,8 @@ def fit_and_predict(
     training = train(
         trainee.model,
         trainee.inputs,
-        train_rows=material.rows("train"),
-        val_rows=material.rows("val"),
+        train_rows=data.rows("train"),
+        val_rows=data.rows("val"),
         settings=task.train_settings,
         display=display,
         checkpoints=checkpoints,
@@ -164,13 +164,13 @@ def fit_and_predict(
 
 
 def settle_batch_size(
-    recipe: Recipe, settings: Settings, material: Material, *, cache: Path, display: Display
+    recipe: Recipe, settings: Settings, data: PreparedCohort, *, cache: Path, display: Display
 ) -> int:
     """Return the batch size that suits this recipe on this machine; measured once, then cached."""
-    task = _Task(recipe, settings, 0, material, cache, display)
+    task = _Task(recipe, settings, 0, data, cache, display)
     encoders = _encode(task)
     trainee = _make_trainee(task, _build(task, encoders), encoders)
-    rows = material.rows("train")
+    rows = data.rows("train")
 
     def find() -> int:
         display.say(f"{recipe.text}: measuring batch sizes")
@@ -204,14 +204,14 @@ def keeps_activations(recipe: Recipe, settings: Settings) -> bool:
 
 
 def encode_feature(
-    feature: Feature, seed: int, material: Material, cache: Path, display: Display
+    feature: Feature, seed: int, data: PreparedCohort, cache: Path, display: Display
 ) -> EncodedFeature:
     """Return the feature vectors of all images, from an encoder fitted on the training split."""
-    store = material.prepared.features[feature.extractor]
-    train_rows = material.rows("train")
+    store = data.prepared.features[feature.extractor]
+    train_rows = data.rows("train")
     encoded = encode(
         store.descriptors,
-        len(material.cohort),
+        len(data.cohort),
         feature.extractor,
         feature.encoder,
         train_rows,
@@ -219,7 +219,7 @@ def encode_feature(
         store_key=store.folder.name,
         cache=cache,
         display=display,
-        purpose=purpose_for(material.dataset, f"{feature.text} feature vectors, seed {seed}"),
+        purpose=purpose_for(data.dataset, f"{feature.text} feature vectors, seed {seed}"),
     )
     return EncodedFeature(
         encoded.vectors, encoded.fitted, feature_statistics(encoded.vectors, train_rows)
@@ -228,7 +228,7 @@ def encode_feature(
 
 def _encode(task: _Task) -> dict[str, EncodedFeature]:
     return {
-        feature.name: encode_feature(feature, task.seed, task.material, task.cache, task.display)
+        feature.name: encode_feature(feature, task.seed, task.data, task.cache, task.display)
         for feature in task.recipe.features
     }
 
@@ -245,7 +245,7 @@ def _build(task: _Task, encoders: Mapping[str, EncodedFeature]) -> Network:
         trunk,
         task.recipe.fusion,
         {name: encoder.statistics for name, encoder in encoders.items()},
-        labels=len(task.material.cohort.label_names),
+        labels=len(task.data.cohort.label_names),
         seed=task.seed,
     )
 
@@ -261,7 +261,7 @@ def _make_trainee(
     if task.settings.protocol == "probe":
         inputs = replace(inputs, image=_outputs(task, network.embedder(), "embeddings"))
         return _Trainee(network.top, inputs, network.top, inputs, "embed")
-    whole, prepared = network.whole(), task.material.prepared
+    whole, prepared = network.whole(), task.data.prepared
     on_pixels = replace(
         inputs,
         image=prepared.pixels[task.image_size],
@@ -281,18 +281,18 @@ def _make_trainee(
 
 def _feature_inputs(task: _Task, encoders: Mapping[str, EncodedFeature]) -> Inputs:
     """All inputs but the image."""
-    material, sources = task.material, {}
+    data, sources = task.data, {}
     if task.recipe.permuted_inputs:
         others = other_patients(
-            material.rows("train"),
-            material.patients("train"),
-            images=len(material.cohort),
+            data.rows("train"),
+            data.patients("train"),
+            images=len(data.cohort),
             seed=task.seed,
         )
         # One permutation for all: inputs that are permuted together stay together.
         sources = dict.fromkeys(task.recipe.permuted_inputs, others)
     vectors = {name: encoder.vectors for name, encoder in encoders.items()}
-    return Inputs(None, vectors, material.cohort.labels, sources=sources)
+    return Inputs(None, vectors, data.cohort.labels, sources=sources)
 
 
 def _outputs(task: _Task, frozen: Any, kind: Literal["embeddings", "activations"]) -> np.ndarray:
@@ -300,14 +300,14 @@ def _outputs(task: _Task, frozen: Any, kind: Literal["embeddings", "activations"
     import cv2
 
     backbone, settings, size = task.recipe.backbone, task.settings, task.image_size
-    pixels = task.material.prepared.pixels[size]
+    pixels = task.data.prepared.pixels[size]
     text = spelt(backbone.name, changed(backbone)) if backbone else ""
     return embed(
         lambda: embedding_predictor(frozen, pixels, settings.engine),
         pixels,
         output_shape=frozen.output_shape[1:],
         about={
-            "images": task.material.images_key,
+            "images": task.data.images_key,
             "store": FORMAT,
             "opencv": cv2.__version__,
             "size": size,
@@ -321,7 +321,7 @@ def _outputs(task: _Task, frozen: Any, kind: Literal["embeddings", "activations"
         cache=task.cache,
         display=task.display,
         dtype=np.float32 if kind == "embeddings" else np.float16,
-        purpose=purpose_for(task.material.dataset, f"{text} {kind} at {size}"),
+        purpose=purpose_for(task.data.dataset, f"{text} {kind} at {size}"),
     )
 
 
@@ -331,7 +331,7 @@ def _predict(task: _Task, trainee: _Trainee) -> tuple[np.ndarray, np.ndarray]:
     predict = keras_predictor(trainee.predicting_model, inputs)
     with memory_advice(f"predicting in batches of {batch}"):
         val, test = (
-            sigmoid(predict_logits(predict, inputs, task.material.rows(part), batch))
+            sigmoid(predict_logits(predict, inputs, task.data.rows(part), batch))
             for part in ("val", "test")
         )
     return val, test

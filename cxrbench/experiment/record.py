@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from cxrbench.data.splits import PARTS, Split
+from cxrbench.experiment.cohort import PreparedCohort
 from cxrbench.experiment.fit import EncodedFeature, RunOutcome
-from cxrbench.experiment.material import Material
 from cxrbench.experiment.stages import Clock
 from cxrbench.interfaces import Cohort, Exclusion
 from cxrbench.modeling.backend import load_keras
@@ -25,7 +25,7 @@ from cxrbench.runs.scores import write_scores
 
 
 def record(
-    outcome: RunOutcome, material: Material, folder: Path, scoring: Scoring
+    outcome: RunOutcome, data: PreparedCohort, folder: Path, scoring: Scoring
 ) -> dict[str, float]:
     """Write everything but ``run.json``: history, splits, predictions, scores, encoders, model.
 
@@ -34,20 +34,20 @@ def record(
     The seconds that it took to ``score`` and to ``save``.
     """
     clock = Clock()
-    write_metadata(material.cohort, material.split, folder)
-    excluded = (*material.cohort.excluded, *material.prepared.excluded)
+    write_metadata(data.cohort, data.split, folder)
+    excluded = (*data.cohort.excluded, *data.prepared.excluded)
     _write_csv(folder / "excluded.csv", [asdict(item) for item in excluded], fields(Exclusion))
     if outcome.training is not None:
         rows = [asdict(epoch) for epoch in outcome.training.history]
         _write_csv(folder / "history.csv", rows, fields(Epoch))
     test, val = (
-        predictions_of(material.cohort, material.rows(part), y_score, material.test.counted)
+        predictions_of(data.cohort, data.rows(part), y_score, data.test.counted)
         for part, y_score in (("test", outcome.test), ("val", outcome.val))
     )
     write_predictions(val, test, folder)
     clock.stop("save")
-    assessment = assess(test, val, board_key=material.test.board_key, scoring=scoring)
-    write_scores(assessment, folder, patients_known=material.cohort.patients_known)
+    assessment = assess(test, val, board_key=data.test.board_key, scoring=scoring)
+    write_scores(assessment, folder, patients_known=data.cohort.patients_known)
     clock.stop("score")
     for name, encoded in outcome.encoders.items():
         _write_encoder(folder / "encoders" / f"{name}.npz", encoded)

@@ -11,8 +11,8 @@ from typing import Any, cast
 import numpy as np
 
 from cxrbench.errors import SettingsError
+from cxrbench.experiment.cohort import PreparedCohort
 from cxrbench.experiment.fit import keeps_activations, settle_batch_size
-from cxrbench.experiment.material import Material
 from cxrbench.experiment.plans import Plan
 from cxrbench.interfaces import Display
 from cxrbench.modeling.assemble import build_trunk
@@ -139,9 +139,9 @@ def require_use_of_engine(plan: Plan) -> None:
     )
 
 
-def with_batch_size(plan: Plan, material: Material, *, cache: Path, display: Display) -> Plan:
+def with_batch_size(plan: Plan, data: PreparedCohort, *, cache: Path, display: Display) -> Plan:
     """The plan with the batch size that ``auto`` comes to on this machine."""
     if plan.settings.batch_size != "auto" or plan.recipe.is_prior:
         return plan
-    size = settle_batch_size(plan.recipe, plan.settings, material, cache=cache, display=display)
+    size = settle_batch_size(plan.recipe, plan.settings, data, cache=cache, display=display)
     return replace(plan, settings=replace(plan.settings, batch_size=size))

@@ -10,10 +10,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from cxrbench.experiment.cohort import PreparedCohort
 from cxrbench.experiment.conditions import checkpoint_key, run_conditions
 from cxrbench.experiment.executors.interface import Executor, Place
 from cxrbench.experiment.fit import RunOutcome, fit_and_predict, predict_prior
-from cxrbench.experiment.material import Material
 from cxrbench.experiment.plans import Plan, options_to_repeat
 from cxrbench.experiment.record import record
 from cxrbench.experiment.settling import computing, with_batch_size
@@ -45,13 +45,13 @@ class PlannedRun:
 def planned_runs(
     request: Request,
     plans: Sequence[Plan],
-    material: Material,
+    data: PreparedCohort,
     executor: Executor,
     *,
     shared: Mapping[str, float],
 ) -> Iterator[tuple[str, PlannedRun]]:
     """Each plan with each seed, by name; all seeds of a plan have the same batch size."""
-    find = partial(_with_batch_size, material=material, cache=request.cache)
+    find = partial(_with_batch_size, data=data, cache=request.cache)
     for plan in plans:
         settled, seconds = plan, dict(shared)
         if plan.settings.batch_size == "auto":
@@ -64,25 +64,25 @@ def planned_runs(
             yield run.name, run
 
 
-def _with_batch_size(plan: Plan, place: Place, *, material: Material, cache: Path) -> Plan:
+def _with_batch_size(plan: Plan, place: Place, *, data: PreparedCohort, cache: Path) -> Plan:
     with computing(plan.settings):
-        return with_batch_size(plan, material, cache=cache, display=place.display)
+        return with_batch_size(plan, data, cache=cache, display=place.display)
 
 
-def measure_one(run: PlannedRun, place: Place, *, material: Material, request: Request) -> Path:
+def measure_one(run: PlannedRun, place: Place, *, data: PreparedCohort, request: Request) -> Path:
     """Train, predict and score into a run directory; a complete one is used as it is."""
     with computing(run.plan.settings):
-        return _measured(run, place, material, request)
+        return _measured(run, place, data, request)
 
 
-def _measured(run: PlannedRun, place: Place, material: Material, request: Request) -> Path:
+def _measured(run: PlannedRun, place: Place, data: PreparedCohort, request: Request) -> Path:
     clock = Clock()
     plan, seed, display = run.plan, run.seed, place.display
     scoring = scoring_of(request.calibration, request.thresholds)
-    conditions = run_conditions(plan.recipe, plan.settings, seed, material, scoring)
+    conditions = run_conditions(plan.recipe, plan.settings, seed, data, scoring)
     path = run_path(
         request.runs,
-        dataset=material.dataset.name,
+        dataset=data.dataset.name,
         recipe=plan.recipe.text,
         protocol=conditions.protocol,
         seed=seed,
@@ -100,12 +100,12 @@ def _measured(run: PlannedRun, place: Place, material: Material, request: Reques
         conditions = replace(conditions, executor=place.executor, node=place.node, started=_now())
         with RUN.writing(path):
             begin(path, conditions, keep=None if anew else CHECKPOINT)
-            options = options_to_repeat(plan, seed, material.dataset)
+            options = options_to_repeat(plan, seed, data.dataset)
             write_config(path / CONFIG_FILE, {**options, **conditions.scoring})
         checkpoints = Checkpoints(path, checkpoint_key(conditions))
-        outcome = _outcome(plan, seed, material, request.cache, checkpoints, display)
+        outcome = _outcome(plan, seed, data, request.cache, checkpoints, display)
         with RUN.writing(path):
-            recorded = record(outcome, material, path, scoring)
+            recorded = record(outcome, data, path, scoring)
             hashing = Clock()
             files = digests(path, without=CHECKPOINT)
             hashing.stop("save")
@@ -129,18 +129,18 @@ def _as_it_is(name: str, path: Path, scoring: Scoring, display: Display) -> Path
 def _outcome(
     plan: Plan,
     seed: int,
-    material: Material,
+    data: PreparedCohort,
     cache: Path,
     checkpoints: Checkpoints,
     display: Display,
 ) -> RunOutcome:
     if plan.recipe.is_prior:
-        return predict_prior(material)
+        return predict_prior(data)
     return fit_and_predict(
         plan.recipe,
         plan.settings,
         seed,
-        material,
+        data,
         cache=cache,
         checkpoints=checkpoints,
         display=display,

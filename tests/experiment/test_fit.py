@@ -9,8 +9,8 @@ import pytest
 from conftest import Recorder
 from tiny_parts import Drawn, Grid, TinyNet
 
+from cxrbench.experiment.cohort import load_and_split, prepare_cohort
 from cxrbench.experiment.fit import fit_and_predict, predict_prior, settle_batch_size
-from cxrbench.experiment.material import load_and_split, prepare_material
 from cxrbench.modeling.assemble import build_trunk
 from cxrbench.modeling.augment import Augmentation, draw
 from cxrbench.modeling.inputs import Inputs, other_patients
@@ -29,14 +29,14 @@ def cache(tmp_path_factory):
     return tmp_path_factory.mktemp("cache")
 
 
-def material_for(settings, cache, **drawn):
+def cohort_for(settings, cache, **drawn):
     preparation = Preparation(image_sizes=(settings.image_size,), extractors=(Grid(),))
     return prepared(Drawn(**drawn), settings, preparation, cache)
 
 
 def prepared(dataset, settings, preparation, cache):
     divided = load_and_split(dataset, settings, cache=cache, display=Recorder())
-    return prepare_material(
+    return prepare_cohort(
         divided, preparation, max_bad=0.01, cache=cache, threads=1, display=Recorder()
     )
 
@@ -52,7 +52,7 @@ def outcome_of(registry, cache):
             parse_recipe(text, registry),
             settings,
             seed,
-            material_for(settings, cache, **(drawn or {})),
+            cohort_for(settings, cache, **(drawn or {})),
             cache=cache,
             display=display,
         )
@@ -103,9 +103,9 @@ def test_a_probes_saved_model_predicts_from_pixels_what_its_top_did_from_embeddi
     outcome_of, cache
 ):
     outcome, _ = outcome_of("tinynet+grid", epochs=3)
-    material = material_for(resolve_settings(PROBE, {}), cache)
-    rows = material.rows("test")
-    pixels = material.prepared.pixels[32][rows][..., None].astype(np.float32)
+    data = cohort_for(resolve_settings(PROBE, {}), cache)
+    rows = data.rows("test")
+    pixels = data.prepared.pixels[32][rows][..., None].astype(np.float32)
     vectors = outcome.encoders["grid"].vectors[rows]
     y_score = np.asarray(outcome.model({"image": pixels, "grid": vectors}, training=False))
     np.testing.assert_allclose(y_score, outcome.test, atol=1e-5)
@@ -113,17 +113,17 @@ def test_a_probes_saved_model_predicts_from_pixels_what_its_top_did_from_embeddi
 
 
 def test_the_prior_is_each_labels_share_among_known_training_labels(cache):
-    material = material_for(resolve_settings(PROBE, {}), cache)
-    labels = material.cohort.labels.copy()
-    train = material.rows("train")
+    data = cohort_for(resolve_settings(PROBE, {}), cache)
+    labels = data.cohort.labels.copy()
+    train = data.rows("train")
     labels[train[::3], 0] = np.nan
     labels[train, 2] = np.nan
-    labels[material.rows("test"), 1] = 1  # the test split shapes nothing
-    outcome = predict_prior(replace(material, cohort=replace(material.cohort, labels=labels)))
+    labels[data.rows("test"), 1] = 1  # the test split shapes nothing
+    outcome = predict_prior(replace(data, cohort=replace(data.cohort, labels=labels)))
     known = labels[train, 0][~np.isnan(labels[train, 0])]
     expected = [known.mean(), labels[train, 1].mean(), 0, labels[train, 3].mean()]
     for part, scores in (("val", outcome.val), ("test", outcome.test)):
-        assert scores.shape == (len(material.rows(part)), 4)
+        assert scores.shape == (len(data.rows(part)), 4)
         assert scores.dtype == np.float32
         np.testing.assert_allclose(scores, np.tile(expected, (len(scores), 1)), rtol=1e-6)
 
@@ -143,16 +143,16 @@ def finetuned(registry, cache, text="tinynet+grid", **changed):
         {**PROBE, "protocol": "finetune", "epochs": 2, "learning_rate": 1e-2, **changed}, {}
     )
     display = Recorder()
-    material = material_for(settings, cache)
+    data = cohort_for(settings, cache)
     outcome = fit_and_predict(
-        parse_recipe(text, registry), settings, 0, material, cache=cache, display=display
+        parse_recipe(text, registry), settings, 0, data, cache=cache, display=display
     )
-    return outcome, display, material
+    return outcome, display, data
 
 
 def test_finetune_without_augmentation_computes_the_frozen_part_once(registry, cache, own_weights):
     given = {"weights": own_weights, "augment": "none"}
-    outcome, display, material = finetuned(registry, cache, **given)
+    outcome, display, data = finetuned(registry, cache, **given)
     assert display.count("embedding") == 1
     assert "  storing 15 × 15 × 4 activations of each of 90 images: 0.2 MB in the cache" in (
         display.lines
@@ -161,8 +161,8 @@ def test_finetune_without_augmentation_computes_the_frozen_part_once(registry, c
     _, display, _ = finetuned(registry, cache, **given)
     assert display.count("embedding") == 0
     # The scores are the model's own, not those of rounded activations.
-    rows = material.rows("test")
-    pixels = material.prepared.pixels[32][rows][..., None].astype(np.float32)
+    rows = data.rows("test")
+    pixels = data.prepared.pixels[32][rows][..., None].astype(np.float32)
     vectors = outcome.encoders["grid"].vectors[rows]
     y_score = np.asarray(outcome.model({"image": pixels, "grid": vectors}, training=False))
     np.testing.assert_allclose(y_score, outcome.test, atol=1e-6)
@@ -216,10 +216,10 @@ def test_clahe_is_chosen_image_by_image(registry, cache):
     drawn = Drawn(seed=3)
     before = tiny_parts.calls["read"]
     preparation = Preparation(image_sizes=(32,), clahe_sizes=(32,))
-    material = prepared(drawn, settings, preparation, cache)
-    assert tiny_parts.calls["read"] - before == len(material.cohort)
-    plain, equalised = material.prepared.pixels[32], material.prepared.clahe_pixels[32]
-    inputs = Inputs(plain, {}, material.cohort.labels, equalised)
+    data = prepared(drawn, settings, preparation, cache)
+    assert tiny_parts.calls["read"] - before == len(data.cohort)
+    plain, equalised = data.prepared.pixels[32], data.prepared.clahe_pixels[32]
+    inputs = Inputs(plain, {}, data.cohort.labels, equalised)
     rows = np.arange(40)
     draws = draw(Augmentation(clahe=0.5), seed=0, epoch=0, images=len(plain))
     batch = inputs.gather(rows, draws)["image"]
@@ -250,9 +250,9 @@ def fed(monkeypatch):
     return seen
 
 
-def permuted_rows(material, seed=0):
+def permuted_rows(data, seed=0):
     return other_patients(
-        material.rows("train"), material.patients("train"), images=len(material.cohort), seed=seed
+        data.rows("train"), data.patients("train"), images=len(data.cohort), seed=seed
     )
 
 
@@ -260,16 +260,16 @@ def permuted_rows(material, seed=0):
 def test_a_permuted_part_alone_is_fed_with_other_patients(registry, cache, fed, part):
     text = "tinynet+grid".replace(part, f"{part}:permuted=true")
     given = {"weights": "none", "augment": "none"}
-    outcome, _, material = finetuned(registry, cache, text, **given)
-    sources, own = permuted_rows(material), np.arange(len(material.cohort))
-    pixels, vectors = material.prepared.pixels[32], outcome.encoders["grid"].vectors
+    outcome, _, data = finetuned(registry, cache, text, **given)
+    sources, own = permuted_rows(data), np.arange(len(data.cohort))
+    pixels, vectors = data.prepared.pixels[32], outcome.encoders["grid"].vectors
     seen = set()
     for rows, batch in fed:
         seen |= set(rows.tolist())
         of_image, of_grid = (sources, own) if part == "tinynet" else (own, sources)
         np.testing.assert_array_equal(batch["image"], pixels[of_image[rows]])
         np.testing.assert_array_equal(batch["grid"], vectors[of_grid[rows]])
-    assert seen == set(np.concatenate([material.rows(p) for p in ("train", "val", "test")]))
+    assert seen == set(np.concatenate([data.rows(p) for p in ("train", "val", "test")]))
     # Statistics are those of the vectors themselves, in the images' own order.
     plain, _, _ = finetuned(registry, cache, "tinynet+grid", **given)
     for name in ("mean", "variance"):
@@ -298,11 +298,11 @@ def test_a_permuted_backbone_shares_what_is_kept_of_the_frozen_one(
 
 def test_a_control_has_the_batch_size_of_what_it_controls(registry, tmp_path):
     settings = resolve_settings({**PROBE, "batch_size": "auto"}, {})
-    material = material_for(settings, tmp_path)
+    data = cohort_for(settings, tmp_path)
     display = Recorder()
     for text in ("grid", "grid:permuted=true"):
         recipe = parse_recipe(text, registry)
-        settle_batch_size(recipe, settings, material, cache=tmp_path, display=display)
+        settle_batch_size(recipe, settings, data, cache=tmp_path, display=display)
     assert sum("measuring batch sizes" in line for line in display.lines) == 1
 
 
@@ -312,11 +312,11 @@ def test_a_control_has_the_batch_size_of_what_it_controls(registry, tmp_path):
 def test_a_batch_size_is_found_once_and_kept(registry, tmp_path):
     given = {**PROBE, "protocol": "finetune", "batch_size": "auto", "augment": "none"}
     settings = resolve_settings(given, {})
-    material = material_for(settings, tmp_path)
+    data = cohort_for(settings, tmp_path)
     recipe = parse_recipe("tinynet+grid", registry)
     first, again = Recorder(), Recorder()
-    found = settle_batch_size(recipe, settings, material, cache=tmp_path, display=first)
+    found = settle_batch_size(recipe, settings, data, cache=tmp_path, display=first)
     assert found in (8, 16, 32, 64)
     assert any("batch size 8:" in line for line in first.lines)
-    assert settle_batch_size(recipe, settings, material, cache=tmp_path, display=again) == found
+    assert settle_batch_size(recipe, settings, data, cache=tmp_path, display=again) == found
     assert again.lines == [f"tinynet+grid: batch size {found}"]

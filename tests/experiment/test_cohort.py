@@ -9,7 +9,7 @@ import pytest
 
 from cxrbench import Cohort, DataError, Dataset
 from cxrbench.errors import PluginError
-from cxrbench.experiment.material import load_and_split
+from cxrbench.experiment.cohort import load_and_split
 from cxrbench.output.display import SilentDisplay
 from cxrbench.settings import Settings
 

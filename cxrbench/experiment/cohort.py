@@ -20,7 +20,7 @@ from cxrbench.store.prepare import Prepared, prepare
 
 
 @dataclass(frozen=True, eq=False)
-class Material:
+class PreparedCohort:
     """Images and labels, ready for any recipe.
 
     ``split`` leaves out images that could not be read (their part is ``""``); ``split_hash`` is of
@@ -75,7 +75,7 @@ def load_and_split(
     return DividedCohort(dataset, cohort, split)
 
 
-def prepare_material(
+def prepare_cohort(
     divided: DividedCohort,
     preparation: Preparation,
     *,
@@ -84,7 +84,7 @@ def prepare_material(
     threads: int,
     display: Display,
     images_in_order: ImagesInOrder = in_order,
-) -> Material:
+) -> PreparedCohort:
     """Decode each image once, for everything that ``preparation`` names."""
     dataset, cohort, split = divided.dataset, divided.cohort, divided.split
     prepared = prepare(
@@ -99,7 +99,7 @@ def prepare_material(
     )
     usable = replace(split, parts=np.where(prepared.usable, split.parts, ""))
     _check_parts(usable, split)
-    return Material(
+    return PreparedCohort(
         dataset=dataset,
         cohort=cohort,
         split=usable,
