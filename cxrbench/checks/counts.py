@@ -1,4 +1,4 @@
-"""How many of what a cohort has: images, patients, labels alone and together, views, ages."""
+"""Counts of a cohort: images, patients, labels alone and together, views, ages."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class LabelCount:
-    """Images and patients that have a label, images that have not or do not say, and per part."""
+    """Images and patients with a label, images without it or unknown, and images per split."""
 
     label: str
     images: int
@@ -39,7 +39,7 @@ class LabelCount:
 
 @dataclass(frozen=True)
 class PartCount:
-    """Images and patients of one part of the split."""
+    """Images and patients of one split."""
 
     part: str
     images: int
@@ -50,7 +50,7 @@ class PartCount:
 class Counts:
     """``together`` (L, L): images with both labels. ``files``: how many of each type and size.
 
-    Numbers of patients, here and above, are None where nobody knows them.
+    Numbers of patients, here and above, are None if patients are unknown.
     """
 
     images: int
@@ -76,8 +76,8 @@ def count(cohort: Cohort, split: Split | None, films: ImageScan | None) -> Count
         images_per_patient=_spread(list(per_patient.values())),
         labels=_label_counts(cohort, positive, split),
         together=tuple(map(tuple, (positive.T.astype(np.int64) @ positive).tolist())),
-        views=_told(cohort.views),
-        sexes=_told(cohort.sexes),
+        views=_value_counts(cohort.views),
+        sexes=_value_counts(cohort.sexes),
         ages=_spread(cohort.ages[~np.isnan(cohort.ages)].tolist()),
         boxes=len(cohort.boxes),
         parts=_part_counts(cohort, split),
@@ -130,5 +130,5 @@ def _file_counts(films: ImageScan | None) -> dict[str, int]:
     return dict(kinds.most_common())
 
 
-def _told(values: Sequence[str]) -> dict[str, int]:
+def _value_counts(values: Sequence[str]) -> dict[str, int]:
     return {value or "unknown": number for value, number in Counter(values).most_common()}

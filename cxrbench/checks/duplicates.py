@@ -1,4 +1,4 @@
-"""The same film more than once: across the parts of the split, across patients, or neither."""
+"""The same image more than once: across splits, across patients, or neither."""
 
 from __future__ import annotations
 
@@ -60,16 +60,16 @@ def _sorted_by_reach(
     split: Split | None,
     films: ImageScan,
     groups: Sequence[list[int]],
-    what: str,
+    kind: str,
 ) -> Iterator[Finding]:
     items = defaultdict(list)
     for places in groups:
         rows = films.rows[places].tolist()
         check = _reach(cohort, split, rows)
-        name = f"{what}-{check}" if check else "repeated-film"
+        name = f"{kind}-{check}" if check else "repeated-film"
         items[name].append(_item(cohort, split, rows))
-    for name, found in items.items():
-        yield from finding(name, found)
+    for name, copies in items.items():
+        yield from finding(name, copies)
 
 
 def _parts(split: Split | None, rows: Sequence[int]) -> list[str]:
@@ -86,10 +86,10 @@ def _reach(cohort: Cohort, split: Split | None, rows: Sequence[int]) -> str:
 def _item(cohort: Cohort, split: Split | None, rows: Sequence[int]) -> Item:
     patients = dict.fromkeys(cohort.patient_ids[row] for row in rows)
     known = cohort.patients_known
-    told = [f"patient {' and '.join(patients)}" if known else "unknown patients"]
+    details = [f"patient {' and '.join(patients)}" if known else "unknown patients"]
     if parts := _parts(split, rows):
-        told.append(" and ".join(parts))
+        details.append(" and ".join(parts))
     labels = cohort.labels[rows]
     if not np.array_equal(labels, np.broadcast_to(labels[0], labels.shape), equal_nan=True):
-        told.append("with different labels")
-    return Item(tuple(cohort.image_ids[row] for row in rows), ", ".join(told))
+        details.append("with different labels")
+    return Item(tuple(cohort.image_ids[row] for row in rows), ", ".join(details))

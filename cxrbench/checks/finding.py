@@ -1,4 +1,4 @@
-"""The checks by name, how much each matters, and what one of them found."""
+"""The checks by name, their severity, and their findings."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 
 class Severity(StrEnum):
-    """What a finding means: a wrong benchmark, something to look at, something to know."""
+    """error: invalidates a benchmark; warning: look at it; info: worth knowing."""
 
     error = "error"
     warning = "warning"
@@ -18,7 +18,7 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True)
 class DataCheck:
-    """One check: ``title`` says what was found where it found something, ``fix`` what to do."""
+    """One check: ``title`` names its finding, ``fix`` says what to do."""
 
     name: str
     severity: Severity
@@ -28,7 +28,7 @@ class DataCheck:
 
 @dataclass(frozen=True)
 class Item:
-    """One place of a finding: the images that it is about, none where it is about no single one."""
+    """One place of a finding: its images, none if it is not about single images."""
 
     image_ids: tuple[str, ...]
     detail: str
@@ -36,7 +36,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Finding:
-    """What one check found. ``items`` is complete; ``summary`` is one line."""
+    """The finding of one check. ``items`` is complete; ``summary`` is one line."""
 
     check: str
     severity: Severity
@@ -49,82 +49,86 @@ class Finding:
 
 
 _ERRORS = (
-    ("cannot-load", "the dataset cannot be loaded", "do what the message says"),
-    ("no-images", "no image can be found", "see the message; --no-images checks the table alone"),
-    ("unknown-label", "labels outside the vocabulary", "correct these rows' labels"),
+    ("cannot-load", "the dataset cannot be loaded", "follow the message"),
+    ("no-images", "no image exists", "follow the message; --no-images checks only the table"),
+    ("unknown-label", "labels outside the vocabulary", "correct the labels of these rows"),
     (
         "no-finding-and-finding",
-        "rows that say both 'no finding' and a finding",
-        "decide what each shows, and correct the row",
+        "rows with both 'no finding' and a finding",
+        "look at the image and correct the row",
     ),
-    ("contradicting-rows", "images with rows that disagree", "delete the rows that are wrong"),
+    ("contradicting-rows", "images with rows that disagree", "delete the wrong rows"),
     (
         "unclear-patient",
         "rows without a patient, or patients under two ids",
-        "restore the patient ids from the source: without them a split leaks",
+        "restore the patient ids from the source; without them, a split leaks",
     ),
     ("unusable-boxes", "the boxes cannot be read", "correct or remove the list of boxes"),
     (
         "official-parts-share-patients",
-        "patients in two official parts",
+        "patients on both sides of the official split",
         "correct the published lists or the patient ids; no score on this split is honest",
     ),
-    ("unusable-split", "the split cannot be made", "do what the message says"),
+    ("unusable-split", "the split is not possible", "follow the message"),
     (
         "too-many-unreadable",
-        "a run would stop: too many images cannot be read",
-        "repair the files, or accept them with --max-bad",
+        "a run would stop: too many unreadable images",
+        "repair the files, or raise --max-bad",
     ),
     (
         "duplicates-across-parts",
-        "the same file in two parts of the split",
-        "keep one of each, or give all of them one patient id",
+        "identical files in two splits",
+        "keep one of each, or give all of them the same patient id",
     ),
     (
         "near-duplicates-across-parts",
-        "the same film in two parts of the split",
-        "look at them; keep one of each, or give all of them one patient id",
+        "the same image in two splits",
+        "look at them; keep one of each, or give all of them the same patient id",
     ),
 )
 _WARNINGS = (
     (
         "duplicates-across-patients",
-        "the same file under several patients",
-        "give all of them one patient id: another split would tear them apart",
+        "identical files of several patients",
+        "give all of them the same patient id; another split would separate them",
     ),
     (
         "near-duplicates-across-patients",
-        "the same film under several patients",
-        "look at them, and give all of them one patient id",
+        "the same image of several patients",
+        "look at them, and give all of them the same patient id",
     ),
-    ("unreadable", "images that cannot be read", "repair these files; runs leave them out"),
+    ("unreadable", "unreadable images", "repair these files; runs exclude them"),
     ("tiny", "images too small to show findings", "get the originals"),
     ("constant", "images that show nothing", "remove these rows; runs would train on them"),
-    ("inverted", "films that look like negatives", "look at them, and invert those that are"),
-    ("colour", "images in colour", "look at them: films are grey, a photograph or a mark is not"),
-    ("impossible-age", "ages that cannot be", "correct them; runs take them as unknown"),
-    ("unlabelled", "images without any label", "remove these rows or label them"),
-    ("left-out", "rows and images that are left out", "complete the folder or the table"),
+    (
+        "inverted",
+        "images that look like negatives or upside down",
+        "look at them; invert negatives, and rotate images that are upside down",
+    ),
+    ("colour", "images in colour", "look at them; radiographs are grey, photographs are not"),
+    ("impossible-age", "impossible ages", "correct them; runs treat them as unknown"),
+    ("unlabelled", "images without any label", "label them, or remove these rows"),
+    ("left-out", "excluded rows and images", "complete the folder or the table"),
     (
         "unknown-patients",
-        "nobody knows whose images are whose",
-        "look for a table with patients; the published split is taken on trust",
+        "the patients are unknown",
+        "find a table with patients; otherwise, trust the published split",
     ),
     (
         "too-rare-in-test",
-        "labels that are too rare in the test part, or too rarely absent",
-        "they will not count in macro; more patients, or a larger test split",
+        "labels with too few test patients that have them, or that do not",
+        "they do not count in macro; use more patients, or a larger test split",
     ),
     (
         "shortcut",
-        "the files tell of the labels without a look at a film",
-        "store all images alike; compare every score with this one",
+        "file properties alone predict the labels",
+        "store all images in the same way, and compare scores with this one",
     ),
 )
 _INFO = (
-    ("repeated-film", "the same film more than once", "keep one of each"),
-    ("no-official-split", "there is no usable official split", "use --split patient"),
-    ("note", "what the dataset says of itself", "nothing, unless it surprises"),
+    ("repeated-film", "the same image more than once", "keep one of each"),
+    ("no-official-split", "no usable official split", "use --split patient"),
+    ("note", "notes of the dataset", "nothing, or correct the table"),
 )
 
 
@@ -141,13 +145,13 @@ CHECKS: Mapping[str, DataCheck] = MappingProxyType(_by_name())
 
 
 def finding(check: str, items: Iterable[Item], summary: str | None = None) -> tuple[Finding, ...]:
-    """The finding with these items, or nothing where there are none.
+    """The finding with these items, or nothing without any.
 
-    Without a ``summary`` it is the check's title, and how many places where these are images.
+    The default ``summary`` is the check's title, with the number of places if these are images.
     """
-    found = tuple(items)
-    if not found:
+    places = tuple(items)
+    if not places:
         return ()
     about = CHECKS[check]
-    number = f": {len(found):,}" if any(item.image_ids for item in found) else ""
-    return (Finding(check, about.severity, summary or about.title + number, found),)
+    number = f": {len(places):,}" if any(item.image_ids for item in places) else ""
+    return (Finding(check, about.severity, summary or about.title + number, places),)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from cxrbench.interfaces import Cohort, Dataset, Display
 
 
-_SIDE = 128  # of what is measured: findings do not matter here, what the film is does
+_SIDE = 128  # of the measured image: findings do not matter here
 _GREY_MODES = ("L", "1", "I", "F", "LA")
 _COLOURED = 24  # grey levels between a pixel's channels; JPEG's chroma stays below
 _COLOURED_SHARE = 0.001  # of the pixels; a small coloured mark is enough
@@ -134,8 +134,8 @@ def _look_at(
         sources.append(source)
         return source
 
-    wanted = Preparation(image_sizes=(_SIDE,), max_pixels=max_pixels)
-    image = prepare_source(read, cohort.record(row), wanted)
+    preparation = Preparation(image_sizes=(_SIDE,), max_pixels=max_pixels)
+    image = prepare_source(read, cohort.record(row), preparation)
     file = _file(sources, image)
     if image.reason is not None:
         return file, None
@@ -219,7 +219,7 @@ CONSTANT_SPREAD = 2.0
 def check_images(cohort: Cohort, films: ImageScan, max_bad: float) -> tuple[Finding, ...]:
     """All faults of single images; ``max_bad`` is the share at which a run stops."""
 
-    def found(check: str, mask: np.ndarray, detail: Callable[[int], str]) -> tuple[Finding, ...]:
+    def flagged(check: str, mask: np.ndarray, detail: Callable[[int], str]) -> tuple[Finding, ...]:
         places = np.flatnonzero(mask).tolist()
         ids = [cohort.image_ids[films.rows[place]] for place in places]
         items = (Item((name,), detail(at)) for name, at in zip(ids, places, strict=True))
@@ -230,11 +230,11 @@ def check_images(cohort: Cohort, films: ImageScan, max_bad: float) -> tuple[Find
     coloured = [file.coloured for file in files]
     return (
         *_too_many_unreadable(films, max_bad),
-        *found("unreadable", ~films.usable, lambda at: str(files[at].reason)),
-        *found("tiny", np.array(tiny, bool), lambda at: f"{files[at].width}×{files[at].height}"),
-        *found("constant", films.usable & ~shows, lambda at: _spread(films, at)),
-        *found("inverted", shows & (films.upright < 0), lambda at: _inverted(films, at)),
-        *found("colour", np.array(coloured, bool), lambda at: files[at].kind),
+        *flagged("unreadable", ~films.usable, lambda at: str(files[at].reason)),
+        *flagged("tiny", np.array(tiny, bool), lambda at: f"{files[at].width}×{files[at].height}"),
+        *flagged("constant", films.usable & ~shows, lambda at: _spread(films, at)),
+        *flagged("inverted", shows & (films.upright < 0), lambda at: _inverted(films, at)),
+        *flagged("colour", np.array(coloured, bool), lambda at: files[at].kind),
     )
 
 
@@ -259,5 +259,5 @@ def _too_many_unreadable(films: ImageScan, max_bad: float) -> tuple[Finding, ...
     bad, total = int((~films.usable).sum()), len(films)
     if not bad or (bad < total and bad <= max_bad * total):
         return ()
-    told = f"{bad:,} of {total:,} images, more than {max_bad:.3g} of them (--max-bad)"
-    return finding("too-many-unreadable", [Item((), told)], f"a run would stop: {told}")
+    share = f"{bad:,} of {total:,} images are unreadable, more than --max-bad {max_bad:.3g}"
+    return finding("too-many-unreadable", [Item((), share)], f"a run would stop: {share}")

@@ -1,4 +1,4 @@
-"""What the files tell of the labels without a look at a film: cross-validated AUROC, by patient.
+"""How well file properties alone predict the labels: cross-validated AUROC, by patient.
 
 Where an image came from can go together with what it shows. A model that sees traces of it (noise
 of a codec, the original size) then scores without medicine. DeGrave, Janizek, Lee: AI for
@@ -23,7 +23,7 @@ MOST_IMAGES = 20_000
 """Of randomly chosen patients: enough that chance is below 0.01, and seconds instead of minutes."""
 
 NOTEWORTHY = 0.55
-"""Macro AUROC from which a shortcut is told, if it is also more than chance gives.
+"""Macro AUROC from which a shortcut is reported, if it also exceeds chance.
 
 With nih-mini's labels dealt anew at random, twenty times, no set of features came above 0.54.
 """
@@ -37,7 +37,7 @@ _MOST_KINDS = 30  # of a column of texts; rarer ones are one kind
 class Shortcut:
     """Mean macro AUROC over the folds of one set of features, and AUROC for each label.
 
-    ``chance`` is the standard deviation of ``macro`` around 0.5 for features that tell nothing;
+    ``chance`` is the standard deviation of ``macro`` around 0.5 for useless features;
     both are None where no label has enough patients. ``of_files`` says that the features are of
     the files and not of the patients.
     """
@@ -64,31 +64,31 @@ def find_shortcuts(cohort: Cohort, films: ImageScan, display: Display) -> tuple[
     sets = _feature_sets(cohort, films, places)
     labels, patients = cohort.labels[rows], np.array(cohort.patient_ids)[rows]
     folds = _folds(labels, patients)
-    found = []
+    shortcuts = []
     # These matrices are narrow: threads would spend more time on waiting for each other.
-    with threadpool_limits(1), display.task("probing for shortcuts", len(sets)) as advance:
+    with threadpool_limits(1), display.task("looking for shortcuts", len(sets)) as advance:
         for name, (of_files, columns) in sets.items():
             scores = _scores(columns, labels, folds)
             chance = _chance(labels, patients, scores)
-            found.append(_shortcut(name, of_files, scores, chance, cohort.label_names))
+            shortcuts.append(_shortcut(name, of_files, scores, chance, cohort.label_names))
             advance(detail=name)
-    return tuple(found)
+    return tuple(shortcuts)
 
 
 def check_shortcuts(shortcuts: Sequence[Shortcut]) -> tuple[Finding, ...]:
-    """The sets of features of files that tell more of the labels than `NOTEWORTHY`."""
+    """The file properties that predict labels at least as well as `NOTEWORTHY`."""
     items = [
-        Item((), f"{found.features}: macro AUROC {found.macro:.3f}")
-        for found in shortcuts
-        if found.of_files and _is_noteworthy(found)
+        Item((), f"{one.features}: macro AUROC {one.macro:.3f}")
+        for one in shortcuts
+        if one.of_files and _is_noteworthy(one)
     ]
     return finding("shortcut", items)
 
 
-def _is_noteworthy(found: Shortcut) -> bool:
-    if found.macro is None or found.chance is None:
+def _is_noteworthy(shortcut: Shortcut) -> bool:
+    if shortcut.macro is None or shortcut.chance is None:
         return False
-    return found.macro >= max(NOTEWORTHY, 0.5 + _ERRORS_AWAY * found.chance)
+    return shortcut.macro >= max(NOTEWORTHY, 0.5 + _ERRORS_AWAY * shortcut.chance)
 
 
 def _few_enough(cohort: Cohort, films: ImageScan) -> np.ndarray:
@@ -173,7 +173,7 @@ def _auroc(columns: np.ndarray, labels: np.ndarray, fit: np.ndarray, test: np.nd
 
     fit, test = fit[~np.isnan(labels[fit])], test[~np.isnan(labels[test])]
     if columns.shape[1] == 0:
-        return 0.5  # nothing varies, so that all images get one score
+        return 0.5  # nothing varies: all images get the same score
     if len(np.unique(labels[fit])) < 2:
         return float("nan")
     model = LogisticRegression(solver="newton-cholesky").fit(columns[fit], labels[fit])
@@ -181,7 +181,7 @@ def _auroc(columns: np.ndarray, labels: np.ndarray, fit: np.ndarray, test: np.nd
 
 
 def _chance(labels: np.ndarray, patients: np.ndarray, scores: np.ndarray) -> float:
-    """Standard deviation of macro AUROC where nothing is told, for independent labels.
+    """Standard deviation of the macro AUROC of useless features, for independent labels.
 
     That of one label is Mann's and Whitney's (1947), with patients for images, which are alike.
     """

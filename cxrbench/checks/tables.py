@@ -30,11 +30,11 @@ def check_table(cohort: Cohort) -> tuple[Finding, ...]:
 
 
 def check_faults(faults: Sequence[Fault]) -> tuple[Finding, ...]:
-    """What the dataset itself found wrong, one finding for each check.
+    """The dataset's own faults, one finding for each check.
 
     Raises
     ------
-    PluginError : the dataset names a check that there is not.
+    PluginError : the dataset names an unknown check.
     """
     by_check = defaultdict(list)
     for fault in faults:
@@ -42,23 +42,23 @@ def check_faults(faults: Sequence[Fault]) -> tuple[Finding, ...]:
             raise PluginError(
                 f"a dataset's examine() names the check {fault.check!r}",
                 expected=f"one of {', '.join(CHECKS)}",
-                found=repr(fault.check),
+                found=fault.check,
             )
         images = (fault.image_id,) if fault.image_id else ()
         by_check[fault.check].append(Item(images, fault.found))
-    return tuple(found for name, items in by_check.items() for found in finding(name, items))
+    return tuple(one for name, items in by_check.items() for one in finding(name, items))
 
 
 def merged(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     """One finding for each check, errors first, in the order of `CHECKS`."""
     by_check: dict[str, list[Finding]] = defaultdict(list)
-    for found in findings:
-        by_check[found.check].append(found)
+    for one in findings:
+        by_check[one.check].append(one)
     joined: list[Finding] = []
     for name in CHECKS:
         same = by_check.get(name, [])
         if len(same) > 1:
-            joined += finding(name, (item for found in same for item in found.items))
+            joined += finding(name, (item for one in same for item in one.items))
         else:
             joined += same
     return tuple(joined)
@@ -116,7 +116,7 @@ def check_official(dataset: Dataset, cohort: Cohort, settings: Settings) -> tupl
 def try_split(
     cohort: Cohort, dataset: Dataset, settings: Settings
 ) -> tuple[Split | None, tuple[Finding, ...]]:
-    """The split that a run with these settings would use, or why there is none.
+    """The split of a run with these settings, or the finding that it is not possible.
 
     Raises
     ------
@@ -130,7 +130,7 @@ def try_split(
 
 
 def check_split(cohort: Cohort, split: Split) -> tuple[Finding, ...]:
-    """Labels that will not count in macro on this split's test part."""
+    """Labels that do not count in macro on this test split."""
     rows = split.rows("test")
     table = patient_table(cohort.labels[rows], [cohort.patient_ids[row] for row in rows.tolist()])
     has = table.positives > 0
@@ -140,7 +140,7 @@ def check_split(cohort: Cohort, split: Split) -> tuple[Finding, ...]:
     return finding(
         "too-rare-in-test",
         (
-            Item((), f"{name}: {positive} test {whose} with it, {negative} without")
+            Item((), f"{name}: {positive} test {whose} with it, {negative} without it")
             for name, positive, negative in counts
             if min(positive, negative) < MIN_PATIENTS
         ),

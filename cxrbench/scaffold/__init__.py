@@ -14,7 +14,7 @@ from cxrbench.registry import HOOKS, Registry
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
-# What a first look on the board is: the new part, and something to compare it with.
+# The first run: the new part, and something to compare it with.
 _COMMANDS = {
     "backbone": "cxrbench run {name} orb --data phantom:patients=200 --image-size 64",
     "feature": "cxrbench run {name} orb orb+{name} --data phantom:patients=200",
@@ -25,7 +25,7 @@ _COMMANDS = {
 
 @dataclass(frozen=True)
 class NewPlugin:
-    """A new package: its folder, its files, and the command that puts it onto a board."""
+    """A new package: its folder, its files, and the command of its first run."""
 
     folder: Path
     files: tuple[str, ...]
@@ -33,19 +33,19 @@ class NewPlugin:
 
 
 def write_plugin(kind: str, name: str, registry: Registry, output: Path | None = None) -> NewPlugin:
-    """Write a package with a part that works as it comes.
+    """Write a package with a working part.
 
     Parameters
     ----------
     kind : ``"backbone"``, ``"feature"``, ``"fusion"`` or ``"dataset"``.
     name : of the part, and in the names of the package and its module.
-    registry : whose names are taken.
-    output : the folder to write, which must not be there; by default ``cxrbench-NAME``.
+    registry : names in it are refused.
+    output : the folder to write, which must not exist; by default ``cxrbench-NAME``.
 
     Raises
     ------
-    PluginError : the name is not one, or is taken.
-    SettingsError : the folder is there already, or cannot be written.
+    PluginError : the name is not allowed, or exists.
+    SettingsError : the folder exists, or cannot be written.
     """
     _check_name(kind, name, registry)
     folder = Path(f"cxrbench-{name.replace('_', '-')}") if output is None else output
@@ -57,14 +57,14 @@ def write_plugin(kind: str, name: str, registry: Registry, output: Path | None =
             (folder / file).write_text(text, encoding="utf-8")
     except FileExistsError as error:
         raise SettingsError(
-            f"{folder} is there already, and is not overwritten",
-            fix="choose another place with --output, or remove it",
+            f"{folder} already exists and is not overwritten",
+            fix="choose another folder with --output, or remove it",
         ) from error
     except OSError as error:
         raise SettingsError(
             f"cannot write the plugin to {folder}",
             found=os.strerror(error.errno) if error.errno else str(error),
-            fix="choose another place with --output",
+            fix="choose another folder with --output",
         ) from error
     return NewPlugin(folder, tuple(texts), _COMMANDS[kind].format(name=name))
 
@@ -73,8 +73,9 @@ def _check_name(kind: str, name: str, registry: Registry) -> None:
     if not _NAME.fullmatch(name) or keyword.iskeyword(name) or name == "prior":
         raise PluginError(
             f"a part cannot be called {name!r}",
-            expected="small letters, digits and _, first a letter; not 'prior', no word of Python",
-            found=repr(name),
+            expected="lower-case letters, digits and _, beginning with a letter; not 'prior' or a "
+            "keyword of Python",
+            found=name,
         )
     taken = {
         called: f"the {other} {part.name!r}"
@@ -84,10 +85,10 @@ def _check_name(kind: str, name: str, registry: Registry) -> None:
     taken |= {plugin.name: f"the plugin {plugin.name!r}" for plugin in registry.plugins}
     if name in taken:
         raise PluginError(
-            f"there is {taken[name]} already",
-            expected=f"a name for the new {kind} that nothing installed has",
-            found=repr(name),
-            fix="choose another name; `cxrbench plugins list` shows those that are taken",
+            f"{taken[name]} already exists",
+            expected=f"a new name for the {kind}",
+            found=name,
+            fix="choose another name; `cxrbench plugins list` shows the names in use",
         )
 
 

@@ -40,7 +40,7 @@ class DatasetSubject:
 
         Raises
         ------
-        NotChecked : the dataset wants a path, and was given none.
+        NotChecked : the dataset needs a path.
         """
         return _load(self.subject)
 
@@ -53,7 +53,7 @@ class DatasetSubject:
 def shapes(source: DatasetSubject) -> str:
     """The table keeps the contract of `Cohort`, and the defaults are settings."""
     cohort, part = source.cohort, source.subject.part
-    resolve_settings({}, part.defaults)  # raises for a setting that there is not
+    resolve_settings({}, part.defaults)  # raises for an unknown setting
     patients = len(set(cohort.patient_ids))
     return f"{len(cohort):,} images of {patients:,} patients, {len(cohort.label_names)} labels"
 
@@ -76,11 +76,11 @@ def determinism(source: DatasetSubject) -> str:
 
 def images(source: DatasetSubject) -> str:
     """Images can be read and decoded."""
-    wanted = Preparation(image_sizes=(32,), max_pixels=_MAX_PIXELS)
+    preparation = Preparation(image_sizes=(32,), max_pixels=_MAX_PIXELS)
     reasons = [
-        found.reason
+        image.reason
         for row in source.rows
-        if (found := prepare_image(source.subject.part, source.cohort, row, wanted)).reason
+        if (image := prepare_image(source.subject.part, source.cohort, row, preparation)).reason
     ]
     if reasons:
         raise PluginError(
@@ -93,7 +93,7 @@ def images(source: DatasetSubject) -> str:
 
 
 def threads(source: DatasetSubject) -> str:
-    """Several threads that read at once get what one gets."""
+    """Several threads at once read the same images as one."""
     with ThreadPoolExecutor(_THREADS) as pool:
         together = list(pool.map(lambda row: _read(source, row), source.rows * 2))
     alone = _read_all(source)
@@ -102,17 +102,17 @@ def threads(source: DatasetSubject) -> str:
 
 
 def splitting(source: DatasetSubject) -> str:
-    """A split by patient can be made; a published one names parts that there are."""
+    """A split by patient is possible; a published one names existing splits."""
     part, cohort = source.subject.part, source.cohort
-    told = _published(part, cohort)
+    published = _published(part, cohort)
     if not cohort.patients_known:
-        return f"patients are unknown; {told}"
+        return f"patients are unknown; {published}"
     counts = split_by_patient(cohort).parts
-    return ", ".join(f"{name} {int((counts == name).sum())}" for name in PARTS) + f"; {told}"
+    return ", ".join(f"{name} {int((counts == name).sum())}" for name in PARTS) + f"; {published}"
 
 
 def recognising(source: DatasetSubject) -> str:
-    """A path without this dataset's layout is not taken for it, and raises nothing."""
+    """A path without this dataset's layout is not recognised, and raises nothing."""
     kind = type(source.subject.part)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "notes.txt")
@@ -120,16 +120,16 @@ def recognising(source: DatasetSubject) -> str:
         for path in (Path(folder), file, Path(folder, "nothing-here")):
             if kind.recognise(path) is not None:
                 raise PluginError(
-                    f"{source.subject.text} takes any path for its own",
-                    expected="None for a folder of a text file, for the file, and for no file",
+                    f"{source.subject.text} recognises any path as its own",
+                    expected="None for a folder with a text file, for the file, and for no file",
                     found=f"a dataset at {path.name}",
-                    fix="look for the files that the layout has, and return None without them",
+                    fix="look for the files of the layout, and return None without them",
                 )
     return ""
 
 
 def quickness(source: DatasetSubject) -> str:
-    """Reading images beside the built-in phantom, which draws them."""
+    """The time of reading, compared with the built-in phantom, which draws images."""
     rows = source.rows[:4]
     phantom = Phantom(patients=20)
     drawn = phantom.load().sources[: len(rows)]
@@ -163,7 +163,7 @@ def _load(subject: Subject) -> Cohort:
             if not missing:
                 raise
             raise NotChecked(
-                f"it wants data: cxrbench plugins check {dataset.name}:{missing[0]}=… "
+                f"it needs data: cxrbench plugins check {dataset.name}:{missing[0]}=… "
                 f"({error.problem})"
             ) from error
 
@@ -171,11 +171,11 @@ def _load(subject: Subject) -> Cohort:
 def _published(dataset: Dataset, cohort: Cohort) -> str:
     try:
         parts = dataset.official_parts(cohort, None)
-    except DataError as error:  # as it may: the lists are somewhere else
+    except DataError as error:  # which is allowed: the lists may be elsewhere
         return f"no published split here ({error.problem})"
     if parts is None:
         return "no published split"
-    split_official(cohort, parts)  # raises for what does not fit
+    split_official(cohort, parts)  # raises if it does not fit
     return "a published split"
 
 
@@ -189,9 +189,9 @@ def _read_all(source: DatasetSubject) -> list[Any]:
 
 
 def _require_same_images(
-    source: DatasetSubject, wanted: list[Any], found: list[Any], when: str
+    source: DatasetSubject, first: list[Any], again: list[Any], when: str
 ) -> None:
-    for one, other in zip(wanted, found, strict=True):
+    for one, other in zip(first, again, strict=True):
         if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
             if not np.array_equal(one, other):
                 raise _other(source, f"another image {when}", difference(one, other))
@@ -206,8 +206,8 @@ def _same_array(one: np.ndarray, other: np.ndarray) -> bool:
 def _other(source: DatasetSubject, problem: str, found: str = "another") -> PluginError:
     return PluginError(
         f"{source.subject.text} gives {problem}",
-        expected="the same for the same options, whatever was asked before",
+        expected="the same for the same options, regardless of earlier calls",
         found=found,
-        fix="sort what the file system lists, draw with a fixed seed for each image, and keep no "
-        "open file or position that threads share",
+        fix="sort the files of a folder, draw with a fixed seed for each image, and share no open "
+        "file or position between threads",
     )

@@ -18,29 +18,29 @@ _SEED = 0
 def encoding(subject: Subject) -> str:
     """Each encoder gives one finite vector of one length, the same for the same seed."""
     vectors = vectors_of(subject.part, films(FILMS))
-    told = []
+    lengths = []
     for name, encoder in subject.encoders.items():
         first, second = (_fit(subject.part, encoder, vectors) for _ in range(2))
         _require_equal_arrays(
             f"{subject.text}:encoding={name} is fitted differently a second time",
             first.arrays(),
             second.arrays(),
-            "pass the seed that fit is given on to whatever draws random numbers in it",
+            "use the seed that fit gets for all random numbers in it",
         )
-        told.append(f"{name} {_encoded(subject, name, first, vectors)}")
-    return "length: " + ", ".join(told)
+        lengths.append(f"{name} {_encoded(subject, name, first, vectors)}")
+    return "length: " + ", ".join(lengths)
 
 
 def training_only(subject: Subject) -> str:
-    """What images outside of training show changes neither what is fitted nor other vectors.
+    """Images outside of training change neither the fitted encoder nor other vectors.
 
-    The canary: a patient whose films are looked at first, and are films once,
-    and once noise of people older than all others.
+    The canary is a patient outside of training, extracted first: once with drawn radiographs, once
+    with noise and an age above all others.
     """
     training = films(FILMS)
     noise = np.random.default_rng(1).integers(0, 256, (2, *training[0].shape)).astype(np.uint8)
     quiet, loud = (
-        # The canary first: what is kept of it would show in what comes after.
+        # The canary first: anything stored of it would show in the next vectors.
         (vectors_of(subject.part, canary, first_record=first), vectors_of(subject.part, training))
         for canary, first in ((training[:2], 0), (list(noise), 80))
     )
@@ -49,7 +49,7 @@ def training_only(subject: Subject) -> str:
             f"{subject.text}:encoding={name} depends on a patient outside of the training split",
             _fitted_beside(subject.part, encoder, *quiet),
             _fitted_beside(subject.part, encoder, *loud),
-            "fit on the images that fit is given, change nothing in transform, and keep nothing "
+            "fit only on the images that fit gets, change nothing in transform, and store nothing "
             "of an image in extract",
         )
     return ""
@@ -68,9 +68,9 @@ def saving(subject: Subject) -> str:
             if not np.array_equal(fitted.transform(one), back.transform(one)):
                 raise PluginError(
                     f"{subject.text}:encoding={name} encodes differently after it was loaded",
-                    expected="the vectors that the fitted encoder gave",
-                    found="others",
-                    fix="return all that transform needs from arrays(), and take it up again in "
+                    expected="the vectors of the fitted encoder",
+                    found="other vectors",
+                    fix="return everything that transform needs from arrays(), and restore it in "
                     "from_arrays()",
                 )
     return f"{size / 1000:.0f} kB"
@@ -95,7 +95,7 @@ def _fitted_beside(
     outside: Sequence[np.ndarray],
     training: Sequence[np.ndarray],
 ) -> dict[str, np.ndarray]:
-    """What is fitted, and what it makes of the training images after it saw those outside."""
+    """The fitted arrays, and the vectors of the training images after those outside."""
     fitted = _fit(extractor, encoder, training)
     for one in outside:
         fitted.transform(one)
@@ -111,7 +111,7 @@ def _through_a_file(
     wrong = [k for k, v in arrays.items() if not isinstance(v, np.ndarray) or v.dtype.hasobject]
     if wrong:
         raise PluginError(
-            f"{subject.text}:encoding={name}: arrays() holds something else than plain arrays",
+            f"{subject.text}:encoding={name}: arrays() contains something other than plain arrays",
             expected="NumPy arrays of numbers or text",
             found=", ".join(wrong),
             fix="wrap single numbers with np.array(…), and keep no Python objects",
@@ -123,7 +123,7 @@ def _through_a_file(
 
 
 def _encoded(subject: Subject, name: str, fitted: FittedEncoder, vectors: list[np.ndarray]) -> int:
-    """The length of the vectors, which are all alike; an image without descriptors has one too."""
+    """The common length of the vectors; an image without descriptors has one too."""
     length = 0
     for one in [*vectors, vectors[0][:0]]:
         vector = fitted.transform(one)
@@ -140,13 +140,13 @@ def _encoded(subject: Subject, name: str, fitted: FittedEncoder, vectors: list[n
 
 
 def _require_equal_arrays(
-    problem: str, wanted: Mapping[str, np.ndarray], found: Mapping[str, np.ndarray], fix: str
+    problem: str, before: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray], fix: str
 ) -> None:
-    for name in wanted:
-        if name not in found or not np.array_equal(wanted[name], found[name]):
+    for name in before:
+        if name not in after or not np.array_equal(before[name], after[name]):
             raise PluginError(
                 problem,
                 expected=f"the same {name}",
-                found=difference(wanted[name], found[name]) if name in found else "it is gone",
+                found=difference(before[name], after[name]) if name in after else "it is missing",
                 fix=fix,
             )

@@ -28,17 +28,16 @@ from cxrbench.testing.samples import (
 _THREADS = 4
 
 _PURE = (
-    "let extract depend on its arguments and the fields alone: keep nothing on self, on the class "
-    "or in the module, make detectors inside extract, and draw no random numbers without a fixed "
-    "seed"
+    "let extract depend only on its arguments and the fields: store nothing on self, on the class "
+    "or in the module, create detectors inside extract, and draw random numbers with a fixed seed"
 )
 
 
 def shapes(subject: Subject) -> str:
     """Films give ``LocalFeatures`` of one width; ``prepare_source`` checks types and numbers."""
-    found = extract_all(subject.part, films(FILMS))
-    widths = {features.descriptors.shape[1] for features in found}
-    kinds = {features.descriptors.dtype.name for features in found}
+    results = extract_all(subject.part, films(FILMS))
+    widths = {features.descriptors.shape[1] for features in results}
+    kinds = {features.descriptors.dtype.name for features in results}
     if len(widths) > 1 or len(kinds) > 1:
         raise PluginError(
             f"{subject.text} changes its descriptors from image to image",
@@ -46,14 +45,14 @@ def shapes(subject: Subject) -> str:
             found=f"widths {sorted(widths)}, dtypes {sorted(kinds)}",
             fix="make d depend on the parameters alone; n may differ",
         )
-    _require_inside(subject, found)
-    counts = [len(features.descriptors) for features in found]
+    _require_inside(subject, results)
+    counts = [len(features.descriptors) for features in results]
     if not any(counts):
         raise PluginError(
             f"{subject.text} finds nothing on {FILMS} drawn radiographs",
             expected="descriptors on most of them",
             found="n = 0 on each",
-            fix="lower the detector's threshold: real films have few keypoints",
+            fix="lower the detector's threshold: radiographs have few keypoints",
         )
     return f"n from {min(counts)} to {max(counts)}, d = {widths.pop()} {kinds.pop()}"
 
@@ -69,25 +68,25 @@ def determinism(subject: Subject) -> str:
 
 
 def images(subject: Subject) -> str:
-    """Images that no film looks like give features of the same width, under both ways to fit."""
+    """Images unlike any radiograph give features of the same width, with both values of --fit."""
     width = extract_all(subject.part, films(1))[0].descriptors.shape[1]
     ways: tuple[Fit, ...] = ("stretch", "pad")
     for name, image in ugly_images().items():
         for fit in ways:
-            called = f"{name} ({fit})"
-            found = extract(subject.part, image, replace(record(0), image_id=called), fit=fit)
-            if found.descriptors.shape[1] != width:
+            image_id = f"{name} ({fit})"
+            features = extract(subject.part, image, replace(record(0), image_id=image_id), fit=fit)
+            if features.descriptors.shape[1] != width:
                 raise PluginError(
-                    f"{subject.text} gives another width for an image called {called}",
+                    f"{subject.text} gives another width for the image {image_id!r}",
                     expected=f"descriptors (n, {width}), where n may be 0",
-                    found=f"an array of shape {found.descriptors.shape}",
-                    fix="return np.zeros((0, d), dtype) where nothing is found",
+                    found=f"an array of shape {features.descriptors.shape}",
+                    fix="return np.zeros((0, d), dtype) if nothing is found",
                 )
     return f"{2 * len(ugly_images())} images"
 
 
 def threads(subject: Subject) -> str:
-    """Several threads at once get what one gets."""
+    """Several threads at once get the same features as one."""
     pictures = [*films(FILMS), *ugly_images().values()]
     alone = extract_all(subject.part, pictures)
     with ThreadPoolExecutor(_THREADS) as pool:
@@ -100,7 +99,7 @@ def threads(subject: Subject) -> str:
 
 
 def quickness(subject: Subject) -> str:
-    """Extracting beside the built-in ORB on the same films."""
+    """The time of extracting, compared with the built-in ORB on the same images."""
     pictures = films(4)
     return compare_speed(
         subject.text,
@@ -121,9 +120,9 @@ CHECKS: Mapping[str, Callable[[Subject], str]] = {
 }
 
 
-def _require_inside(subject: Subject, found: Sequence[LocalFeatures]) -> None:
+def _require_inside(subject: Subject, results: Sequence[LocalFeatures]) -> None:
     side = subject.part.image_size
-    for features in found:
+    for features in results:
         points = features.keypoints
         if points is None or side is None or not len(points):
             continue
@@ -137,16 +136,16 @@ def _require_inside(subject: Subject, found: Sequence[LocalFeatures]) -> None:
 
 
 def _require_same(
-    subject: Subject, wanted: Sequence[LocalFeatures], found: Sequence[LocalFeatures], when: str
+    subject: Subject, first: Sequence[LocalFeatures], again: Sequence[LocalFeatures], when: str
 ) -> None:
-    for number, (one, other) in enumerate(zip(wanted, found, strict=True)):
+    for number, (one, other) in enumerate(zip(first, again, strict=True)):
         pairs = ((one.descriptors, other.descriptors), (_points(one), _points(other)))
-        for what, (first, second) in zip(("descriptors", "keypoints"), pairs, strict=True):
-            if not np.array_equal(first, second):
+        for name, arrays in zip(("descriptors", "keypoints"), pairs, strict=True):
+            if not np.array_equal(*arrays):
                 raise PluginError(
-                    f"{subject.text} gives other {what} for the same image {when}",
+                    f"{subject.text} gives other {name} for the same image {when}",
                     expected="the same numbers to the last bit",
-                    found=f"image {number}: {difference(first, second)}",
+                    found=f"image {number}: {difference(*arrays)}",
                     fix=_PURE,
                 )
 
@@ -163,8 +162,8 @@ def _require_untouched(subject: Subject, film: np.ndarray) -> None:
     subject.part.extract(image, record(0))
     if not np.array_equal(before, image):
         raise PluginError(
-            f"{subject.text} changes the image that it is given",
-            expected="an image that other parts of the recipe can go on with",
+            f"{subject.text} changes the image that it gets",
+            expected="an unchanged image, because other parts of the recipe use it too",
             found=difference(before, image),
             fix="work on a copy: image = image.copy()",
         )

@@ -20,7 +20,7 @@ from cxrbench.testing.networks import Sample
 
 _IMAGES = 2
 _TOLERANCE = 0.01
-"""Of a gradient's length: where the two largest of a pool are nearly equal, backends differ."""
+"""Share of a gradient's length: backends differ if two values of a pool are nearly equal."""
 
 
 def gradients_on(backend: str, sample: Sample) -> str:
@@ -29,42 +29,42 @@ def gradients_on(backend: str, sample: Sample) -> str:
         raise NotChecked(f"{backend} is not installed")
     own = input_gradients(sample.model, _inputs(sample))
     here = load_keras().backend.backend() == backend
-    found = own if here else _elsewhere(backend, sample)
-    told = []
-    for name, wanted in own.items():
-        _require_useful(sample, backend, name, found[name])
-        apart = _apart(wanted, found[name])
+    other = own if here else _elsewhere(backend, sample)
+    results = []
+    for name, gradient in own.items():
+        _require_useful(sample, backend, name, other[name])
+        apart = _apart(gradient, other[name])
         if not apart <= _TOLERANCE:
             raise PluginError(
-                f"{sample.subject.text} has other gradients by {name!r} on {backend}",
+                f"{sample.subject.text} has other gradients for {name!r} on {backend}",
                 expected=f"those of {load_keras().backend.backend()}, within {_TOLERANCE:.0%}",
                 found=f"{apart:.1%} apart",
-                fix="use Keras' layers and keras.ops alone, nothing of one backend",
+                fix="use only Keras' layers and keras.ops, nothing of a single backend",
             )
-        told.append(name if here else f"{name} {apart:.0e}")
-    return ("by " if here else "apart: ") + ", ".join(told)
+        results.append(name if here else f"{name} {apart:.0e}")
+    return ("by " if here else "apart: ") + ", ".join(results)
 
 
 def input_gradients(model: Any, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The gradient of the sum of an image's outputs by each of its inputs, with their shapes."""
     ops = load_keras().ops
-    given = {name: ops.convert_to_tensor(value) for name, value in inputs.items()}
-    found = {}
+    tensors = {name: ops.convert_to_tensor(value) for name, value in inputs.items()}
+    gradients = {}
     for name, value in inputs.items():
 
         def summed(point: Any, name: str = name) -> Any:
-            return ops.sum(model({**given, name: point}, training=False), axis=1)
+            return ops.sum(model({**tensors, name: point}, training=False), axis=1)
 
-        _, found[name] = value_and_gradient(summed, value)
-    return found
+        _, gradients[name] = value_and_gradient(summed, value)
+    return gradients
 
 
 def write_gradients(model: Path, inputs: Path, target: Path) -> None:
-    """What another process does: the gradients of a ``.keras`` file at inputs, as ``.npz``."""
+    """Write the gradients of a ``.keras`` file at inputs as ``.npz``, in another process."""
     loaded = load_keras().models.load_model(model, compile=False, safe_mode=True)
     with np.load(inputs, allow_pickle=False) as file:
-        given = {name: file[name] for name in file.files}
-    np.savez(target, **input_gradients(loaded, given))  # type: ignore[arg-type]
+        arrays = {name: file[name] for name in file.files}
+    np.savez(target, **input_gradients(loaded, arrays))  # type: ignore[arg-type]
 
 
 _WRITE = """
@@ -94,17 +94,17 @@ def _elsewhere(backend: str, sample: Sample) -> dict[str, np.ndarray]:
                 f"{sample.subject.text} has no gradients on {backend}",
                 expected=f"a network that KERAS_BACKEND={backend} computes and differentiates",
                 found=(done.stderr.strip().splitlines() or ["no message"])[-1][:500],
-                fix="use Keras' layers and keras.ops alone, nothing of one backend",
+                fix="use only Keras' layers and keras.ops, nothing of a single backend",
             )
         with np.load(target, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
 
 
-def _apart(wanted: np.ndarray, found: np.ndarray) -> float:
-    """The length of the difference, as a share of the length that is wanted."""
+def _apart(gradient: np.ndarray, other: np.ndarray) -> float:
+    """The length of the difference, as a share of the length of the first."""
     # In double precision: the squares of a deep network's gradients can be too small for single.
-    one, other = wanted.astype(np.float64), found.astype(np.float64)
-    return float(np.linalg.norm(other - one) / np.linalg.norm(one))
+    one, two = gradient.astype(np.float64), other.astype(np.float64)
+    return float(np.linalg.norm(two - one) / np.linalg.norm(one))
 
 
 def _inputs(sample: Sample) -> dict[str, np.ndarray]:
@@ -118,6 +118,6 @@ def _require_useful(sample: Sample, backend: str, name: str, gradient: np.ndarra
         f"{sample.subject.text} lets no gradient through to {name!r} on {backend}",
         expected="finite numbers, some of them not 0: training and Grad-CAM need them",
         found="only zeros" if np.isfinite(gradient).all() else "numbers that are not finite",
-        fix="use the input, without stop_gradient, rounding or argmax on the way; add a small "
-        "number under square roots and in divisions",
+        fix="use the input without stop_gradient, rounding or argmax; add a small number under "
+        "square roots and in divisions",
     )

@@ -22,16 +22,16 @@ _LONGEST_IMPORT = 0.5  # seconds of processor time, which a busy machine does no
 
 
 def registration(subject: Subject) -> str:
-    """The part can be named, and is a value: made twice it is equal, and can be a cache's key."""
+    """The part is a value: two with the same parameters are equal, and can be keys of a cache."""
     part, again = subject.part, type(subject.part)(**changed(subject.part))
     if part != again or hash(part) != hash(again):
         raise PluginError(
             f"{subject.text}: two parts with the same parameters are not equal",
             expected="a frozen dataclass that compares by its fields",
             found=f"{part!r} and {again!r}",
-            fix="put @dataclass(frozen=True) above the class, and define no __eq__ of its own",
+            fix="put @dataclass(frozen=True) above the class, and define no __eq__",
         )
-    identity_of(part)  # raises where the module has no code to make a key of
+    identity_of(part)  # raises if the module has no code for a key
     return f"{subject.kind} of {subject.plugin.package or subject.plugin.module}"
 
 
@@ -42,17 +42,17 @@ def import_cost(subject: Subject) -> str:
     if heavy:
         raise PluginError(
             f"importing {subject.plugin.module} imports {', '.join(heavy)}",
-            expected="nothing heavy before it is used: every command loads every plugin",
+            expected="no heavy imports before use, because every command loads every plugin",
             found=f"{seconds:.2f} s of processor time",
-            fix="move the import into the function that uses it, and under `if TYPE_CHECKING:` "
-            "for annotations",
+            fix="move the import into the function that uses it, and for annotations under "
+            "`if TYPE_CHECKING:`",
         )
     if seconds > _LONGEST_IMPORT:
         raise PluginError(
-            f"importing {subject.plugin.module} takes long",
+            f"importing {subject.plugin.module} takes too long",
             expected=f"at most {_LONGEST_IMPORT} s of processor time",
             found=f"{seconds:.2f} s",
-            fix="compute and read nothing at import; do it in the function that needs it",
+            fix="compute and read nothing at import, only in the functions that need it",
         )
     return f"{1000 * seconds:.0f} ms"
 
@@ -80,10 +80,10 @@ def _imported(module: str) -> tuple[float, frozenset[str]]:
     )
     if done.returncode:
         raise PluginError(
-            f"{module} cannot be imported in a process of its own",
+            f"{module} cannot be imported in a new process",
             expected="an importable module",
             found=(done.stderr.strip().splitlines() or ["no message"])[-1],
-            fix="install the plugin, and import only what its pyproject.toml depends on",
+            fix="install the plugin, and import only packages that its pyproject.toml lists",
         )
-    told = json.loads(done.stdout.splitlines()[-1])
-    return float(told["seconds"]), frozenset(told["modules"])
+    answer = json.loads(done.stdout.splitlines()[-1])
+    return float(answer["seconds"]), frozenset(answer["modules"])

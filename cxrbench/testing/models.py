@@ -37,9 +37,9 @@ def determinism(sample: Sample) -> str:
     if not all(np.array_equal(one, other) for one, other in pairs):
         raise PluginError(
             f"{sample.subject.text} has other weights for the same seed",
-            expected="the same random weights, for Keras' seed is set before build",
-            found="others",
-            fix="use Keras' initialisers, and no generator with a seed of its own",
+            expected="the same random weights, because Keras' seed is set before build",
+            found="other weights",
+            fix="use Keras' initialisers, and no other random generator",
         )
     first, second, third = (
         _predict(model, sample.inputs) for model in (sample.model, sample.model, again)
@@ -52,7 +52,7 @@ def determinism(sample: Sample) -> str:
 
 
 def batches(sample: Sample) -> str:
-    """An image's probabilities do not depend on what else is in its batch."""
+    """An image's probabilities do not depend on the other images of its batch."""
     together = _predict(sample.model, sample.inputs)
     for size in (1, 3):
         parts = [
@@ -64,27 +64,26 @@ def batches(sample: Sample) -> str:
             together,
             np.concatenate(parts),
             f"in batches of {size}",
-            "compute nothing across the first axis; batch normalisation is Keras' own layer",
+            "compute nothing across the first axis; use Keras' layer for batch normalisation",
         )
     return ""
 
 
 def images(sample: Sample) -> str:
-    """Images that no film looks like give finite probabilities."""
-    given = ugly_inputs(sample.subject)
-    found = _predict(sample.model, given)
-    if not np.isfinite(found).all():
+    """Images unlike any radiograph give finite probabilities."""
+    scores = _predict(sample.model, ugly_inputs(sample.subject))
+    if not np.isfinite(scores).all():
         raise PluginError(
-            f"{sample.subject.text} gives no numbers for some images or vectors",
+            f"{sample.subject.text} gives undefined probabilities for some images or vectors",
             expected="finite probabilities for black, white and constant images too",
-            found=f"{(~np.isfinite(found)).any(axis=1).sum()} of {len(found)} are not finite",
-            fix="add a small number where something is divided by a deviation or a length",
+            found=f"{(~np.isfinite(scores)).any(axis=1).sum()} of {len(scores)} are not finite",
+            fix="add a small number to deviations and lengths before dividing by them",
         )
-    return f"{len(found)} images"
+    return f"{len(scores)} images"
 
 
 def saving(sample: Sample) -> str:
-    """Weights alone, loaded into a network that is built anew, give the same predictions."""
+    """Saved weights, loaded into a new network, give the same predictions."""
     rebuilt = make_network(sample.subject, seed=1).whole(probabilities=True)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "model.weights.h5")
@@ -96,7 +95,7 @@ def saving(sample: Sample) -> str:
         _predict(sample.model, sample.inputs),
         _predict(rebuilt, sample.inputs),
         "after its weights were loaded",
-        "keep all numbers that a model is made of in layers' weights or in the code",
+        "keep all numbers of the model in weights of layers or in the code",
         tolerance=0,
     )
     return f"{size / 1e6:.1f} MB"
@@ -112,30 +111,30 @@ def export(sample: Sample) -> str:
         except RunError as error:
             raise PluginError(
                 f"{sample.subject.text} in a .keras file cannot be used without cxrbench",
-                expected="a model that keras.models.load_model opens as it is",
+                expected="a model that keras.models.load_model opens",
                 found=error.found or error.problem,
-                fix="build it of Keras' own layers: no class of your own, no Lambda, and "
-                "operations of keras.ops only on Keras tensors",
+                fix="build it from Keras' own layers: no custom class, no Lambda, and "
+                "keras.ops only on Keras tensors",
             ) from error
     return f"a difference of {worst:.1g}"
 
 
 def quickness(sample: Sample) -> str:
-    """Predicting beside ResNet50 on the same images, or beside ``concat`` on the same inputs."""
+    """The time of predicting, compared with ResNet50, or with ``concat`` on the same inputs."""
     subject = sample.subject
-    given = make_inputs(subject, films(16))
+    inputs = make_inputs(subject, films(16))
     if subject.kind == "backbone":
         rival, name = build_trunk(ResNet50(), side_of(subject), None, 0), "resnet50"
         own: Any = sample.network.trunk
         work, rivals_work = (
-            (lambda model=model: model.predict_on_batch(given["image"])) for model in (own, rival)
+            (lambda model=model: model.predict_on_batch(inputs["image"])) for model in (own, rival)
         )
     else:
         other, name = fused(Concat(), FEATURES, image=True).whole(), "concat"
         work, rivals_work = (
-            (lambda model=model: model.predict_on_batch(given)) for model in (sample.model, other)
+            (lambda model=model: model.predict_on_batch(inputs)) for model in (sample.model, other)
         )
-    return compare_speed(subject.text, work, name, rivals_work, len(given["image"]))
+    return compare_speed(subject.text, work, name, rivals_work, len(inputs["image"]))
 
 
 COMMON: Mapping[str, Callable[[Sample], str]] = {
@@ -154,41 +153,41 @@ def _predict(model: Any, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
 
 def _require_close(
     sample: Sample,
-    wanted: np.ndarray,
-    found: np.ndarray,
+    first: np.ndarray,
+    other: np.ndarray,
     when: str,
     fix: str,
     *,
     tolerance: float = _TOLERANCE,
 ) -> None:
-    worst = float(np.abs(wanted - found).max())
+    worst = float(np.abs(first - other).max())
     if not worst <= tolerance:  # NaN too
         raise PluginError(
-            f"{sample.subject.text} predicts something else {when}",
+            f"{sample.subject.text} predicts other probabilities {when}",
             expected=f"the same probabilities, within {tolerance:g}" if tolerance else "the same",
-            found=difference(wanted, found),
+            found=difference(first, other),
             fix=fix,
         )
 
 
 def backbone_shapes(sample: Sample) -> str:
-    """Grey images to a float32 map, at the checked and at its own size; ``freeze_at`` is there."""
+    """Grey images to a float32 map, at the checked and its own size; ``freeze_at`` exists."""
     part = sample.subject.part
-    told = []
+    results = []
     for size in sorted({side_of(sample.subject), part.image_size}):
         trunk = build_trunk(part, size, None, 0)
-        shape, given = tuple(trunk.output_shape), tuple(trunk.input_shape)
+        shape, inputs = tuple(trunk.output_shape), tuple(trunk.input_shape)
         dtype = load_keras().backend.standardize_dtype(trunk.output.dtype)
-        if given != (None, size, size, 1) or None in shape[1:] or dtype != "float32":
+        if inputs != (None, size, size, 1) or None in shape[1:] or dtype != "float32":
             raise PluginError(
                 f"{sample.subject.text} does not map grey images to a feature map",
                 expected=f"(N, {size}, {size}, 1) to (N, h, w, C), all but N known, in float32",
-                found=f"{given} to {shape}, {dtype}",
+                found=f"{inputs} to {shape}, {dtype}",
                 fix="make the model with keras.Input((image_size, image_size, 1)), "
                 "include_top=False, and no cast at its end",
             )
-        told.append(f"{size} px to {' x '.join(map(str, shape[1:]))}")
-    freeze_below(trunk, part.freeze_at)  # raises where there is no such layer
+        results.append(f"{size} px to {' x '.join(map(str, shape[1:]))}")
+    freeze_below(trunk, part.freeze_at)  # raises if there is no such layer
     if not trunk.trainable_weights:
         raise PluginError(
             f"{sample.subject.text} has no weights from freeze_at={part.freeze_at!r} on",
@@ -196,13 +195,13 @@ def backbone_shapes(sample: Sample) -> str:
             found="none",
             fix="set freeze_at to the first layer of the last stage",
         )
-    return ", ".join(told)
+    return ", ".join(results)
 
 
 def fusion_shapes(sample: Sample) -> str:
-    """(N, k) of image and features; of one of the two alone that too, or a `CxrbenchError`."""
+    """(N, k) from image and features; from one of the two likewise, or a `CxrbenchError`."""
     fusion, text = sample.subject.part, sample.subject.text
-    told = []
+    results = []
     first = dict(list(FEATURES.items())[:1])
     cases: tuple[tuple[str, Mapping[str, int], bool], ...] = (
         ("image and features", FEATURES, True),
@@ -216,17 +215,17 @@ def fusion_shapes(sample: Sample) -> str:
         except CxrbenchError as refusal:
             if image and features:
                 raise
-            told.append(f"{name}: refused, {refusal.problem}")
+            results.append(f"{name}: refused, {refusal.problem}")
             continue
         except Exception as error:
             raise PluginError(
                 f"{text} cannot join {name}",
-                expected="a tensor (N, k), or a CxrbenchError that tells the user what to add",
+                expected="a tensor (N, k), or a CxrbenchError that says what to add",
                 found=f"{type(error).__name__}: {' '.join(str(error).split())[:300]}",
-                fix="look at what fuse does with image=None and with features={}",
+                fix="let fuse handle image=None and features={}",
             ) from error
-        told.append(f"{name}: k = {_width(text, network.top, name)}")
-    return "; ".join(told)
+        results.append(f"{name}: k = {_width(text, network.top, name)}")
+    return "; ".join(results)
 
 
 def _width(text: str, top: Any, name: str) -> int:

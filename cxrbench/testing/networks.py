@@ -26,7 +26,7 @@ _STAND_IN_SIZE = 32
 
 @dataclass(frozen=True)
 class StandIn(Backbone):
-    """A small CNN in the place of a backbone, to check a fusion with."""
+    """A small CNN in place of a backbone, to check a fusion with."""
 
     name: ClassVar[str] = "standin"
     image_size: ClassVar[int] = _STAND_IN_SIZE
@@ -95,18 +95,18 @@ def make_inputs(subject: Subject, images: list[np.ndarray]) -> dict[str, np.ndar
     """Inputs of the network, one row for each image."""
     side = side_of(subject)
     fitted = np.stack([fit_image(image, side, "stretch") for image in images])
-    given = {"image": fitted[..., None].astype(np.float32)}
+    inputs = {"image": fitted[..., None].astype(np.float32)}
     if subject.kind == "fusion":
         rng = np.random.default_rng(0)
         for name, length in FEATURES.items():
-            given[name] = rng.normal(size=(len(images), length)).astype(np.float32)
-    return given
+            inputs[name] = rng.normal(size=(len(images), length)).astype(np.float32)
+    return inputs
 
 
 def ugly_inputs(subject: Subject) -> dict[str, np.ndarray]:
-    """Inputs from images that are no films; feature vectors of zeros and far from the mean."""
-    given = make_inputs(subject, list(ugly_images().values()))
-    for name in set(given) - {"image"}:
-        given[name][0] = 0
-        given[name][1] = 1000
-    return given
+    """Inputs from images unlike any radiograph; feature vectors of zeros and far from the mean."""
+    inputs = make_inputs(subject, list(ugly_images().values()))
+    for name in set(inputs) - {"image"}:
+        inputs[name][0] = 0
+        inputs[name][1] = 1000
+    return inputs

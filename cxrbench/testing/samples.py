@@ -24,7 +24,7 @@ def films(count: int) -> list[np.ndarray]:
 
 
 def ugly_images() -> Mapping[str, np.ndarray]:
-    """What a folder may hold besides films, by name: grey uint8 of several shapes."""
+    """Images unlike any radiograph, by name: grey uint8 of several shapes."""
     rng = np.random.default_rng(0)
     ramp = np.tile(np.arange(256, dtype=np.uint8), (256, 1))
     board = (np.indices((64, 64)).sum(axis=0) % 2 * 255).astype(np.uint8)
@@ -43,7 +43,7 @@ def ugly_images() -> Mapping[str, np.ndarray]:
 
 
 def record(number: int) -> Record:
-    """A record that differs from number to number; some know nothing but their name."""
+    """A record that differs from number to number; some have only an id."""
     if number % 4 == 3:
         return Record(f"image{number}")
     return Record(
@@ -52,7 +52,7 @@ def record(number: int) -> Record:
 
 
 FILMS = 6
-"""On how many drawn films a feature is checked."""
+"""The number of drawn radiographs that a feature is checked on."""
 
 
 def extract(
@@ -63,8 +63,8 @@ def extract(
     fit: Fit = "stretch",
 ) -> LocalFeatures:
     """As a run does: the image fitted to the extractor's size, the features checked."""
-    wanted = Preparation(extractors=(extractor,), fit=fit)
-    return prepare_source(lambda: image, known, wanted).features[extractor]
+    preparation = Preparation(extractors=(extractor,), fit=fit)
+    return prepare_source(lambda: image, known, preparation).features[extractor]
 
 
 def extract_all(
@@ -84,9 +84,9 @@ def extract_all(
 def vectors_of(
     extractor: FeatureExtractor, pictures: Sequence[np.ndarray], *, first_record: int = 0
 ) -> list[np.ndarray]:
-    """What an encoder is given of each picture, (n, d) float32."""
-    found = extract_all(extractor, pictures, first_record=first_record)
-    return [extractor.vectors(features.descriptors) for features in found]
+    """The input of an encoder for each image, (n, d) float32."""
+    results = extract_all(extractor, pictures, first_record=first_record)
+    return [extractor.vectors(features.descriptors) for features in results]
 
 
 def difference(one: np.ndarray, other: np.ndarray) -> str:
@@ -98,7 +98,7 @@ def difference(one: np.ndarray, other: np.ndarray) -> str:
 
 
 LIMIT = 50
-"""A part that takes so many times as long as the built-in one is taken for a mistake."""
+"""A part that takes this many times as long as the built-in one fails."""
 
 _REPEATS = 3
 
@@ -110,24 +110,24 @@ def compare_speed(
     rivals_work: Callable[[], object],
     images: int,
 ) -> str:
-    """Tell the time an image takes, and how that compares; the fastest of three tries each.
+    """The time per image, and how it compares with the built-in part; fastest of three tries.
 
     Raises
     ------
     PluginError : it takes more than `LIMIT` times as long.
     """
     own, other = _fastest(work), _fastest(rivals_work)
-    told = f"{1000 * own / images:.3g} ms an image, {own / other:.2g} times {rival}"
+    result = f"{1000 * own / images:.3g} ms per image, {own / other:.2g} times {rival}"
     if own > LIMIT * other:
         raise PluginError(
-            f"{name} is slow",
+            f"{name} is too slow",
             expected=f"at most {LIMIT} times as long as the built-in {rival}: "
-            f"{1000 * other / images:.3g} ms an image",
-            found=told,
-            fix="make what depends on parameters alone once, not for each image; "
-            "use NumPy, OpenCV or Keras operations instead of loops over pixels",
+            f"{1000 * other / images:.3g} ms per image",
+            found=result,
+            fix="compute values that depend only on parameters once, not for each image, and use "
+            "operations of NumPy, OpenCV or Keras instead of loops over pixels",
         )
-    return told
+    return result
 
 
 def _fastest(work: Callable[[], object]) -> float:

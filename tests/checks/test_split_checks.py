@@ -81,4 +81,4 @@ def test_where_patients_are_unknown_images_are_too_rare(cohort_of):
     split, findings = try_split(cohort, dataset, Settings(split="official"))
     assert findings == ()
     (found,) = check_split(cohort, split)
-    assert found.items[-1].detail == "No Finding: 1 test images with it, 0 without"
+    assert found.items[-1].detail == "No Finding: 1 test images with it, 0 without it"

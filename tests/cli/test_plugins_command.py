@@ -143,4 +143,4 @@ def test_new_writes_a_package_and_says_what_next(cli, tmp_path, monkeypatch):
     assert (tmp_path / "cxrbench-edge-map" / "cxrbench_edge_map.py").is_file()
     again = cli("plugins", "new", "feature", "edge_map")
     assert again.code == 2
-    assert "is there already" in again.err
+    assert "already exists" in again.err

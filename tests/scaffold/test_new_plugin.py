@@ -68,7 +68,7 @@ def test_names_that_are_taken_are_refused(registry, tmp_path, name):
 def test_nothing_is_overwritten(registry, tmp_path):
     (tmp_path / "new").mkdir()
     (tmp_path / "new" / "README.md").write_text("mine")
-    with pytest.raises(SettingsError, match="is there already"):
+    with pytest.raises(SettingsError, match="already exists"):
         write_plugin("feature", "fresh", registry, tmp_path / "new")
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["README.md"]
     with pytest.raises(SettingsError, match="cannot write"):

@@ -112,7 +112,7 @@ ZOO = {
         "import",
         "CXRBENCH_API",
         "import time\n\nwhile time.process_time() < 2:\n    pass\n\nCXRBENCH_API",
-        "takes long",
+        "takes too long",
     ),
     # Features
     "float64": Broken("feature", "shapes", "np.float32", "np.float64", "float64"),
@@ -148,7 +148,7 @@ ZOO = {
         "threads at once",
     ),
     "sleeps": Broken(
-        "feature", "speed", _ROW, f"import time; time.sleep(0.3)\n        {_ROW}", "is slow"
+        "feature", "speed", _ROW, f"import time; time.sleep(0.3)\n        {_ROW}", "is too slow"
     ),
     # Encoders
     "fits_noise": Broken(
@@ -275,10 +275,10 @@ ZOO = {
         "dataset", "recognising", "    def signature",
         "    @classmethod\n    def recognise(cls, path):\n        return cls()\n\n"
         "    def signature",
-        "takes any path",
+        "recognises any path",
     ),
     "reads_slowly": Broken(
-        "dataset", "speed", _READ, f"        import time; time.sleep(0.2)\n{_READ}", "is slow"
+        "dataset", "speed", _READ, f"        import time; time.sleep(0.2)\n{_READ}", "is too slow"
     ),
 }  # fmt: skip
 
