@@ -41,7 +41,7 @@ def again(grid, recipes=("tinynet", FUSED, "grid"), **changes):
 
 def test_a_batch_size_that_was_found_is_a_number_in_the_run(grid, tmp_path):
     given = {"batch_size": "auto", "runs": tmp_path, "seeds": 1, "epochs": 1}
-    for expected in ("measuring batch sizes", "complete already"):
+    for expected in ("measuring batch sizes", "already complete"):
         _, display = again(grid, ["grid"], **given)
         assert any(expected in line for line in display.lines)
     (path,) = (p for p in tmp_path.iterdir() if "grid" in p.name and p.is_dir())
@@ -100,7 +100,7 @@ def test_a_run_tells_where_its_wall_time_went(grid):
 
 def test_a_run_that_is_used_as_it_is_tells_no_time(grid):
     _, display = again(grid)
-    assert any("complete already" in line for line in display.lines)
+    assert any("already complete" in line for line in display.lines)
     assert not any(line.startswith("time of") for line in display.lines)
 
 
@@ -220,7 +220,7 @@ def test_a_second_call_uses_what_the_first_one_made(grid):
         "build": 1,
     }  # fmt: skip; the one is built to see early whether its weights are there
     assert display.tasks == []
-    said = [line for line in display.lines if "complete already" in line]
+    said = [line for line in display.lines if "already complete" in line]
     assert len(said) == 7
 
 

@@ -115,8 +115,8 @@ class _Row:
 
     def replicates(self, score: Score) -> np.ndarray:
         if not self._replicates:
-            read = [run.replicates(SCORES) for run in self.runs]
-            self._replicates = {s: np.stack([arrays[s] for arrays in read]) for s in SCORES}
+            seeds = [run.replicates(SCORES) for run in self.runs]
+            self._replicates = {s: np.stack([arrays[s] for arrays in seeds]) for s in SCORES}
         return self._replicates[score]
 
     def train_seconds(self) -> float:
@@ -144,13 +144,13 @@ def ablations(runs: Iterable[Run]) -> tuple[Ablation, ...]:
 
 def _ablation(key: str, runs: Sequence[Run]) -> Ablation:
     rows = list(map(_Row, group_rows(run for run in runs if run.kind is RunKind.trained)))
-    found = sorted(_gains(rows), key=lambda row: (row.part, row.without, row.protocol))
+    gains = sorted(_gains(rows), key=lambda row: (row.part, row.without, row.protocol))
     first = runs[0]
     return Ablation(
         board=key,
         test_images=first.test_images,
         test_patients=first.test_patients,
-        rows=_corrected(found),
+        rows=_corrected(gains),
     )
 
 
@@ -221,10 +221,10 @@ def _corrected(rows: Sequence[PartGain]) -> tuple[PartGain, ...]:
         parts = holm([_p(gain.part) for gain in gains])
         beyond = holm([_p(gain.beyond_control) for gain in gains])
         for place, (gain, p, q) in enumerate(zip(gains, parts, beyond, strict=True)):
-            adjusted = replace(gain, part_p_holm=p, beyond_control_p_holm=q)
-            corrected[place] = replace(corrected[place], **{score: adjusted})
+            gain = replace(gain, part_p_holm=p, beyond_control_p_holm=q)
+            corrected[place] = replace(corrected[place], **{score: gain})
     return tuple(corrected)
 
 
-def _p(found: Difference | None) -> float:
-    return math.nan if found is None else found.p
+def _p(difference: Difference | None) -> float:
+    return math.nan if difference is None else difference.p

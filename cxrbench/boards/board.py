@@ -134,8 +134,8 @@ class Row:
             "board": conditions.board_key,
             "runs": self.runs,
         }
-        named = {name: values[name] for name in ROW_COLUMNS}
-        return {**named, **_flat(self.measures, OTHER_MEASURES)}
+        columns = {name: values[name] for name in ROW_COLUMNS}
+        return {**columns, **_flat(self.measures, OTHER_MEASURES)}
 
 
 @dataclass(frozen=True)
@@ -157,8 +157,8 @@ class LabelRow:
 
     def columns(self) -> dict[str, Any]:
         """The values of `LABEL_COLUMNS`, then those of the measures."""
-        named = {name: getattr(self, name) for name in LABEL_COLUMNS}
-        return {**named, **_flat(self.scores, MEASURES)}
+        columns = {name: getattr(self, name) for name in LABEL_COLUMNS}
+        return {**columns, **_flat(self.scores, MEASURES)}
 
 
 def _flat(measures: Mapping[str, Estimate], names: Iterable[str]) -> dict[str, float]:
@@ -230,8 +230,8 @@ def boards(runs: Iterable[Run], *, per_label: bool = True) -> tuple[Board, ...]:
     by_board: dict[str, list[Run]] = defaultdict(list)
     for run in runs:
         by_board[run.conditions.board_key].append(run)
-    found = [_board(key, members, per_label) for key, members in by_board.items()]
-    return tuple(sorted(found, key=lambda board: (-len(board.rows), board.key)))
+    unsorted = [_board(key, members, per_label) for key, members in by_board.items()]
+    return tuple(sorted(unsorted, key=lambda board: (-len(board.rows), board.key)))
 
 
 def _board(key: str, runs: Sequence[Run], per_label: bool) -> Board:
@@ -277,8 +277,8 @@ def _row(seeds: Seeds, replicates: Mapping[str, np.ndarray], rank: int | None) -
     if len(seeds) == 1:
         measures = {name: read_estimate(seeds[0].metrics, name) for name in names}
     else:
-        drawn = {**replicates, **_mean_arrays([run.details(_IN_DETAILS) for run in seeds])}
-        measures = {name: mean_estimate(_values(seeds, name), drawn[name]) for name in names}
+        arrays = {**replicates, **_mean_arrays([run.details(_IN_DETAILS) for run in seeds])}
+        measures = {name: mean_estimate(_values(seeds, name), arrays[name]) for name in names}
     saliency = row_saliency(seeds)
     conditions = [run.conditions for run in seeds]
     return Row(
@@ -303,13 +303,17 @@ _SAME_IN_ALL_SEEDS = ("label", "counted", "positives", "known")
 
 def _label_rows(seeds: Seeds) -> Iterable[LabelRow]:
     conditions, names = seeds[0].conditions, tuple(run.name for run in seeds)
-    drawn: dict[str, np.ndarray] = {}
+    arrays: dict[str, np.ndarray] = {}
     if len(seeds) > 1:
-        drawn = _mean_arrays([run.details([f"label_{name}" for name in MEASURES]) for run in seeds])
+        arrays = _mean_arrays(
+            [run.details([f"label_{name}" for name in MEASURES]) for run in seeds]
+        )
     for index, rows in enumerate(zip(*(run.labels for run in seeds), strict=True)):
         scores = {
-            name: mean_estimate([_number(row[name]) for row in rows], drawn[f"label_{name}"][index])
-            if drawn
+            name: mean_estimate(
+                [_number(row[name]) for row in rows], arrays[f"label_{name}"][index]
+            )
+            if arrays
             else read_estimate(rows[0], name)
             for name in MEASURES
         }

@@ -245,12 +245,12 @@ def _labels(
     rows = []
     for column, label in enumerate(label_names):
         truth = y_true[:, column]
-        found = clustered_aurocs(truth, both[:, :, column], patients)
-        of_a, of_b = found.values[:seeds_a], found.values[seeds_a:]
-        variance = float(contrast @ found.covariance @ contrast)
+        aurocs = clustered_aurocs(truth, both[:, :, column], patients)
+        of_a, of_b = aurocs.values[:seeds_a], aurocs.values[seeds_a:]
+        variance = float(contrast @ aurocs.covariance @ contrast)
         # Rounding alone can take a variance of zero below it.
         variance = max(variance, 0.0) + seed_variance(list(of_a)) + seed_variance(list(of_b))
-        difference, error = float(contrast @ found.values), math.sqrt(variance)
+        difference, error = float(contrast @ aurocs.values), math.sqrt(variance)
         reach = NormalDist().inv_cdf((1 + LEVEL) / 2) * error
         rows.append(
             LabelDifference(

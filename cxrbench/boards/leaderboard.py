@@ -168,7 +168,7 @@ def _score_table(board: Board) -> CellTable:
 def _cost_table(board: Board) -> CellTable:
     shared = _shared_conditions(board.rows)
     known = [name for name in _CONDITIONS if any(condition(r, name) != "–" for r in board.rows)]
-    varying = [name for name in known if name not in shared]
+    differing = [name for name in known if name not in shared]
     timed = any(row.latency_seconds is not None for row in board.rows)
     numbers = ("mean AP", "parameters", "training", "images/s", *(["latency"] if timed else []))
     rows = (
@@ -179,11 +179,11 @@ def _cost_table(board: Board) -> CellTable:
             "–" if row.train_seconds is None else duration(row.train_seconds),
             number(row.images_per_second, ",.0f"),
             *([_latency(row.latency_seconds)] if timed else []),
-            *(condition(row, name) for name in varying),
+            *(condition(row, name) for name in differing),
         )
         for row in board.rows
     )
-    columns = (text_column("recipe"), *map(Column, numbers), *map(text_column, varying))
+    columns = (text_column("recipe"), *map(Column, numbers), *map(text_column, differing))
     return CellTable(columns, tuple(rows))
 
 
@@ -208,17 +208,17 @@ def _saliency_tables(board: Board) -> Iterator[CellTable]:
         (reference.name, f"≥ {reference.iou_threshold:g}", list(reference.measures.values()))
         for reference in board.saliency_references
     ]
-    named = (text_column("recipe"), text_column("saliency"))
+    heads = (text_column("recipe"), text_column("saliency"))
     yield CellTable(
-        (*named, *map(Column, ("hit rate", "energy", "IoU"))),
+        (*heads, *map(Column, ("hit rate", "energy", "IoU"))),
         tuple((name, how, *map(interval, estimates)) for name, how, estimates in lines),
     )
 
 
 def _shared_conditions(rows: Sequence[Row]) -> dict[str, str]:
     """What is the same in all rows that look at images; said once, it leaves room."""
-    looking = [row for row in rows if row.kind is not RunKind.prior]
-    texts = {name: {condition(row, name) for row in looking} for name in _CONDITIONS}
+    others = [row for row in rows if row.kind is not RunKind.prior]
+    texts = {name: {condition(row, name) for row in others} for name in _CONDITIONS}
     return {
         name: values.pop()
         for name, values in texts.items()

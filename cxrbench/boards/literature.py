@@ -103,7 +103,7 @@ def literature_section(published: Sequence[Published]) -> Section:
         "Published results on NIH ChestX-ray14",
         (CellTable(columns, rows),),
         (
-            "As published, without intervals; not ranked, since test images, labels and splits are "
-            "other ones than those of the boards.",
+            "As published, without intervals. Not ranked: test images, labels and splits differ "
+            "from those of the boards.",
         ),
     )

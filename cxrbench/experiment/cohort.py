@@ -71,7 +71,7 @@ def load_and_split(
     split = make_split(cohort, dataset, settings.split, settings.fractions, settings.split_seed)
     outside = int((split.parts == "").sum())
     if outside:
-        display.say(f"  {outside:,} images are in no part of the {split.kind} split, and not used")
+        display.say(f"  {outside:,} images are not in the {split.kind} split, and are not used")
     return DividedCohort(dataset, cohort, split)
 
 
@@ -110,11 +110,15 @@ def prepare_cohort(
     )
 
 
+_NAMES = {"train": "training", "val": "validation", "test": "test"}
+
+
 def _check_parts(usable: Split, split: Split) -> None:
     for part in PARTS:
         if not len(usable.rows(part)):
             raise DataError(
-                f"none of the {len(split.rows(part))} images in {part} can be read",
-                expected="at least one readable image in each of train, val and test",
+                f"no image of the {_NAMES[part]} split can be read",
+                expected="at least one readable image in each split",
+                found=f"{len(split.rows(part)):,} images that cannot be read",
                 fix="check the image files; with few images, change --fractions",
             )

@@ -119,9 +119,9 @@ def _measured(run: PlannedRun, place: Place, data: PreparedCohort, request: Requ
 
 def _as_it_is(name: str, path: Path, scoring: Scoring, display: Display) -> Path:
     if is_scored(path, scoring.to_json()):
-        display.say(f"{name}: complete already, used as it is")
+        display.say(f"{name}: already complete, used as it is")
         return path
-    display.say(f"{name}: complete already, its predictions are scored again")
+    display.say(f"{name}: already complete; its predictions are scored again")
     score_again(path, scoring)
     return path
 

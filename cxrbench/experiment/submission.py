@@ -58,7 +58,7 @@ class Submission:
 
 
 @dataclass(frozen=True, eq=False)
-class _Judged:
+class _Scope:
     """The labels that the table has, on a cohort that is divided; what a row's conditions need."""
 
     dataset: Dataset
@@ -88,30 +88,32 @@ def submit(submission: Submission, registry: Registry, display: Display) -> str:
     cohort = _labels_of(dataset, display, submission.cache)
     table = _table(submission.table, submission, cohort)
     split = _split(submission, cohort, dataset, table)
-    judged = _judge(dataset, cohort, split, table)
-    test = _predictions(judged, "test", table)
-    val = _validation(submission, judged, cohort)
-    if judged.left_out:
-        display.say(f"  no predictions for {', '.join(judged.left_out)}: left out of this board")
-    _store(submission, judged, (test, val), display)
-    if not _has_prior(submission.runs, judged.test.board_key):
+    scope = _scope(dataset, cohort, split, table)
+    test = _predictions(scope, "test", table)
+    val = _validation(submission, scope, cohort)
+    if scope.left_out:
+        display.say(
+            f"  labels without predictions are left out of this board: {', '.join(scope.left_out)}"
+        )
+    _store(submission, scope, (test, val), display)
+    if not _has_prior(submission.runs, scope.test.board_key):
         prior = replace(submission, name=PRIOR, parameters=0, seed=0, force=True)
-        _store(prior, judged, _prior(judged, test, val), display)
-    return judged.test.board_key
+        _store(prior, scope, _prior(scope, (test, val)), display)
+    return scope.test.board_key
 
 
 def _check_name(submission: Submission) -> None:
     name = submission.name.strip()
     if not name or name == PRIOR or name != submission.name or not name.isprintable():
         raise SettingsError(
-            f"a submission cannot be called {submission.name!r}",
-            expected="a name of its own, without blanks around it",
+            f"a submission cannot have the name {submission.name!r}",
+            expected="a new name without spaces at its ends; prior is reserved",
             found=repr(submission.name),
         )
     if submission.split_seed < 0 or submission.seed < 0:
         raise SettingsError(
-            "the seeds cannot work",
-            expected="--seed and --split-seed from 0 up",
+            "the seeds are negative",
+            expected="--seed and --split-seed of 0 or more",
             found=f"--seed {submission.seed} --split-seed {submission.split_seed}",
         )
 
@@ -150,62 +152,61 @@ def _split(
     )
 
 
-def _judge(dataset: Dataset, cohort: Cohort, split: Split, table: PredictionTable) -> _Judged:
+def _scope(dataset: Dataset, cohort: Cohort, split: Split, table: PredictionTable) -> _Scope:
     """Keep the labels that have predictions."""
     places = [cohort.label_names.index(name) for name in table.label_names]
-    named = cohort.no_finding in table.label_names
-    kept = replace(
+    has_no_finding = cohort.no_finding in table.label_names
+    part = replace(
         cohort,
         label_names=table.label_names,
         labels=cohort.labels[:, places],
-        no_finding=cohort.no_finding if named else None,
+        no_finding=cohort.no_finding if has_no_finding else None,
     )
-    return _Judged(
+    return _Scope(
         dataset=dataset,
-        cohort=kept,
+        cohort=part,
         split=split,
-        test=TestSet.of(kept, split.rows("test")),
+        test=TestSet.of(part, split.rows("test")),
         left_out=tuple(name for name in cohort.label_names if name not in table.label_names),
     )
 
 
-def _predictions(judged: _Judged, part: str, table: PredictionTable | None) -> Predictions:
+def _predictions(scope: _Scope, part: str, table: PredictionTable | None) -> Predictions:
     """Those of a part; of none of its images without a table."""
-    cohort = judged.cohort
-    rows = judged.split.rows(part)[: None if table else 0]
+    cohort = scope.cohort
+    rows = scope.split.rows(part)[: None if table else 0]
     y_score = np.zeros((0, len(cohort.label_names)))
     if table is not None:
         ids = [cohort.image_ids[row] for row in rows.tolist()]
         y_score = table.y_score[table.rows_for(ids, "test" if part == "test" else "validation")]
-    return predictions_of(cohort, rows, y_score, judged.test.counted)
+    return predictions_of(cohort, rows, y_score, scope.test.counted)
 
 
-def _validation(submission: Submission, judged: _Judged, whole: Cohort) -> Predictions:
+def _validation(submission: Submission, scope: _Scope, whole: Cohort) -> Predictions:
     if submission.val_table is None:
-        return _predictions(judged, "val", None)
-    if not len(judged.split.rows("val")):
+        return _predictions(scope, "val", None)
+    if not len(scope.split.rows("val")):
         raise SettingsError(
-            "--val has no use with --split predictions",
+            "--val cannot be used with --split predictions",
             expected="a split with validation images",
-            found="every image is for testing or for training",
+            found="only training and test images",
         )
     table = _table(submission.val_table, submission, whole)
-    if table.label_names != judged.cohort.label_names:
+    if table.label_names != scope.cohort.label_names:
         raise DataError(
             f"{submission.val_table} has other labels than {submission.table}",
-            expected=", ".join(judged.cohort.label_names),
+            expected=", ".join(scope.cohort.label_names),
             found=", ".join(table.label_names),
         )
-    return _predictions(judged, "val", table)
+    return _predictions(scope, "val", table)
 
 
-def _prior(judged: _Judged, test: Predictions, val: Predictions) -> tuple[Predictions, Predictions]:
+def _prior(scope: _Scope, parts: Sequence[Predictions]) -> tuple[Predictions, ...]:
     """Each label's share among the training images where it is known, for every image alike."""
-    labels = judged.cohort.labels[judged.split.rows("train")]
+    labels = scope.cohort.labels[scope.split.rows("train")]
     known = np.maximum((~np.isnan(labels)).sum(axis=0), 1)
     prevalence = (np.nansum(labels, axis=0) / known).astype(np.float32).astype(np.float64)
-    told, chosen = (np.tile(prevalence, (len(part), 1)) for part in (test, val))
-    return replace(test, y_score=told), replace(val, y_score=chosen)
+    return tuple(replace(part, y_score=np.tile(prevalence, (len(part), 1))) for part in parts)
 
 
 def _has_prior(runs: Path, key: str) -> bool:
@@ -214,13 +215,13 @@ def _has_prior(runs: Path, key: str) -> bool:
 
 
 def _store(
-    submission: Submission, judged: _Judged, parts: Sequence[Predictions], display: Display
+    submission: Submission, scope: _Scope, parts: Sequence[Predictions], display: Display
 ) -> None:
     test, val = parts
-    conditions = _conditions(submission, judged, validated=len(val) > 0)
+    conditions = _conditions(submission, scope, validated=len(val) > 0)
     path = run_path(
         submission.runs,
-        dataset=judged.dataset.name,
+        dataset=scope.dataset.name,
         recipe=submission.name,
         protocol=EXTERNAL,
         seed=submission.seed,
@@ -232,7 +233,7 @@ def _store(
         if is_complete(path) and not submission.force:
             _refuse_other(path, conditions, submission)
         display.say(f"{submission.name} in {path}")
-        assessment = assess(test, val, board_key=judged.test.board_key, scoring=submission.scoring)
+        assessment = assess(test, val, board_key=scope.test.board_key, scoring=submission.scoring)
         with RUN.writing(path):
             begin(path, conditions)
             write_predictions(val, test, path)
@@ -244,23 +245,23 @@ def _refuse_other(path: Path, conditions: Conditions, submission: Submission) ->
     there = read_predicted(path).conditions.submitted or {}
     if there != conditions.submitted:
         raise RunError(
-            f"there are other predictions by the name {submission.name!r}",
-            expected="a name that has not been used on this board",
+            f"the name {submission.name!r} is already used for other predictions",
+            expected="a name that is not used on this board",
             found=f"{path}, of {there.get('table')}",
             fix="choose another name, --seed for another seed of the same model, or --force to "
             "replace them",
         )
 
 
-def _conditions(submission: Submission, judged: _Judged, *, validated: bool) -> Conditions:
+def _conditions(submission: Submission, scope: _Scope, *, validated: bool) -> Conditions:
     """What is known of predictions whose model is unknown."""
-    cohort, split = judged.cohort, judged.split
+    cohort, split = scope.cohort, scope.split
     prior = submission.name == PRIOR
     shaping: dict[str, Any] = {
         "recipe": submission.name,
         "origin": "cxrbench" if prior else EXTERNAL,
-        "board_key": judged.test.board_key,
-        "dataset": judged.dataset.name,
+        "board_key": scope.test.board_key,
+        "dataset": scope.dataset.name,
         "split": split.kind,
         "split_seed": split.seed,
         "split_hash": split.hash,
@@ -268,7 +269,7 @@ def _conditions(submission: Submission, judged: _Judged, *, validated: bool) -> 
     parts = ("train", "val", "test") if validated else ("train", "test")
     return Conditions(
         **keys_of(shaping, submission.seed),
-        **shaping | cohort_conditions(cohort, split, judged.test, parts),
+        **shaping | cohort_conditions(cohort, split, scope.test, parts),
         seed=submission.seed,
         # Nothing was read of any image.
         fingerprint=fingerprint(cohort, [""] * len(cohort)),
@@ -283,7 +284,7 @@ def _conditions(submission: Submission, judged: _Judged, *, validated: bool) -> 
         parameters=submission.parameters,
         trainable_parameters=submission.parameters,
         version=__version__,
-        labels_left_out=judged.left_out,
+        labels_left_out=scope.left_out,
         scoring=submission.scoring.to_json(),
         submitted=_files(submission),
         finished=datetime.now(UTC).isoformat(timespec="seconds"),

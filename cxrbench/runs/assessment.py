@@ -37,7 +37,7 @@ class Scoring:
 
 
 UNCALIBRATED = Scoring()
-"""What counts where nothing else is asked for."""
+"""The default: no calibration, thresholds by Youden's index."""
 
 
 def scoring_of(calibration: str = "none", thresholds: str = YOUDEN.text) -> Scoring:
@@ -83,10 +83,10 @@ def assess(
     """
     if not len(val) and scoring.calibration != "none":
         raise SettingsError(
-            "there is nothing to calibrate on",
+            "calibration needs validation predictions",
             expected="predictions for a validation split",
             found="none",
-            fix="leave --calibration out, or give predictions for validation images",
+            fix="leave --calibration out, or add predictions for the validation images",
         )
     thresholds = (
         choose_thresholds(val.y_true, val.y_score, scoring.thresholds)
@@ -131,6 +131,6 @@ def assess(
 
 def _auroc_errors(test: Predictions) -> np.ndarray:
     columns = zip(test.y_true.T, test.y_score.T, strict=True)
-    found = [clustered_aurocs(truth, score[None], test.patients) for truth, score in columns]
+    areas = [clustered_aurocs(truth, score[None], test.patients) for truth, score in columns]
     # Rounding can take the variance of constant scores below zero.
-    return np.sqrt([max(one.covariance[0, 0], 0.0) for one in found])
+    return np.sqrt([max(one.covariance[0, 0], 0.0) for one in areas])

@@ -131,7 +131,7 @@ def read_conditions(values: Mapping[str, Any], name: str) -> Conditions:
 def damaged_key(name: str, key: str, value: object) -> RunError:
     """What to raise where a key of a run's JSON file has no value that a run writes."""
     return RunError(
-        f"{name} is damaged: {key!r} is not what a run writes",
+        f"{name} is damaged: {key!r} has no valid value",
         found=repr(value),
         fix="run the same command with --force",
     )

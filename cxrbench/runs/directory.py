@@ -19,7 +19,7 @@ from cxrbench.runs.run import COMPLETE, FORMAT, INCOMPLETE, RUN_FILE, SCORING, R
 RUN = Destination(
     "the run in",
     RunError,
-    "choose another folder with --runs; the same command then does this run again",
+    "choose another folder with --runs; the same command then repeats this run",
 )
 
 

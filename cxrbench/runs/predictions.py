@@ -93,7 +93,7 @@ def read_predictions(run: Run, part: str = "test") -> Predictions:
         )
     except (KeyError, ValueError) as error:
         raise RunError(
-            f"{PREDICTIONS_FILE} of the run {run.name!r} is not what a run writes",
+            f"{PREDICTIONS_FILE} of the run {run.name!r} is damaged",
             found=str(error),
             fix="run the same command with --force",
         ) from error

@@ -209,7 +209,7 @@ def read_runs(
             f"there are no runs at {folder}",
             expected="a folder of run directories",
             found="no folder",
-            fix="start with `cxrbench run RECIPE…`, or name the folder with --runs",
+            fix="run a recipe with `cxrbench run RECIPE…`, or set the folder with --runs",
         )
     runs: dict[str, Run] = {}
     skipped = []
@@ -263,10 +263,11 @@ def _read(path: Path, usable: Sequence[str]) -> Run:
     if values.get("status") not in usable:
         scoring = values.get("status") == SCORING
         raise RunError(
-            f"the run {path.name!r} is incomplete" + (": its scores are" if scoring else ""),
-            fix="`cxrbench score` finishes it"
+            f"the run {path.name!r} is incomplete"
+            + (": its scores are missing" if scoring else ""),
+            fix="complete it with `cxrbench score`"
             if scoring
-            else "the command that started it finishes it",
+            else "repeat the command that started it",
         )
     name = f"{path.name}/{RUN_FILE}"
     conditions = read_conditions(values, name)

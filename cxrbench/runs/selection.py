@@ -93,21 +93,21 @@ def _rows_named(text: str, runs: Path, read: Callable[[Path], Run]) -> tuple[See
         read_runs(runs)
     known = sorted({run.conditions.recipe for run in complete})
     raise RunError(
-        f"there is no run and no recipe {text!r} in {runs}",
+        f"{runs} has no run and no recipe {text!r}",
         expected="a run directory, or one of " + ", ".join(known) if known else None,
         found=f"{len(complete)} complete runs",
-        fix=nearest(text, known) or "name one of these, or the folder with --runs",
+        fix=nearest(text, known) or "use one of these, or set the folder with --runs",
     )
 
 
 def _several(text: str, rows: Sequence[Seeds]) -> RunError:
     return RunError(
         f"{len(rows)} rows have the recipe {text!r}",
-        expected="one row: the same settings, data, split, board and scoring",
+        expected="a recipe with one row: one combination of settings, data, split and scoring",
         found="; ".join(
             ", ".join(run.name for run in row[:2]) + (", …" if len(row) > 2 else "") for row in rows
         ),
-        fix="name a run directory",
+        fix="use a run directory instead of the recipe",
     )
 
 
@@ -119,15 +119,16 @@ def find_run(text: str, runs: Path, seed: int | None = None) -> Run:
     RunError : there is no such run, or there are several.
     """
     row = find_row(text, runs)
-    chosen = [run for run in row if seed in (None, run.conditions.seed)]
-    if len(chosen) == 1:
-        return chosen[0]
+    matches = [run for run in row if seed in (None, run.conditions.seed)]
+    if len(matches) == 1:
+        return matches[0]
     seeds = ", ".join(str(run.conditions.seed) for run in row)
     raise RunError(
-        f"{text!r} names {len(chosen) or 'no'} runs" + ("" if seed is None else f" of seed {seed}"),
+        f"{text!r} names {len(matches) or 'no'} runs"
+        + ("" if seed is None else f" of seed {seed}"),
         expected="one run",
         found=f"the seeds {seeds}" if len(row) > 1 else f"the seed {seeds}",
-        fix="name a run directory, or choose one of these seeds with --seed",
+        fix="use a run directory, or choose one of these seeds with --seed",
     )
 
 
@@ -136,9 +137,9 @@ def _with_recipe(text: str, runs: Sequence[Run]) -> list[Run]:
     if exact or not runs:
         return exact
     registry = load_registry()
-    wanted = _canonical(text, registry)
+    recipe = _canonical(text, registry)
     texts = {run.conditions.recipe for run in runs}
-    same = {other for other in texts if _canonical(other, registry) == wanted}
+    same = {other for other in texts if _canonical(other, registry) == recipe}
     return [run for run in runs if run.conditions.recipe in same]
 
 
@@ -156,7 +157,7 @@ def require_one_board(a: Sequence[Run], b: Sequence[Run]) -> None:
         return
     raise RunError(
         f"{a[0].name} and {b[0].name} were not scored on the same test images",
-        expected="runs that share labels, test images, patients and their truth",
+        expected="runs with the same labels, test images, patients and truth",
         found=f"{_test_set(a[0])}, and {_test_set(b[0])}",
         fix="run both on the same data and split",
     )

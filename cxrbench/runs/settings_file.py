@@ -33,7 +33,7 @@ def read_config(path: Path) -> dict[str, Any]:
         ) from error
     except ValueError as error:  # no TOML, or no UTF-8
         raise SettingsError(
-            f"--config {path} is no TOML file",
+            f"--config {path} is not a TOML file",
             expected='lines such as epochs = 5 or weights = ["none"]',
             found=str(error),
         ) from error

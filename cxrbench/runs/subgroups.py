@@ -76,8 +76,7 @@ def subgroups(
     test : the predictions of the test split; ``images`` are the same, as they are scored.
     board_key : with the attribute's name, the only source of randomness.
 
-    An attribute that splits the images into fewer than two groups which are large enough is told
-    without measures of those that are not.
+    Groups that are too small have no measures.
     """
     return tuple(
         _attribute(name, groups, test, images, f"{board_key}/{name}", replicates)
@@ -99,17 +98,20 @@ class _Part:
     rows: np.ndarray
     counted: np.ndarray
     whole: Measured
-    drawn: Measured
+    replicates: Measured
 
     def estimates(self, shared: np.ndarray) -> dict[str, tuple[float, np.ndarray]]:
         """Each measure's value and replicates (B,), by ``macro_auroc`` and the like."""
         pairs = {
-            "macro": (self.whole.macro(shared, self.whole), self.drawn.macro(shared, self.whole)),
-            "micro": (self.whole.micro, self.drawn.micro),
+            "macro": (
+                self.whole.macro(shared, self.whole),
+                self.replicates.macro(shared, self.whole),
+            ),
+            "micro": (self.whole.micro, self.replicates.micro),
         }
         return {
-            f"{kind}_{name}": (float(value[0]), drawn[name])
-            for kind, (whole, drawn) in pairs.items()
+            f"{kind}_{name}": (float(value[0]), replicates[name])
+            for kind, (whole, replicates) in pairs.items()
             for name, value in whole.items()
         }
 
@@ -150,11 +152,11 @@ def _parts(
     replicates: int,
 ) -> tuple[_Part, ...]:
     sets = [scorers_of(images.subset(rows)) for rows in large.values()]
-    drawn, _ = resample(sets, _resampler(key, test, large, counted), replicates)
+    measured, _ = resample(sets, _resampler(key, test, large, counted), replicates)
     once = np.ones((images.patients, 1))
     return tuple(
-        _Part(group, rows, counted[group], measure(scorers, once), found)
-        for (group, rows), scorers, found in zip(large.items(), sets, drawn, strict=True)
+        _Part(group, rows, counted[group], measure(scorers, once), resampled)
+        for (group, rows), scorers, resampled in zip(large.items(), sets, measured, strict=True)
     )
 
 
@@ -165,13 +167,13 @@ def _resampler(
     counted: Mapping[str, np.ndarray],
 ) -> Resampler:
     """Draws the patients of the whole split; each group keeps both classes of its own labels."""
-    needed = []
+    classes = []
     for group, rows in large.items():
         inside = np.full_like(test.y_true, np.nan)
         inside[rows] = test.y_true[rows]
         table = patient_table(inside, test.patients)
-        needed += [table.positives[:, counted[group]] > 0, table.negatives[:, counted[group]] > 0]
-    return Resampler(seed=seed_of(key), needed=np.column_stack(needed))
+        classes += [table.positives[:, counted[group]] > 0, table.negatives[:, counted[group]] > 0]
+    return Resampler(seed=seed_of(key), needed=np.column_stack(classes))
 
 
 def _group(
@@ -186,7 +188,7 @@ def _group(
 
     labels = {
         label: {
-            name: Estimate.of(float(values[place, 0]), part.drawn.labels[name][place])
+            name: Estimate.of(float(values[place, 0]), part.replicates.labels[name][place])
             for name, values in part.whole.labels.items()
         }
         for place, label in enumerate(test.label_names)
@@ -206,7 +208,7 @@ def _gaps(
 ) -> dict[str, Gap]:
     gaps = {}
     for name in next(iter(estimates.values())):
-        values = {group: told[name][0] for group, told in estimates.items()}
+        values = {group: of_group[name][0] for group, of_group in estimates.items()}
         known = {group: value for group, value in values.items() if value == value}
         if len(known) < 2:
             continue

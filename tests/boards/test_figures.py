@@ -81,7 +81,7 @@ def test_every_figure_of_every_row_with_what_it_was_scored_on(rows, board, recor
     expected.remove("training-prior")
     assert list(made) == expected
     assert figure_count(rows) == len(made)
-    assert "prior: no training curves, for it was not trained here" in recorder.lines
+    assert "prior: no training curves: the run was not trained by cxrbench" in recorder.lines
     metrics = rows[0][0].metrics
     told = f"{metrics['images']} test images of {metrics['patients']} patients · drawn"
     for name, figure in made.items():
@@ -177,8 +177,8 @@ def test_a_row_without_thresholds_has_no_figures_of_decisions(first, recorder):
     assert list(made) == ["reliability-grid"]
     assert figure_count([tuple(runs)], kinds) == 1
     assert recorder.lines[-2:] == [
-        "grid: no confusion, for there are no thresholds",
-        "grid: no co-occurrence, for there are no thresholds",
+        "grid: no confusion: the run has no thresholds",
+        "grid: no co-occurrence: the run has no thresholds",
     ]
 
 
@@ -256,7 +256,7 @@ def test_a_damaged_history_is_refused(grid, tmp_path):
     info = json.loads((path / "run.json").read_text())
     info["files"]["history.csv"] = file_digest(path / "history.csv")
     (path / "run.json").write_text(json.dumps(info))
-    with pytest.raises(RunError, match="is not what a run writes"):
+    with pytest.raises(RunError, match="is damaged"):
         read_history(read_run(path))
 
 
@@ -322,7 +322,7 @@ def test_names_of_a_pareto_plot_do_not_cover_each_other(board, count):
 def test_a_pareto_plot_of_the_prior_alone_says_so(board):
     prior = [row for row in board.rows if row.recipe == "prior"]
     for axes in draw_pareto(replace(board, rows=tuple(prior))).axes:
-        assert " ".join(texts_of(axes)[0].split()) == "no row says what this cost"
+        assert " ".join(texts_of(axes)[0].split()) == "not measured for any row"
 
 
 def test_rows_of_one_recipe_get_names_of_their_own(rows):

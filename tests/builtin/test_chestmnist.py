@@ -330,7 +330,7 @@ def test_a_run_says_that_patients_are_unknown(tmp_path, cli):
     text = " ".join(said.out.split())
     assert "60 test images of unknown patients · 14 of 14 labels counted" in text
     assert "cannot be checked" in text
-    assert "95 % over images" in text
+    assert "95 % bootstrap interval over images" in text
     board = json.loads(cli("leaderboard", "--runs", tmp_path / "runs", "--json").out)["boards"][0]
     assert board["conditions"]["patients_known"] is False
     assert board["conditions"]["test_patients"] is None

@@ -100,7 +100,7 @@ def test_a_recipe_of_two_rows_is_refused(cli, grid, changed):
     said = cli("compare", "grid", "second", "--runs", runs)
     assert said.code == 2
     assert "2 rows have the recipe 'grid'" in said.err
-    assert "name a run directory" in said.err
+    assert "use a run directory" in said.err
 
 
 def test_predictions_that_were_changed_are_refused(cli, grid, changed):

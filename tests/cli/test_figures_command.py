@@ -53,7 +53,7 @@ def test_one_format_and_a_run_directory(cli, grid, tmp_path):
 def test_an_unknown_label_lists_the_known(cli, grid, tmp_path):
     said = cli("figures", "--runs", grid.runs, "--output", tmp_path, "--label", "Gout")
     assert said.code == 2
-    assert "no such label: Gout" in said.err
+    assert "the board has no label Gout" in said.err
     assert "name labels of this board with --label" in said.err
 
 

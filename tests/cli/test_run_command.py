@@ -25,7 +25,7 @@ def command(grid, *more):
 def test_json_from_run_leaderboard_and_python_is_the_same(cli, grid):
     first = cli(*command(grid, "--json", "--per-label"))
     assert (first.code, json.loads(first.out)) == (0, grid.result)
-    assert "complete already, used as it is" in first.err
+    assert "already complete, used as it is" in first.err
     assert "data: drawn" in first.err
     second = cli("leaderboard", "--runs", grid.runs, "--format", "json", "--per-label")
     assert json.loads(second.out) == grid.result

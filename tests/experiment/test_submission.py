@@ -136,7 +136,7 @@ def test_again_is_the_same_run_and_other_predictions_need_force(labels, tmp_path
     first = macro(board_of(told).rows[0])
     assert macro(board_of(told).rows[0]) == first
     predicted(tested, tmp_path / "p.csv", better=3.0)
-    with pytest.raises(RunError, match="other predictions by the name 'theirs'"):
+    with pytest.raises(RunError, match="name 'theirs' is already used for other predictions"):
         board_of(told)
     board = board_of(replace(told, force=True))
     assert macro(board.rows[0]) > first
@@ -147,7 +147,7 @@ def test_again_is_the_same_run_and_other_predictions_need_force(labels, tmp_path
 
 @pytest.mark.parametrize("name", ["", "prior", " a", "a\nb"])
 def test_names_that_cannot_be_are_refused(labels, tmp_path, name):
-    with pytest.raises(SettingsError, match="cannot be called"):
+    with pytest.raises(SettingsError, match="cannot have the name"):
         board_of(submission(tmp_path, tmp_path / "p.csv", name=name))
 
 

@@ -143,7 +143,7 @@ def test_weights_that_do_not_fit_the_recipe(recipe, grid, copy_of, registry):
         ({"labels": []}, "the label names"),
         ({"labels": [1, 2]}, "the label names"),
         ({"labels": ["A", "B", "C", "D"]}, "a threshold or null for each label"),
-        ({"image_size": "32"}, "'image_size' is not what a run writes"),
+        ({"image_size": "32"}, "'image_size' has no valid value"),
         ({"image_size": None}, "the side of the images"),
         ({"image_size": 3}, "the network of the run"),
     ],

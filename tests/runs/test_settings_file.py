@@ -100,7 +100,7 @@ def test_the_settings_of_a_run_repeat_it(cli, tmp_path, tiny_plugin):
     assert (told["device"], told["precision"], told["engine"]) == ("cpu", "float32", "keras")
     # In the same place it is complete; in another it gives the same again.
     again = cli("run", "--config", path / "settings.toml", "--runs", first["runs"])
-    assert "tinynet+rows:words=8 (seed 4): complete already" in again.out
+    assert "tinynet+rows:words=8 (seed 4): already complete" in again.out
     other = ("--runs", tmp_path / "other", "--cache", first["cache"])
     said = cli("run", "--config", path / "settings.toml", *other)
     assert said.code == 0, said.err
@@ -177,4 +177,4 @@ def test_the_settings_of_every_row_of_a_call_repeat_it(cli, tmp_path, tiny_plugi
         said = cli("run", "--config", path / "settings.toml", "--runs", tmp_path / "runs")
         assert said.code == 0, said.err
         recipe = json.loads((path / "run.json").read_text())["recipe"]
-        assert f"{recipe} (seed 0): complete already" in said.out
+        assert f"{recipe} (seed 0): already complete" in said.out

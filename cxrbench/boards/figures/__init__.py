@@ -15,8 +15,8 @@ from cxrbench.boards.figures.rows import (
     FEW_PATIENTS,
     FigureRow,
     calibration_of,
-    chosen_columns,
     has_thresholds,
+    label_columns,
     read_figure_row,
     row_names,
 )
@@ -71,7 +71,7 @@ def all_figures(
     SettingsError : the board has no such label.
     """
     display = display or SilentDisplay()
-    columns = chosen_columns(labels, rows[0])
+    columns = label_columns(labels, rows[0])
     _warn(rows[0], display)
     names = row_names(rows)
     kinds = [kind for kind in _OF_CURVES if kind in only]
@@ -99,9 +99,9 @@ def figure_count(rows: Sequence[Seeds], only: Collection[str] = KINDS) -> int:
 def _lacking(kind: str, row: Seeds) -> str | None:
     """Why a row has no figure of this kind; None where it has."""
     if kind == "training" and not has_history(row):
-        return "no training curves, for it was not trained here"
+        return "no training curves: the run was not trained by cxrbench"
     if kind in ("confusion", "co-occurrence") and not has_thresholds(row):
-        return f"no {kind}, for there are no thresholds"
+        return f"no {kind}: the run has no thresholds"
     return None
 
 
@@ -114,11 +114,11 @@ def _curve_figures(
 ) -> Iterator[tuple[str, Figure]]:
     if len(rows) > MOST_LOOKS:
         display.say(
-            f"curves: the first {MOST_LOOKS} of {len(rows)} rows, for more cannot be told apart; "
-            f"without {listed(names[MOST_LOOKS:])}"
+            f"curves show the first {MOST_LOOKS} of {len(rows)} rows; left out: "
+            f"{listed(names[MOST_LOOKS:])}"
         )
-    shown = list(zip(rows, names, strict=True))[:MOST_LOOKS]
-    curves = [row_curves(read_figure_row(row, name), columns, display) for row, name in shown]
+    pairs = list(zip(rows, names, strict=True))[:MOST_LOOKS]
+    curves = [row_curves(read_figure_row(row, name), columns, display) for row, name in pairs]
     for kind in kinds:
         yield kind, _OF_CURVES[kind](curves, columns)
 
@@ -141,8 +141,8 @@ def _warn(row: Seeds, display: Display) -> None:
     patients = row[0].test_patients
     if patients is not None and patients < FEW_PATIENTS:
         display.say(
-            f"only {patients} test patients: bands and intervals are wide, or undefined where a "
-            "label has too few"
+            f"only {patients} test patients: bands and intervals are wide, or undefined for labels "
+            "with few patients"
         )
     if not row[0].conditions.labels_counted:
-        display.say("no label counts in macro: all are drawn")
+        display.say("no label counts in macro: all labels are drawn")

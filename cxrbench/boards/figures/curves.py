@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FEW_ROWS = 3
-"""Besides the prior: so many bands and numbers a panel carries. Of more rows the first has one."""
+"""Rows besides the prior that have a band and a number; of more rows only the first has a band."""
 
 _COLUMNS = 4
 
@@ -44,13 +44,13 @@ def row_curves(row: FigureRow, columns: Sequence[int], display: Display) -> RowC
     test = row.test
     table = patient_table(test.y_true, test.patients)
     resampler = board_resampler(row.runs[0].conditions.board_key, table, test.counted)
-    made = []
+    curves = []
     with display.task(f"curves of {row.name}", len(columns)) as advance:
         for column in columns:
             scores = row.y_score[:, :, column]
-            made.append(label_curves(test.y_true[:, column], scores, table.index, resampler))
+            curves.append(label_curves(test.y_true[:, column], scores, table.index, resampler))
             advance()
-    return RowCurves(row, tuple(made))
+    return RowCurves(row, tuple(curves))
 
 
 @styled()
@@ -102,12 +102,12 @@ def _panels(
     first, (x, y, number) = rows[0].row, meaning
     unit = "patients" if first.test.patients_known else "images"
     seeds = " and seeds" if any(len(row.row.runs) > 1 for row in rows) else ""
-    bands = f"band: pointwise 95 % over {unit}{seeds}"
-    if _looking(rows) == _with_band(rows):
+    bands = f"band: pointwise 95 % bootstrap interval over {unit}{seeds}"
+    if _with_images(rows) == _with_band(rows):
         bands = f"numbers: {number}; {bands}"
     else:
         bands += f", of {_with_band(rows)[0].row.name}"
-    bands += first.told_stars(columns)
+    bands += first.star_note(columns)
     names = ", ".join(row.row.name for row in rows)
     figure, panels = small_multiples(
         f"{title} · {names}\n{conditions(first.runs)}\n{bands}",
@@ -128,13 +128,13 @@ def _panels(
     return figure, panels
 
 
-def _looking(rows: Sequence[RowCurves]) -> list[RowCurves]:
+def _with_images(rows: Sequence[RowCurves]) -> list[RowCurves]:
     return [row for row in rows if not row.row.is_prior]
 
 
 def _with_band(rows: Sequence[RowCurves]) -> list[RowCurves]:
-    looking = _looking(rows)
-    return looking if len(looking) <= FEW_ROWS else looking[:1]
+    seeing = _with_images(rows)
+    return seeing if len(seeing) <= FEW_ROWS else seeing[:1]
 
 
 def _legend(figure: Figure, rows: Sequence[RowCurves]) -> None:
@@ -152,7 +152,7 @@ def _defined(axes: Axes, rows: Sequence[RowCurves], place: int) -> bool:
     if 0 < curves.positives < curves.known:
         return True
     which = "without" if curves.positives == 0 else "with"
-    note(axes, f"no curve: all known test images are {which} this label")
+    note(axes, f"no curve: all test images with a known value are {which} this label")
     return False
 
 
@@ -165,13 +165,13 @@ def _scores(
     axes: Axes, rows: Sequence[RowCurves], column: int, measure: str, *, lowest: float | None
 ) -> None:
     """Each row's score in its colour, at the foot of a panel or at its head."""
-    looking = _looking(rows)
-    shown = [(i, row.row) for i, row in enumerate(rows) if row in looking]
-    if len(shown) > FEW_ROWS:
+    seeing = _with_images(rows)
+    lines = [(i, row.row) for i, row in enumerate(rows) if row in seeing]
+    if len(lines) > FEW_ROWS:
         return
-    for line, (index, row) in enumerate(shown):
+    for line, (index, row) in enumerate(lines):
         value = row.label_mean(column, measure)
-        y = 0.97 - 0.1 * line if lowest is None else lowest + 0.1 * (len(shown) - 1 - line)
+        y = 0.97 - 0.1 * line if lowest is None else lowest + 0.1 * (len(lines) - 1 - line)
         text = axes.text(
             *(0.98, y, "–" if value is None else f"{value:.2f}"),
             color=look(index)["color"],

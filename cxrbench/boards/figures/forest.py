@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST_ROWS = 60
-"""As many lines as a page holds."""
+"""The most rows that fit on a page."""
 
 
 @styled()
@@ -26,8 +26,8 @@ def draw_forest(board: Board) -> Figure:
     unit = "patients" if board.patients_known else "images"
     left_out = len(board.rows) - len(rows)
     title = (
-        f"AUROC and rank of the board's {len(board.rows)} rows"
-        + (f", without {left_out} of the lower ones" if left_out else "")
+        f"AUROC and rank of the {len(board.rows)} rows of the board"
+        + (f", without {left_out} lower rows" if left_out else "")
         + f"\n{board_conditions(board)}\n"
         f"line: 95 % bootstrap interval over {unit}, and between seeds; dotted: prior"
     )

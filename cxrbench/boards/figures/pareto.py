@@ -20,17 +20,17 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-NOT_TIMED = "pareto: an empty panel of latency, which `cxrbench run --latency` measures"
+NOT_TIMED = "pareto: the latency panel is empty; `cxrbench run --latency` measures latency"
 
 # A cost's field in a row, and what it is called.
 _COSTS = (
     ("train_seconds", "training (seconds)"),
-    ("latency_seconds", "latency (seconds an image)"),
+    ("latency_seconds", "latency (seconds per image)"),
     ("parameters", "parameters"),
 )
 
 MOST_NAMES = 12
-"""Rows of a board that are all named; of larger ones only the front is."""
+"""The most rows that are all named; on larger boards only the front is named."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def draw_pareto(board: Board) -> Figure:
     title = (
         "Macro AUROC against cost\n"
         f"{board_conditions(board)}\n"
-        "line: the Pareto front, rows that none beats at the same cost or less; thin bars: 95 % "
+        "line: Pareto front (no row is better at the same or lower cost); thin bars: 95 % "
         f"bootstrap interval over {unit}, and between seeds; dotted: prior"
     )
     figure = new_figure(title, height=3.3)
@@ -61,21 +61,23 @@ def draw_pareto(board: Board) -> Figure:
             if row.kind is RunKind.prior:
                 score = row.measures["macro_auroc"].value
                 axes.axhline(score, color=GREY, linestyle=":", linewidth=0.9, zorder=0)
-    drawn = [(axes, _points(board, field)) for axes, (field, _) in zip(panels, _COSTS, strict=True)]
-    for axes, points in drawn:
+    panel_points = [
+        (axes, _points(board, field)) for axes, (field, _) in zip(panels, _COSTS, strict=True)
+    ]
+    for axes, points in panel_points:
         _panel(axes, points)
-    _name_points(figure, drawn, board.rows)
+    _name_points(figure, panel_points, board.rows)
     return figure
 
 
 def front(costs: Sequence[float], scores: Sequence[float]) -> list[int]:
     """Places of the points that no other beats at its cost or less, from cheap to dear."""
-    best, found = -np.inf, []
+    best, places = -np.inf, []
     for index in sorted(range(len(costs)), key=lambda i: (costs[i], -scores[i])):
         if scores[index] > best:
             best = scores[index]
-            found.append(index)
-    return found
+            places.append(index)
+    return places
 
 
 def _points(board: Board, field: str) -> list[_Point]:
@@ -90,7 +92,7 @@ def _points(board: Board, field: str) -> list[_Point]:
 
 def _panel(axes: Axes, points: Sequence[_Point]) -> None:
     if not points:
-        note(axes, "no row says what this cost")
+        note(axes, "not measured for any row")
         return
     _scale(axes, [point.cost for point in points])
     axes.grid(color="0.93", linewidth=0.5)
@@ -125,32 +127,32 @@ def _scale(axes: Axes, costs: Sequence[float]) -> None:
     axes.set(xscale="log", xlim=(low, high))
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 1e3 else (1,)))
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: _told(x)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: _cost_text(x)))
 
 
-def _told(cost: float) -> str:
+def _cost_text(cost: float) -> str:
     if cost >= 1e6:
         return f"{cost / 1e6:g} M"
     return f"{cost / 1e3:g} k" if cost >= 1e5 else f"{cost:,g}"
 
 
 def _name_points(
-    figure: Figure, drawn: Sequence[tuple[Axes, Sequence[_Point]]], rows: Sequence[Row]
+    figure: Figure, panels: Sequence[tuple[Axes, Sequence[_Point]]], rows: Sequence[Row]
 ) -> None:
     """Names beside the points; where one finds no room numbers, and the names below."""
-    if all(_write_names(axes, points, {}) for axes, points in drawn):
+    if all(_write_names(axes, points, {}) for axes, points in panels):
         return
-    for axes, points in drawn:
+    for axes, points in panels:
         for text in list(axes.texts) if points else ():
             text.remove()
-    wanted = {points[i].name for _, points in drawn for i in _named(points)}
-    names = [row.recipe for row in rows if row.recipe in wanted]
+    recipes = {points[i].name for _, points in panels for i in _named(points)}
+    names = [row.recipe for row in rows if row.recipe in recipes]
     numbers = {name: str(place + 1) for place, name in enumerate(dict.fromkeys(names))}
     key = [f"{number}  {name}" for name, number in numbers.items()]
     columns = 3 if max(map(len, key)) < 36 else 2
     figure.set_figheight(figure.get_figheight() + 0.16 * math.ceil(len(key) / columns))
     figure.legend(*_without_marks(key), loc="outside lower left", ncols=columns, handlelength=0)
-    for axes, points in drawn:
+    for axes, points in panels:
         _write_names(axes, points, numbers)
 
 

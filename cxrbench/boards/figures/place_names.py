@@ -56,11 +56,11 @@ def place_names(
         if line.get_linestyle() != "None"
     ]
     for index in named:
-        kept = [(boxes, lines), *([(boxes, []), ([], [])] if force else [])]
-        for taken, crossed in kept:
-            found = _write_free(axes, names[index], points[index], renderer, (taken, crossed))
-            if found is not None:
-                boxes.append(found)
+        obstacles = [(boxes, lines), *([(boxes, []), ([], [])] if force else [])]
+        for obstacle in obstacles:
+            box = _write_free(axes, names[index], points[index], renderer, obstacle)
+            if box is not None:
+                boxes.append(box)
                 break
         else:
             return False
@@ -72,10 +72,10 @@ def _write_free(
     name: str,
     point: tuple[float, float],
     renderer: Any,
-    kept: tuple[Sequence[Bbox], Sequence[Path]],
+    obstacles: tuple[Sequence[Bbox], Sequence[Path]],
 ) -> Bbox | None:
     """Write a name where it meets none of the boxes and lines; its place, or None."""
-    boxes, lines = kept
+    boxes, lines = obstacles
     inside = axes.get_window_extent()
     for distance, direction in product(_DISTANCES, _DIRECTIONS):
         text = _write(axes, name, point, distance, direction)

@@ -1,4 +1,4 @@
-"""Reliability diagrams by label: how often what was given a probability turned out to be so."""
+"""Reliability diagrams by label: predicted probabilities against observed shares."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cxrbench.boards.figures.rows import FigureRow, conditions, told_seeds
+from cxrbench.boards.figures.rows import FigureRow, conditions, seeds_text
 from cxrbench.metrics.calibration import Reliability, reliability
 from cxrbench.metrics.measures import BINS
 from cxrbench.output.figure_style import (
@@ -40,9 +40,9 @@ def draw_reliability(row: FigureRow, columns: Sequence[int], *, calibrated: bool
     seeds = len(scores)
     unit = "patients" if row.test.patients_known else "images"
     head = (
-        f"{title} · {row.name}{told_seeds(row.runs, 'scores')}\n{conditions(row.runs)}\n"
-        f"{BINS} bins of equally many scores; bars: 95 % (Wilson, over a bin's {unit}); "
-        f"grey: histogram of the scores{row.told_stars(columns)}"
+        f"{title} · {row.name}{seeds_text(row.runs, 'scores')}\n{conditions(row.runs)}\n"
+        f"{BINS} bins of equally many scores; bars: 95 % interval (Wilson, over the bin's {unit}); "
+        f"grey: histogram of the scores{row.star_note(columns)}"
     )
     figure, panels = small_multiples(
         head,
@@ -54,31 +54,31 @@ def draw_reliability(row: FigureRow, columns: Sequence[int], *, calibrated: bool
     )
     for axes, column in zip(panels, columns, strict=True):
         values = [(name, row.label_mean(column, key)) for name, key in measures.items()]
-        told = " · ".join(f"{name} {value:.3f}" for name, value in values if value is not None)
-        axes.set_title(f"{row.panel_title(column)}\n{told}".rstrip())
+        text = " · ".join(f"{name} {value:.3f}" for name, value in values if value is not None)
+        axes.set_title(f"{row.panel_title(column)}\n{text}".rstrip())
         pooled = scores[:, :, column].ravel()
         truth = np.tile(row.test.y_true[:, column], seeds)
-        found = reliability(truth, pooled, np.tile(row.test.patients, seeds), bins=BINS)
-        if not len(found.predicted):
-            note(axes, "no diagram: this label is known of no test image")
+        diagram = reliability(truth, pooled, np.tile(row.test.patients, seeds), bins=BINS)
+        if not len(diagram.predicted):
+            note(axes, "no diagram: this label is unknown for all test images")
             continue
-        _diagram(axes, found, pooled[~np.isnan(truth)])
+        _diagram(axes, diagram, pooled[~np.isnan(truth)])
     return figure
 
 
-def _diagram(axes: Axes, found: Reliability, scores: np.ndarray) -> None:
+def _diagram(axes: Axes, diagram: Reliability, scores: np.ndarray) -> None:
     # Few scores of a rare label are far from 0: the panel ends behind the last bin.
-    top = min(1.0, 1.05 * max(found.predicted.max(), found.high.max()))
+    top = min(1.0, 1.05 * max(diagram.predicted.max(), diagram.high.max()))
     limits = (-0.03 * top, 1.03 * top)
     axes.set(xlim=limits, ylim=limits, aspect="equal", adjustable="box")
     axes.locator_params(nbins=4)
     axes.plot([0, top], [0, top], color="0.75", linewidth=0.6, zorder=0)
     heights, edges = np.histogram(scores, bins=30, range=(0, top))
     axes.stairs(heights / heights.max() * 0.22 * top, edges, fill=True, color="0.8", zorder=-1)
-    off = np.abs(np.stack([found.low, found.high]) - found.observed)
+    off = np.abs(np.stack([diagram.low, diagram.high]) - diagram.observed)
     axes.errorbar(
-        found.predicted,
-        found.observed,
+        diagram.predicted,
+        diagram.observed,
         yerr=off,
         color=BLUE,
         marker="o",

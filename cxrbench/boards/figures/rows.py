@@ -49,7 +49,7 @@ class FigureRow:
         return calibration_of(self.runs)
 
     def calibrated_scores(self) -> np.ndarray:
-        """What the calibration of each seed makes of its scores: (S, N, L)."""
+        """The scores of each seed after its calibration: (S, N, L)."""
         fitted = [Calibration.from_json(run.metrics["calibration"]) for run in self.runs]
         pairs = zip(fitted, self.y_score, strict=True)
         return np.stack([calibration.apply(scores) for calibration, scores in pairs])
@@ -59,8 +59,8 @@ class FigureRow:
         name = folded(self.test.label_names[column])
         return name if self.test.counted[column] else f"{name} *"
 
-    def told_stars(self, columns: Sequence[int]) -> str:
-        """What the star means, for the end of a title; nothing where there is none."""
+    def star_note(self, columns: Sequence[int]) -> str:
+        """The meaning of the star, for the end of a title; empty without a star."""
         return "" if self.test.counted[list(columns)].all() else "; *: not counted in macro"
 
     def label_mean(self, column: int, measure: str) -> float | None:
@@ -78,20 +78,20 @@ def choose_rows(names: Sequence[str], folder: Path) -> tuple[Seeds, ...]:
     RunError : there is no such row, or they are not all of one board.
     """
     if names:
-        found = [find_row(name, folder) for name in names]
-        for row in found[1:]:
-            require_one_board(found[0], row)
+        rows = [find_row(name, folder) for name in names]
+        for row in rows[1:]:
+            require_one_board(rows[0], row)
         # Two names of one row are one row.
-        return tuple({tuple(run.conditions.run_key for run in row): row for row in found}.values())
+        return tuple({tuple(run.conditions.run_key for run in row): row for row in rows}.values())
     complete, _ = read_runs(folder)
-    made = boards(complete, per_label=False)
-    if not made:
+    largest = boards(complete, per_label=False)[:1]
+    if not largest:
         raise RunError(
             f"there is no complete run in {folder}",
-            fix="start with `cxrbench run RECIPE…`, or name the folder with --runs",
+            fix="run a recipe with `cxrbench run RECIPE…`, or set the folder with --runs",
         )
     by_name = {run.name: run for run in complete}
-    return tuple(tuple(by_name[name] for name in row.runs) for row in made[0].rows)
+    return tuple(tuple(by_name[name] for name in row.runs) for row in largest[0].rows)
 
 
 def whole_board(rows: Sequence[Seeds], folder: Path) -> Board:
@@ -114,11 +114,11 @@ def row_names(rows: Sequence[Seeds]) -> tuple[str, ...]:
     names = []
     for row, recipe, key in zip(rows, recipes, keys, strict=True):
         same = {other for other, name in zip(keys, recipes, strict=True) if name == recipe}
-        told = [key[:6]] if len(same) > 1 else []
+        marks = [key[:6]] if len(same) > 1 else []
         if keys.count(key) > 1:
             seeds = ", ".join(str(run.conditions.seed) for run in row)
-            told.append(f"seed {seeds}" if len(row) == 1 else f"seeds {seeds}")
-        names.append(f"{recipe} ({', '.join(told)})" if told else recipe)
+            marks.append(f"seed {seeds}" if len(row) == 1 else f"seeds {seeds}")
+        names.append(f"{recipe} ({', '.join(marks)})" if marks else recipe)
     return tuple(names)
 
 
@@ -143,23 +143,23 @@ def read_figure_row(row: Seeds, name: str) -> FigureRow:
     )
 
 
-def chosen_columns(wanted: Sequence[str], row: Seeds) -> tuple[int, ...]:
-    """Places of the labels to draw: those wanted, else those that count, else all.
+def label_columns(names: Sequence[str], row: Seeds) -> tuple[int, ...]:
+    """Places of the labels to draw: those with these ``names``, else those that count, else all.
 
     Raises
     ------
     SettingsError : the board has no such label.
     """
     labels, counted = row[0].conditions.labels, row[0].conditions.labels_counted
-    unknown = [label for label in wanted if label not in labels]
+    unknown = [label for label in names if label not in labels]
     if unknown:
         raise SettingsError(
-            f"no such label: {', '.join(unknown)}",
+            f"the board has no label {', '.join(unknown)}",
             expected=", ".join(labels),
             found=", ".join(unknown),
-            fix="name labels of this board with --label",
+            fix="use labels of this board with --label",
         )
-    return tuple(labels.index(label) for label in wanted or counted or labels)
+    return tuple(labels.index(label) for label in names or counted or labels)
 
 
 def calibration_of(row: Seeds) -> str:
@@ -174,7 +174,7 @@ def has_thresholds(row: Seeds) -> bool:
 
 
 def conditions(row: Seeds) -> str:
-    """On what the row was scored, for the second line of a title."""
+    """The test set of the row, for the second line of a title."""
     run, patients = row[0].conditions, count_or_unknown(row[0].test_patients)
     return (
         f"{row[0].test_images:,} test images of {patients} patients · {run.dataset}, "
@@ -192,8 +192,8 @@ def board_conditions(board: Board) -> str:
     )
 
 
-def told_seeds(row: Seeds, how: str) -> str:
-    """How several seeds were joined; nothing for one."""
+def seeds_text(row: Seeds, how: str) -> str:
+    """How several seeds were joined; empty for one seed."""
     return f" · {how} of {len(row)} seeds" if len(row) > 1 else ""
 
 

@@ -56,7 +56,7 @@ def read_history(run: Run) -> dict[str, np.ndarray]:
         return {name: np.array([float(row[name]) for row in rows]) for name in columns}
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(
-            f"{HISTORY_FILE} of the run {run.name!r} is not what a run writes",
+            f"{HISTORY_FILE} of the run {run.name!r} is damaged",
             found=str(error),
             fix="run the same command with --force",
         ) from error
@@ -65,11 +65,11 @@ def read_history(run: Run) -> dict[str, np.ndarray]:
 @styled()
 def draw_training(row: Seeds, name: str) -> Figure:
     """Loss, accuracy and AUC by epoch; the epoch whose weights were kept has a mark."""
-    seeds = f" · {len(row)} seeds, a line each" if len(row) > 1 else ""
+    seeds = f" · {len(row)} seeds, one line each" if len(row) > 1 else ""
     sizes = row[0].conditions
     title = (
         f"Training · {name}{seeds}\n{conditions(row)}\n{sizes.train_images:,} training and "
-        f"{sizes.val_images:,} validation images; mark: the epoch whose weights were kept"
+        f"{sizes.val_images:,} validation images; mark: epoch whose weights were kept"
     )
     figure = new_figure(title, height=2.7)
     panels = figure.subplots(1, len(_PANELS))

@@ -151,14 +151,14 @@ def choose_cases(test: Predictions, number: int) -> tuple[Case, ...]:
     """
     columns = np.flatnonzero(test.counted) if test.counted.any() else range(len(test.label_names))
     candidates = [case for column in columns for case in _of_label(test, int(column))]
-    chosen: list[Case] = []
+    cases: list[Case] = []
     for kind in KINDS:
         ordered = sorted(
             (case for case in candidates if case.kind == kind),
             key=lambda case: (case.above if kind == "missed" else -case.above, case.image_id),
         )
-        chosen += _different(ordered, number)
-    return tuple(chosen)
+        cases += _different(ordered, number)
+    return tuple(cases)
 
 
 def _of_label(test: Predictions, column: int) -> list[Case]:
@@ -184,10 +184,10 @@ def _of_label(test: Predictions, column: int) -> list[Case]:
 
 
 def _different(ordered: list[Case], number: int) -> list[Case]:
-    chosen: list[Case] = []
+    cases: list[Case] = []
     for case in ordered:
-        if len(chosen) == number:
+        if len(cases) == number:
             break
-        if all(case.label != c.label and case.patient != c.patient for c in chosen):
-            chosen.append(case)
-    return chosen
+        if all(case.label != c.label and case.patient != c.patient for c in cases):
+            cases.append(case)
+    return cases

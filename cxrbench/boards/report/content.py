@@ -1,4 +1,4 @@
-"""What a report says: boards, tests, figures, groups, cases and how to repeat it, as values."""
+"""The content of a report as values: boards, tests, figures, groups, cases, commands."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from cxrbench.boards.figures import KINDS, all_figures
 from cxrbench.boards.figures.rows import row_names
 from cxrbench.boards.leaderboard import board_sections
 from cxrbench.boards.literature import LITERATURE, literature_section
-from cxrbench.boards.report.groups import group_sections
 from cxrbench.boards.report.sections import (
     calibration_section,
     commands,
     conditions_section,
+    group_sections,
     labels_sections,
     tests_sections,
     time_section,

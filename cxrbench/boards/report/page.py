@@ -64,12 +64,12 @@ def _once_each(svg: str) -> str:
     """Matplotlib names an image by its content, so that two alike in one figure share their id."""
     seen: Counter[str] = Counter()
 
-    def renamed(found: re.Match[str]) -> str:
-        seen[found[1]] += 1
-        again = seen[found[1]]
-        return found[0] if again == 1 else f'id="{found[1]}-{again}"'
+    def rename(match: re.Match[str]) -> str:
+        seen[match[1]] += 1
+        count = seen[match[1]]
+        return match[0] if count == 1 else f'id="{match[1]}-{count}"'
 
-    return _ID.sub(renamed, svg)
+    return _ID.sub(rename, svg)
 
 
 def write_report(report: Report, path: Path) -> None:

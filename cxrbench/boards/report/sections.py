@@ -1,10 +1,12 @@
-"""The tables of a report: conditions, paired tests, labels, calibration, time, and commands."""
+"""The tables of a report: conditions, tests, labels, groups, calibration, time, commands."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +15,8 @@ from cxrbench.boards.board import Board, LabelRow
 from cxrbench.boards.comparison import Difference, paired_difference
 from cxrbench.boards.comparison_text import p_cell
 from cxrbench.boards.figures.rows import row_names
-from cxrbench.metrics.estimate import read_estimate
+from cxrbench.errors import RunError
+from cxrbench.metrics.estimate import Estimate, read_estimate
 from cxrbench.metrics.measures import CALIBRATION, RANKING, THRESHOLDED
 from cxrbench.metrics.ranking import SIGNIFICANCE, holm
 from cxrbench.output.sections import (
@@ -26,28 +29,28 @@ from cxrbench.output.sections import (
     text_column,
 )
 from cxrbench.runs.conditions import RunKind
-from cxrbench.runs.run import Run
+from cxrbench.runs.run import SUBGROUPS_FILE, Run
 from cxrbench.runs.selection import Seeds
 from cxrbench.runs.settings_file import CONFIG_FILE
 
 MOST_PAIRS = 45
-"""Pairs of rows that are told; of larger boards only those with the first row."""
+"""The most pairs of rows that are shown; on larger boards only those with the first row."""
 
 
 def conditions_section(board: Board, runs: Sequence[Run]) -> Section:
     # The prior has no conditions of its own.
-    looking = [run.conditions for run in runs if run.kind is not RunKind.prior]
-    looking = looking or [run.conditions for run in runs]
+    conditions = [run.conditions for run in runs if run.kind is not RunKind.prior]
+    conditions = conditions or [run.conditions for run in runs]
 
     def values(name: str) -> str:
-        found = {getattr(one, name) for one in looking}
-        return ", ".join(sorted("–" if value is None else str(value) for value in found))
+        different = {getattr(one, name) for one in conditions}
+        return ", ".join(sorted("–" if value is None else str(value) for value in different))
 
     patients = count_or_unknown(board.test_patients)
     left_out = [name for name in board.labels if name not in board.labels_counted]
     rows = (
         ("dataset", values("dataset")),
-        ("to cite", looking[0].citation or "–"),
+        ("to cite", conditions[0].citation or "–"),
         ("fingerprint", values("fingerprint")),
         ("split", f"{values('split')} (seed {values('split_seed')})"),
         ("SHA-256 of the split", values("split_hash")),
@@ -59,8 +62,8 @@ def conditions_section(board: Board, runs: Sequence[Run]) -> Section:
         ("protocol", values("protocol")),
         ("weights", values("weights")),
         ("computed on", f"{values('backend')}; {values('device')}; {values('precision')}"),
-        ("calibration", ", ".join(sorted({one.scoring["calibration"] for one in looking}))),
-        ("thresholds", ", ".join(sorted({one.scoring["thresholds"] for one in looking}))),
+        ("calibration", ", ".join(sorted({one.scoring["calibration"] for one in conditions}))),
+        ("thresholds", ", ".join(sorted({one.scoring["thresholds"] for one in conditions}))),
         ("board", board.key),
     )
     columns = (text_column("condition"), text_column("value"))
@@ -80,15 +83,15 @@ def tests_sections(rows: Sequence[Seeds]) -> tuple[Section, ...]:
     if not pairs:
         return (Section("", (), ("There is only one row, so there is nothing to compare.",)),)
     differences = [_difference(rows[a], rows[b]) for a, b in pairs]
-    adjusted = holm([difference.p for difference in differences])
+    corrected = holm([difference.p for difference in differences])
     cells = tuple(
         (
             *(names[a], names[b], interval(difference.estimate, "+.3f"), p_cell(difference.p)),
             *(p_cell(p), number(difference.detectable, ".3f")),
         )
-        for (a, b), difference, p in zip(pairs, differences, adjusted, strict=True)
+        for (a, b), difference, p in zip(pairs, differences, corrected, strict=True)
     )
-    significant = sum(p < SIGNIFICANCE for p in adjusted)
+    significant = sum(p < SIGNIFICANCE for p in corrected)
     notes.insert(0, f"Significant after the correction: {significant} of {len(pairs)}.")
     columns = (
         text_column("A"),
@@ -145,7 +148,7 @@ def labels_sections(board: Board) -> tuple[Section, ...]:
 def _label_table(
     rows: Iterable[LabelRow], measures: Sequence[str], *, decided: bool = False
 ) -> CellTable:
-    """Measures with their intervals; ``decided`` tells thresholds in place of positives."""
+    """Measures with their intervals; ``decided`` shows thresholds in place of positives."""
     columns = (
         text_column("label", _LONGEST_LABEL),
         Column("threshold" if decided else "positives"),
@@ -217,3 +220,82 @@ def _command(run: Run) -> str:
 
 def _settings(path: Path) -> list[str]:
     return path.read_text(encoding="utf-8").splitlines()
+
+
+_GROUP_MEASURES = {
+    "auroc": "macro AUROC",
+    "sensitivity_at_90": "sens. at 90",
+    "recall": "recall",
+    "specificity": "specificity",
+    "brier": "Brier",
+}
+
+
+def group_sections(rows: Sequence[Seeds]) -> tuple[Section, ...]:
+    """A section for each row but the prior: groups, gaps; of several seeds the first is shown.
+
+    Raises
+    ------
+    RunError : a file of a run is missing, damaged or was changed after the run.
+    """
+    return tuple(
+        _group_section(name, row)
+        for name, row in zip(row_names(rows), rows, strict=True)
+        if row[0].kind is not RunKind.prior
+    )
+
+
+def _group_section(name: str, row: Seeds) -> Section:
+    attributes = _read_groups(row[0])
+    seed = f" (seed {row[0].conditions.seed} of {len(row)} seeds)" if len(row) > 1 else ""
+    lines = [line for one in attributes for line in _group_lines(one)]
+    columns = (
+        text_column("group"),
+        Column("images"),
+        Column("patients"),
+        *map(Column, _GROUP_MEASURES.values()),
+    )
+    tables = (CellTable(columns, tuple(lines)),) if lines else ()
+    return Section(
+        name + seed, tables, tuple(note for one in attributes for note in _group_notes(one))
+    )
+
+
+def _read_groups(run: Run) -> list[dict[str, Any]]:
+    attributes = run.read_json(SUBGROUPS_FILE)
+    if not isinstance(attributes, list):
+        raise RunError(f"{run.name}/{SUBGROUPS_FILE} is damaged", expected="a list")
+    return attributes
+
+
+def _group_lines(attribute: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    return [
+        (
+            f"{attribute['attribute']}: {group['name']}",
+            f"{group['images']:,}",
+            f"{group['patients']:,}",
+            *(_interval(group["macro"][name]) for name in _GROUP_MEASURES),
+        )
+        for group in attribute["groups"]
+    ]
+
+
+def _group_notes(attribute: Mapping[str, Any]) -> list[str]:
+    name, notes = attribute["attribute"], []
+    gap = attribute["gaps"].get("macro_auroc")
+    if gap is not None:
+        notes.append(
+            f"{name}: the largest gap in macro AUROC is {_interval(gap['difference'])}, between "
+            f"{gap['higher']} (higher) and {gap['lower']}, on {', '.join(attribute['counted'])}."
+        )
+    if attribute["too_small"]:
+        small = ", ".join(attribute["too_small"])
+        notes.append(f"{name}: no label counts in {small}, which have too few patients.")
+    if attribute["unknown"]:
+        notes.append(f"{name}: unknown for {attribute['unknown']:,} test images.")
+    return notes
+
+
+def _interval(values: Mapping[str, float | None]) -> str:
+    numbers = (math.nan if value is None else value for value in values.values())
+    return interval(Estimate(*numbers))
