@@ -139,7 +139,7 @@ def test_of_many_rows_the_first_has_the_band_and_those_that_cannot_be_told_apart
     ]
     made = dict(all_figures(many, board, only=["roc"], display=recorder))
     assert "curves: the first 7 of 9 rows" in recorder.lines[-1]
-    assert recorder.lines[-1].endswith("without tinynet (7abcde), tinynet (8abcde)")
+    assert recorder.lines[-1].endswith("left out: tinynet (7abcde), tinynet (8abcde)")
     assert title_of(made["roc"]).endswith("over patients and seeds, of tinynet (0abcde)")
 
 
@@ -148,8 +148,12 @@ def test_a_label_with_one_class_is_a_note(changed, recorder):
     y_true[:, 1] = 1
     row = row_curves(changed(y_true=y_true), [0, 1], recorder)
     without, with_it = draw_roc([row], [0, 1]).axes
-    assert "all known test images are without this label" in " ".join(texts_of(without)[0].split())
-    assert "all known test images are with this label" in " ".join(texts_of(with_it)[0].split())
+    assert "all test images with a known value are without this label" in " ".join(
+        texts_of(without)[0].split()
+    )
+    assert "all test images with a known value are with this label" in " ".join(
+        texts_of(with_it)[0].split()
+    )
     assert not without.lines
 
 
@@ -281,7 +285,7 @@ def test_a_forest_of_many_rows_keeps_the_prior_and_undefined_scores_are_told(boa
     figure = draw_forest(many)
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert (len(labels), labels[-1].split()[0]) == (MOST_ROWS, "prior")
-    assert "without 41 of the lower ones" in title_of(figure)
+    assert "without 41 lower rows" in title_of(figure)
     assert texts_of(figure.axes[0])[0] == "undefined"
 
 
@@ -355,7 +359,7 @@ def test_three_test_patients_are_drawn_with_a_warning(grid, tmp_path, recorder):
     made = dict(all_figures(rows, whole_board(rows, tmp_path / "runs"), display=recorder))
     assert len(made) == len(KINDS)
     assert recorder.lines[0].startswith("only 3 test patients: bands and intervals are wide")
-    assert recorder.lines[1] == "no label counts in macro: all are drawn"
+    assert recorder.lines[1] == "no label counts in macro: all labels are drawn"
     assert len(made["roc"].axes) == len(rows[0][0].conditions.labels)
     assert all("*" in axes.get_title() for axes in made["roc"].axes)
     assert "3 patients" in title_of(made["roc"])

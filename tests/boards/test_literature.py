@@ -29,7 +29,7 @@ def test_it_stands_apart_in_every_format(cli, grid, output):
     assert said.code == 0, said.err
     assert "Published results on NIH ChestX-ray14" in said.out
     assert said.out.index("tinynet") < said.out.index("Published results")
-    assert "not ranked" in " ".join(said.out.split())
+    assert "Not ranked" in " ".join(said.out.split())
 
 
 def test_in_json_it_has_a_key_of_its_own_and_in_csv_there_is_none(cli, grid):

@@ -54,7 +54,7 @@ def test_an_unknown_label_lists_the_known(cli, grid, tmp_path):
     said = cli("figures", "--runs", grid.runs, "--output", tmp_path, "--label", "Gout")
     assert said.code == 2
     assert "the board has no label Gout" in said.err
-    assert "name labels of this board with --label" in said.err
+    assert "use labels of this board with --label" in said.err
 
 
 def copy_of(grid, folder, **info):

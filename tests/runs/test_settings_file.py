@@ -36,9 +36,9 @@ def test_options_are_named_as_on_the_command_line_or_in_python(config):
     [
         ("epoch = 3", r"no option 'epoch'(?s:.*)Did you mean 'epochs'"),
         ("[training]\nepochs = 3", "no option 'training'"),
-        ("epochs = ", "no TOML file"),
-        ("epochs: 3", "no TOML file"),
-        (b"\xff\xfe", "no TOML file"),
+        ("epochs = ", "not a TOML file"),
+        ("epochs: 3", "not a TOML file"),
+        (b"\xff\xfe", "not a TOML file"),
         ("seed = 1.5", r"seed cannot be 1\.5\n  expected: a whole number"),
         ("seed = true", r"seed cannot be true\n  expected: a whole number"),
         ("recipes = [1]", r"recipes cannot be 1\n  expected: text or a list of texts"),
