@@ -138,7 +138,7 @@ def test_of_many_rows_the_first_has_the_band_and_those_that_cannot_be_told_apart
         for number in range(9)
     ]
     made = dict(all_figures(many, board, only=["roc"], display=recorder))
-    assert "curves: the first 7 of 9 rows" in recorder.lines[-1]
+    assert "curves show the first 7 of 9 rows" in recorder.lines[-1]
     assert recorder.lines[-1].endswith("left out: tinynet (7abcde), tinynet (8abcde)")
     assert title_of(made["roc"]).endswith("over patients and seeds, of tinynet (0abcde)")
 
