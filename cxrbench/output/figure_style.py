@@ -101,7 +101,7 @@ def small_multiples(
     grid = figure.subplots(rows, columns, squeeze=False)
     for axes in grid.flat[count:]:
         axes.remove()
-    for axes in grid[-1]:
+    for axes in grid.flat[max(0, count - columns) : count]:  # the lowest of each column
         axes.set_xlabel(x)
     for axes in grid[:, 0]:
         axes.set_ylabel(y)
@@ -110,7 +110,8 @@ def small_multiples(
 
 def note(axes: Axes, text: str) -> None:
     """Say in an empty panel why nothing is drawn there."""
-    axes.set(xticks=[], yticks=[])
+    # Ticks are hidden and not removed: other panels may share them.
+    axes.tick_params(left=False, bottom=False, labelleft=False, labelbottom=False)
     axes.text(0.5, 0.5, textwrap.fill(text, 22), ha="center", va="center", transform=axes.transAxes)
 
 

@@ -144,7 +144,10 @@ def _legend(figure: Figure, rows: Sequence[RowCurves]) -> None:
         Line2D([], [], label=row.row.name, **look(index, prior=row.row.is_prior))
         for index, row in enumerate(rows)
     ]
-    figure.legend(handles=handles, loc="outside lower left", ncols=4, handlelength=3.5)
+    # About 16 characters fit into an inch; a handle takes eight.
+    longest = max(len(row.row.name) for row in rows) + 8
+    columns = min(4, max(1, int(16 * figure.get_figwidth() / longest)))
+    figure.legend(handles=handles, loc="outside lower left", ncols=columns, handlelength=3.5)
 
 
 def _defined(axes: Axes, rows: Sequence[RowCurves], place: int) -> bool:
