@@ -51,7 +51,7 @@ def desk(tmp_path_factory) -> Path:
     (folder / "new_images").mkdir()
     for name in names[:2]:
         shutil.copy(nih / "images" / name, folder / "new_images" / name)
-    shutil.copy(nih / "images" / names[0], folder / "film.png")
+    shutil.copy(nih / "images" / names[0], folder / "image.png")
     write_archive(folder / "archive")
     return folder
 
@@ -99,14 +99,14 @@ def typed(command: str, desk: Path) -> list[str]:
 
 
 def write_predictions(desk: Path) -> None:
-    """``their.csv`` with a number for each test image and label of a run."""
+    """``other.csv`` with a number for each test image and label of a run."""
     import pandas as pd
 
     run = next((desk / "runs").glob("nih-orb-*"))
     table = pd.read_parquet(run / "predictions.parquet")
     table = table[table["split"] == "test"]
     names = [name for name in table.columns if name.startswith("y_score_")]
-    with (desk / "their.csv").open("w", newline="") as file:
+    with (desk / "other.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["image", *(name.removeprefix("y_score_") for name in names)])
         writer.writerows([row["image"], *row[names]] for _, row in table.iterrows())
