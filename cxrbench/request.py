@@ -40,7 +40,8 @@ class Request:
     data: Annotated[
         str | None,
         Option(
-            "A folder, a table, or a dataset's name with `:option=value,…`.",
+            "A folder, a table, or the name of a dataset, such as `phantom` or "
+            "`phantom:patients=200`.",
             metavar="DATA",
             default="the current folder if it contains a cohort, else phantom",
         ),
@@ -62,8 +63,8 @@ class Request:
     seed: Annotated[
         int, Option("Seed of initial weights, image order, augmentation and codebooks.", least=0)
     ] = 0
-    seeds: Annotated[int, Option("Number of seeds, from `--seed` up.", least=1)] = 1
-    force: Annotated[bool, Option("Run complete runs again.")] = False
+    seeds: Annotated[int, Option("Number of seeds to run, counted up from `--seed`.", least=1)] = 1
+    force: Annotated[bool, Option("Repeat runs that are already complete.")] = False
     ablation: Annotated[
         bool,
         Option(
@@ -74,7 +75,9 @@ class Request:
     saliency: Annotated[
         bool, Option("Also score saliency maps against the boxes of the test images.")
     ] = False
-    latency: Annotated[bool, Option("Also time each model on one image after another.")] = False
+    latency: Annotated[
+        bool, Option("Also measure the time from one image file to its probabilities.")
+    ] = False
     executor: Annotated[
         Literal["local", "ray"],
         Option("Compute on this machine or on a Ray cluster.", panel="Computing"),
@@ -89,7 +92,7 @@ class Request:
     ] = None
     calibration: Annotated[
         Literal["none", "temperature", "isotonic"],
-        Option("Calibration, fitted on the validation split.", panel="Scoring"),
+        Option("Calibration of probabilities, fitted on the validation split.", panel="Scoring"),
     ] = "none"
     thresholds: Annotated[
         str,

@@ -44,7 +44,8 @@ class Settings:
     split: Annotated[
         str,
         Option(
-            "`patient` (random), `official` or `official:DIR` (published lists).",
+            "How to split: `patient` (patients at random), `official` or `official:DIR` (published "
+            "lists).",
             panel="Split",
             valid=re.compile(r"patient|official|official:.+").fullmatch,
             expected="patient, official or official:DIR",
@@ -59,7 +60,9 @@ class Settings:
             expected="three numbers above 0 that add up to 1, such as 0.7,0.1,0.2",
         ),
     ] = (0.7, 0.1, 0.2)
-    split_seed: Annotated[int, Option("Seed of the split; no other changes it.", least=0)] = 0
+    split_seed: Annotated[
+        int, Option("Seed of the split, independent of the seed of the run.", least=0)
+    ] = 0
     image_size: Annotated[
         int | None,
         Option(
@@ -69,14 +72,19 @@ class Settings:
             default="the backbone's own",
         ),
     ] = None
-    fit: Annotated[Literal["stretch", "pad"], Option("How to make images square.")] = "stretch"
+    fit: Annotated[
+        Literal["stretch", "pad"],
+        Option("How to make images square: stretch them, or pad them with black."),
+    ] = "stretch"
     clahe: Annotated[
         bool,
         Option("Apply CLAHE (clip limit 2.0, 8×8 tiles) to all images first.", switch=True),
     ] = False
-    max_pixels: Annotated[int, Option("Exclude images with more pixels.", least=1)] = 100_000_000
+    max_pixels: Annotated[int, Option("Exclude images with more pixels than this.", least=1)] = (
+        100_000_000
+    )
     max_bad: Annotated[
-        float, _Share("Stop if a larger share of the images is unusable.", most=1)
+        float, _Share("Stop if more than this share of the images is unusable.", most=1)
     ] = 0.01
     protocol: Annotated[
         Literal["finetune", "probe"],
@@ -85,7 +93,8 @@ class Settings:
     weights: Annotated[
         tuple[str, ...],
         Option(
-            "`imagenet`, `none` (random), a file, or `BACKBONE=` before one of these; repeatable.",
+            "Initial weights of backbones: `imagenet`, `none` (random) or a file. For one backbone "
+            "only: `BACKBONE=` and one of these; repeatable.",
             metavar="WEIGHTS",
             valid=_one_for_each_backbone,
             expected="imagenet, none, FILE or BACKBONE=FILE, once for each backbone",
@@ -96,7 +105,11 @@ class Settings:
     ] = 20
     batch_size: Annotated[
         int | Literal["auto"],
-        Option("Images per training step. `auto` measures it.", least=1, metavar="N|auto"),
+        Option(
+            "Images per training step. `auto` measures which number is fastest.",
+            least=1,
+            metavar="N|auto",
+        ),
     ] = 32
     learning_rate: Annotated[
         float,
@@ -109,7 +122,7 @@ class Settings:
     patience: Annotated[
         int,
         Option(
-            "Stop after this many epochs without a better validation score; after half as many, "
+            "Stop after this many epochs without a better validation score. After half as many, "
             "halve the learning rate.",
             least=1,
             otherwise={"probe": 10},
@@ -117,12 +130,15 @@ class Settings:
     ] = 5
     activations: Annotated[
         Literal["cache", "recompute"],
-        Option("Outputs of frozen layers under `finetune` without augmentation."),
+        Option(
+            "Under `finetune` without augmentation, compute the outputs of frozen layers once "
+            "(`cache`) or in every step (`recompute`)."
+        ),
     ] = "cache"
     augment: Annotated[
         Literal["medical", "none"],
         Option(
-            "Preset of the following options.",
+            "Preset for all options from `--rotation` to `--clahe-share`.",
             panel="Augmentation of training images",
             otherwise={"probe": "none"},
         ),
@@ -145,19 +161,34 @@ class Settings:
         _Variation("Largest standard deviation of noise, as a share of the grey range.", most=1),
     ] = MEDICAL.noise
     clahe_share: Annotated[
-        float, _Variation("Share of the images with CLAHE; not with `--clahe`.", most=1)
+        float,
+        _Variation(
+            "Share of the training images with CLAHE. Cannot be combined with `--clahe`.", most=1
+        ),
     ] = MEDICAL.clahe
     device: Annotated[
         Literal["auto", "cpu", "gpu"],
-        Option("Device for networks. `auto`: a GPU if there is one.", panel="Computing"),
+        Option(
+            "Device that computes networks. `auto`: a GPU if there is one, else the CPU.",
+            panel="Computing",
+        ),
     ] = "auto"
-    devices: Annotated[int, Option("GPUs that share a batch (JAX, TensorFlow).", least=1)] = 1
+    devices: Annotated[
+        int, Option("Number of GPUs that share each batch (JAX and TensorFlow only).", least=1)
+    ] = 1
     precision: Annotated[
         Literal["auto", "float32", "bfloat16"],
-        Option("Weights are `float32` in any case. `auto`: `bfloat16` on a GPU that has it."),
+        Option(
+            "Precision of the computation; weights are always `float32`. `auto`: `bfloat16` on a "
+            "GPU that supports it, else `float32`."
+        ),
     ] = "auto"
     engine: Annotated[
-        Engine, Option("Software that computes a frozen backbone on a CPU. `auto`: the fastest.")
+        Engine,
+        Option(
+            "Software that computes a frozen backbone on a CPU. `auto`: the fastest for 5,000 "
+            "images or more, else `keras`."
+        ),
     ] = "auto"
 
     @property

@@ -1,4 +1,4 @@
-"""``cxrbench cache clear``: remove entries of the cache: of one dataset, of long ago, or all."""
+"""``cxrbench cache clear``: remove entries of the cache: those of a dataset, old ones, or all."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ def clear(  # noqa: PLR0913 - each argument is an option of the command
         list[str] | None,
         typer.Argument(
             metavar="KEY…",
-            help="Keys of `cxrbench cache list`, or their first characters; embeddings/ is a kind.",
+            help="Keys that `cxrbench cache list` shows, or their first characters. A kind, such "
+            "as embeddings/, selects all its entries.",
             show_default=False,
         ),
     ] = None,
@@ -49,9 +50,9 @@ def clear(  # noqa: PLR0913 - each argument is an option of the command
     cache: Cache = None,
     as_json: Json = False,
 ) -> None:
-    """Remove entries of the cache that meet all conditions; they are made again when needed.
+    """Remove the cache entries that match all conditions. Later commands rebuild them if needed.
 
-    Entries that another process is making or reading are kept.
+    Entries that another process is writing or reading are kept.
     """
     from cxrbench.output.show import show
     from cxrbench.store.cache import cache_folder

@@ -1,4 +1,4 @@
-"""``cxrbench cache list``: the entries of the cache, their data, size and last use."""
+"""``cxrbench cache list``: list the entries of the cache."""
 
 from __future__ import annotations
 

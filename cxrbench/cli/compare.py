@@ -1,4 +1,4 @@
-"""``cxrbench compare``: one paired comparison, in words and numbers."""
+"""``cxrbench compare``: compare two rows of a leaderboard, in words and numbers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ import typer
 from cxrbench.cli.options import Format, Json, OutputFormat, Runs, chosen_format
 
 Row = Annotated[
-    str, typer.Argument(metavar="RUN", help="A run directory, or a recipe with all its seeds.")
+    str,
+    typer.Argument(
+        metavar="RUN", help="A run directory or a recipe. A recipe stands for all its seeds."
+    ),
 ]
 
 
@@ -21,7 +24,7 @@ def compare(
     output: OutputFormat = Format.table,
     as_json: Json = False,
 ) -> None:
-    """Compare two rows of a board on the same test images, in total and per label."""
+    """Compare two rows of a leaderboard on the same test images, in total and per label."""
     from cxrbench.boards.comparison import compare_rows
     from cxrbench.output.show import show
     from cxrbench.runs.selection import find_pair

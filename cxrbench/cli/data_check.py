@@ -16,7 +16,9 @@ from cxrbench.cli.options import Format, Json, OutputFormat, chosen_format, take
 def check(
     data: Annotated[
         str,
-        typer.Argument(metavar="DATA", help="A folder, or a dataset's name with :option=value,…."),
+        typer.Argument(
+            metavar="DATA", help="A folder, a table, or the name of a dataset, such as phantom."
+        ),
     ],
     no_images: Annotated[
         bool, typer.Option("--no-images", help="Check only the table and the split.")
@@ -26,7 +28,8 @@ def check(
         typer.Option(
             min=1,
             metavar="N",
-            help="Check only this many images, always the same. \\[default: all]",
+            help="Check only a sample of this many images. The same images are chosen every time. "
+            "\\[default: all]",
             show_default=False,
         ),
     ] = None,

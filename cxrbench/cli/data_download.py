@@ -12,7 +12,10 @@ from cxrbench.cli.options import Format, Json, OutputFormat, chosen_format
 
 def download(
     data: Annotated[
-        str, typer.Argument(metavar="DATA", help="nih or chestmnist, with :option=value,….")
+        str,
+        typer.Argument(
+            metavar="DATA", help="nih or chestmnist, also with options, as in nih:archives=1."
+        ),
     ],
     into: Annotated[
         Path | None,
@@ -24,7 +27,7 @@ def download(
     ] = None,
     base_url: Annotated[
         str | None,
-        typer.Option(metavar="URL", help="Mirror of the files.", show_default=False),
+        typer.Option(metavar="URL", help="Address of a mirror of the files.", show_default=False),
     ] = None,
     keep_archives: Annotated[
         bool, typer.Option("--keep-archives", help="Keep unpacked archives.")
@@ -35,7 +38,7 @@ def download(
     output: OutputFormat = Format.table,
     as_json: Json = False,
 ) -> None:
-    """Download, verify and unpack a cohort. Repeat the command to continue, or to verify again."""
+    """Download, verify and unpack a cohort. Repeat the command to continue or to verify it."""
     from cxrbench.data.download.catalog import find_source
     from cxrbench.data.download.download import DownloadOptions, look
     from cxrbench.data.download.download import download as fetch_missing

@@ -34,14 +34,14 @@ class SeveralRecipes(TyperCommand):
 def prepare(
     where: Annotated[
         str | None,
-        typer.Argument(metavar="DATA", help="The same as --data.", show_default=False),
+        typer.Argument(metavar="DATA", help="Same as --data.", show_default=False),
     ] = None,
     recipes: Annotated[
         list[str] | None,
         typer.Option(
             "--for",
             metavar="RECIPE…",
-            help="Recipes of the later run, such as resnet resnet+orb+sift.",
+            help="The recipes of the later run, such as resnet resnet+orb+sift.",
             show_default=False,
         ),
     ] = None,

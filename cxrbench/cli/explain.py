@@ -1,4 +1,4 @@
-"""``cxrbench explain``: figures of the reasons for a model's scores."""
+"""``cxrbench explain``: draw figures that explain the scores of images."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def explain(  # noqa: PLR0913 - each argument is an option of the command
         list[str],
         typer.Argument(
             metavar="[RUN] IMAGE…",
-            help="The directory of a complete run, or a recipe that has one run (not with "
+            help="The directory of a complete run, or a recipe with only one run (not with "
             "--extractor); then image files, folders, tables of paths, or image ids of --data.",
         ),
     ],
@@ -35,19 +35,23 @@ def explain(  # noqa: PLR0913 - each argument is an option of the command
         list[str] | None,
         typer.Option(
             metavar="LABEL",
-            help="Explain this label; repeatable \\[default: the labels with the highest scores]",
+            help="Explain this label; repeatable. \\[default: the labels with the highest scores]",
             show_default=False,
         ),
     ] = None,
     top: Annotated[
-        int, typer.Option(min=1, help="Number of labels with the highest scores, without --label.")
+        int,
+        typer.Option(
+            min=1, help="Without --label: explain this many labels with the highest scores."
+        ),
     ] = 3,
     method: Method = "auto",
     extractor: Annotated[
         str | None,
         typer.Option(
             metavar="FEATURES",
-            help="Draw keypoints only, without a run; such as orb or orb:nfeatures=1000+sift.",
+            help="Draw only the keypoints of these features, such as orb:nfeatures=1000+sift. Needs "
+            "no run.",
             show_default=False,
         ),
     ] = None,
@@ -59,7 +63,7 @@ def explain(  # noqa: PLR0913 - each argument is an option of the command
             show_default=False,
         ),
     ] = None,
-    output: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the figures.")] = Path(
+    output: Annotated[Path, typer.Option(metavar="DIR", help="Folder to write.")] = Path(
         "explained"
     ),
     iou_threshold: IouThreshold = 0.5,

@@ -1,4 +1,4 @@
-"""``cxrbench export``: a run's model as a file for use without cxrbench."""
+"""``cxrbench export``: export the model of a run for use without cxrbench."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def export(
         Path | None,
         typer.Option(
             metavar="PATH",
-            help="File or folder to write \\[default: the run's name, in the current folder]",
+            help="File or folder to write. \\[default: the run's name, in the current folder]",
             show_default=False,
         ),
     ] = None,
@@ -41,8 +41,8 @@ def export(
 ) -> None:
     """Export the model of a run for use without cxrbench, and check that it works.
 
-    The export is run in a process without cxrbench, and must give the probabilities of the run's
-    model before it gets its name. A JSON file next to it lists labels, inputs and thresholds.
+    A process without cxrbench runs the export. The file gets its name only if the probabilities are
+    those of the run's model. A JSON file next to it lists labels, inputs and thresholds.
     """
     from cxrbench.inference import export as exporting
     from cxrbench.modeling.backend import device_scope

@@ -1,4 +1,4 @@
-"""``cxrbench figures``: figures of saved runs."""
+"""``cxrbench figures``: draw figures of saved runs."""
 
 from __future__ import annotations
 
@@ -47,14 +47,16 @@ def figures(  # noqa: PLR0913 - each argument is an option of the command
         list[str] | None,
         typer.Option(
             metavar="LABEL",
-            help="Draw this label; repeatable. \\[default: the labels that count in macro]",
+            help="Draw only this label; repeatable. \\[default: the labels that count in macro]",
             show_default=False,
         ),
     ] = None,
     only: Annotated[
         list[FigureKind] | None,
         typer.Option(
-            metavar="KIND", help="Draw this kind; repeatable. \\[default: all]", show_default=False
+            metavar="KIND",
+            help="Draw only this kind of figure; repeatable. \\[default: all]",
+            show_default=False,
         ),
     ] = None,
     data: Annotated[
@@ -68,9 +70,9 @@ def figures(  # noqa: PLR0913 - each argument is an option of the command
     cache: Cache = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print file names as JSON.")] = False,
 ) -> None:
-    """Draw ROC, precision-recall, training and reliability curves, confusion, scores and cost.
+    """Draw curves, confusion matrices, scores and costs of saved runs, as PNG and SVG files.
 
-    All rows must be on one board. Only keypoints need the images.
+    All rows must be on one leaderboard. Only the figures of keypoints need the images.
     """
     from cxrbench.boards.figures import KINDS, all_figures, figure_count
     from cxrbench.boards.figures.rows import choose_rows, whole_board

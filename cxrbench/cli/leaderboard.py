@@ -1,4 +1,4 @@
-"""``cxrbench leaderboard``: the boards of all complete runs."""
+"""``cxrbench leaderboard``: the leaderboards of all complete runs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def leaderboard(
     ablation: Ablation = False,
     literature: Literature = False,
 ) -> None:
-    """Print the boards of all complete runs; the rows of a board have the same test set."""
+    """Print the leaderboards of all complete runs, one for each test set."""
     from cxrbench.boards.ablation import ablations
     from cxrbench.boards.board import boards
     from cxrbench.boards.leaderboard import Leaderboard

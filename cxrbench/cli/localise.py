@@ -1,4 +1,4 @@
-"""``cxrbench localise``: how well runs' saliency maps find the boxes of their test images."""
+"""``cxrbench localise``: score the saliency maps of runs against the boxes of test images."""
 
 from __future__ import annotations
 
@@ -30,14 +30,17 @@ IouThreshold = Annotated[
 def localise(  # noqa: PLR0913 - each argument is an option of the command
     rows: Annotated[
         list[str],
-        typer.Argument(metavar="RUN…", help="Run directories, or recipes with all their seeds."),
+        typer.Argument(
+            metavar="RUN…",
+            help="Run directories or recipes. A recipe stands for all its seeds.",
+        ),
     ],
     runs: Runs = Path("runs"),
     data: Annotated[
         str | None,
         typer.Option(
             metavar="DATA",
-            help="Where the data of the runs are \\[default: where the runs found them]",
+            help="Where the data of the runs are. \\[default: where the runs found them]",
             show_default=False,
         ),
     ] = None,

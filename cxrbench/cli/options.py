@@ -1,4 +1,4 @@
-"""The options of commands, from their declarations or shared by several commands."""
+"""Options of commands: made from their declarations, or shared by several commands."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ OneRun = Annotated[
     str,
     typer.Argument(
         metavar="RUN",
-        help="The directory of a complete run, or a recipe that has one run.",
+        help="The directory of a complete run, or a recipe that has only one run.",
     ),
 ]
 RunSeed = Annotated[
@@ -126,8 +126,8 @@ BoardRows = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[RUN…]",
-        help="Run directories, or recipes with all their seeds. "
-        "\\[default: all rows of the largest board]",
+        help="Run directories or recipes. A recipe stands for all its seeds. "
+        "\\[default: all rows of the largest leaderboard]",
         show_default=False,
     ),
 ]
@@ -137,7 +137,9 @@ Literature = Annotated[
 ]
 PerLabel = Annotated[
     bool,
-    typer.Option("--per-label", help="Also show the scores per label; in csv, only these."),
+    typer.Option(
+        "--per-label", help="Also show the scores of each label. In csv, show only these."
+    ),
 ]
 
 

@@ -1,4 +1,4 @@
-"""``cxrbench perf``: where the time goes, and whether a change made a hot path slower."""
+"""``cxrbench perf``: time hot paths, and detect changes that slow them down."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import typer
 
 from cxrbench.cli import perf_compare, perf_history, perf_record, perf_time
 
-app = typer.Typer(help="Time hot paths, and catch what slows them.", no_args_is_help=True)
+app = typer.Typer(
+    help="Time the hot paths of a run, such as decoding, and detect changes that slow them down.",
+    no_args_is_help=True,
+)
 app.command("time")(perf_time.time)
 app.command("compare")(perf_compare.compare)
 app.command("record")(perf_record.record)
@@ -15,4 +18,4 @@ app.command("history")(perf_history.history)
 
 @app.callback()
 def group() -> None:
-    """Time hot paths, and catch what slows them."""
+    """Time the hot paths of a run, such as decoding, and detect changes that slow them down."""

@@ -1,4 +1,4 @@
-"""``cxrbench perf compare``: whether head is slower than base; exit code 1 if it is."""
+"""``cxrbench perf compare``: compare the speed of two versions of the code."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from cxrbench.perf.comparison import SpeedComparison
 
 SIDE = (
-    "A git revision, a folder of source (. is the work tree), the folder or python of an "
-    "environment, or FILE or FILE@COMMIT of cxrbench perf record."
+    "A git revision, a source folder (. is the work tree), an environment (its folder or its "
+    "python), or a recording of cxrbench perf record (FILE or FILE@COMMIT)."
 )
 
 
@@ -38,12 +38,16 @@ class Outcome(StrEnum):
 def compare(  # noqa: PLR0913 - each argument is an option of the command
     base: Annotated[str, typer.Argument(metavar="BASE", help=SIDE)],
     head: Annotated[
-        str, typer.Argument(metavar="HEAD", help="The other side, named in the same ways.")
+        str,
+        typer.Argument(
+            metavar="HEAD", help="The version to compare with BASE, in any of these forms."
+        ),
     ] = "HEAD",
     path: of.HotPaths = None,
     data: of.ImagesOf = None,
     threshold: Annotated[
-        float, typer.Option(min=0.001, max=10, help="The change that matters: 0.05 is 5 %.")
+        float,
+        typer.Option(min=0.001, max=10, help="A change must exceed this to count: 0.05 is 5 %."),
     ] = 0.05,
     budget: Annotated[
         float | None,
@@ -55,14 +59,17 @@ def compare(  # noqa: PLR0913 - each argument is an option of the command
         ),
     ] = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="A time limit of 60 s, and only paths without Keras.")
+        bool,
+        typer.Option(
+            "--quick", help="Set the time limit to 60 s, and time only paths without Keras."
+        ),
     ] = False,
     clock: Annotated[
         ClockName,
         typer.Option(
             metavar="|".join(ClockName),
-            help="cpu: processor time; wall: wall time, which other processes disturb; "
-            "instructions: counted by valgrind.",
+            help="Quantity to compare. cpu: processor time. wall: wall time, which other processes "
+            "disturb. instructions: instructions counted by valgrind.",
         ),
     ] = ClockName.cpu,
     image_size: of.ImageSize = 64,
@@ -78,10 +85,10 @@ def compare(  # noqa: PLR0913 - each argument is an option of the command
     ] = Outcome.passes,
     allow_cross_machine: Annotated[
         bool,
-        typer.Option("--allow-cross-machine", help="Compare recordings of two different machines."),
+        typer.Option("--allow-cross-machine", help="Allow recordings of two different machines."),
     ] = False,
     markdown: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Also write Markdown, for a comment.")
+        Path | None, typer.Option(metavar="FILE", help="Also write the result as Markdown.")
     ] = None,
     benchmark_json: Annotated[
         Path | None,
@@ -100,10 +107,11 @@ def compare(  # noqa: PLR0913 - each argument is an option of the command
     output_format: OutputFormat = Format.table,
     as_json: Json = False,
 ) -> None:
-    """Measure two sides in turn on this machine; exit with 1 if a hot path became slower.
+    """Compare the speed of two versions of the code; exit with 1 if a hot path became slower.
 
-    Each path is slower, faster, not changed by more than --threshold, or inconclusive.
-    Exit codes: 0 pass, 1 a regression, 2 a path could not be run.
+    Both sides, BASE and HEAD, are measured in turn on this machine. The verdict on each path is
+    slower, faster, no change beyond --threshold, or inconclusive. Exit codes: 0 pass, 1 a path is
+    slower, 2 a path could not be run.
     """
     from cxrbench.output.display import RichDisplay
     from cxrbench.perf.comparison import BUDGET_SECONDS, GateSettings

@@ -1,4 +1,4 @@
-"""``cxrbench perf history``: the recorded paths over the commits."""
+"""``cxrbench perf history``: the recorded times of hot paths, commit by commit."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def history(
     ] = HISTORY,
     path: Annotated[
         list[str] | None,
-        typer.Option("--path", metavar="NAME", help="Only this path; repeatable."),
+        typer.Option("--path", metavar="NAME", help="Show only this path; repeatable."),
     ] = None,
     output: Annotated[
         Path | None,
@@ -26,7 +26,7 @@ def history(
     output_format: OutputFormat = Format.table,
     as_json: Json = False,
 ) -> None:
-    """Show the recorded paths over time: a column for each recording, and a plot."""
+    """Show how the time of each hot path changed: a column for each recording, and a plot."""
     from cxrbench.output.show import show
     from cxrbench.perf.history import History, write_history_figure
     from cxrbench.perf.recordings import read_recordings, with_paths

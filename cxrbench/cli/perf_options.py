@@ -1,4 +1,4 @@
-"""Options that mean the same in the commands of ``cxrbench perf`` that measure sides."""
+"""Options that several commands of ``cxrbench perf`` share."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ImagesOf = Annotated[
     typer.Option(
         "--data",
         metavar="DATA",
-        help="Time on images of this folder or dataset. \\[default: four drawn images]",
+        help="Folder or dataset of the images to use. \\[default: four drawn images]",
         show_default=False,
     ),
 ]

@@ -18,21 +18,25 @@ HISTORY = Path("perf-history.jsonl")
 def record(  # noqa: PLR0913 - each argument is an option of the command
     side: Annotated[
         str,
-        typer.Argument(metavar="SIDE", help="As for cxrbench perf compare, but not a recording."),
+        typer.Argument(
+            metavar="SIDE",
+            help="The version to measure: a revision, folder or environment, as for perf compare.",
+        ),
     ] = "HEAD",
     history: Annotated[
-        Path, typer.Option(metavar="FILE", help="The file that gets a new line: .jsonl or .json.")
+        Path,
+        typer.Option(metavar="FILE", help="The file to add the recording to: .jsonl or .json."),
     ] = HISTORY,
     path: of.HotPaths = None,
     data: of.ImagesOf = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Only paths without Keras.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Time only paths without Keras.")] = False,
     image_size: of.ImageSize = 64,
     batch_size: of.BatchSize = 8,
     cache: Cache = None,
     output: OutputFormat = Format.table,
     as_json: Json = False,
 ) -> None:
-    """Measure one side's hot paths and add a line to a history."""
+    """Measure the hot paths of one version of the code, and add the result to a history file."""
     from cxrbench.output.display import RichDisplay
     from cxrbench.output.show import show
     from cxrbench.perf.history import NewRecording

@@ -1,4 +1,4 @@
-"""``cxrbench perf time``: the time of each hot path alone."""
+"""``cxrbench perf time``: time each hot path separately."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def time(
         int | None,
         typer.Option(
             metavar="N",
-            help="Images in a batch of a network. \\[default: 32]",
+            help="Images per batch of a network. \\[default: 32]",
             rich_help_panel="Computing",
             show_default=False,
         ),
@@ -34,9 +34,9 @@ def time(
     as_json: Json = False,
     **options: Any,
 ) -> None:
-    """Time each hot path of recipes alone, then compare extractors and backbones.
+    """Time each hot path of recipes separately, then compare extractors and backbones.
 
-    Each path runs in its own process, and its first calls are not counted.
+    Each path runs in a process of its own. Warm-up calls are not counted.
     """
     from cxrbench.output.display import RichDisplay
     from cxrbench.output.show import show

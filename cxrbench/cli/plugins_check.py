@@ -25,7 +25,7 @@ def check(
     output: OutputFormat = Format.table,
     as_json: Json = False,
 ) -> None:
-    """Run the conformance checks of plugins or parts; exit with 1 if one fails."""
+    """Run the conformance checks of plugins or parts; exit with 1 if a check fails."""
     from cxrbench.output.display import RichDisplay
     from cxrbench.output.show import show
     from cxrbench.registry import load_registry

@@ -8,7 +8,7 @@ from cxrbench.cli.options import Format, Json, OutputFormat, chosen_format
 
 
 def doctor(output: OutputFormat = Format.table, as_json: Json = False) -> None:
-    """Report why each broken plugin is broken and what to do; exit with 1 if there is one."""
+    """Explain why plugins are broken and what to do; exit with 1 if any plugin is broken."""
     from cxrbench.output.show import show
     from cxrbench.registry import load_registry
     from cxrbench.testing.documents import Diagnoses

@@ -6,7 +6,7 @@ from cxrbench.cli.options import Format, Json, OutputFormat, chosen_format
 
 
 def list_plugins(output: OutputFormat = Format.table, as_json: Json = False) -> None:
-    """Show every part with its kind, name, plugin, package, version and state."""
+    """List every installed part with its kind, name, plugin, package, version and state."""
     from cxrbench.output.show import show
     from cxrbench.registry import load_registry
     from cxrbench.testing.documents import PluginList

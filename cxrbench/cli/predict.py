@@ -1,4 +1,4 @@
-"""``cxrbench predict``: the scores of new images, by the model of a run."""
+"""``cxrbench predict``: predict new images with the model of a run."""
 
 from __future__ import annotations
 
@@ -52,27 +52,29 @@ def predict(  # noqa: PLR0913 - each argument is an option of the command
     output: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="File to write \\[default: standard output]", show_default=False
+            metavar="FILE", help="File to write. \\[default: standard output]", show_default=False
         ),
     ] = None,
     output_format: Annotated[
         PredictionFormat | None,
         typer.Option(
             "--format",
-            help="Format of the predictions \\[default: by the ending of FILE, else csv]",
+            help="Format of the predictions. \\[default: by the ending of FILE, else csv]",
             show_default=False,
         ),
     ] = None,
     as_json: Json = False,
     threshold: Annotated[
         bool,
-        typer.Option("--threshold", help="Add y_pred, at the thresholds that the run chose."),
+        typer.Option(
+            "--threshold", help="Also write decisions, at the thresholds that the run chose."
+        ),
     ] = False,
     image_column: Annotated[
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Column of paths in a table \\[default: image, Image Index or path]",
+            help="Column of paths in a table. \\[default: image, Image Index or path]",
             show_default=False,
         ),
     ] = None,
@@ -80,7 +82,7 @@ def predict(  # noqa: PLR0913 - each argument is an option of the command
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Folder that relative paths in a table start from \\[default: the table's folder]",
+            help="Folder of the relative paths in a table. \\[default: the table's folder]",
             show_default=False,
         ),
     ] = None,
@@ -88,12 +90,12 @@ def predict(  # noqa: PLR0913 - each argument is an option of the command
     threads: Threads = None,
     device: Annotated[
         str | None,
-        typer.Option(help="auto, cpu or gpu \\[default: auto]", show_default=False),
+        typer.Option(help="auto, cpu or gpu. \\[default: auto]", show_default=False),
     ] = None,
     engine: Annotated[
         str | None,
         typer.Option(
-            help="auto, keras or openvino \\[default: auto: the fastest for many images]",
+            help="auto, keras or openvino. \\[default: auto, the fastest for many images]",
             show_default=False,
         ),
     ] = None,
@@ -101,7 +103,7 @@ def predict(  # noqa: PLR0913 - each argument is an option of the command
     runs: Runs = Path("runs"),
     seed: RunSeed = None,
 ) -> None:
-    """Predict new images with the model of a complete run, in the given order."""
+    """Predict the labels of new images with the model of a complete run."""
     from cxrbench.inference.images import ImageSource, count_images, readers_of
     from cxrbench.inference.predict import (
         WRITERS,

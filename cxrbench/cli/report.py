@@ -1,4 +1,4 @@
-"""``cxrbench report``: one HTML file about some rows of a board."""
+"""``cxrbench report``: one HTML file about rows of a leaderboard."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ def report(  # noqa: PLR0913 - each argument is an option of the command
     threads: Threads = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the file name as JSON.")] = False,
 ) -> None:
-    """Write one self-contained HTML file: board, tests, curves, subgroups, calibration, cases.
+    """Write one HTML file: leaderboard, tests, curves, subgroups, calibration and single images.
 
-    The file needs no network. All rows must be on one board.
+    The file needs no network and no other file. All rows must be on one leaderboard.
     """
     from functools import partial
 

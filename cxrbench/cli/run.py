@@ -1,4 +1,4 @@
-"""``cxrbench run``: train and score recipes, then print their board."""
+"""``cxrbench run``: train and score recipes, then print their leaderboard."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def run(
     per_label: PerLabel = False,
     **options: Any,
 ) -> None:
-    """Train and score each recipe on one patient-wise split, then print the board.
+    """Train and score each recipe on one patient-wise split, then print the leaderboard.
 
-    A recipe joins parts by +, gives them parameters after : and a fusion after @, such as
-    resnet+orb:encoding=vlad,nfeatures=1000@concat. The image-blind recipe prior is always added.
-    A dataset may have other defaults: phantom is small, so its training is short.
+    Join the parts of a recipe with +. Write parameters after a colon and the fusion after @, as in
+    resnet+orb:encoding=vlad,nfeatures=1000@concat. The recipe prior, which looks at no image, is
+    always added. A dataset can have other defaults: phantom, for example, uses small images.
     """
     from cxrbench.benchmark import leaderboard_of, measure
     from cxrbench.output.display import RichDisplay

@@ -1,4 +1,4 @@
-"""``cxrbench score``: new scores from saved predictions, without training."""
+"""``cxrbench score``: score saved predictions again, without training."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ def score(
     rows: Annotated[
         list[str],
         typer.Argument(
-            metavar="RUN…", help="Directories of complete runs, or recipes: then all their seeds."
+            metavar="RUN…",
+            help="Directories of complete runs, or recipes. A recipe stands for all its seeds.",
         ),
     ],
     runs: Runs = Path("runs"),

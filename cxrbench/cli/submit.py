@@ -1,4 +1,4 @@
-"""``cxrbench submit``: predictions of another program, as a row of the board."""
+"""``cxrbench submit``: add predictions of another program to the leaderboard."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ from cxrbench.cli.options import Format, Json, OutputFormat, PerLabel, chosen_fo
     force="Replace predictions of the same name and seed.",
 )
 def submit(  # noqa: PLR0913 - each argument is an option of the command
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the row on the board.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="Name of the row on the leaderboard.")
+    ],
     predictions: Annotated[
         Path,
         typer.Argument(
@@ -29,8 +31,8 @@ def submit(  # noqa: PLR0913 - each argument is an option of the command
     split: Annotated[
         str,
         typer.Option(
-            help="patient, official, official:DIR, or predictions: the test split is the images "
-            "that have predictions."
+            help="patient, official, official:DIR, or predictions (the images that have "
+            "predictions are the test split)."
         ),
     ] = "patient",
     val: Annotated[
@@ -46,9 +48,7 @@ def submit(  # noqa: PLR0913 - each argument is an option of the command
     ] = None,
     prefix: Annotated[
         str | None,
-        typer.Option(
-            help="Text before labels in the header, such as prob_. \\[default: recognised]"
-        ),
+        typer.Option(help="Prefix of the label columns, such as prob_. \\[default: recognised]"),
     ] = None,
     ignore: Annotated[
         list[str] | None,
@@ -63,7 +63,7 @@ def submit(  # noqa: PLR0913 - each argument is an option of the command
     per_label: PerLabel = False,
     **options: Any,
 ) -> None:
-    """Score predictions of another program, and add them to the board, marked as external.
+    """Score predictions of another program, and add them to the leaderboard as a row.
 
     Only the label table of the data is needed; no image is read.
     """

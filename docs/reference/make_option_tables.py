@@ -27,26 +27,26 @@ FOLDER = Path(__file__).parent
 # What a page adds to the help of an option.
 MORE = {
     "config": "See [a file of options](#a-file-of-options).",
-    "data": "See [datasets](recipes.md#datasets).",
-    "seeds": "A row is the mean of its seeds.",
+    "data": "A dataset's options follow its name as `:option=value,…`. See "
+    "[datasets](recipes.md#datasets).",
+    "seeds": "A row of the leaderboard is the mean of its seeds.",
     "split": "See [splits](../explanation/splits.md).",
     "batch_size": "See [memory](../howto/backends-and-devices.md#memory).",
-    "activations": "`cache` computes them once, `recompute` in every step.",
     "augment": "See [augmentation](../explanation/augmentation.md). An error with `probe`.",
     "zoom": "Sizes change by a factor from 1 − this to 1 + this.",
     "device": "See [backends and devices](../howto/backends-and-devices.md).",
     "devices": "See [several GPUs](../howto/backends-and-devices.md#several-gpus).",
     "engine": "See [engines](../howto/backends-and-devices.md#the-engine-of-a-frozen-backbone).",
     "executor": "See [cluster](../howto/cluster.md).",
-    "ray_address": "This machine is one of the nodes of the cluster.",
+    "ray_address": "This machine must be one of its nodes.",
     "calibration": "It [changes](../explanation/scores.md#calibration) Brier score and calibration "
     "error, nothing else.",
-    "thresholds": "`sensitivity=0.9` is the highest threshold that finds that share of the "
-    "positives of the validation split.",
+    "thresholds": "`sensitivity=0.9` is the highest threshold that finds 90 % of the positives of "
+    "the validation split.",
     "ablation": "See [ablation](../explanation/ablation.md).",
     "saliency": "Same as [`cxrbench localise`](#cxrbench-localise), for every run with a model. "
     "Stops before training if no test image has a box.",
-    "latency": "From file to probabilities, median of 20. The result is stored with the run.",
+    "latency": "The median of 20 images is stored with the run.",
     "literature": "See [published results](leaderboard.md#published-results).",
     "leaderboard literature": "See [published results](leaderboard.md#published-results). Not in "
     "`csv`.",
@@ -67,19 +67,19 @@ MORE = {
     "figures data": "",
     "figures as_json": 'Prints `{"files": [...]}`.',
     "report output": "",
-    "report cases": "The kinds are found, missed and false alarm.",
+    "report cases": "The kinds are found images, missed images and false alarms.",
     "report data": "",
     "report as_json": 'Prints `{"file": …}`.',
     "data download data": "",
-    "data download base_url": "The files have their own names: `URL/images_001.tar.gz`.",
+    "data download base_url": "The files keep their names, as in `URL/images_001.tar.gz`.",
     "data download keep_archives": "They stay in `DIR/downloads`.",
     "data download as_json": 'Prints `{"dataset", "folder", "complete", "fetched", '
     '"files": [{"name", "url", "size", "checksum", "checksum_by", "sha256", '
     '"there"}], "next"}`.',
-    "data check sample": "Copies are then missed.",
+    "data check sample": "Copies outside the sample are missed.",
     "data check as_json": "Prints [everything](data-check.md#json), with each image of every "
     "finding.",
-    "data prepare recipes": "All words up to the next option.",
+    "data prepare recipes": "All words up to the next option are recipes.",
     "data prepare config": "Options of `run` that do not concern images are ignored.",
     "data prepare as_json": 'Prints `{"data", "images", "usable", "excluded": '
     '[{"image_id", "reason"}], "stores": [{…}]}`. A store is an entry of `cache list`, with '
@@ -87,14 +87,14 @@ MORE = {
     "cache list as_json": 'Prints `{"cache", "size", "entries": [{"kind", "key", '
     '"what", "dataset", "data", "size", "last_used", "state", "path", "in_use"}]}`, '
     "sizes in bytes, times in UTC.",
-    "cache clear data": "The folder may be gone.",
-    "cache clear everything": "Not together with other conditions.",
+    "cache clear data": "The folder need not exist any more.",
+    "cache clear everything": "Cannot be combined with other conditions.",
     "cache clear yes": "Needed if standard input is not a terminal.",
     "cache clear as_json": 'Prints `{"cache", "removed": [{…}], "kept": [{…}], "dry_run", '
     '"freed"}`, entries as in `cache list`, `freed` in bytes.',
     "perf time data": "Four images are used, with the settings of the dataset. Without a cohort, "
     "radiographs of 1024×1024 pixels are drawn.",
-    "perf time device": "On a GPU, in `bfloat16` if it has that, as in a run.",
+    "perf time device": "A GPU computes in `bfloat16` if it supports it, as in a run.",
     "perf time as_json": 'Prints `{"data", "films", "device", "backend", "recipes", '
     '"parts", "broken"}`, see below.',
     "perf compare path": "See [which paths](../howto/catch-regressions.md#which-paths).",
@@ -102,7 +102,7 @@ MORE = {
     "perf compare batch_size": "",
     "perf record data": "",
     "perf record batch_size": "",
-    "perf compare budget": "A first look at the samples is always made.",
+    "perf compare budget": "The first look at all paths is always completed.",
     "perf compare output": "The default is in `perf/comparisons/`.",
     "perf compare output_format": "See [formats](leaderboard.md#formats).",
     "perf compare as_json": 'Prints `{"base", "head", "machine", "threshold", "clock", '
