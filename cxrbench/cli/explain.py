@@ -50,8 +50,8 @@ def explain(  # noqa: PLR0913 - each argument is an option of the command
         str | None,
         typer.Option(
             metavar="FEATURES",
-            help="Draw only the keypoints of these features, such as orb:nfeatures=1000+sift. Needs "
-            "no run.",
+            help="Draw only the keypoints of these features, such as orb:nfeatures=1000+sift. "
+            "Needs no run.",
             show_default=False,
         ),
     ] = None,
