@@ -67,7 +67,7 @@ def open_archive(path: Path, labels: int) -> Archive:
             members = {name: _member(archive, info, path, size) for name, info in infos.items()}
     except DAMAGE as error:
         raise DataError(
-            f"{path} cannot be read.",
+            f"{path} cannot be read",
             expected="a .npz file as MedMNIST publishes it",
             found=f"{type(error).__name__}: {error}",
             fix="check its permissions (chmod u+r), or download it again if it is damaged",
@@ -109,7 +109,7 @@ def _infos(archive: zipfile.ZipFile, path: Path) -> dict[str, zipfile.ZipInfo]:
         missing = [name for name in wanted if name not in names]
         found = f"{len(odd)} others, such as {odd[0]!r:.200}" if odd else ", ".join(names[:12])
         raise DataError(
-            f"{path} does not hold MedMNIST's six arrays and nothing else.",
+            f"{path} does not hold MedMNIST's six arrays and nothing else",
             expected=", ".join(wanted),
             found=found if not missing else f"{found or 'nothing'}; without {', '.join(missing)}",
             fix="use the file as MedMNIST publishes it",
@@ -190,7 +190,7 @@ def _check_shapes(archive: Archive, labels: int) -> None:
 
 def _refused(path: Path, name: str, expected: str, found: str) -> DataError:
     return DataError(
-        f"{name} in {path} cannot be used.",
+        f"{name} in {path} cannot be used",
         expected=expected,
         found=found[:300],
         fix="download the file again, as MedMNIST publishes it",

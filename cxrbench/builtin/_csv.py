@@ -60,7 +60,7 @@ def left_out(reasons: Sequence[str]) -> tuple[str, ...]:
     """How many rows are left out for each kind of reason; ``""`` stands for a row that is used."""
     kinds = Counter(reason.partition(":")[0] for reason in reasons if reason)
     return tuple(
-        f"left out {number:,} of {len(reasons):,} rows: {kind}"
+        f"excluded {number:,} of {len(reasons):,} rows: {kind}"
         for kind, number in kinds.most_common()
     )
 
@@ -69,9 +69,9 @@ def nothing_found(columns: Columns, folder: Path, reasons: Sequence[str]) -> Dat
     """The error for a table of which every row is left out."""
     text = columns.cells["image"][0]
     above = os.path.isfile(folder.parent / text)
-    hint = "with images=.. they are there" if above else "see where the paths start"
+    hint = "they exist with images=.." if above else "check where the paths start"
     return DataError(
-        f"{columns.path} has no row with an image that can be used.",
+        f"{columns.path} has no row with an image that can be used",
         expected=f"files such as {folder / text}",
         found="; ".join(left_out(reasons)),
         fix=f"name the folder where the paths start: --data csv:path=…,images=DIR ({hint})",
@@ -179,7 +179,7 @@ def views_of(columns: Columns) -> Views:
     for cells, number in counts.items():
         unknown.update({text: number for text in cells if _is_unknown(text)})
     told = ", ".join(repr(text[:40]) for text in sorted(unknown)[:5])
-    notes = (f"took {unknown.total():,} views as unknown ({told})",) if unknown else ()
+    notes = (f"treated {unknown.total():,} views as unknown ({told})",) if unknown else ()
     return Views(tuple(views[row] for row in rows), tuple(reasons[row] for row in rows), notes)
 
 
@@ -222,8 +222,8 @@ def patients_of(columns: Columns, pattern: str) -> Sequence[str]:
     if "" in found:
         row = found.index("")
         raise DataError(
-            f"Line {columns.lines[row]} of {columns.path} has no patient.",
-            expected=f"what patient_pattern={pattern} finds in {columns.titles['patient']}",
+            f"Line {columns.lines[row]} of {columns.path} has no patient",
+            expected=f"a match of patient_pattern={pattern} in {columns.titles['patient']}",
             found=f"{cells[row][:100]!r}, and {found.count('') - 1:,} more",
             fix="correct the pattern or the cells: without patients, a split would leak",
         )
@@ -241,7 +241,7 @@ def parts_of(columns: Columns) -> tuple[str, ...]:
     odd = next((row for row, text in enumerate(cells) if text not in _PARTS), None)
     if odd is not None:
         raise DataError(
-            f"Line {columns.lines[odd]} of {columns.path} is in no part of the split.",
+            f"Line {columns.lines[odd]} of {columns.path} has no valid split",
             expected=f"{', '.join(filter(None, _PARTS))}, or nothing",
             found=repr(columns.cells["split"][odd][:100]),
             fix=f"correct the column {columns.titles['split']!r}, or name another: "
@@ -253,10 +253,10 @@ def parts_of(columns: Columns) -> tuple[str, ...]:
 def no_patients(columns: Columns) -> DataError:
     """The error for a table that does not say whose images are whose."""
     return DataError(
-        f"{columns.path} does not say whose image each is.",
+        f"{columns.path} does not name the patient of each image",
         expected="a column called patient, Patient ID, patient_id or subject_id, or the option "
         "patient=COLUMN",
         found="no such column",
         fix="name it: --data csv:path=…,patient=COLUMN (with patient_pattern=REGEX if the patient "
-        "is a part of its text, such as a path); or patients=unknown, where nobody knows",
+        "is a part of its text, such as a path); or use patients=unknown if nobody knows the patients",
     )

@@ -102,7 +102,7 @@ class ChestMNIST(Dataset):
         """
         if folder is not None:
             raise DataError(
-                "The split of 'chestmnist' is in its file.",
+                "The split of 'chestmnist' is in its file",
                 expected="--split official",
                 found=f"--split official:{folder}",
                 fix="leave the folder out",
@@ -128,7 +128,7 @@ class ChestMNIST(Dataset):
     def _file(self) -> Path:
         if not self.path:
             raise DataError(
-                "The dataset 'chestmnist' was not told where it is.",
+                "The dataset 'chestmnist' needs the path of its file",
                 expected="MedMNIST's chestmnist.npz, or chestmnist_64.npz, _128 or _224",
                 found="no path",
                 fix="--data chestmnist:path=FILE, or simply --data FILE",
@@ -137,7 +137,7 @@ class ChestMNIST(Dataset):
         found = _files(path) if path.is_dir() else [path]
         if len(found) != 1:
             raise DataError(
-                f"{path} does not have one file of ChestMNIST.",
+                f"{path} does not have one file of ChestMNIST",
                 expected="one of chestmnist.npz, chestmnist_64.npz, _128 and _224",
                 found=", ".join(file.name for file in found) or "none",
                 fix="name the file: --data FILE",

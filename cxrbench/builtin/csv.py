@@ -166,7 +166,7 @@ class CSV(Dataset):
 
         if folder is not None:
             raise DataError(
-                "The dataset 'csv' reads its split from the table.",
+                "The dataset 'csv' reads its split from the table",
                 expected="--split official, and a column of parts in the table",
                 found=f"--split official:{folder}",
                 fix="leave the folder out, and name the column: --data csv:path=…,split=COLUMN",
@@ -200,7 +200,7 @@ class CSV(Dataset):
     def _file(self) -> Path:
         if not self.path:
             raise DataError(
-                "The dataset 'csv' was not told where its table is.",
+                "The dataset 'csv' needs the path of its table",
                 expected="a CSV file with a row for each image",
                 found="no path",
                 fix="--data csv:path=FILE,…, or simply --data FILE",

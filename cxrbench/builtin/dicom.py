@@ -195,7 +195,7 @@ class DICOM(Dataset):
         if not self.path or not os.path.isdir(root):
             raise DataError(
                 "dicom: there is no folder of DICOM files",
-                expected="the folder that they are below",
+                expected="the folder that contains them",
                 found=f"path={self.path}" if self.path else "no path",
                 fix="--data dicom:path=FOLDER,table=TABLE.csv",
             )
@@ -208,7 +208,7 @@ class DICOM(Dataset):
         tables = [path for path in _tables(root) if os.path.realpath(path) != own]
         if len(tables) != 1:
             raise DataError(
-                "dicom: which table has the labels was not said",
+                "dicom: the table of labels is not specified",
                 expected="table=FILE, or one file .csv, .tsv or .gz of these in the folder itself",
                 found=f"{len(tables)} such files",
                 fix="--data dicom:path=FOLDER,table=TABLE.csv",

@@ -119,7 +119,7 @@ class NIH(Dataset):
     def _root(self) -> Path:
         if not self.path:
             raise DataError(
-                "The dataset 'nih' was not told where it is.",
+                "The dataset 'nih' needs the path of its folder",
                 expected="the folder with NIH's table and images",
                 found="no path",
                 fix="--data nih:path=DIR, or simply --data DIR",
@@ -127,14 +127,14 @@ class NIH(Dataset):
         root = Path(self.path).expanduser().absolute()
         if not root.is_dir():
             raise DataError(
-                f"{root} is not a folder.",
+                f"{root} is not a folder",
                 expected="the folder with NIH's table and images",
                 found="a file" if root.exists() else "nothing there",
                 fix="check the path; the folder holds the table, it is not the table",
             )
         if not os.access(root, os.R_OK | os.X_OK):
             raise DataError(
-                f"{root} cannot be listed.",
+                f"{root} cannot be listed",
                 expected="a folder that this user may read",
                 found="no permission",
                 fix="check its permissions (chmod u+rx)",
@@ -149,7 +149,7 @@ def _table_path(root: Path) -> Path:
     if path is None:
         tables = sorted(entry.name for entry in root.glob("*.[cC][sS][vV]*"))
         raise DataError(
-            f"{root} has no label table of NIH's.",
+            f"{root} has no label table of NIH",
             expected=f"{', '.join(TABLE_NAMES)} (or one of them with .gz)",
             found=", ".join(tables[:5]) or "no CSV file",
             fix="download Data_Entry_2017_v2020.csv, or rename your table to Ground_Truth.csv",
@@ -186,7 +186,7 @@ def _notes(root: Path, used: Path, table: NIHTable) -> tuple[str, ...]:
     others = [name for name in TABLE_NAMES if name != used.name and (root / name).exists()]
     if not others:
         return table.notes
-    return (f"used {used.name}; {', '.join(others)} is there too", *table.notes)
+    return (f"used {used.name}, not {', '.join(others)}", *table.notes)
 
 
 @hookimpl

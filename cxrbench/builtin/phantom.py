@@ -87,7 +87,7 @@ class Phantom(Dataset):
 
         if self.size**2 > max_pixels:
             raise UnreadableImage(
-                "The phantom's pictures are too big.",
+                "The phantom's images are too large.",
                 expected=f"at most {max_pixels} pixels",
                 found=f"{self.size} x {self.size}",
                 fix="lower the option size",
@@ -96,7 +96,7 @@ class Phantom(Dataset):
             exam = Exam.parse(source)
         except ValueError as error:
             raise UnreadableImage(
-                "This is no phantom image.",
+                "This is not a phantom image.",
                 expected="a source that load() returned",
                 found=repr(source),
                 fix="take sources from the cohort of the dataset phantom",
@@ -113,7 +113,7 @@ class Phantom(Dataset):
             value = getattr(self, field)
             if not low <= value <= high:
                 raise DataError(
-                    f"phantom cannot be drawn with {field}={value}.",
+                    f"phantom cannot be drawn with {field}={value}",
                     expected=f"{field} from {low} to {high}",
                     found=str(value),
                     fix=f"give a {field} in that range, for example --data phantom:{field}={low}",

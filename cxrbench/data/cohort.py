@@ -24,7 +24,7 @@ def validate(cohort: Cohort) -> None:
     """
     if not isinstance(cohort, Cohort):
         raise PluginError(
-            "A dataset's load() returned no Cohort.",
+            "A dataset's load() returned no Cohort",
             expected="a cxrbench.Cohort",
             found=type(cohort).__name__,
             fix="return Cohort(...) from load()",
@@ -87,7 +87,7 @@ def board_key(
     """
     if len(set(image_ids)) != len(image_ids):
         raise DataError(
-            "The test set has an image twice.",
+            "The test set has an image twice",
             expected="each image once",
             found=_duplicate(image_ids),
             fix="keep one row per image",
@@ -215,7 +215,7 @@ def _check_boxes(cohort: Cohort) -> None:
 
 def _broken(cohort: Cohort, field: str, expected: str, found: str) -> PluginError:
     return PluginError(
-        f"The dataset {cohort.name!r} returned a cohort with a broken {field!r}.",
+        f"The dataset {cohort.name!r} returned a cohort with a broken {field!r}",
         expected=expected,
         found=found,
         fix=f"correct {field!r} in the dataset's load(); see cxrbench.Cohort",
@@ -251,7 +251,7 @@ def _label_codes(labels: np.ndarray) -> np.ndarray:
     codes = np.select([values == 0, values == 1, np.isnan(values)], [0, 1, 2], default=3)
     if (codes == 3).any():
         raise DataError(
-            "A label is not 1, 0 or NaN.",
+            "A label is not 1, 0 or NaN",
             expected="1, 0 or NaN (unknown)",
             found=str(values[codes == 3][0]),
             fix="correct the table that the labels come from",

@@ -46,7 +46,7 @@ def find_dataset(text: str | None, registry: Registry, here: Path) -> Dataset:
     found, failures = _recognise(path, registry)
     if found is None and failures:
         raise PluginError(
-            f"--data {text}: a plugin failed to look at it, and no other dataset has this layout",
+            f"--data {text}: a plugin failed to examine it, and no other dataset has this layout",
             found="; ".join(failures),
             fix="name the dataset: --data NAME:path=…, see `cxrbench plugins list`",
         )
@@ -69,8 +69,8 @@ def describe(dataset: Dataset, text: str | None) -> str:
     if text is not None:
         return told
     if dataset.name == FALLBACK:
-        return f"{told}, the built-in synthetic cohort (--data names another)"
-    return f"{told} (the current folder; --data names another)"
+        return f"{told}, the built-in synthetic cohort (choose another with --data)"
+    return f"{told} (the current folder; choose another with --data)"
 
 
 def load_cohort(dataset: Dataset, display: Display, cache: Path) -> Cohort:
@@ -117,7 +117,7 @@ def _asked(dataset: Dataset, question: Callable[[], Answer], what: str) -> Answe
         raise PluginError(
             f"the dataset {dataset.name!r} failed to {what}",
             found=f"{type(error).__name__}: {error}",
-            fix=f"report it to the plugin's author; {what}() in Python shows where it happens",
+            fix=f"report it to the plugin's author; call {what}() in Python to see where",
         ) from error
 
 

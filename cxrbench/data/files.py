@@ -83,7 +83,7 @@ def _read_bytes(path: Path) -> bytes:
             data: bytes = file.read(MAX_BYTES + 1)
     except (OSError, EOFError, ValueError, zlib.error) as error:
         raise DataError(
-            f"{path} cannot be read.",
+            f"{path} cannot be read",
             expected="a file that this user may read" + (", packed by gzip" * packed),
             found=f"{type(error).__name__}: {error}",
             fix="check the path and its permissions (chmod u+r), or download it again if it is "
@@ -91,7 +91,7 @@ def _read_bytes(path: Path) -> bytes:
         ) from error
     if len(data) > MAX_BYTES:
         raise DataError(
-            f"{path} is too large.",
+            f"{path} is too large",
             expected=f"at most {MAX_BYTES // 2**20} MiB of text",
             found="more than that" + (" once unpacked" * packed),
             fix="check that this is the right file; NIH's whole table has 8 MB",
@@ -108,7 +108,7 @@ def _first_control(data: bytes) -> int | None:
 
 def _not_text(path: Path, data: bytes, why: str) -> DataError:
     return DataError(
-        f"{path} is not a text file.",
+        f"{path} is not a text file",
         expected="text, one row per line",
         found=f"binary data that begins with {data[:8]!r}; {why}",
         fix="export the table as CSV (a spreadsheet saved as .xlsx and renamed is not one)",
@@ -181,7 +181,7 @@ def _image_names(folder: Path) -> list[str]:
             )
     except OSError as error:
         raise DataError(
-            f"{folder} cannot be listed.",
+            f"{folder} cannot be listed",
             expected="a folder that this user may read",
             found=f"{type(error).__name__}: {error}",
             fix="check its permissions (chmod u+rx)",

@@ -129,7 +129,7 @@ def read_predictions_table(
         cells.append([row[place] for place in columns.values()])
     if not images:
         raise DataError(
-            f"{path} has a header and nothing else.",
+            f"{path} has a header but no rows",
             expected="one row per image below the header",
             found="0 rows",
         )
@@ -161,10 +161,10 @@ def _label_columns(
     double = next((label for label, at in found.items() if len(at) > 1), None)
     if double is not None:
         raise DataError(
-            f"{path} has two columns for {labels[double]!r}.",
+            f"{path} has two columns for {labels[double]!r}",
             expected="one column for each label",
             found=", ".join(repr(header[place]) for place in found[double]),
-            fix="delete or rename the one that is not meant, or name it with --ignore",
+            fix="delete or rename the wrong one, or name it with --ignore",
         )
     columns = {labels[label]: at[0] for label, at in found.items() if at}
     _refuse_unknown(path, header, plain, set(columns.values()), chosen, label_names)
@@ -178,8 +178,8 @@ def _prefix(path: Path, counts: Counter[str], given: str | None, header: Sequenc
     likely = [text for text, count in counts.items() if count == most]
     if not most:
         raise DataError(
-            f"{path} has no column for any label.",
-            expected="columns called as the labels, with or without a prefix such as prob_",
+            f"{path} has no column for any label",
+            expected="columns named like the labels, with or without a prefix such as prob_",
             found=shortened(", ".join(map(repr, header))),
             fix="rename the columns, or give --prefix",
         )
@@ -188,8 +188,8 @@ def _prefix(path: Path, counts: Counter[str], given: str | None, header: Sequenc
     preferred = [text for text in _PREFERRED if text in likely]
     if not preferred:
         raise DataError(
-            f"{path} has several columns for each label.",
-            expected="one, or --prefix with what stands before the label",
+            f"{path} has several columns for each label",
+            expected="one, or --prefix with the text before the label",
             found=shortened(", ".join(map(repr, header))),
             fix="give --prefix",
         )
@@ -227,7 +227,7 @@ def _numbers(
     if bad.any():
         row, column = np.argwhere(bad)[0].tolist()
         raise DataError(
-            f"{path} has cells that are no probabilities",
+            f"{path} has cells that are not probabilities",
             expected="a number from 0 to 1 for each image and label",
             found=f"{int(bad.sum()):,} of {bad.size:,} are not; the first is "
             f"{shortened(repr(cells[row][column]))} for {titles[column]!r} in line {lines[row]}",

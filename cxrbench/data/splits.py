@@ -136,7 +136,7 @@ def make_split(
         return split_by_patient(cohort, fractions=fractions, seed=seed)
     if kind != "official" or spec == "official:":
         raise SettingsError(
-            f"Unknown split {spec!r}.",
+            f"Unknown split {spec!r}",
             expected="patient, official, or official:DIR with the folder of the published lists",
             found=repr(spec),
             fix="--split patient, unless the dataset has a published split",
@@ -145,7 +145,7 @@ def make_split(
     parts = None if dataset is None else dataset.official_parts(cohort, where)
     if parts is None:
         raise DataError(
-            f"The dataset {cohort.name!r} has no official split.",
+            f"The dataset {cohort.name!r} has no official split",
             expected="a dataset with a published split",
             found="none",
             fix="use --split patient",
@@ -223,7 +223,7 @@ def check_disjoint(cohort: Cohort, parts: np.ndarray) -> None:
     if shared:
         some = ", ".join(list(shared.values())[:3])
         raise DataError(
-            "The split leaks: the same patients are in two parts.",
+            "The split leaks: the same patients are in two parts",
             expected="all images of a patient in one part",
             found=f"{len(shared):,} patients in two, such as {some}",
             fix="correct the published lists or the patient ids, or use --split patient",
@@ -238,9 +238,9 @@ def split_hash(image_ids: Sequence[str], parts: Sequence[str]) -> str:
 
 def _unknown_patients(cohort: Cohort) -> DataError:
     return DataError(
-        f"The patients of {cohort.name!r} are unknown: no split by patient can be made.",
+        f"The patients of {cohort.name!r} are unknown, so they cannot be split",
         expected="patient ids, or a published split into train, val and test",
-        found="a cohort that does not say whose images are whose",
+        found="a cohort without patient ids",
         fix="use --split official, if the dataset has published parts; images of one patient "
         "in two parts would make every score too high",
     )
@@ -278,8 +278,8 @@ def split_predictions(cohort: Cohort, tested: Sequence[str]) -> Split:
     parts = np.where(inside, "test", np.where(of_tested, "", "train"))
     if not (parts == "train").any():
         raise DataError(
-            "The predictions cover images of every patient.",
-            expected="some patients without a prediction, whose labels tell the prevalence",
+            "The predictions cover images of every patient",
+            expected="some patients without a prediction, whose labels give the prevalence",
             found=f"{len(np.unique(patients)):,} patients, all with predictions",
             fix="give a label table with more patients, or --split patient or official",
         )
@@ -294,7 +294,7 @@ def _finished(
     empty = [part for part in PARTS if not (parts == part).any()]
     if empty:
         raise DataError(
-            f"The {kind} split has no images for {' and '.join(empty)}.",
+            f"The {kind} split has no images for {' and '.join(empty)}",
             expected="at least one patient in each of train, val and test",
             found=f"{len(set(cohort.patient_ids)):,} patients, {len(cohort):,} images",
             fix="use more patients, or --split patient if the published lists do not fit",
@@ -307,14 +307,14 @@ def _check_settings(fractions: Fractions, seed: int) -> None:
     total = sum(fractions)
     if len(fractions) != len(PARTS) or not all(f > 0 for f in fractions) or abs(total - 1) > 1e-6:
         raise SettingsError(
-            "The fractions of the split cannot work.",
+            "The split fractions are invalid",
             expected="three positive numbers (train, val, test) that sum to 1",
             found=f"{', '.join(map(str, fractions))}, which sum to {total}",
             fix="for example 0.7, 0.1, 0.2",
         )
     if seed < 0:
         raise SettingsError(
-            "The seed of the split is negative.",
+            "The seed of the split is negative",
             expected="0, 1, 2, ...",
             found=str(seed),
             fix="--split-seed 0",
@@ -327,7 +327,7 @@ def check_published(cohort: Cohort, parts: Sequence[str]) -> None:
     if unknown or len(parts) != len(cohort):
         words = ", ".join(map(repr, _PUBLISHED))
         raise PluginError(
-            f"The dataset {cohort.name!r} returned a broken official split.",
+            f"The dataset {cohort.name!r} returned a broken official split",
             expected=f"for each of {len(cohort):,} images one of {words}",
             found=f"{len(parts):,} values" + (f", among them {unknown[0]!r}" if unknown else ""),
             fix="correct the dataset's official_parts()",

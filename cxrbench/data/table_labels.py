@@ -56,7 +56,7 @@ class LabelOptions:
     def __post_init__(self) -> None:
         """Raise `SettingsError` for options that cannot work."""
         if not self.separator:
-            raise SettingsError("separator is empty", expected="what joins labels, such as |")
+            raise SettingsError("separator is empty", expected="the separator of labels, such as |")
 
     @property
     def joiner(self) -> str:
@@ -134,7 +134,7 @@ class LabelOptions:
         values = np.array([vectors[text] for text in column], np.float32)
         ignored = tuple(sorted(there - set(chosen)))
         rows = sum(counts[text] for text in counts if not found[text].isdisjoint(ignored))
-        told = f"{columns.titles[FINDINGS]}: {len(ignored)} names in {rows:,} rows are no labels"
+        told = f"{columns.titles[FINDINGS]}: {len(ignored)} names in {rows:,} rows are not labels"
         return Labels(chosen, values, ignored, (told,) if ignored else ())
 
     def _value(self, text: str) -> float | None:
@@ -161,7 +161,7 @@ def _keys(names: Iterable[str]) -> dict[str, tuple[str, ...]]:
 
 def _no_labels(table: Table) -> DataError:
     return DataError(
-        f"{table.path} has no labels.",
+        f"{table.path} has no labels",
         expected="a column for each label, or one with all labels of an image",
         found=f"the columns {', '.join(map(repr, table.header[:20]))}",
         fix="name them with the dataset's options: labels=A+B, or findings=COLUMN",
@@ -171,7 +171,7 @@ def _no_labels(table: Table) -> DataError:
 def _no_label(columns: Columns, key: str, text: str) -> DataError:
     line = columns.lines[columns.cells[key].index(text)]
     return DataError(
-        f"Line {line} of {columns.path} has no label in the column {columns.titles[key]!r}.",
+        f"Line {line} of {columns.path} has no label in the column {columns.titles[key]!r}",
         expected="1 (present), 0 (absent), -1 (uncertain) or nothing (unknown)",
         found=repr(text[:100]),
         fix="correct that cell; if the column is no label, name those that are with the dataset's "
@@ -182,7 +182,7 @@ def _no_label(columns: Columns, key: str, text: str) -> DataError:
 def _no_names(columns: Columns, missing: Sequence[str], there: Sequence[str]) -> DataError:
     title = columns.titles[FINDINGS]
     return DataError(
-        f"{columns.path} names no label{' ' + repr(missing[0]) if missing else ''}.",
+        f"{columns.path} names no label{' ' + repr(missing[0]) if missing else ''}",
         expected=f"a column of this name, or the name in the column {title!r}"
         if missing
         else f"names in the column {title!r}",

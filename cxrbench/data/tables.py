@@ -57,7 +57,7 @@ class Columns:
         if "" in column:
             title = self.titles[key]
             raise DataError(
-                f"Line {self.lines[column.index('')]} of {self.path} has no {title}.",
+                f"Line {self.lines[column.index('')]} of {self.path} has no {title}",
                 expected=f"a {title} in every row",
                 found=f"{column.count(''):,} rows without",
                 fix="fill in or delete those rows (the file may have been cut off there)",
@@ -128,7 +128,7 @@ class Columns:
             if one != other and _names(one, separator) != _names(other, separator):
                 raise DataError(
                     f"Lines {self.lines[first]} and {self.lines[again]} of {self.path} disagree "
-                    "about one image.",
+                    "about one image",
                     expected="one row per image, or rows that say the same",
                     found=f"{image_id}: {self.titles[key]} {one!r} in line {self.lines[first]}, "
                     f"{other!r} in line {self.lines[again]}",
@@ -164,10 +164,10 @@ class Table:
             places = [i for i, text in enumerate(lowered) if text == name.strip().lower()]
             if len(places) > 1:
                 raise DataError(
-                    f"{self.path} has two columns for {name!r}.",
+                    f"{self.path} has two columns for {name!r}",
                     expected="one column of that name",
-                    found=f"it is there {len(places)} times: {self._told()}",
-                    fix="delete or rename the one that is not meant",
+                    found=f"it appears {len(places)} times: {self._told()}",
+                    fix="delete or rename the wrong one",
                 )
             found[key] = places[0]
         return found
@@ -197,7 +197,7 @@ class Table:
                 append(keep(text, text))
         if not lines:
             raise DataError(
-                f"{self.path} has a header and nothing else.",
+                f"{self.path} has a header but no rows",
                 expected="one row per image below the header",
                 found=f"the columns {self._told()}, 0 rows",
                 fix="download or export the table again",
@@ -210,7 +210,7 @@ class Table:
         near = difflib.get_close_matches(names[0], self.header, n=1)
         hint = f" (is it {near[0]!r}?)" if near else ""
         return DataError(
-            f"{self.path} has no column {names[0]!r}.",
+            f"{self.path} has no column {names[0]!r}",
             expected=f"a column called {' or '.join(map(repr, names))}",
             found=f"the columns {self._told()}{hint}",
             fix=fix or f"name the column {names[0]!r}, or use the table that has it",
@@ -242,7 +242,7 @@ def read_table(path: Path, *, fit: bool = True) -> Table:
         header = header[:-1]
     if not header:
         raise DataError(
-            f"{path} is empty.",
+            f"{path} is empty",
             expected="a header and one row per image",
             found=f"{len(found.data)} characters, none of them in a row",
             fix="download or export the table again",
@@ -274,7 +274,7 @@ def _parsed(text: io.TextIOWrapper, separator: str, path: Path) -> Iterator[tupl
                 yield reader.line_num, row
     except csv.Error as error:
         raise DataError(
-            f"{path} is no table at line {reader.line_num} (no CSV file, or one that was cut off).",
+            f"{path} is no table at line {reader.line_num} (no CSV file, or one that was cut off)",
             expected='rows of cells, where a cell that is opened with " is closed with "',
             found=str(error),
             fix="correct that line, or download the file again if it was cut off",
@@ -288,7 +288,7 @@ def _fitted(
     for line, row in rows:
         if len(row) != width and (len(row) < width or any(map(str.strip, row[width:]))):
             raise DataError(
-                f"Line {line} of {path} does not fit the header.",
+                f"Line {line} of {path} does not fit the header",
                 expected=f"{width} cells, as the header has",
                 found=f"{len(row)} cells: {shortened(', '.join(row[:12]))}; "
                 f"the header: {shortened(', '.join(header))}",

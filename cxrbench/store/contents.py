@@ -250,9 +250,9 @@ class Selection:
         narrowing = (self.keys, self.data, self.older_than, self.incomplete)
         if self.everything == any(narrowing):
             raise SettingsError(
-                "what to remove from the cache was not said",
-                expected="KEY…, --data, --older-than and --incomplete, or --all alone",
-                found="--all beside others" if self.everything else "none of them",
+                "cannot select entries of the cache",
+                expected="KEY…, --data, --older-than or --incomplete; or --all alone",
+                found="--all with other conditions" if self.everything else "no condition",
             )
         oldest = time.time() - _age(self.older_than) if self.older_than else None
         return tuple(

@@ -175,7 +175,7 @@ def _checked(vector: np.ndarray, shape: tuple[int, ...], job: _EncodingJob) -> n
         f"the encoder {type(job.encoder).__name__} of {job.extractor.name!r} gave a bad vector",
         expected=f"finite numbers of shape {shape}, as for the first image",
         found=f"shape {vector.shape}, {np.isfinite(vector).sum()} of its numbers finite",
-        fix="see what transform does with an image without keypoints, or with one alone",
+        fix="check transform for an image without keypoints, and for one with a single keypoint",
     )
 
 

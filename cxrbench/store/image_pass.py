@@ -216,7 +216,7 @@ def read_source(
         raise PluginError(
             f"dataset {dataset.name!r} failed to read image {image_id!r}",
             found=f"{type(error).__name__}: {error}",
-            fix="raise UnreadableImage for an image that is to be left out",
+            fix="raise UnreadableImage for an image to exclude",
         ) from error
     grey = (
         isinstance(found, np.ndarray) and found.ndim == 2 and found.dtype in (np.uint8, np.uint16)
@@ -224,7 +224,7 @@ def read_source(
     if isinstance(found, bytes) or grey:
         return found
     raise PluginError(
-        f"dataset {dataset.name!r} read image {image_id!r} as something else than an image",
+        f"dataset {dataset.name!r} read image {image_id!r} as something other than an image",
         expected="bytes of an encoded file, or an array (H, W) uint8 or uint16",
         found=_described(found),
         fix="return one of these from read(), or raise UnreadableImage",
@@ -262,7 +262,7 @@ def _extract(
             f"feature extractor {extractor.name!r} failed on image {record.image_id!r}",
             expected="LocalFeatures for every image, with n = 0 where nothing is found",
             found=f"{type(error).__name__}: {error}",
-            fix="mend extract, or tell the plugin's author; "
+            fix="correct extract, or report this to the plugin's author; "
             f"`cxrbench plugins check {extractor.name}` shows more",
         ) from error
     wrong = _wrong_features(found)
@@ -273,7 +273,7 @@ def _extract(
             expected="LocalFeatures: descriptors (n, d) uint8 or float32, finite; "
             "keypoints (n, 4) float32, or None",
             found=wrong,
-            fix="mend extract, or tell the plugin's author; "
+            fix="correct extract, or report this to the plugin's author; "
             f"`cxrbench plugins check {extractor.name}` shows more",
         )
     return found

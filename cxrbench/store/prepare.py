@@ -162,7 +162,7 @@ def _require_store(consumer: Consumer, cache: Path) -> CompleteStore:
 
 
 def _removed(what: str | Path) -> CacheError:
-    return CacheError(f"{what} was removed while it was used", fix="run the same command again")
+    return CacheError(f"{what} was removed while it was in use", fix="run the same command again")
 
 
 def _fill(consumers: Sequence[Consumer], job: _ImagePass, cache: Path, display: Display) -> None:
@@ -194,7 +194,7 @@ def _still_missing(consumer: Consumer, job: _ImagePass, cache: Path, display: Di
         return True
     again = store.images.not_read & job.readable_again
     if again:
-        display.say(f"images that could not be read before and can be now: {len(again)}")
+        display.say(f"{len(again)} images could not be read before, and can be read now")
         cut_store(consumer.spec, cache, min(again))
     return bool(again)
 
@@ -216,7 +216,7 @@ def _run_pass(writers: Mapping[Consumer, StoreWriter], job: _ImagePass, display:
     total = len(job.cohort)
     start = min((writer.rows for writer in writers.values()), default=total)
     if 0 < start < total:
-        display.say(f"going on at image {start + 1} of {total}")
+        display.say(f"continuing at image {start + 1} of {total}")
     had = {consumer: writer.rows for consumer, writer in writers.items()}
     work = _RowWork(job.dataset, job.cohort, job.preparation, had)
     rows = range(start, total)
@@ -250,10 +250,10 @@ def _require_same_images(stores: Sequence[CompleteStore], cohort: Cohort) -> Non
         row = first.images.different_row(other.images)
         if row is not None:
             raise CacheError(
-                f"the cache saw two versions of image {cohort.image_ids[row]!r}",
+                f"the cache holds two versions of image {cohort.image_ids[row]!r}",
                 expected="images that do not change while their size and time stay the same",
                 found=f"{first.folder} and {other.folder} differ",
-                fix="run the same command again; if it says the same, remove both with "
+                fix="run the same command again; if the error returns, remove both with "
                 f"`cxrbench cache clear {first.folder.name} {other.folder.name}`",
             )
 
@@ -300,11 +300,11 @@ def _report(prepared: Prepared, cohort: Cohort, max_bad: float, display: Display
     if bad == total or bad > max_bad * total:
         raise DataError(
             f"{bad} of {total} images of {cohort.name!r} cannot be used",
-            expected=f"at most {max_bad:.3g} of them (--max-bad), and one that can",
+            expected=f"at most {max_bad:.3g} of them (--max-bad), and at least one usable image",
             found="; ".join(lines[:_EXAMPLES]),
             fix="repair these images, or accept more with --max-bad",
         )
-    display.say(f"{bad} of {total} images are left out:")
+    display.say(f"{bad} of {total} images are excluded:")
     for line in lines:
         display.say(f"  {line}")
 

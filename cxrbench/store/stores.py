@@ -94,9 +94,9 @@ def complete_journal(folder: Path) -> bytes | None:
         marker = json.loads((folder / "complete.json").read_bytes())
         text = (folder / "journal.jsonl").read_bytes()
         if marker["journal"] != hashlib.sha256(text).hexdigest():
-            raise DamagedStore("its journal is not the one it was completed with")
+            raise DamagedStore("its journal was changed after it was completed")
         if key_of(json.loads((folder / "about.json").read_bytes())) != folder.name:
-            raise DamagedStore("about.json is not the one it was completed with")
+            raise DamagedStore("about.json was changed after it was completed")
         require_sizes(folder, last_sizes(text), exact=True)
     except FileNotFoundError as error:
         if error.filename == str(folder / "complete.json"):
@@ -109,7 +109,7 @@ def complete_journal(folder: Path) -> bytes | None:
             fix="choose another folder with --cache or CXRBENCH_CACHE",
         ) from error
     except (ValueError, KeyError, TypeError) as error:
-        raise DamagedStore("a file in it is not what was written") from error
+        raise DamagedStore("a file in it was changed") from error
     return text
 
 

@@ -236,7 +236,7 @@ def test_paths_that_start_above_the_table(tmp_path):
     touch(tmp_path, "set/a.png")
     text = "image,patient,Mass\nset/a.png,1,1\n"
     (tmp_path / "set" / "t.csv").write_text(text)
-    assert "with images=.. they are there" in message(CSV(path=str(tmp_path / "set" / "t.csv")))
+    assert "they exist with images=.." in message(CSV(path=str(tmp_path / "set" / "t.csv")))
     assert len(CSV(path=str(tmp_path / "set" / "t.csv"), images="..").load()) == 1
     with pytest.raises(DataError, match="not told where its table is"):
         CSV().load()

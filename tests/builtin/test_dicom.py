@@ -87,8 +87,8 @@ def code(value: str) -> list[Dataset]:
 @pytest.mark.parametrize(
     ("elements", "reason"),
     [
-        ({"Modality": "CT"}, "no radiograph: modality CT"),
-        ({"Modality": "DOE"}, "no radiograph: another modality"),
+        ({"Modality": "CT"}, "not a radiograph: modality CT"),
+        ({"Modality": "DOE"}, "not a radiograph: another modality"),
         ({"Modality": None}, "has no modality"),
         ({"PresentationIntentType": "FOR PROCESSING"}, "raw data for processing"),
         ({"BodyPartExamined": "RIBCAGE"}, "does not show the chest alone: RIBCAGE"),
@@ -251,8 +251,8 @@ def test_real_files(tmp_path):
     assert (cohort.sexes, cohort.views) == (("M", "F", "M"), ("PA", "PA", "PA"))
     assert {e.image_id: e.reason for e in cohort.excluded} == {
         "cr-extremity-mono1-jpeg2000.dcm": "does not show the chest alone: EXTREMITY",
-        "ct-chest.dcm": "no radiograph: modality CT",
+        "ct-chest.dcm": "not a radiograph: modality CT",
         "dx-ribcage.dcm": "does not show the chest alone: RIBCAGE",
-        "mr-multiframe.dcm": "no radiograph: modality MR",
+        "mr-multiframe.dcm": "not a radiograph: modality MR",
         "mr-truncated.dcm": "truncated: the pixels end early",
     }

@@ -118,5 +118,5 @@ def test_a_decoder_that_was_missing_is_looked_for_again(tmp_path, again, monkeyp
 
 def test_a_cache_that_cannot_be_written_says_so(tmp_path, again):
     (tmp_path / "cache").touch()
-    with pytest.raises(CxrbenchError, match="cannot write to the cache"):
+    with pytest.raises(CxrbenchError, match="cannot write the cache"):
         again(folder_of(tmp_path))

@@ -338,7 +338,7 @@ def test_an_unknown_transfer_syntax_is_named_only_if_it_is_the_standards(tmp_pat
     assert "MPEG-4" in refused(save(tmp_path / "a", video))
     (tmp_path / "b").write_bytes((tmp_path / "a").read_bytes().replace(b"2.4.102", b"9.8.711"))
     reason = refused(tmp_path / "b")
-    assert "a private one is a transfer syntax that is not read" in reason
+    assert "a private one is a transfer syntax that is not supported" in reason
     assert "711" not in reason
 
 

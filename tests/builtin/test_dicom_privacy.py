@@ -275,7 +275,7 @@ def test_predict_takes_dicom_files_and_refuses_what_is_no_chest_radiograph(cli, 
     assert {name: row["error"] for name, row in rows.items()} == {
         "a.dcm": None,
         "b.DCM": "a lateral view",
-        "c.dicom": "no radiograph: modality CT",
+        "c.dicom": "not a radiograph: modality CT",
         "d.dcm": "not a DICOM file",
         "e.dcm": "cannot be read: not a file",
         "f.png": None,

@@ -109,7 +109,7 @@ def test_without_a_terminal_it_wants_to_be_told(cli, cache):
 
 WRONG = {
     "nothing": ((), "was not said"),
-    "all and more": (("--all", "--incomplete"), "--all beside others"),
+    "all and more": (("--all", "--incomplete"), "--all with other conditions"),
     "age": (("--older-than", "soon"), "--older-than cannot be 'soon'"),
 }
 

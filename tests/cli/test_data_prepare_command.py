@@ -198,7 +198,7 @@ def test_killed_it_goes_on_where_it_was(start, tmp_path):
     process.kill()
     process.communicate()
     assert not list(cache.rglob("complete.json"))
-    assert "going on at image" in finished(start(cache))
+    assert "continuing at image" in finished(start(cache))
     finished(start(tmp_path / "whole"))
     assert bytes_of(cache) == bytes_of(tmp_path / "whole")
 

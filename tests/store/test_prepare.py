@@ -202,7 +202,7 @@ def test_unreadable_images_are_left_out_with_a_reason_and_a_count(tmp_path):
         assert np.flatnonzero(~result.usable).tolist() == [2, 5, 7, 11]
         assert not result.pixels[32][[2, 5, 7, 11]].any()
         assert result.features[Corners()].descriptors(5).shape == (0, 8)
-        assert display.said[0] == "4 of 20 images are left out:"
+        assert display.said[0] == "4 of 20 images are excluded:"
         assert display.said[1] == "  2: the file is empty (0002.png, 0011.png)"
         display.said.clear()
 

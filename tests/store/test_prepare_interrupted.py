@@ -40,7 +40,7 @@ def test_an_interrupted_pass_goes_on_where_it_was(tmp_path):
     assert {Path(source).name for source in Folder.counts} == {
         f"{row:04}.png" for row in range(256, 300)
     }
-    assert display.said == ["going on at image 257 of 300"]
+    assert display.said == ["continuing at image 257 of 300"]
     assert display.steps == display.total == 300
     assert bytes_of(tmp_path / "cache") == bytes_of(tmp_path / "whole")
 

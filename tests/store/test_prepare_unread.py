@@ -63,7 +63,7 @@ def test_an_image_that_could_not_be_read_is_tried_again_by_the_next_call(flaky, 
     Folder.counts.clear()
     healed = prepared(cohort, cache, dataset=flaky, display=display)
     assert healed.usable.all()
-    assert display.said[-1] == "going on at image 129 of 300"
+    assert display.said[-1] == "continuing at image 129 of 300"
     assert cohort.sources[127] not in Folder.counts
     assert bytes_of(cache) == bytes_of(tmp_path / "whole")
     np.testing.assert_array_equal(pixels, before)  # a reader's pages were not cut off

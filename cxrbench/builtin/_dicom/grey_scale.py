@@ -64,7 +64,7 @@ def _modality_values(values: np.ndarray, elements: Dataset, form: Form) -> np.nd
     with np.errstate(over="ignore", invalid="ignore"):  # said just below
         rescaled: np.ndarray = values * (1.0 if slope is None else slope) + (intercept or 0.0)
     if not np.isfinite(rescaled).all():
-        raise UnreadableImage("damaged: its rescale slope or intercept is no finite number")
+        raise UnreadableImage("damaged: its rescale slope or intercept is not finite")
     return rescaled
 
 
@@ -82,7 +82,7 @@ def _windowed(values: np.ndarray, elements: Dataset) -> np.ndarray:
     if function == "LINEAR":
         center, width = center - 0.5, width - 1
     elif function != "LINEAR_EXACT":
-        raise UnreadableImage("damaged: its VOI LUT function is none of the standard's")
+        raise UnreadableImage("damaged: its VOI LUT function is not one of the standard")
     if width == 0:
         return (values > center).astype(np.float64)
     return np.clip((values - center) / width + 0.5, 0, 1)

@@ -59,7 +59,7 @@ def require_decoder(uid: str) -> None:
     if uid in NATIVE:
         return
     if uid not in PLUGINS and uid not in CODECS:
-        raise UnreadableImage(f"{_name(uid)} is a transfer syntax that is not read")
+        raise UnreadableImage(f"{_name(uid)} is a transfer syntax that is not supported")
     if not _is_installed(uid):
         raise UnreadableImage(f"the decoder of {_name(uid)} is not installed: {INSTALL}")
 

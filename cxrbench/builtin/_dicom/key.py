@@ -72,7 +72,7 @@ def find_key(named: str) -> Key:
         return Key(_checked(given, f"${VARIABLE}"), f"the key in ${VARIABLE}")
     path = default_file()
     if _make(path):
-        origin = f"a new key in {path}: keep a copy, since only it gives the same ids again"
+        origin = f"a new key in {path}: keep a copy, because only this key gives the same ids"
         return Key(_read(path), origin)
     return Key(_read(path), f"the key in {path}")
 
@@ -98,7 +98,7 @@ def _make(path: Path) -> bool:
         return False
     except OSError as error:
         raise DataError(
-            f"no key for pseudonyms can be kept in {path}",
+            f"cannot store a key for pseudonyms in {path}",
             expected="a folder that this user may write to",
             found=error.strerror or str(error),
             fix=f"name a key file (--data dicom:key=FILE,…), or set {VARIABLE}",
@@ -114,14 +114,14 @@ def _read(path: Path) -> bytes:
     except OSError as error:
         raise DataError(
             f"the key file {path} cannot be read",
-            expected="the file with the key that pseudonyms are made with",
+            expected="the file with the key of the pseudonyms",
             found=error.strerror or str(error),
-            fix=f"copy it from where it was made, or make one: (umask 077; {_MAKE} > {path})",
+            fix=f"copy it from its original place, or make one: (umask 077; {_MAKE} > {path})",
         ) from error
     if mode & 0o077:
         raise DataError(
             f"others can read the key file {path}",
-            expected="a file for its owner alone (mode 600)",
+            expected="a file that only its owner can read (mode 600)",
             found=f"mode {mode:03o}",
             fix=f"chmod 600 {path}; if somebody may have read it, make a new one",
         )

@@ -78,7 +78,7 @@ def form_of(parsed: Parsed) -> Form:
     if allocated not in (8, 16) or not 1 <= stored <= allocated:
         raise UnreadableImage("its pixels are not of 1 to 16 bits, stored in 8 or 16")
     if whole_number(elements, "HighBit", stored - 1) != stored - 1:
-        raise UnreadableImage("its pixels are stored in the upper bits, as is no longer done")
+        raise UnreadableImage("its pixels are stored in the upper bits, which is obsolete")
     form = Form(
         width=whole_number(elements, "Columns", 0),
         height=whole_number(elements, "Rows", 0),
@@ -284,7 +284,7 @@ def _by_imagecodecs(frame: bytes, codec: str, shape: Form) -> np.ndarray:
 
     found: np.ndarray = getattr(imagecodecs, codec)(frame)
     if found.shape != (shape.height, shape.width) or found.dtype not in (np.uint8, np.uint16):
-        raise UnreadableImage("damaged: its pixels were decoded as something else than an image")
+        raise UnreadableImage("damaged: its pixels were decoded as something other than an image")
     if not shape.signed:
         return found
     unused = 16 - shape.bits

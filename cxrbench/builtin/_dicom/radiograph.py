@@ -111,7 +111,7 @@ def _kept(elements: Dataset, key: Key, view: str) -> Radiograph:
     # in two parts of a split; two patients taken for one do no harm.
     patient, uid = text(elements, "PatientID"), text(elements, "SOPInstanceUID")
     if not patient:
-        raise UnreadableImage("does not say whose it is (Patient ID): a split could leak")
+        raise UnreadableImage("has no Patient ID: a split could leak")
     sex = text(elements, "PatientSex").upper()
     return Radiograph(
         image=key.pseudonym("image", uid) if uid else "",
@@ -125,9 +125,11 @@ def _kept(elements: Dataset, key: Key, view: str) -> Radiograph:
 def _require_radiograph(elements: Dataset) -> None:
     modality = text(elements, "Modality").upper()
     if modality in _OTHER_MODALITIES:
-        raise UnreadableImage(f"no radiograph: modality {modality}")
+        raise UnreadableImage(f"not a radiograph: modality {modality}")
     if modality not in MODALITIES:
-        raise UnreadableImage("no radiograph: another modality" if modality else "has no modality")
+        raise UnreadableImage(
+            "not a radiograph: another modality" if modality else "has no modality"
+        )
     raw = text(elements, "PresentationIntentType").upper() == "FOR PROCESSING"
     if raw or text(elements, "SOPClassUID") == _FOR_PROCESSING:
         raise UnreadableImage("raw data for processing, not for presentation")
@@ -196,7 +198,7 @@ def require_chest(elements: Dataset, *, accept_unknown: bool) -> None:
         told.append(_upper(elements, "ProtocolName"))
         chest = any(code in _CHEST_CODES for code in codes) or any(map(_names_chest, told))
         if codes and not chest:
-            raise UnreadableImage("shows another part of the body than the chest")
+            raise UnreadableImage("shows a part of the body other than the chest")
         if not chest and not accept_unknown:
             raise UnreadableImage("does not say which part of the body it shows")
     elif not _names_chest(part):

@@ -162,18 +162,18 @@ def told_reasons(reasons: list[str]) -> tuple[str, ...]:
     told = [f"  {count:,}: {reason}" for reason, count in ranked[:_SHOWN]]
     if len(ranked) > _SHOWN:
         told.append(f"  and {len(ranked) - _SHOWN} more reasons")
-    return (f"left out {len(reasons):,} files or rows (each is in excluded.csv):", *told)
+    return (f"excluded {len(reasons):,} files or rows (each is in excluded.csv):", *told)
 
 
 def nothing_to_use(found: Scan, matched: RowMatch, rows: int) -> DataError:
     """The error for an archive of which nothing is left."""
     reasons = [reason for _, reason in (*found.rejected, *matched.files)]
     return DataError(
-        "dicom: not one file is a frontal chest radiograph with a row in the table",
+        "dicom: no file is a frontal chest radiograph with a row in the table",
         expected="files that the table names by path, name or SOP Instance UID",
         found=f"{len(found.radiographs):,} radiographs, {rows:,} rows; "
         + "; ".join(line.strip() for line in told_reasons(reasons)[1:]),
-        fix="check path and table; see unknown=accept for headers that say little",
+        fix="check path and table; use unknown=accept for incomplete headers",
     )
 
 

@@ -175,7 +175,7 @@ class Memory:
                 out.write("\n".join((start, *lines, "")).encode())
         except OSError as error:
             raise CxrbenchError(
-                f"cannot write to the cache in {self._path.parent}",
+                f"cannot write the cache in {self._path.parent}",
                 expected="a folder with room that this user may write to",
                 found=error.strerror or str(error),
                 fix="make room, or choose another folder with --cache or CXRBENCH_CACHE",

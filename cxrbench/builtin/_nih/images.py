@@ -45,7 +45,7 @@ def find_images(root: Path) -> Files:
         if files:
             return files
     raise DataError(
-        f"{root} has no images.",
+        f"{root} has no images",
         expected="PNG or JPEG files in xray_images/, images/, images_001/images/ (and so on), or "
         "beside the table",
         found=f"the folders {', '.join(_folder_names(root)) or '(none)'}, no image in those places",
@@ -99,7 +99,7 @@ def places_beside(root: Path, paths: Sequence[str]) -> tuple[str, ...]:
     if not others:
         return ()
     where = ", ".join(sorted(str(folder.relative_to(root)) for folder in used))
-    return (f"images were taken from {where} alone; {', '.join(others)} is there too",)
+    return (f"used the images in {where} only, not those in {', '.join(others)}",)
 
 
 def _layouts(root: Path) -> Iterator[list[Path]]:
@@ -132,15 +132,15 @@ def _ambiguous(candidates: Sequence[str]) -> str:
 def _notes(without_image: int, rows: int, strangers: int) -> tuple[str, ...]:
     notes = []
     if without_image:
-        notes.append(f"left out {without_image:,} of {rows:,} rows without a usable image file")
+        notes.append(f"excluded {without_image:,} of {rows:,} rows without a usable image file")
     if strangers:
-        notes.append(f"left out {strangers:,} image files without a row")
+        notes.append(f"excluded {strangers:,} image files without a row")
     return tuple(notes)
 
 
 def _nothing_matches(file_names: Sequence[str], files: Files) -> DataError:
     return DataError(
-        "No image file has a row in the table.",
+        "No image file has a row in the table",
         expected=f"files named like {', '.join(sorted(file_names)[:3])} (or .jpg)",
         found=f"{len(files):,} images, such as {', '.join(sorted(files)[:3])}",
         fix="use the table that belongs to these images, or rename the images as the table does",

@@ -27,7 +27,7 @@ def read_parts(image_ids: Sequence[str], folder: Path) -> tuple[str, ...]:
     train_val, test = _read_list(folder, TRAIN_VAL_LIST), _read_list(folder, TEST_LIST)
     if both := sorted(train_val & test):
         raise DataError(
-            f"Both official lists in {folder} have the same images.",
+            f"Both official lists in {folder} have the same images",
             expected="each image in one list",
             found=f"{len(both):,} images in both, such as {', '.join(both[:3])}",
             fix="download NIH's lists again",
@@ -37,7 +37,7 @@ def read_parts(image_ids: Sequence[str], folder: Path) -> tuple[str, ...]:
     )
     if not any(parts):
         raise DataError(
-            f"The official lists in {folder} have none of the cohort's images.",
+            f"The official lists in {folder} have none of the cohort's images",
             expected=f"names like {', '.join(image_ids[:3])}",
             found=f"{len(train_val) + len(test):,} names, such as {', '.join(sorted(test)[:3])}",
             fix="use --split patient, or the lists that belong to these images",
@@ -53,7 +53,7 @@ def read_boxes(folder: Path, image_ids: Collection[str]) -> tuple[Box, ...]:
 
     Raises
     ------
-    DataError : a row is no box, or its label is not one of NIH's.
+    DataError : a row is not a valid box, or its label is not one of NIH's.
     """
     path = find_file(folder, (BOX_LIST,))
     if path is None:
@@ -66,7 +66,7 @@ def _read_list(folder: Path, name: str) -> frozenset[str]:
     path = find_file(folder, (name,))
     if path is None:
         raise DataError(
-            f"{folder} has no {name}.",
+            f"{folder} has no {name}",
             expected=f"NIH's {TRAIN_VAL_LIST} and {TEST_LIST}, plain or .gz",
             found="neither" if find_file(folder, (TRAIN_VAL_LIST, TEST_LIST)) is None else "one",
             fix="download both and give their folder: --split official:DIR",
@@ -75,7 +75,7 @@ def _read_list(folder: Path, name: str) -> frozenset[str]:
     names = frozenset(image_stem(line.strip()) for line in text.splitlines() if line.strip())
     if not names:
         raise DataError(
-            f"{path} is empty.",
+            f"{path} is empty",
             expected="one image name per line",
             found="no name",
             fix="download it again",
@@ -94,9 +94,9 @@ def _box(row: list[str], line: int, path: Path) -> Box:
     fits = min(x, y) >= 0 and min(width, height) > 0 and math.isfinite(x + y + width + height)
     if not fits or label not in LABEL_NAMES:
         raise DataError(
-            f"Line {line} of {path} is no box.",
+            f"Line {line} of {path} is not a valid box",
             expected="image, one of NIH's labels, x, y, width and height in pixels",
             found=", ".join(row),
-            fix="correct that line, or take the file away to go without boxes",
+            fix="correct that line, or remove the file to continue without boxes",
         )
     return Box(image_stem(cells[0]), label, x, y, width, height)

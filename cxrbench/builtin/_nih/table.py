@@ -135,13 +135,13 @@ def label_columns(text: str, columns: Columns) -> list[int]:
     line = columns.lines[columns.cells["labels"].index(text)]
     if unknown is None:
         raise DataError(
-            f"Line {line} of {columns.path} contradicts itself.",
+            f"Line {line} of {columns.path} contradicts itself",
             expected=f"either {NO_FINDING!r} or findings",
             found=repr(text),
             fix="correct the Finding Labels of that row",
         )
     raise DataError(
-        f"Line {line} of {columns.path} has a label that is not one of NIH's.",
+        f"Line {line} of {columns.path} has a label that is not one of NIH's",
         expected=f"one or more of {', '.join(LABEL_NAMES)}, joined by |",
         found=f"{unknown!r} in {text!r}",
         fix=_nearest(unknown),
@@ -167,7 +167,7 @@ def _patients_from_names(columns: Columns, from_names: Sequence[str | None]) -> 
     odd = next((row for row, name in enumerate(from_names) if name is None), None)
     if odd is not None:
         raise DataError(
-            f"{columns.path} does not say whose image each is.",
+            f"{columns.path} does not name the patient of each image",
             expected="a column 'Patient ID', or images named as NIH does (00000013_005.png)",
             found=f"no such column, and {columns.cells['image'][odd]!r} in line "
             f"{columns.lines[odd]}",
@@ -189,7 +189,7 @@ def _refuse_divided_patient(
                 for r in (first, row)
             )
             raise DataError(
-                f"{columns.path} gives one NIH patient two ids.",
+                f"{columns.path} gives one NIH patient two ids",
                 expected="one Patient ID for all images whose names begin alike",
                 found=f"{one}, {other}",
                 fix="restore the Patient ID column from NIH's table: such a patient could be in "

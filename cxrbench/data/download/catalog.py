@@ -198,7 +198,7 @@ def find_source(text: str) -> PublishedCohort:
             f"{name!r} cannot be downloaded",
             expected=" or ".join(SOURCES),
             found=repr(name),
-            fix=nearest(name, SOURCES) or "other cohorts have to be fetched from their publishers",
+            fix=nearest(name, SOURCES) or "download other cohorts from their publishers",
         )
     source: PublishedCohort = build(kind, parse_pairs(options, name) if options else {}, name)
     return source

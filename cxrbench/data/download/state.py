@@ -47,9 +47,9 @@ def unpack(archive: Path, folder: Path, *, files: int, display: Display) -> Cont
     if not hasattr(tarfile, "data_filter"):
         raise DownloadError(
             f"{archive} cannot be unpacked safely by this Python",
-            expected="Python 3.11.4 or newer, whose tarfile refuses what leads out of a folder",
+            expected="Python 3.11.4 or newer, whose tarfile refuses paths outside the folder",
             found=platform.python_version(),
-            fix="use a newer Python; what is fetched is kept",
+            fix="use a newer Python; downloaded files are kept",
         )
     if folder.exists():
         shutil.rmtree(folder)
@@ -110,7 +110,7 @@ def _checked(
 def _unusable(archive: Path, found: str) -> DownloadError:
     return DownloadError(
         f"{archive} cannot be unpacked",
-        expected="a .tar.gz of images in folders, none of them twice",
+        expected="a .tar.gz of images in folders, each of them once",
         found=found,
         fix="delete that file and run the same command again",
     )
@@ -154,9 +154,9 @@ def read_record(folder: Path) -> Record:
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise DownloadError(
             f"{path} is damaged",
-            expected="what a download wrote",
+            expected="a file written by `cxrbench data download`",
             found=f"{type(error).__name__}: {error}",
-            fix="delete that file and run the same command again; what is there is verified anew",
+            fix="delete that file and run the same command again; existing files are verified again",
         ) from error
 
 
@@ -193,7 +193,7 @@ def _compare_folder(path: Path, images: int, known: Fetched | None) -> None:
     expected = known.unpacked if known and known.unpacked else Content(images, found.bytes)
     if found != expected:
         raise DownloadError(
-            f"{path} is not as it should be",
+            f"{path} differs from the downloaded files",
             expected=f"{expected.files:,} files" + f", {expected.bytes:,} bytes" * bool(known),
             found=f"{found.files:,} files, {found.bytes:,} bytes",
             fix="move or delete it and run the same command again, or choose another --into",

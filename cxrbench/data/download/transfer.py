@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 DOWNLOAD = Destination(
-    "the download in", DownloadError, "choose another folder with --into; what is there is kept"
+    "the download in", DownloadError, "choose another folder with --into; downloaded files are kept"
 )
 
 
@@ -77,7 +77,7 @@ TRIES = 6
 
 _CHUNK = 2**16
 _TIMEOUT = (30, 60)  # seconds to connect, and between two packets
-_CHANGED = "the file on the server is not the one of the last attempt; from the start"
+_CHANGED = "the file on the server changed since the last attempt; starting again"
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]+)-[0-9]+/([0-9]+)")
 
 
@@ -162,7 +162,7 @@ def _receive(
     now = Version(request.url, size, *said_of_itself(response))
     if start == 0:
         if version and length(part):
-            display.say(f"{request.name}: the server does not go on from a part; from the start")
+            display.say(f"{request.name}: the server cannot resume; starting again")
         begin(part, now)
     elif not now.is_of(version) or start != length(part):
         discard(part)
@@ -233,7 +233,7 @@ def _check_size(request: RemotePart, response: Response, size: int | None) -> No
 def _other_size(request: RemotePart, found: str) -> DownloadError:
     return DownloadError(
         f"{request.name} at {request.url} is not the published file",
-        expected=f"{request.size:,} bytes" if request.size else "as many as it announces",
+        expected=f"{request.size:,} bytes" if request.size else "as many bytes as announced",
         found=found,
         fix="check the address (--base-url); if the publisher replaced the file, a newer version "
         "of cxrbench has to know it",
@@ -246,7 +246,7 @@ def _given_up(request: RemotePart, interruption: Interrupted, have: int) -> Down
         expected=f"progress in one of {TRIES} attempts",
         found=str(interruption),
         fix="run the same command again later"
-        + (f"; it goes on from {have / 1e6:,.1f} MB" if have else ""),
+        + (f"; it continues from {have / 1e6:,.1f} MB" if have else ""),
     )
 
 
@@ -322,7 +322,7 @@ def _wait(name: str, response: Response) -> float | None:
             expected=f"the file at {response.url}",
             found=f"the server answers {_told(response.status_code)} and asks to wait {wait:,.0f} "
             "seconds",
-            fix="run the same command again after that time; it goes on where it was",
+            fix="run the same command again after that time; it continues there",
         )
     return wait
 

@@ -162,7 +162,7 @@ def test_images_that_were_lost_or_cut_are_found(bring, tmp_path):
     bring()
     image = tmp_path / "cohort" / "images_002" / "images" / f"{STEMS[4]}.png"
     image.write_bytes(image.read_bytes()[:-1])
-    explained(bring, "images_002 is not as it should be", "5 files", "move or delete it")
+    explained(bring, "images_002 differs from the downloaded files", "5 files", "move or delete it")
     image.unlink()
     explained(bring, "4 files")
 
@@ -189,7 +189,7 @@ def test_what_a_user_had_already_is_used_if_it_is_right(bring, mirror, tmp_path)
     assert len(mirror.seen) == before
 
     (tmp_path / "cohort" / "images_001" / "images" / "mine.png").touch()
-    explained(bring, "images_001 is not as it should be", "3 files", "4 files")
+    explained(bring, "images_001 differs from the downloaded files", "3 files", "4 files")
 
 
 @pytest.mark.parametrize("name", ["images_001", "test_list.txt"])
