@@ -23,7 +23,7 @@ def imitate(folder: Path, target: Path) -> None:
     """Link the table into ``target`` and make one empty image file per row."""
     table = find_table(folder)
     if table is None:
-        raise SystemExit(f"{folder} has no label table of NIH")
+        raise SystemExit(f"{folder} has no NIH label table")
     (target / table.name).symlink_to(table.absolute())
     images = target / "images"
     images.mkdir()

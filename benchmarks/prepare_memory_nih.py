@@ -32,7 +32,7 @@ def link_cohort(metadata: Path, films: Path, target: Path, rows: int | None) -> 
     """NIH's layout below ``target``, with ``rows`` of the table's rows; how many images it has."""
     table = find_table(metadata)
     if table is None:
-        raise SystemExit(f"{metadata} has no label table of NIH")
+        raise SystemExit(f"{metadata} has no NIH label table")
     (target / table.name).symlink_to(table.absolute())
     names = read_labels(table).file_names[:rows]
     few = [path for path in sorted(films.iterdir()) if path.suffix == ".png"][:FOLDERS]

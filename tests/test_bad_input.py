@@ -117,7 +117,7 @@ def test_a_broken_image_is_left_out_with_a_reason_or_stops_the_run(run, nih, tmp
     assert nothing_looks_complete(tmp_path)
     said = run(nih, "--max-bad", 0.05)
     assert said.code == 0
-    assert "1 of 60 images are left out" in said.out
+    assert "1 of 60 images are excluded" in said.out
     assert "00000003_000" in said.out
     (folder,) = [p for p in (tmp_path / "runs").iterdir() if p.is_dir()]
     rows = (folder / "excluded.csv").read_text().splitlines()

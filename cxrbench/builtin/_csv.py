@@ -258,5 +258,5 @@ def no_patients(columns: Columns) -> DataError:
         "patient=COLUMN",
         found="no such column",
         fix="name it: --data csv:path=…,patient=COLUMN (with patient_pattern=REGEX if the patient "
-        "is a part of its text, such as a path); or use patients=unknown if nobody knows the patients",
+        "is a part of its text, such as a path); or use patients=unknown",
     )

@@ -149,7 +149,7 @@ def _table_path(root: Path) -> Path:
     if path is None:
         tables = sorted(entry.name for entry in root.glob("*.[cC][sS][vV]*"))
         raise DataError(
-            f"{root} has no label table of NIH",
+            f"{root} has no NIH label table",
             expected=f"{', '.join(TABLE_NAMES)} (or one of them with .gz)",
             found=", ".join(tables[:5]) or "no CSV file",
             fix="download Data_Entry_2017_v2020.csv, or rename your table to Ground_Truth.csv",

@@ -144,7 +144,7 @@ def test_files_and_folders_are_recognised_by_name(tmp_path, name, registry):
 
 
 def test_what_is_not_one_file_is_explained(tmp_path):
-    for path, told in (("", "not told where"), (str(tmp_path), "none"), ("/x.npz", "No such file")):
+    for path, told in (("", "needs the path"), (str(tmp_path), "none"), ("/x.npz", "No such file")):
         with pytest.raises(DataError, match=told):
             ChestMNIST(path=path).load()
     for name in ("chestmnist.npz", "chestmnist_64.npz"):

@@ -120,7 +120,7 @@ def test_all_labels_in_one_cell(tmp_path, options, names, labels):
     assert cohort.label_names == names
     np.testing.assert_array_equal(cohort.labels, np.float32(labels))
     told = "\n".join(cohort.notes)
-    assert ("rows are no labels\n  they are " in told) == ("labels" in options)
+    assert ("rows are not labels\n  they are " in told) == ("labels" in options)
 
 
 @pytest.mark.parametrize(("separator", "written"), [(";", ";"), ("comma", ","), ("/", "/")])
@@ -209,7 +209,7 @@ BAD = {
         {"labels": "Mas"},
         "is it 'Mass'?",
     ),
-    "no patients' column": ("image,Mass\na.png,1\n", {}, "does not say whose image"),
+    "no patients' column": ("image,Mass\na.png,1\n", {}, "does not name the patient of each image"),
     "a blank patient": ("image,patient,Mass\na.png,1,1\nb.png,,0\n", {}, "Line 3"),
     "a blank image": ("image,patient,Mass\na.png,1,1\n,2,0\n", {}, "Line 3"),
     "no labels": ("image,patient\na.png,1\n", {}, "has no labels"),
@@ -238,7 +238,7 @@ def test_paths_that_start_above_the_table(tmp_path):
     (tmp_path / "set" / "t.csv").write_text(text)
     assert "they exist with images=.." in message(CSV(path=str(tmp_path / "set" / "t.csv")))
     assert len(CSV(path=str(tmp_path / "set" / "t.csv"), images="..").load()) == 1
-    with pytest.raises(DataError, match="not told where its table is"):
+    with pytest.raises(DataError, match="needs the path of its table"):
         CSV().load()
 
 
@@ -296,7 +296,7 @@ def test_the_documented_way_to_chexpert(tmp_path, registry, monkeypatch):
     assert set(cohort.sexes) == {"F"}
     assert cohort.ages[0] == 61
     assert [item.reason for item in cohort.excluded] == ["not a frontal view: Lateral"] * 12
-    assert cohort.notes == ("left out 12 of 36 rows: not a frontal view",)
+    assert cohort.notes == ("excluded 12 of 36 rows: not a frontal view",)
     frame = pd.read_csv("CheXpert-v1.0-small/train.csv").query("`Frontal/Lateral` == 'Frontal'")
     expected = frame[list(CHEXPERT_LABELS)].replace(-1, NAN).to_numpy(np.float32)
     np.testing.assert_array_equal(cohort.labels, expected)

@@ -95,7 +95,10 @@ def code(value: str) -> list[Dataset]:
         ({"BodyPartExamined": "CHEST_ABDOMEN"}, "does not show the chest alone: another part"),
         ({"BodyPartExamined": "JOHN DOE"}, "does not show the chest alone: another part"),
         ({"BodyPartExamined": None}, "does not say which part of the body"),
-        ({"BodyPartExamined": None, "AnatomicRegionSequence": code("71341001")}, "another part"),
+        (
+            {"BodyPartExamined": None, "AnatomicRegionSequence": code("71341001")},
+            "a part of the body other than",
+        ),
         ({"ViewPosition": "LL"}, "a lateral view"),
         ({"ViewPosition": "LATERAL"}, "a lateral view"),
         ({"ViewPosition": "LLD"}, "not frontal: LLD"),
@@ -105,8 +108,8 @@ def code(value: str) -> list[Dataset]:
         ({"ViewPosition": None, "PatientOrientation": ["A", "F"]}, "a lateral view"),
         ({"ViewPosition": None, "ViewCodeSequence": code("R-10236")}, "a lateral view"),
         ({"NumberOfFrames": 3}, "several frames"),
-        ({"PatientID": None}, "does not say whose it is"),
-        ({"PatientID": "  "}, "does not say whose it is"),
+        ({"PatientID": None}, "has no Patient ID"),
+        ({"PatientID": "  "}, "has no Patient ID"),
         ({"PixelData": None}, "no pixel data"),
         ({"Rows": 4000}, "truncated"),
         ({"SOPInstanceUID": "1.2.3"}, "a copy of another file"),
@@ -174,7 +177,7 @@ def test_files_that_are_none_are_listed_and_stop_nothing(tmp_path):
         "nowhere": "a link that leads nowhere",
         "pipe": "not a file",
     }
-    assert "left out 7 files or rows" in "\n".join(cohort.notes)
+    assert "excluded 7 files or rows" in "\n".join(cohort.notes)
 
 
 def test_what_may_not_be_read_is_listed(tmp_path):

@@ -76,7 +76,7 @@ def test_the_options_of_labels_are_those_of_csv(tmp_path):
     cohort = load(root, labels="Mass+Edema", separator="space", image_ids="path")
     assert cohort.label_names == ("Mass", "Edema")
     np.testing.assert_array_equal(cohort.labels, [[1, 0], [0, 1]])
-    assert "findings: 2 names in 1 rows are no labels" in cohort.notes
+    assert "findings: 2 names in 1 rows are not labels" in cohort.notes
     with pytest.raises(CxrbenchError, match="separator is empty"):
         DICOM(separator="")
 
@@ -124,11 +124,11 @@ BAD = {
     "rows that disagree": (("good.dcm,1", "good.dcm,0"), "file,Mass", {}, "Lines 2 and 3 of"),
     "no image": ((",1",), "file,Mass", {}, "has no file"),
     "ragged": (("good.dcm,1,1",), "file,Mass", {}, "2 cells"),
-    "no rows": ((), "file,Mass", {}, "a header and nothing else"),
+    "no rows": ((), "file,Mass", {}, "a header but no rows"),
     "no header": (("odd,1",), "good.dcm,0", {}, "has no column 'image'"),
     "no header, ragged": (("odd,1",), "good.dcm,0,1", {"image": "good.dc"}, "'good.dc'"),
     "two columns": (("odd,1,1",), "good.dcm,file,file", {}, "two columns for 'file'"),
-    "no files": (("other,1",), "file,Mass", {}, "not one file"),
+    "no files": (("other,1",), "file,Mass", {}, "no file is a frontal"),
     "an open quote": (('"good.dcm,1',), "file,Mass", {}, "unexpected end of data"),
     "NUL": (("good.dcm\0,1",), "good.dcm,Mass", {}, "not a text file"),
 }

@@ -174,9 +174,9 @@ def test_padding_is_black_and_does_not_count(tmp_path):
     [
         ({"WindowCenter": 10, "WindowWidth": 0}, "window is too narrow"),
         ({"WindowWidth": 10}, "no centre"),
-        ({**WINDOW, "VOILUTFunction": "CUBIC"}, "none of the standard's"),
+        ({**WINDOW, "VOILUTFunction": "CUBIC"}, "not one of the standard"),
         ({"VOILUTSequence": [lut(0, 7)]}, "not of 8 to 16 bits"),
-        ({"RescaleSlope": "1e308", "RescaleIntercept": "1e308"}, "no finite number"),
+        ({"RescaleSlope": "1e308", "RescaleIntercept": "1e308"}, "is not finite"),
         ({"NumberOfFrames": 2}, "several frames"),
         ({"SamplesPerPixel": 3}, "not grey"),
         ({"PhotometricInterpretation": "PALETTE COLOR"}, "not grey"),

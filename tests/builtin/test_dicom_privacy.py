@@ -224,7 +224,7 @@ def test_nothing_identifying_reaches_store_run_or_output(cli, archive, tmp_path,
     assert said.code == 0, said.err
     told = said.out + said.err + caplog.text + "".join(str(w.message) for w in warned)
     assert leaks(told.encode()) == set()
-    assert "1 of 25 images are left out" in said.err
+    assert "1 of 25 images are excluded" in said.err
     assert len(json.loads(said.out)["boards"]) == 1
     written = everything_below(where)
     assert b"y_score_Mass" in written

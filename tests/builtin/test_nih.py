@@ -147,7 +147,7 @@ def test_with_two_tables_the_notes_say_which_was_used(tmp_path):
     folder(tmp_path)
 
     notes = NIH(path=str(tmp_path)).load().notes
-    assert notes == ("used Ground_Truth.csv; Data_Entry_2017.csv is there too",)
+    assert notes == ("used Ground_Truth.csv, not Data_Entry_2017.csv",)
 
 
 SHAPES = {
@@ -259,8 +259,8 @@ def test_rows_and_images_without_each_other_are_excluded_and_counted(tmp_path):
         ("00000099_000", "there is an image file, but no row"),
     ]
     assert cohort.notes == (
-        "left out 2 of 4 rows without a usable image file",
-        "left out 1 image files without a row",
+        "excluded 2 of 4 rows without a usable image file",
+        "excluded 1 image files without a row",
     )
 
 
@@ -298,7 +298,7 @@ def test_rows_that_repeat_are_dropped_and_counted(tmp_path):
 BAD = {
     "empty": (b"", ("is empty", "0 characters")),
     "blank": (b"\n\n  \n", ("is empty",)),
-    "header only": (rows(), ("header and nothing else", "Finding Labels", "0 rows")),
+    "header only": (rows(), ("header but no rows", "Finding Labels", "0 rows")),
     "no image column": (
         rows(*ROWS).replace("Image Index", "image_idx"),
         ("no column 'Image Index'", "'image_idx', 'Finding Labels'"),
@@ -350,7 +350,7 @@ BAD = {
     "UTF-16 cut off": (rows(*ROWS).encode("utf-16")[:-1], ("not a text file",)),
     "no patients and other names": (
         "Image Index,Finding Labels\n00000001_000.png,Mass\nscan7.png,Edema\n",
-        ("whose image", "'scan7.png' in line 3", "leak"),
+        ("the patient of each image", "'scan7.png' in line 3", "leak"),
     ),
 }
 
@@ -365,7 +365,7 @@ def test_a_bad_table_is_explained(tmp_path, table, words):
 
 
 def test_paths_that_cannot_work_are_explained(tmp_path):
-    with pytest.raises(DataError, match="not told where it is") as error:
+    with pytest.raises(DataError, match="needs the path of its folder") as error:
         NIH().load()
     assert "--data nih:path=DIR" in str(error.value)
     assert "nothing there" in message(tmp_path / "missing")

@@ -123,7 +123,7 @@ def test_an_archive_that_is_missing_is_counted(official):
     cohort = load(official)
 
     assert len(cohort) == len(STEMS) - 2
-    assert cohort.notes == ("left out 2 of 24 rows without a usable image file",)
+    assert cohort.notes == ("excluded 2 of 24 rows without a usable image file",)
 
 
 def test_links_in_circles_stop_nothing(tmp_path):
@@ -167,7 +167,7 @@ def test_of_two_files_of_one_name_the_content_decides(tmp_path):
     reasons = [item.reason for item in cohort.excluded if item.image_id == STEMS[0]]
     assert len(reasons) == 1
     assert "does not say which" in reasons[0]
-    assert cohort.notes == ("left out 1 of 3 rows without a usable image file",)
+    assert cohort.notes == ("excluded 1 of 3 rows without a usable image file",)
 
 
 @pytest.mark.parametrize("first", ["images", "xray_images"])
@@ -179,8 +179,8 @@ def test_images_in_other_places_are_told_where_some_are_missing(tmp_path, first)
     cohort = load(root)
     assert cohort.image_ids == STEMS[:1]
     assert cohort.notes == (
-        "left out 2 of 3 rows without a usable image file",
-        f"images were taken from {first} alone; images_001/images, images_002 is there too",
+        "excluded 2 of 3 rows without a usable image file",
+        f"used the images in {first} only, not those in images_001/images, images_002",
     )
 
 

@@ -279,7 +279,7 @@ def test_too_many_pixels_are_refused_before_drawing(cohort):
     ["", "x.png", "0/1/0/PA/M/50/Gout", "0/1/0/LL/M/50/", "0/1/0/PA/M/old/", "-1/1/0/PA/M/9/"],
 )
 def test_a_foreign_source_is_refused(source):
-    with pytest.raises(UnreadableImage, match="no phantom image"):
+    with pytest.raises(UnreadableImage, match="not a phantom image"):
         Phantom().read(source, max_pixels=MANY)
 
 

@@ -108,7 +108,7 @@ def test_without_a_terminal_it_wants_to_be_told(cli, cache):
 
 
 WRONG = {
-    "nothing": ((), "was not said"),
+    "nothing": ((), "cannot select entries"),
     "all and more": (("--all", "--incomplete"), "--all with other conditions"),
     "age": (("--older-than", "soon"), "--older-than cannot be 'soon'"),
 }

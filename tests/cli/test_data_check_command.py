@@ -200,7 +200,7 @@ def test_where_patients_are_unknown_parts_still_matter_and_patients_do_not(cli, 
     [
         (["/nowhere/at/all"], "there is no such file"),
         (["nih:path=/nowhere/at/all"], "is not a folder"),
-        (["nih"], "was not told where it is"),
+        (["nih"], "needs the path of its folder"),
         (["phantom:patients=3"], "cannot be drawn"),
         (["phantom", "--split", "odd"], "--split cannot be"),
         (["phantom", "--split", "official:/nowhere"], "there is no such folder"),

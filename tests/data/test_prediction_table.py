@@ -71,7 +71,7 @@ def test_a_missing_label_is_left_out_and_an_unknown_one_refused(tmp_path):
         ("image,Mass", "a,nan", "'nan' for 'Mass' in line 2"),
         ("image,Mass", "a,", "'' for 'Mass' in line 2"),
         ("image,Mass", "a,high", "'high' for 'Mass' in line 2"),
-        ("image,Mass", "a,inf", "no probabilities"),
+        ("image,Mass", "a,inf", "not probabilities"),
     ],
 )
 def test_what_cannot_be_scored_is_refused_in_one_message(tmp_path, header, row, told):
@@ -81,7 +81,7 @@ def test_what_cannot_be_scored_is_refused_in_one_message(tmp_path, header, row, 
 
 
 def test_a_table_without_rows_is_refused(tmp_path):
-    with pytest.raises(DataError, match="nothing else"):
+    with pytest.raises(DataError, match="no rows"):
         read_predictions_table(table(tmp_path, "image,Mass"), LABELS)
 
 

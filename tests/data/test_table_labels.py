@@ -42,7 +42,7 @@ def test_all_in_one_column(tmp_path):
     labels = read(tmp_path, text, separator="comma", labels="Mass", blank="zeros")
     np.testing.assert_array_equal(labels.values, [[1], [0]])
     assert labels.ignored == ("Edema",)
-    assert labels.notes == ("Finding Labels: 1 names in 1 rows are no labels",)
+    assert labels.notes == ("Finding Labels: 1 names in 1 rows are not labels",)
     assert read(tmp_path, text, labels="what").names == ("what",)  # a column, after all
 
 

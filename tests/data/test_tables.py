@@ -98,7 +98,7 @@ def test_an_age(text, years):
 BAD = {
     "empty": (b"", "is empty"),
     "blank": (b"\n \n", "is empty"),
-    "header alone": (b"image,age\n", "a header and nothing else"),
+    "header alone": (b"image,age\n", "a header but no rows"),
     "no such column": (b"img,age\na,1\n", "has no column 'image'"),
     "a name twice": (b"image,Image\na,b\n", "two columns for 'image'"),
     "a cell too few": (b"image,age\na\n", "Line 2"),

@@ -275,7 +275,7 @@ def test_selections_narrow_each_other(cache):
     ids=str,
 )
 def test_an_unclear_selection_is_an_error(given, cache):
-    with pytest.raises(SettingsError, match=r"was not said|--older-than cannot be"):
+    with pytest.raises(SettingsError, match=r"cannot select entries|--older-than cannot be"):
         Selection(**given).of(entries(cache))
 
 

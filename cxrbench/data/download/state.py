@@ -156,7 +156,7 @@ def read_record(folder: Path) -> Record:
             f"{path} is damaged",
             expected="a file written by `cxrbench data download`",
             found=f"{type(error).__name__}: {error}",
-            fix="delete that file and run the same command again; existing files are verified again",
+            fix="delete that file and run the same command again, which verifies all files",
         ) from error
 
 

@@ -197,7 +197,7 @@ def test_something_else_of_that_name_is_explained(bring, tmp_path, name):
     place = tmp_path / "cohort" / name
     place.parent.mkdir()
     place.touch() if name == "images_001" else place.mkdir()
-    explained(bring, f"{name} is not")
+    explained(bring, f"{name} ")
 
 
 def test_room_for_archives_and_images_is_asked_for_first(bring, mirror, tmp_path, monkeypatch):
