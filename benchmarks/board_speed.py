@@ -42,8 +42,8 @@ from cxrbench.recipe import parse_recipe
 from cxrbench.registry import load_registry
 from cxrbench.runs.assessment import scoring_of
 from cxrbench.runs.directory import begin, finish, run_path
+from cxrbench.runs.predictions import TestSet
 from cxrbench.runs.run import BOOTSTRAP_FILE, DETAILS_FILE, METRICS_FILE, SUBGROUPS_FILE, read_runs
-from cxrbench.runs.testset import TestSet
 from cxrbench.settings import resolve_settings
 
 LABELS = 15

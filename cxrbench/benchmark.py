@@ -14,7 +14,6 @@ from cxrbench.boards.leaderboard import Leaderboard
 from cxrbench.data.datasets import describe, find_dataset
 from cxrbench.experiment.cohort import load_and_split, prepare_cohort
 from cxrbench.experiment.conditions import parts_of
-from cxrbench.experiment.early_checks import check_before_decoding
 from cxrbench.experiment.executors import open_executor
 from cxrbench.experiment.executors.interface import Needs, Place
 from cxrbench.experiment.plans import (
@@ -24,7 +23,7 @@ from cxrbench.experiment.plans import (
     make_plans,
     preparation_for,
 )
-from cxrbench.experiment.settling import computing, settle
+from cxrbench.experiment.settling import check_before_decoding, computing, settle
 from cxrbench.experiment.single_run import measure_one, planned_runs
 from cxrbench.experiment.stages import Clock
 from cxrbench.inference.images import cohort_images

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from cxrbench import Cohort, DataError, Dataset, UnreadableImage, hookimpl
-from cxrbench.builtin._nih_labels import FINDINGS
+from cxrbench.builtin._nih.table import FINDINGS
 
 if TYPE_CHECKING:
     import numpy as np

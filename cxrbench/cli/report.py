@@ -44,8 +44,7 @@ def report(  # noqa: PLR0913 - each argument is an option of the command
 
     from cxrbench.boards.figures.rows import choose_rows, whole_board
     from cxrbench.boards.report.cases import Viewing, cases_chapter
-    from cxrbench.boards.report.content import gather_report
-    from cxrbench.boards.report.page import write_report
+    from cxrbench.boards.report.page import gather_report, write_report
     from cxrbench.output.display import RichDisplay
     from cxrbench.settings import thread_count
     from cxrbench.store.cache import cache_folder

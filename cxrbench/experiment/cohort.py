@@ -13,7 +13,7 @@ from cxrbench.data.datasets import load_cohort
 from cxrbench.data.splits import PARTS, Split, make_split
 from cxrbench.errors import DataError
 from cxrbench.interfaces import Cohort, Dataset, Display
-from cxrbench.runs.testset import TestSet
+from cxrbench.runs.predictions import TestSet
 from cxrbench.settings import Settings
 from cxrbench.store.image_pass import ImagesInOrder, Preparation, in_order
 from cxrbench.store.prepare import Prepared, prepare

@@ -18,7 +18,7 @@ from cxrbench.output.files import digest_of, file_digest
 from cxrbench.recipe import Recipe
 from cxrbench.runs.assessment import Scoring
 from cxrbench.runs.conditions import Conditions
-from cxrbench.runs.testset import TestSet
+from cxrbench.runs.predictions import TestSet
 from cxrbench.settings import AUGMENTATION_OPTIONS, Settings
 from cxrbench.store.cache import identity_of
 

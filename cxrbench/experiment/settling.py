@@ -1,7 +1,8 @@
-"""Settle what depends on the machine: devices, precision, engines and batch sizes, before a run."""
+"""Settle what depends on the machine, and refuse what cannot work, before an image is decoded."""
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -10,8 +11,9 @@ from typing import Any, cast
 
 import numpy as np
 
+from cxrbench.data.cohort import require_boxes
 from cxrbench.errors import SettingsError
-from cxrbench.experiment.cohort import PreparedCohort
+from cxrbench.experiment.cohort import DividedCohort, PreparedCohort
 from cxrbench.experiment.fit import keeps_activations, settle_batch_size
 from cxrbench.experiment.plans import Plan
 from cxrbench.interfaces import Display
@@ -19,7 +21,11 @@ from cxrbench.modeling.assemble import build_trunk
 from cxrbench.modeling.backend import choose_device, choose_precision, precision_scope, release
 from cxrbench.modeling.embed import BATCH
 from cxrbench.modeling.engines import choose_engine
+from cxrbench.modeling.inputs import require_two_patients
 from cxrbench.modeling.parallel import check_batch_size, distributed
+from cxrbench.modeling.train import require_two_classes
+from cxrbench.request import Request
+from cxrbench.runs.directory import RUN
 from cxrbench.settings import Engine, Settings
 
 
@@ -145,3 +151,31 @@ def with_batch_size(plan: Plan, data: PreparedCohort, *, cache: Path, display: D
         return plan
     size = settle_batch_size(plan.recipe, plan.settings, data, cache=cache, display=display)
     return replace(plan, settings=replace(plan.settings, batch_size=size))
+
+
+def check_before_decoding(request: Request, plans: Sequence[Plan], divided: DividedCohort) -> None:
+    """Refuse everything that would fail later and needs no pixel to be seen.
+
+    Options, recipes, weights files and the split are checked where they are read. What needs a
+    device (backbones, their weights, engines) is checked where plans are settled.
+
+    Raises
+    ------
+    SettingsError : an engine has nothing to compute for a recipe.
+    DeviceError : an engine is not installed, or not for this device or precision.
+    DataError : no test image has a box, though saliency is to be scored; no label of the
+        validation split has both classes; a permuted part has one training patient only.
+    RunError : the folder of the runs cannot be written.
+    """
+    for plan in plans:
+        require_use_of_engine(plan)
+    if request.saliency:
+        require_boxes(divided.cohort, divided.split.rows("test"))
+    if any(not plan.recipe.is_prior for plan in plans):
+        require_two_classes(divided.labels("val"))
+    if any(plan.recipe.permuted_inputs for plan in plans):
+        rows = divided.split.rows("train").tolist()
+        require_two_patients({divided.cohort.patient_ids[row] for row in rows})
+    with RUN.writing(request.runs):
+        request.runs.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=request.runs).close()

@@ -24,10 +24,9 @@ from cxrbench.registry import Registry
 from cxrbench.runs.assessment import UNCALIBRATED, Scoring, assess
 from cxrbench.runs.conditions import EXTERNAL, Conditions, RunKind
 from cxrbench.runs.directory import RUN, begin, finish, is_complete, run_path
-from cxrbench.runs.predictions import Predictions, predictions_of, write_predictions
+from cxrbench.runs.predictions import Predictions, TestSet, predictions_of, write_predictions
 from cxrbench.runs.run import read_predicted, read_runs
 from cxrbench.runs.scores import write_scores
-from cxrbench.runs.testset import TestSet
 
 
 @dataclass(frozen=True)

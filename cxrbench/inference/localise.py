@@ -25,9 +25,8 @@ from cxrbench.modeling.backend import load_keras
 from cxrbench.registry import Registry
 from cxrbench.runs.additions import store_saliency, stored_saliency
 from cxrbench.runs.conditions import RunKind
-from cxrbench.runs.predictions import read_predictions
+from cxrbench.runs.predictions import TestSet, read_predictions
 from cxrbench.runs.run import Run, read_run
-from cxrbench.runs.testset import TestSet
 from cxrbench.store.prepare import prepare
 
 IOU_THRESHOLD = 0.5

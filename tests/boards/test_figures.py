@@ -16,11 +16,10 @@ from matplotlib.text import Text
 
 from cxrbench.boards.board import boards
 from cxrbench.boards.figures import KINDS, all_figures, figure_count
-from cxrbench.boards.figures.confusion import draw_co_occurrence, draw_confusion
+from cxrbench.boards.figures.confusion import draw_co_occurrence, draw_confusion, draw_reliability
 from cxrbench.boards.figures.curves import draw_precision_recall, draw_roc, row_curves
 from cxrbench.boards.figures.forest import MOST_ROWS, draw_forest
 from cxrbench.boards.figures.pareto import draw_pareto, front
-from cxrbench.boards.figures.reliability import draw_reliability
 from cxrbench.boards.figures.rows import choose_rows, read_figure_row, row_names, whole_board
 from cxrbench.boards.figures.training import draw_training, read_history
 from cxrbench.errors import RunError

@@ -13,8 +13,14 @@ import pytest
 
 from cxrbench.boards.figures.rows import choose_rows, whole_board
 from cxrbench.boards.report.cases import Viewing, cases_chapter
-from cxrbench.boards.report.content import Chapter, Picture, Report, gather_report
-from cxrbench.boards.report.page import report_page, write_report
+from cxrbench.boards.report.page import (
+    Chapter,
+    Picture,
+    Report,
+    gather_report,
+    report_page,
+    write_report,
+)
 from cxrbench.output.display import SilentDisplay
 
 CHAPTERS = (

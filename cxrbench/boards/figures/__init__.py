@@ -6,11 +6,10 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from cxrbench.boards.board import Board
-from cxrbench.boards.figures.confusion import draw_co_occurrence, draw_confusion
+from cxrbench.boards.figures.confusion import draw_co_occurrence, draw_confusion, draw_reliability
 from cxrbench.boards.figures.curves import draw_precision_recall, draw_roc, row_curves
 from cxrbench.boards.figures.forest import draw_forest
 from cxrbench.boards.figures.pareto import NOT_TIMED, draw_pareto
-from cxrbench.boards.figures.reliability import draw_reliability
 from cxrbench.boards.figures.rows import (
     FEW_PATIENTS,
     FigureRow,

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 from cxrbench.boards.figures.rows import row_names
-from cxrbench.boards.report.content import Chapter, Picture
+from cxrbench.boards.report.page import Chapter, Picture
 from cxrbench.errors import CxrbenchError
 from cxrbench.inference.explanation import Explanation, LabelChoice, explain_images
 from cxrbench.inference.images import cohort_images, run_cohort

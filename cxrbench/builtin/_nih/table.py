@@ -1,4 +1,4 @@
-"""NIH's label table (``Data_Entry_2017.csv`` and its kin), checked row by row."""
+"""NIH's table of labels: its names and columns, read and checked."""
 
 from __future__ import annotations
 
@@ -11,10 +11,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cxrbench import Columns, DataError, Fault, find_file, image_stem, read_table
-from cxrbench.builtin._nih_labels import FINDINGS
 
 if TYPE_CHECKING:
     import numpy as np
+
+
+FINDINGS = (
+    "Atelectasis",
+    "Cardiomegaly",
+    "Effusion",
+    "Infiltration",
+    "Mass",
+    "Nodule",
+    "Pneumonia",
+    "Pneumothorax",
+    "Consolidation",
+    "Edema",
+    "Emphysema",
+    "Fibrosis",
+    "Pleural_Thickening",
+    "Hernia",
+)
+"""NIH's names; MedMNIST calls Pleural_Thickening "pleural"."""
 
 
 NO_FINDING = "No Finding"
