@@ -25,7 +25,7 @@ def test_unknown_patients_are_told(cohort_of):
     cohort = cohort_of([[1, 0, 0, 0]], patients=("i0",), patients_known=False)
     (found,) = check_table(cohort)
     assert (found.check, found.severity) == ("unknown-patients", Severity.warning)
-    assert "intervals are over images" in found.items[0].detail
+    assert "Intervals are over images" in found.items[0].detail
 
 
 def test_no_finding_beside_a_finding(cohort_of):
