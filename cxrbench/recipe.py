@@ -69,6 +69,11 @@ class Recipe:
         return self.fusion is None
 
     @property
+    def fuses_by_default(self) -> bool:
+        """Whether the fusion is the default one, with its default parameters."""
+        return self.fusion is not None and _spelt_fusion(self.fusion) == DEFAULT_FUSION
+
+    @property
     def permuted_inputs(self) -> tuple[str, ...]:
         """The inputs of the model that training takes from other patients' images."""
         image = ("image",) if self.backbone_permuted else ()
@@ -184,6 +189,10 @@ def _check_counts(text: str, backbones: list[Backbone], features: list[Feature])
             raise RecipeError(f"{text!r} names {name!r} twice", fix="leave one of the two out")
 
 
+def _spelt_fusion(fusion: Fusion) -> str:
+    return spelt(fusion.name, changed(fusion))
+
+
 def _recipe(
     backbone: Backbone | None,
     features: tuple[Feature, ...],
@@ -196,6 +205,6 @@ def _recipe(
     if backbone is not None:
         own = _with_permuted(changed(backbone), backbone_permuted)
         pieces.insert(0, spelt(backbone.name, own))
-    tail = spelt(fusion.name, changed(fusion))
+    tail = _spelt_fusion(fusion)
     text = "+".join(pieces) + ("" if tail == DEFAULT_FUSION else f"@{tail}")
     return Recipe(text, backbone, features, fusion, backbone_permuted)

@@ -100,6 +100,13 @@ class Settings:
             expected="imagenet, none, FILE or BACKBONE=FILE, once for each backbone",
         ),
     ] = ("imagenet",)
+    head: Annotated[
+        Literal["auto", "linear", "mlp"],
+        Option(
+            "`linear`: a logistic regression per label. `mlp`: a hidden layer of 1024 units. "
+            "`auto`: `linear` under `probe` with the fusion `concat`, else `mlp`.",
+        ),
+    ] = "auto"
     epochs: Annotated[
         int, Option("Maximum number of epochs.", least=1, otherwise={"probe": 100})
     ] = 20

@@ -246,7 +246,7 @@ class Grid:
         raise AssertionError(f"no run of {recipe}")
 
 
-FAST = {"epochs": 2, "batch_size": 16, "weights": "none"}
+FAST = {"head": "mlp", "epochs": 2, "batch_size": 16, "weights": "none"}
 
 
 @pytest.fixture(scope="session")

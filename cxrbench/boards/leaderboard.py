@@ -27,7 +27,7 @@ from cxrbench.output.sections import (
 from cxrbench.runs.conditions import RunKind
 from cxrbench.runs.run import SkippedRun
 
-_CONDITIONS = ("seeds", "protocol", "weights", "trains", "on")
+_CONDITIONS = ("seeds", "protocol", "head", "weights", "trains", "on")
 
 
 @dataclass(frozen=True)

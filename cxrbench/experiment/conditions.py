@@ -30,7 +30,7 @@ _TRAINING = (
 # Settings that stand beside the others as what they came to: where a file or list lies, and what
 # was asked for another backbone of the grid, is no condition.
 _RESOLVED = (
-    *("device", "devices", "precision", "engine"),
+    *("device", "devices", "precision", "engine", "head"),
     *("weights", "image_size", "split", "split_seed"),
 )
 LIBRARIES = (
@@ -120,6 +120,7 @@ def _shaping(recipe: Recipe, settings: Settings, data: PreparedCohort) -> dict[s
         "recipe": recipe.text,
         **_backbone_conditions(recipe, settings),
         "protocol": "none" if recipe.is_prior else settings.protocol,
+        "head": "none" if recipe.is_prior else settings.head,
         "settings": {name: value for name, value in values.items() if name not in left_out},
         "dataset": data.dataset.name,
         "fingerprint": data.fingerprint,

@@ -26,6 +26,7 @@ from cxrbench.modeling.batch_size import find_batch_size
 from cxrbench.modeling.checkpoint import Checkpoints
 from cxrbench.modeling.embed import embed, embedding_predictor, network_digest
 from cxrbench.modeling.inputs import Inputs, other_patients
+from cxrbench.modeling.linear import LinearHead, fit_linear_head
 from cxrbench.modeling.predict import keras_predictor, predict_logits, sigmoid
 from cxrbench.modeling.train import Training, TrainSettings, train, trial_step
 from cxrbench.parameters import changed, spelt
@@ -50,13 +51,15 @@ class RunOutcome:
     """The results of one run; ``val`` and ``test`` are probabilities (n, L) float32.
 
     ``model`` maps pixels and feature vectors to probabilities; it and ``training`` are None for
-    the prior. ``seconds`` maps the stages of this module to their wall time.
+    the prior, ``linear_head`` for the head ``mlp``. ``seconds`` maps the stages of this module to
+    their wall time.
     """
 
     val: np.ndarray
     test: np.ndarray
     model: Any | None = None
     training: Training | None = None
+    linear_head: LinearHead | None = None
     encoders: Mapping[str, EncodedFeature] = field(default_factory=dict)
     parameters: int = 0
     trainable_parameters: int = 0
@@ -138,16 +141,22 @@ def fit_and_predict(
     network = _build(task, encoders)
     trainee = _make_trainee(task, network, encoders)
     clock.stop(trainee.stage)
-    training = train(
-        trainee.model,
-        trainee.inputs,
-        train_rows=data.rows("train"),
-        val_rows=data.rows("val"),
-        settings=task.train_settings,
-        display=display,
-        checkpoints=checkpoints,
-    )
-    clock.stop("train")
+    head = None
+    if settings.head == "linear":
+        head = _fit_linear_head(task, trainee, encoders)
+        clock.stop("train")
+        training = Training(seconds=clock.laps["train"])
+    else:
+        training = train(
+            trainee.model,
+            trainee.inputs,
+            train_rows=data.rows("train"),
+            val_rows=data.rows("val"),
+            settings=task.train_settings,
+            display=display,
+            checkpoints=checkpoints,
+        )
+        clock.stop("train")
     val, test = _predict(task, trainee)
     clock.stop("predict")
     model = network.whole(probabilities=True)
@@ -156,6 +165,7 @@ def fit_and_predict(
         test=test,
         model=model,
         training=training,
+        linear_head=head,
         encoders=encoders,
         parameters=model.count_params(),
         trainable_parameters=sum(int(np.prod(w.shape)) for w in trainee.model.trainable_weights),
@@ -247,7 +257,31 @@ def _build(task: _Task, encoders: Mapping[str, EncodedFeature]) -> Network:
         {name: encoder.statistics for name, encoder in encoders.items()},
         labels=len(task.data.cohort.label_names),
         seed=task.seed,
+        head=task.settings.head,
     )
+
+
+def _fit_linear_head(
+    task: _Task, trainee: _Trainee, encoders: Mapping[str, EncodedFeature]
+) -> LinearHead:
+    """Fit the head on the training split, and give the model its weights."""
+    rows = task.data.rows("train")
+    batch = trainee.inputs.gather(rows)
+    backbone = task.recipe.backbone
+    image = {} if backbone is None else {backbone.name: batch["image"]}
+    features = {
+        name: encoder.statistics.standardise(batch[name]) for name, encoder in encoders.items()
+    }
+    head = fit_linear_head(
+        image | features,
+        task.data.cohort.labels[rows],
+        task.data.patients("train"),
+        seed=task.seed,
+    )
+    trainee.model.get_layer("logits").set_weights([head.kernel, head.bias])
+    left_out = f", without {', '.join(head.left_out)}" if head.left_out else ""
+    task.display.say(f"  linear head: penalty {head.strength:g}{left_out}")
+    return head
 
 
 def _make_trainee(

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 from cxrbench.errors import SettingsError
 from cxrbench.interfaces import Dataset
@@ -63,9 +63,26 @@ def make_plans(
     for recipe in unique.values():
         # Without a backbone nothing but the head trains, whatever the protocol is called.
         own = {**named, **_ALONE} if recipe.backbone is None else named
-        plans.append(Plan(recipe, resolve_settings(own, dataset.defaults)))
+        settings = resolve_settings(own, dataset.defaults)
+        plans.append(Plan(recipe, replace(settings, head=_head(recipe, settings))))
     _check_weights(plans)
     return tuple(plans)
+
+
+def _head(recipe: Recipe, settings: Settings) -> Literal["linear", "mlp"]:
+    """The head in place of ``auto``; refuses a linear head on what is not fixed."""
+    frozen = recipe.backbone is None or settings.protocol == "probe"
+    fixed = recipe.is_prior or (frozen and recipe.fuses_by_default)
+    if settings.head == "linear" and not fixed:
+        trained = "the fusion trains too" if frozen else "the backbone trains too"
+        raise SettingsError(
+            f"--head linear does not work for {recipe.text}: {trained}",
+            expected="--protocol probe, or no backbone, and the fusion concat without parameters",
+            fix="leave out --head, or use --head mlp",
+        )
+    if settings.head == "auto":
+        return "linear" if fixed and settings.protocol == "probe" else "mlp"
+    return settings.head
 
 
 def absolute_plan(plan: Plan) -> Plan:

@@ -37,7 +37,7 @@ def record(
     write_metadata(data.cohort, data.split, folder)
     excluded = (*data.cohort.excluded, *data.prepared.excluded)
     _write_csv(folder / "excluded.csv", [asdict(item) for item in excluded], fields(Exclusion))
-    if outcome.training is not None:
+    if outcome.training is not None and outcome.training.history:
         rows = [asdict(epoch) for epoch in outcome.training.history]
         _write_csv(folder / "history.csv", rows, fields(Epoch))
     test, val = (

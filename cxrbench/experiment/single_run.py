@@ -148,13 +148,14 @@ def _outcome(
 
 
 def _cost(outcome: RunOutcome) -> dict[str, Any]:
-    training = outcome.training
+    training, head = outcome.training, outcome.linear_head
     return {
         "parameters": outcome.parameters,
         "trainable_parameters": outcome.trainable_parameters,
         "best_epoch": None if training is None else training.best_epoch,
         "train_seconds": None if training is None else training.seconds,
         "images_per_second": None if training is None else training.images_per_second,
+        "linear_head": None if head is None else head.choices,
     }
 
 

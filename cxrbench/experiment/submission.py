@@ -277,6 +277,7 @@ def _conditions(submission: Submission, scope: _Scope, *, validated: bool) -> Co
         precision="none",
         engine="none",
         protocol="none" if prior else EXTERNAL,
+        head="none" if prior else "unknown",
         weights="none" if prior else "unknown",
         trains="nothing" if prior else "unknown",
         devices=1,

@@ -241,7 +241,9 @@ def _network(
         trunk = None
         if recipe.backbone is not None and image_size is not None:
             trunk = build_trunk(recipe.backbone, image_size, None, seed=0)
-        return build_top(trunk, recipe.fusion, statistics, labels=labels, seed=0)
+        return build_top(
+            trunk, recipe.fusion, statistics, labels=labels, seed=0, head=run.conditions.head
+        )
     except Exception as error:  # a plugin's code: it may raise anything
         raise _other_part(run, "the network", error) from error
 

@@ -28,6 +28,11 @@ class Statistics:
     mean: np.ndarray
     variance: np.ndarray
 
+    def standardise(self, vectors: np.ndarray) -> np.ndarray:
+        """As the network standardises vectors (N, D)."""
+        standardised: np.ndarray = (vectors - self.mean) / np.sqrt(self.variance)
+        return standardised
+
 
 @dataclass(frozen=True, eq=False)
 class Network:
@@ -157,10 +162,12 @@ def build_top(
     *,
     labels: int,
     seed: int,
+    head: str = "mlp",
 ) -> Network:
     """Put fusion, Dense(1024, ReLU), Dropout(0.5) and Dense(labels) on top of the trunk.
 
-    Each feature vector is standardised by its training statistics before the fusion.
+    Each feature vector is standardised by its training statistics before the fusion. With the head
+    ``linear``, Dense(labels) is all that follows the embedding and the feature vectors.
     """
     keras = load_keras()
     set_seed(seed)
@@ -179,12 +186,22 @@ def build_top(
             dtype="float32",
         )
         features[name] = standardise(inputs[name])
-    fusion_output = fusion.fuse(inputs.get("image"), features)
-    hidden = keras.layers.Dense(HEAD_UNITS, activation="relu", name="head")(fusion_output)
-    hidden = keras.layers.Dropout(HEAD_DROPOUT, name="head_dropout")(hidden)
+    if head == "linear":
+        hidden = _beside(inputs.get("image"), features)
+    else:
+        fusion_output = fusion.fuse(inputs.get("image"), features)
+        hidden = keras.layers.Dense(HEAD_UNITS, activation="relu", name="head")(fusion_output)
+        hidden = keras.layers.Dropout(HEAD_DROPOUT, name="head_dropout")(hidden)
     # In float32 under any precision: a sigmoid of bfloat16 has only some 300 probabilities.
     logits = keras.layers.Dense(labels, name="logits", dtype="float32")(hidden)
     return Network(trunk, keras.Model(inputs, logits, name="top"), pools)
+
+
+def _beside(image: Any | None, features: Mapping[str, Any]) -> Any:
+    parts = [*([] if image is None else [image]), *features.values()]
+    if len(parts) == 1:
+        return parts[0]
+    return load_keras().layers.Concatenate(name="parts", dtype="float32")(parts)
 
 
 def _pooled(trunk: Any) -> Any:

@@ -45,12 +45,15 @@ class TrainSettings:
 
 @dataclass(frozen=True)
 class Training:
-    """The course of a training; its model has the weights of ``best_epoch``."""
+    """The course of a training; its model has the weights of ``best_epoch``.
 
-    history: tuple[Epoch, ...]
-    best_epoch: int
-    seconds: float
-    images_per_second: float
+    A linear head has no epochs.
+    """
+
+    history: tuple[Epoch, ...] = ()
+    best_epoch: int | None = None
+    seconds: float = 0.0
+    images_per_second: float | None = None
 
 
 def masked_cross_entropy(y_true: Any, logits: Any) -> Any:

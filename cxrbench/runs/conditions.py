@@ -63,6 +63,7 @@ class Conditions:
     train_images: int
     scoring: Mapping[str, str]
     origin: str
+    head: str = "mlp"
     no_finding: str | None = None
     weights_sha256: str | None = None
     image_size: int | None = None
@@ -89,6 +90,7 @@ class Conditions:
     train_seconds: float | None = None
     images_per_second: float | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
+    linear_head: Mapping[str, Any] | None = None
     submitted: Mapping[str, str] | None = None
     others: Mapping[str, Any] = field(default_factory=dict)
 
