@@ -21,6 +21,8 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 import cxrbench
 from cxrbench.errors import CxrbenchError, DeviceError, SettingsError, WeightsError
+from cxrbench.inference.trained import load_trained
+from cxrbench.modeling.backend import load_keras
 from cxrbench.runs.directory import is_complete
 
 LABELS = ["Effusion", "Mass", "Nodule", "No Finding"]
@@ -437,3 +439,27 @@ def test_resnet50_runs_on_a_folder_in_nihs_layout(tiny_nih, tmp_path):
     (board,) = result["boards"]
     assert [row["recipe"] for row in board["rows"]].count("resnet50+orb:words=8") == 1
     assert board["conditions"]["labels_counted"][:2] == ["Effusion", "Mass"]
+
+
+def test_a_linear_head_is_the_default_of_a_probe_and_has_no_epochs(grid, tmp_path, registry):
+    result, display = again(grid, ["tinynet+grid"], runs=tmp_path, seeds=1, head=None)
+    heads = {row["recipe"]: row["head"] for row in result["boards"][0]["rows"]}
+    assert heads == {"tinynet+grid": "linear", "prior": "none"}
+    (path,) = (p for p in tmp_path.iterdir() if "grid" in p.name and p.is_dir())
+    info = info_of(path)
+    assert info["head"] == "linear"
+    assert info["best_epoch"] is None
+    assert set(info["linear_head"]) == {"strength", "slope", "left_out"}
+    assert not (path / "history.csv").exists()
+    assert display.count("training") == 0
+    trained = load_trained(path, registry)
+    exported = load_keras().models.load_model(path / "model.keras")
+    assert trained.network.top.count_params() == info["trainable_parameters"]
+    rng = np.random.default_rng(0)
+    inputs = {
+        tensor.name: rng.uniform(0, 255, (5, *tensor.shape[1:])).astype(np.float32)
+        for tensor in exported.inputs
+    }
+    np.testing.assert_array_equal(
+        trained.model.predict(inputs, verbose=0), exported.predict(inputs, verbose=0)
+    )

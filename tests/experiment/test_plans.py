@@ -40,6 +40,28 @@ def test_a_recipe_without_a_backbone_takes_nothing_of_what_is_for_images(plans):
         assert not plan.wants_clahe
 
 
+def test_auto_is_a_linear_head_where_everything_before_it_is_fixed(plans):
+    def heads(*recipes, **options):
+        return [plan.settings.head for plan in plans(*recipes, **options)[:-1]]
+
+    assert heads("tinynet+grid", "grid", protocol="probe") == ["linear", "linear"]
+    assert heads("tinynet+grid", "grid") == ["mlp", "linear"], "without a backbone it is a probe"
+    assert heads("tinynet+grid@concat:units=8", protocol="probe") == ["mlp"]
+    assert heads("tinynet+grid", "grid", protocol="probe", head="mlp") == ["mlp", "mlp"]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "protocol", "reason"),
+    [
+        ("tinynet", "finetune", "the backbone trains too"),
+        ("tinynet+grid@concat:units=8", "probe", "the fusion trains too"),
+    ],
+)
+def test_a_linear_head_on_what_trains_is_refused(plans, recipe, protocol, reason):
+    with pytest.raises(SettingsError, match=f"--head linear does not work for .*: {reason}"):
+        plans(recipe, protocol=protocol, head="linear")
+
+
 def test_a_probe_wants_no_second_plane(plans):
     assert not plans("tinynet", protocol="probe")[0].wants_clahe
 
