@@ -1,6 +1,6 @@
 """The null test: what a recipe loses by a part that brings nothing.
 
-    python benchmarks/null_test.py FOLDER [RECIPE ...] [--split-seeds 5] [--weights ...] [--head ...]
+    python benchmarks/null_test.py FOLDER [RECIPE ...] [--split-seeds 5] [--weights W] [--head H]
 
 FOLDER has NIH's layout. Each recipe is measured as a probe, and again with ``+noise``, on each
 split; a fusion is named as in ``orb+sift@gated``. Printed are the means of macro AUROC over the
