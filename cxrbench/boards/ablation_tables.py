@@ -120,9 +120,9 @@ def _beside_control(row: PartGain) -> str:
     p = gain.beyond_control_p_holm
     if gain.control is None or gain.beyond_control is None:
         return (
-            "Only the permuted control shows whether the part's parameters alone explain this: "
-            f"`cxrbench run --config {row.config} --seeds {len(row.runs)} --ablation`, with the "
-            f"same --runs, runs {row.control}."
+            "To see whether the part's parameters alone explain this, run its permuted control "
+            f"{row.control}: `cxrbench run --config {row.config} --seeds {len(row.runs)} "
+            "--ablation`, with the same --runs."
         )
     if math.isnan(p):
         return "Its permuted control is undefined on these images."
