@@ -15,7 +15,6 @@ FILES = [path for path in PACKAGE.rglob("*") if path.is_file() and "__pycache__"
 MODULES = [path for path in FILES if path.suffix == ".py"]
 
 
-@pytest.mark.xfail(strict=True, reason="some names are still there twice")
 def test_a_class_name_means_one_thing_in_the_whole_package():
     trees = (ast.parse(path.read_text(encoding="utf-8")) for path in MODULES)
     classes = (node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef))

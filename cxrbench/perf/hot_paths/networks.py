@@ -23,7 +23,7 @@ def _augment(name: str, films: ImageSet) -> HotPath:
     from cxrbench.modeling.backend import load_keras
 
     kinds = {} if name == "medical" else {name: getattr(MEDICAL, name)}
-    wanted = Augmentation(**kinds) if kinds else MEDICAL
+    augmentation = Augmentation(**kinds) if kinds else MEDICAL
     keras = load_keras()
     from cxrbench.modeling.pixels import Pixels
 
@@ -33,7 +33,7 @@ def _augment(name: str, films: ImageSet) -> HotPath:
         parameters = keras.Input((len(PARAMETERS),))
         model = keras.Model([pixels, parameters], Pixels(dtype="float32")(pixels, parameters))
     stored = np.stack(films.fitted(count, side))
-    drawn = draw(wanted, seed=0, epoch=0, images=count).parameters
+    drawn = draw(augmentation, seed=0, epoch=0, images=count).parameters
     return _path(f"augment/{name}", "train", films, lambda: model.predict_on_batch([stored, drawn]))
 
 
@@ -110,8 +110,8 @@ def _path(name: str, step: str, films: ImageSet, work: Callable[[], object]) -> 
         with device_scope(device):
             work()
 
-    told = gpu_names()[0] if device == "gpu" else "cpu"
-    return HotPath(name, step, films.batch_size, call, told)
+    processor = gpu_names()[0] if device == "gpu" else "cpu"
+    return HotPath(name, step, films.batch_size, call, processor)
 
 
 def _recipe(text: str) -> Recipe:
@@ -128,9 +128,9 @@ def _model(recipe: Recipe, films: ImageSet) -> Any:
     size = films.network_size
     trunk = None if recipe.backbone is None else build_trunk(recipe.backbone, size, None, 0)
     known = Statistics(np.zeros(_FEATURE_LENGTH, np.float32), np.ones(_FEATURE_LENGTH, np.float32))
-    told = {feature.name: known for feature in recipe.features}
+    statistics = {feature.name: known for feature in recipe.features}
     assert recipe.fusion is not None
-    network = build_top(trunk, recipe.fusion, told, labels=_LABELS, seed=0)
+    network = build_top(trunk, recipe.fusion, statistics, labels=_LABELS, seed=0)
     training_view = load("training_view")
     view = training_view(
         network.whole(), image_size=size if trunk is not None else None, augmented=False
@@ -140,11 +140,11 @@ def _model(recipe: Recipe, films: ImageSet) -> Any:
 
 def _inputs(model: Any, films: ImageSet) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(0)
-    made: dict[str, np.ndarray] = {
+    inputs: dict[str, np.ndarray] = {
         tensor.name: rng.normal(size=(films.batch_size, _FEATURE_LENGTH)).astype(np.float32)
         for tensor in model.inputs
         if tensor.name != "image"
     }
     if any(tensor.name == "image" for tensor in model.inputs):
-        made["image"] = np.stack(films.fitted(films.batch_size, films.network_size))
-    return made
+        inputs["image"] = np.stack(films.fitted(films.batch_size, films.network_size))
+    return inputs
