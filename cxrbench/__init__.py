@@ -48,44 +48,20 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_HOMES = {
-    "run": "benchmark",
-    "BagOfWords": "encoders.visual_words",
-    "VLAD": "encoders.visual_words",
-    "Identity": "encoders.whole_image",
-    "HEADINGS": "data.tables",
-    "TABLE_SUFFIXES": "data.tables",
-    "names_in": "data.tables",
-    "choose_image": "data.files",
-    "image_stem": "data.files",
-    "list_images": "data.files",
-    "LabelOptions": "data.table_labels",
-    "Labels": "data.table_labels",
-    "Columns": "data.tables",
-    "read_table": "data.tables",
-    "Table": "data.tables",
-    "find_file": "data.files",
-    "read_text": "data.files",
-    "CxrbenchError": "errors",
-    "DataError": "errors",
-    "UnreadableImage": "errors",
-    "hookimpl": "hookspecs",
-    "Backbone": "interfaces",
-    "KerasApplication": "modeling.application",
-    "Box": "interfaces",
-    "Cohort": "interfaces",
-    "Dataset": "interfaces",
-    "Display": "interfaces",
-    "Encoder": "interfaces",
-    "Examination": "interfaces",
-    "Exclusion": "interfaces",
-    "Fault": "interfaces",
-    "FeatureExtractor": "interfaces",
-    "FittedEncoder": "interfaces",
-    "Fusion": "interfaces",
-    "LocalFeatures": "interfaces",
-    "Record": "interfaces",
+_NAMES = {
+    "benchmark": "run",
+    "errors": "CxrbenchError DataError UnreadableImage",
+    "hookspecs": "hookimpl",
+    "interfaces": "Backbone Box Cohort Dataset Display Encoder Examination Exclusion Fault "
+    "FeatureExtractor FittedEncoder Fusion LocalFeatures Record",
+    "encoders.visual_words": "BagOfWords VLAD",
+    "encoders.whole_image": "Identity",
+    "modeling.application": "KerasApplication",
+    "data.files": "choose_image find_file image_stem list_images read_text",
+    "data.tables": "Columns HEADINGS TABLE_SUFFIXES Table names_in read_table",
+    "data.table_labels": "LabelOptions Labels",
 }
+_HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}
 
 __all__ = ["__version__", *_HOMES]
 

@@ -15,7 +15,7 @@ from cxrbench.data.datasets import describe, find_dataset
 from cxrbench.experiment.cohort import load_and_split, prepare_cohort
 from cxrbench.experiment.conditions import parts_of
 from cxrbench.experiment.executors import open_executor
-from cxrbench.experiment.executors.interface import Needs, Place
+from cxrbench.experiment.executors.interface import Needs
 from cxrbench.experiment.plans import (
     Plan,
     ablation_recipes,
@@ -37,7 +37,6 @@ from cxrbench.parameters import absolute_dataset
 from cxrbench.registry import load_registry
 from cxrbench.request import Request, known_options, request_of
 from cxrbench.runs.run import Run, read_run
-from cxrbench.settings import thread_count
 
 
 def run(
@@ -92,7 +91,7 @@ def measure(request: Request, display: Display) -> tuple[Run, ...]:
     clock.stop("prepare")
     needs = _needs(request, plans, dataset)
     with open_executor(request.executor, request.ray_address, needs, display) as executor:
-        settling = partial(_settled, images=len(divided.cohort), cache=request.cache)
+        settling = partial(settle, images=len(divided.cohort), cache=request.cache)
         (plans,) = executor.compute(settling, [("settings", plans)])
         clock.stop("start")
         data = prepare_cohort(
@@ -113,15 +112,9 @@ def measure(request: Request, display: Display) -> tuple[Run, ...]:
             images = cohort_images(dataset, data.cohort, data.rows("test").tolist())
             time_all(paths, registry, images, settings.device, display)
     if request.saliency:
-        threads = thread_count(request.threads)
+        threads = request.thread_count
         score_all(paths, registry, cache=request.cache, threads=threads, display=display)
     return tuple(read_run(path) for path in paths)
-
-
-def _settled(
-    plans: tuple[Plan, ...], place: Place, *, images: int, cache: Path
-) -> tuple[Plan, ...]:
-    return settle(plans, images, cache=cache, display=place.display)
 
 
 def _needs(request: Request, plans: Sequence[Plan], dataset: Dataset) -> Needs:

@@ -1,4 +1,4 @@
-"""The errors that a user can cause; each says what was expected, what was found and what to do."""
+"""The errors that a user can cause; each says what was expected, what was got, and what to do."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ class CxrbenchError(Exception):
     ----------
     problem : one sentence that names the thing that is wrong.
     expected, found, fix : what would have been right, what was there instead, what to do about it.
-        Each becomes a line of its own, and an attribute; leave out one only where the problem
-        already says it.
+        Each becomes a line and an attribute. Leave one out only if the problem already says it.
     """
 
     def __init__(
@@ -59,15 +58,15 @@ class WeightsError(CxrbenchError):
 
 
 class DeviceError(CxrbenchError):
-    """The device or the Keras backend that was asked for is not there."""
+    """The requested device, Keras backend or engine is not available."""
 
 
 class ExecutorError(CxrbenchError):
-    """Ray or its cluster cannot be had, or its nodes cannot do the work."""
+    """Ray or its cluster is not available, or its nodes cannot do the work."""
 
 
 class OutOfMemory(CxrbenchError):
-    """The GPU's or the machine's memory does not hold what was asked for."""
+    """The memory of the GPU or of the machine is too small for the request."""
 
 
 class DownloadError(CxrbenchError):

@@ -25,7 +25,7 @@ Distance = Literal["l2", "hamming"]
 
 
 class Advance(Protocol):
-    """Tells a progress bar that ``steps`` more are done, and a detail worth showing."""
+    """Advances a progress bar by ``steps``, and shows a detail."""
 
     def __call__(self, steps: int = 1, detail: str = "") -> None: ...
 
@@ -180,8 +180,8 @@ class Backbone(Part):
         The model does its own preprocessing and is made of Keras' own layers only, so that it can
         be saved and opened anywhere. ``weights`` is None (random), ``"imagenet"``, or the path of
         a ``.weights.h5`` file; the layers are the same for all three, since a run's model is
-        rebuilt with None and given its own weights. Raise whatever Keras raises; the harness turns
-        it into advice. A `CxrbenchError` is shown as it is.
+        rebuilt with None and given its own weights. Do not catch errors of Keras: the harness turns
+        them into advice. A `CxrbenchError` is shown as it is.
         """
 
 
@@ -203,7 +203,7 @@ class FittedEncoder(ABC):
     def words_of(self, vectors: np.ndarray) -> np.ndarray:
         """The word (n,) int, from 0, that each vector (n, d) of an image counts for.
 
-        Only asked of an encoder with a ``word_count``; lets `cxrbench explain` show the words.
+        Only called if there is a ``word_count``; lets `cxrbench explain` show the words.
         """
         raise NotImplementedError(f"{type(self).__name__} has no visual words")
 
@@ -287,7 +287,7 @@ class Dataset(Part):
     gives none. Fields are the options of ``--data NAME:option=value``; ``path_options`` names
     those that say where something lies, which is no condition of a result. ``file_suffixes`` are
     endings such as ``".dcm"``, in small letters, of image files that ``read_new`` reads.
-    ``general`` datasets recognise a path by its form alone, such as any CSV file: they are asked
+    ``general`` datasets recognise a path by its form alone, such as any CSV file: they are tried
     after the others.
     """
 
@@ -308,7 +308,7 @@ class Dataset(Part):
         return self.load()
 
     def examine(self, display: Display, cache: Path) -> Examination:
-        """For `cxrbench data check`: load what can be loaded, and tell all faults at once.
+        """For `cxrbench data check`: load what can be loaded, and report all faults at once.
 
         By default what ``load_showing`` returns, with its `DataError` as the only fault that is
         found. ``display`` and ``cache`` are those of ``load_showing``.

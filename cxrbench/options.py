@@ -142,22 +142,22 @@ def options_of(declaration: type) -> Mapping[str, Option]:
     return options
 
 
-def check_options(given: Mapping[str, Any], known: Mapping[str, Option]) -> dict[str, Any]:
-    """The options that are given (None: not given), each checked.
+def check_options(values: Mapping[str, Any], options: Mapping[str, Option]) -> dict[str, Any]:
+    """The options with a value (None: not given), each checked.
 
     Raises
     ------
     SettingsError : there is no such option, or its value cannot work.
     """
-    for name in given:
-        if name not in known:
+    for name in values:
+        if name not in options:
             raise SettingsError(
                 f"there is no option {name!r}",
-                expected=", ".join(sorted(known)),
+                expected=", ".join(sorted(options)),
                 found=repr(name),
-                fix=nearest(name, known) or None,
+                fix=nearest(name, options) or None,
             )
-    return {name: known[name].check(value) for name, value in given.items() if value is not None}
+    return {name: options[name].check(v) for name, v in values.items() if v is not None}
 
 
 def as_typed(value: Any, *, quote: bool = False) -> str:

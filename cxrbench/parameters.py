@@ -141,14 +141,14 @@ def describe_type(annotation: Any) -> str:
     return " or ".join(texts)
 
 
-def unknown_parameter(where: str, name: str, known: Iterable[str]) -> RecipeError:
+def unknown_parameter(where: str, name: str, names: Iterable[str]) -> RecipeError:
     """The error for a parameter that a part does not have."""
-    known = sorted(known)
+    names = sorted(names)
     return RecipeError(
         f"{where} has no parameter {name!r}",
-        expected=", ".join(known) if known else "no parameters at all",
+        expected=", ".join(names) if names else "no parameters at all",
         found=repr(name),
-        fix=f"{nearest(name, known)} See `cxrbench plugins list`.".strip(),
+        fix=f"{nearest(name, names)} See `cxrbench plugins list`.".strip(),
     )
 
 
@@ -199,8 +199,7 @@ def data_text(dataset: Dataset) -> str:
     options = changed(absolute_dataset(dataset))
     if "," in options.get("path", ""):  # separates options; the layout is recognised too
         return str(options["path"])
-    pairs = ",".join(f"{name}={value}" for name, value in options.items())
-    return f"{dataset.name}:{pairs}" if pairs else dataset.name
+    return spelt(dataset.name, options)
 
 
 def absolute_dataset(dataset: Dataset) -> Dataset:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import cast
 
 from cxrbench.errors import RecipeError
 from cxrbench.interfaces import Backbone, Encoder, FeatureExtractor, Fusion
@@ -22,6 +22,7 @@ from cxrbench.registry import Registry
 
 PRIOR = "prior"
 DEFAULT_FUSION = "concat"
+_PERMUTED = {PERMUTED: True}
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Feature:
         parameters = changed(self.extractor) | changed(self.encoder)
         if self.encoding != next(iter(self.extractor.encodings)):
             parameters["encoding"] = self.encoding
-        return spelt(self.name, _with_permuted(parameters, self.permuted))
+        return spelt(self.name, parameters | (_PERMUTED if self.permuted else {}))
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,11 @@ def parse_recipe(text: str, registry: Registry) -> Recipe:
     backbone_permuted = False
     for piece in body.split("+"):
         name, pairs = _split_piece(piece, text)
-        _reject_prior(name, text)
+        if name == PRIOR:
+            raise RecipeError(
+                f"{text!r} combines 'prior' with other parts",
+                expected="'prior' alone: it looks at no image, so there is nothing to fuse",
+            )
         kind, part = registry.find(name, ("backbone", "feature"))
         if kind == "backbone":
             backbone_permuted = _take_permuted(pairs, name)
@@ -110,7 +115,9 @@ def parse_recipe(text: str, registry: Registry) -> Recipe:
         else:
             features.append(_feature(cast("type[FeatureExtractor]", part), pairs, name))
     _check_counts(text, backbones, features)
-    fusion = _fusion(fusion_text if at else DEFAULT_FUSION, text, registry)
+    name, pairs = _split_piece(fusion_text if at else DEFAULT_FUSION, text)
+    _, part = registry.find(name, ("fusion",))
+    fusion: Fusion = build(part, pairs, name)
     ordered = tuple(sorted(features, key=lambda feature: feature.name))
     backbone = backbones[0] if backbones else None
     return _recipe(backbone, ordered, fusion, backbone_permuted=backbone_permuted)
@@ -122,10 +129,6 @@ def _take_permuted(pairs: dict[str, str], where: str) -> bool:
     return bool(convert(where, PERMUTED, text, bool))
 
 
-def _with_permuted(parameters: dict[str, Any], permuted: bool) -> dict[str, Any]:
-    return {**parameters, PERMUTED: True} if permuted else parameters
-
-
 def _split_piece(piece: str, text: str) -> tuple[str, dict[str, str]]:
     name, colon, parameters = piece.strip().partition(":")
     if not name or (colon and not parameters):
@@ -135,14 +138,6 @@ def _split_piece(piece: str, text: str) -> tuple[str, dict[str, str]]:
             found=repr(piece),
         )
     return name.lower(), parse_pairs(parameters, name) if colon else {}
-
-
-def _reject_prior(name: str, text: str) -> None:
-    if name == PRIOR:
-        raise RecipeError(
-            f"{text!r} combines 'prior' with other parts",
-            expected="'prior' alone: it looks at no image, so there is nothing to fuse",
-        )
 
 
 def _feature(extractor: type[FeatureExtractor], pairs: dict[str, str], where: str) -> Feature:
@@ -168,12 +163,6 @@ def _feature(extractor: type[FeatureExtractor], pairs: dict[str, str], where: st
         encoder=build(encoder, {k: v for k, v in pairs.items() if k in others}, where),
         permuted=permuted,
     )
-
-
-def _fusion(piece: str, text: str, registry: Registry) -> Fusion:
-    name, pairs = _split_piece(piece, text)
-    _, part = registry.find(name, ("fusion",))
-    return cast("Fusion", build(part, pairs, name))
 
 
 def _check_counts(text: str, backbones: list[Backbone], features: list[Feature]) -> None:
@@ -203,8 +192,8 @@ def _recipe(
     """A recipe with its canonical text."""
     pieces = [feature.text for feature in features]
     if backbone is not None:
-        own = _with_permuted(changed(backbone), backbone_permuted)
-        pieces.insert(0, spelt(backbone.name, own))
+        parameters = changed(backbone) | (_PERMUTED if backbone_permuted else {})
+        pieces.insert(0, spelt(backbone.name, parameters))
     tail = _spelt_fusion(fusion)
     text = "+".join(pieces) + ("" if tail == DEFAULT_FUSION else f"@{tail}")
     return Recipe(text, backbone, features, fusion, backbone_permuted)

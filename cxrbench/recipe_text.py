@@ -1,4 +1,4 @@
-"""The canonical text of a recipe, taken apart and put together again; no plugin is asked."""
+"""The canonical text of a recipe, split and joined again without plugins."""
 
 from __future__ import annotations
 

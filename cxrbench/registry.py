@@ -7,7 +7,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
@@ -41,13 +41,9 @@ HOOKS: Mapping[str, tuple[str, type[Part]]] = MappingProxyType(
         "dataset": ("cxrbench_datasets", Dataset),
     }
 )
+_HOOK_NAMES = tuple(hook for hook, _ in HOOKS.values())
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
-_REQUIRED = {
-    "backbone": ("image_size", "freeze_at"),
-    "feature": ("image_size", "encodings"),
-    "fusion": (),
-    "dataset": (),
-}
+_REQUIRED = {"backbone": ("image_size", "freeze_at"), "feature": ("image_size", "encodings")}
 
 
 @dataclass(frozen=True)
@@ -77,7 +73,7 @@ class Registry:
     parts: Mapping[str, Mapping[str, type[Part]]]
     plugins: tuple[Plugin, ...]
 
-    def find(self, name: str, kinds: Iterable[str]) -> tuple[str, type[Part]]:
+    def find(self, name: str, kinds: Collection[str]) -> tuple[str, type[Part]]:
         """The kind and class of the part with this name or alias.
 
         Raises
@@ -85,33 +81,29 @@ class Registry:
         PluginError : only a broken plugin of this name is installed.
         RecipeError : there is none; the message says what exists and what is nearest.
         """
-        kinds = tuple(kinds)
         for kind in kinds:
             if name in self.parts[kind]:
                 return kind, self.parts[kind][name]
-        for plugin in self.plugins:
-            if plugin.error is not None and plugin.name == name:
+        for plugin in self.broken:
+            if plugin.name == name:
                 raise broken_error(plugin)
-        known = {kind: self.names(kind) for kind in kinds}
+        names = ", ".join(plugin.name for plugin in self.broken)
+        advice = (
+            nearest(name, (n for kind in kinds for n in self.parts[kind])),
+            "Install a plugin that provides it, or see `cxrbench plugins list`.",
+            f"Installed and broken: {names}." if names else "",
+        )
         raise RecipeError(
             f"there is no {' or '.join(kinds)} named {name!r}",
-            expected="; ".join(f"{kind}: {', '.join(names)}" for kind, names in known.items()),
+            expected="; ".join(f"{kind}: {', '.join(self.names(kind))}" for kind in kinds),
             found=repr(name),
-            fix=" ".join(
-                filter(
-                    None,
-                    (
-                        nearest(name, (n for kind in kinds for n in self.parts[kind])),
-                        "Install a plugin that provides it, or see `cxrbench plugins list`.",
-                        self._told_broken(),
-                    ),
-                )
-            ),
+            fix=" ".join(filter(None, advice)),
         )
 
-    def _told_broken(self) -> str:
-        broken = [plugin.name for plugin in self.plugins if plugin.error is not None]
-        return f"Installed and broken: {', '.join(broken)}." if broken else ""
+    @property
+    def broken(self) -> tuple[Plugin, ...]:
+        """The plugins that could not be loaded."""
+        return tuple(plugin for plugin in self.plugins if plugin.error is not None)
 
     def names(self, kind: str) -> list[str]:
         """The names of all parts of one kind, without aliases."""
@@ -129,20 +121,19 @@ def broken_error(plugin: Plugin) -> PluginError:
 
 def require_sound(registry: Registry) -> None:
     """Raise `PluginError` with every broken plugin's error, if there is one."""
-    broken = [plugin for plugin in registry.plugins if plugin.error is not None]
-    if broken:
+    if registry.broken:
         raise PluginError(
-            f"{len(broken)} of {len(registry.plugins)} plugins are broken",
-            expected="none, for --strict-plugins was given",
-            found="; ".join(f"{plugin.name}: {plugin.error}" for plugin in broken),
+            f"{len(registry.broken)} of {len(registry.plugins)} plugins are broken",
+            expected="none, because of --strict-plugins",
+            found="; ".join(f"{plugin.name}: {plugin.error}" for plugin in registry.broken),
             fix="see `cxrbench plugins doctor`",
         )
 
 
-def load_registry(found: Iterable[EntryPoint] | None = None) -> Registry:
+def load_registry(plugins: Iterable[EntryPoint] | None = None) -> Registry:
     """Load every plugin of the entry point group ``cxrbench``; broken ones are listed, not raised.
 
-    ``found`` replaces the installed entry points (tests). cxrbench's own come first, so that no
+    ``plugins`` replace the installed entry points (tests). cxrbench's own come first, so that no
     other plugin can take the name of a built-in part. With ``CXRBENCH_PLUGINS=a,b`` in the
     environment, of the installed ones only cxrbench's own and these are loaded.
 
@@ -151,36 +142,35 @@ def load_registry(found: Iterable[EntryPoint] | None = None) -> Registry:
     PluginError : ``CXRBENCH_PLUGINS`` names a plugin that is not installed.
     """
     parts: dict[str, dict[str, type[Part]]] = {kind: {} for kind in HOOKS}
-    plugins = []
-    for entry_point in _ordered(_chosen() if found is None else found):
+    loaded = []
+    for entry_point in _ordered(_installed() if plugins is None else plugins):
         plugin, provided = _load(entry_point, parts)
-        plugins.append(plugin)
+        loaded.append(plugin)
         for kind, part in provided:
-            for name in (part.name, *part.aliases):
-                parts[kind][name] = part
-    return Registry(MappingProxyType(parts), tuple(plugins))
+            parts[kind] |= dict.fromkeys((part.name, *part.aliases), part)
+    return Registry(MappingProxyType(parts), tuple(loaded))
 
 
-def _chosen() -> list[EntryPoint]:
+def _installed() -> list[EntryPoint]:
     installed = list(entry_points(group=GROUP))
     text = os.environ.get(CHOICE)
     if text is None:
         return installed
     names = {name.strip() for name in text.split(",")} - {""}
-    known = {entry_point.name for entry_point in installed}
-    if unknown := sorted(names - known):
+    available = {entry_point.name for entry_point in installed}
+    if unknown := sorted(names - available):
         raise PluginError(
             f"{CHOICE} names plugins that are not installed",
-            expected=f"names of `cxrbench plugins list`: {', '.join(sorted(known))}",
+            expected=f"names of `cxrbench plugins list`: {', '.join(sorted(available))}",
             found=", ".join(unknown),
-            fix=nearest(unknown[0], known) or f"install them, or change {CHOICE}",
+            fix=nearest(unknown[0], available) or f"install them, or change {CHOICE}",
         )
     return [ep for ep in installed if ep.name in names or _package(ep) == "cxrbench"]
 
 
-def _ordered(found: Iterable[EntryPoint]) -> list[EntryPoint]:
+def _ordered(plugins: Iterable[EntryPoint]) -> list[EntryPoint]:
     # The same distribution can be on the path twice (an editable install beside its metadata).
-    unique = {(_package(ep), ep.name, ep.value): ep for ep in found}
+    unique = {(_package(ep), ep.name, ep.value): ep for ep in plugins}
     return [unique[key] for key in sorted(unique, key=lambda key: (key[0] != "cxrbench", key))]
 
 
@@ -189,7 +179,7 @@ def _package(entry_point: EntryPoint) -> str:
 
 
 def _load(
-    entry_point: EntryPoint, taken: Mapping[str, Mapping[str, type[Part]]]
+    entry_point: EntryPoint, others: Mapping[str, Mapping[str, type[Part]]]
 ) -> tuple[Plugin, list[tuple[str, type[Part]]]]:
     error, fix, provided = None, "", []
     # A plugin is a stranger's code: whatever it raises, an exit included, is its own failure, and
@@ -197,11 +187,12 @@ def _load(
     try:
         with redirect_stdout(sys.stderr):
             provided = _provided(entry_point.load())
-            _check_free(provided, taken)
+            _check_free(provided, others)
     except KeyboardInterrupt:
         raise
     except BaseException as failure:
-        error, fix, provided = _told(failure), _fix(failure, entry_point), []
+        name = "" if isinstance(failure, PluginError) else f"{type(failure).__name__}: "
+        error, fix, provided = f"{name}{failure}", _fix(failure, entry_point), []
     plugin = Plugin(
         name=entry_point.name,
         module=entry_point.value,
@@ -214,38 +205,24 @@ def _load(
     return plugin, provided
 
 
-def _told(failure: BaseException) -> str:
-    if isinstance(failure, PluginError):
-        return str(failure)
-    return f"{type(failure).__name__}: {failure}"
-
-
-def _is_editable(entry_point: EntryPoint) -> bool:
-    """Whether its package is installed with ``pip install -e``, as authors do."""
-    url = entry_point.dist.read_text("direct_url.json") if entry_point.dist is not None else None
-    return url is not None and bool(json.loads(url).get("dir_info", {}).get("editable"))
-
-
 def _fix(failure: BaseException, entry_point: EntryPoint) -> str:
     """What to do, if the failure does not say it itself."""
     if isinstance(failure, PluginError) and failure.fix is not None:
         return ""
-    if _is_editable(entry_point):
+    url = entry_point.dist.read_text("direct_url.json") if entry_point.dist is not None else None
+    if url is not None and json.loads(url).get("dir_info", {}).get("editable"):  # by its author
         return f"correct {entry_point.module} and run `cxrbench plugins check {entry_point.name}`"
-    package = _package(entry_point) or "the plugin's package"
+    upgrade = "pip install --upgrade " + (_package(entry_point) or "the plugin's package")
     if isinstance(failure, ModuleNotFoundError):
         return (
-            f"pip install --upgrade {package}, which brings what it needs; "
+            f"{upgrade}, which brings what it needs; "
             f"if {failure.name!r} is still missing, tell its author"
         )
-    return (
-        f"pip install --upgrade {package}; if that does not help, tell its author or uninstall it"
-    )
+    return f"{upgrade}; if that does not help, tell its author or uninstall it"
 
 
 def _provided(module: Any) -> list[tuple[str, type[Part]]]:
-    declared = getattr(module, "CXRBENCH_API", None)
-    if declared != API_VERSION:
+    if (declared := getattr(module, "CXRBENCH_API", None)) != API_VERSION:
         raise PluginError(
             "the plugin was written for another API version",
             expected=f"CXRBENCH_API = {API_VERSION} in the plugin's module",
@@ -270,26 +247,21 @@ def _provided(module: Any) -> list[tuple[str, type[Part]]]:
     if not provided:
         raise PluginError(
             "the plugin provides nothing",
-            expected=f"a function marked @hookimpl named {_hook_names()}",
+            expected=f"a function marked @hookimpl named {', '.join(_HOOK_NAMES)}",
         )
     return provided
 
 
-def _hook_names() -> str:
-    return ", ".join(hook for hook, _ in HOOKS.values())
-
-
 def _check_markers(module: Any, manager: pluggy.PluginManager) -> None:
-    hooks = [hook for hook, _ in HOOKS.values()]
     for name, function in inspect.getmembers(module, callable):
         marked = manager.parse_hookimpl_opts(module, name) is not None
-        if marked and name not in hooks:
+        if marked and name not in _HOOK_NAMES:
             raise PluginError(
                 f"there is no hook {name!r}",
-                expected=_hook_names(),
-                fix=nearest(name, hooks) or None,
+                expected=", ".join(_HOOK_NAMES),
+                fix=nearest(name, _HOOK_NAMES) or None,
             )
-        if name in hooks and not marked and inspect.isfunction(function):
+        if name in _HOOK_NAMES and not marked and inspect.isfunction(function):
             raise PluginError(f"{name} is not marked as a hook", fix="put @hookimpl above it")
 
 
@@ -299,7 +271,7 @@ def _check_part(kind: str, part: Any, base: type[Part]) -> None:
             f"a {kind} hook returned {part!r}",
             expected=f"classes that derive from cxrbench.{base.__name__}",
         )
-    for attribute in ("name", *_REQUIRED[kind]):
+    for attribute in ("name", *_REQUIRED.get(kind, ())):
         if not hasattr(part, attribute):
             raise PluginError(f"{part.__qualname__} does not set {attribute!r}")
     _check_names(part)
@@ -313,7 +285,12 @@ def _check_part(kind: str, part: Any, base: type[Part]) -> None:
             expected="another name: every backbone and feature has this one by itself",
         )
     if issubclass(part, Backbone):
-        _check_backbone(part)
+        for attribute, proper in (("image_size", int), ("freeze_at", str)):
+            if not isinstance(getattr(part, attribute), proper):
+                raise PluginError(
+                    f"{part.__qualname__}.{attribute} is {getattr(part, attribute)!r}",
+                    expected="the side of its images in pixels, and the name of a layer",
+                )
     if issubclass(part, FeatureExtractor):
         _check_encodings(part, {*parameters, "encoding", PERMUTED})
 
@@ -332,16 +309,7 @@ def _check_names(part: type[Part]) -> None:
             )
 
 
-def _check_backbone(part: type[Backbone]) -> None:
-    for attribute, kind in (("image_size", int), ("freeze_at", str)):
-        if not isinstance(getattr(part, attribute), kind):
-            raise PluginError(
-                f"{part.__qualname__}.{attribute} is {getattr(part, attribute)!r}",
-                expected="the side of its images in pixels, and the name of a layer",
-            )
-
-
-def _check_encodings(part: type[FeatureExtractor], taken: set[str]) -> None:
+def _check_encodings(part: type[FeatureExtractor], parameters: set[str]) -> None:
     encodings = part.encodings
     if not isinstance(encodings, Mapping) or not encodings:
         raise PluginError(
@@ -354,7 +322,7 @@ def _check_encodings(part: type[FeatureExtractor], taken: set[str]) -> None:
                 f"{part.__qualname__} has the encoding {name!r}: {encoder!r}",
                 expected="a class that derives from cxrbench.Encoder",
             )
-        if shared := taken & set(field_types(encoder)):
+        if shared := parameters & set(field_types(encoder)):
             raise PluginError(
                 f"{part.__qualname__} and its encoder {encoder.__qualname__} share parameters",
                 expected="different names, since a recipe gives both beside each other",
@@ -363,20 +331,19 @@ def _check_encodings(part: type[FeatureExtractor], taken: set[str]) -> None:
 
 
 def _check_free(
-    provided: list[tuple[str, type[Part]]], taken: Mapping[str, Mapping[str, type[Part]]]
+    provided: list[tuple[str, type[Part]]], others: Mapping[str, Mapping[str, type[Part]]]
 ) -> None:
-    # Backbones and features share a recipe's names, so that 'resnet+orb' is never ambiguous.
-    own: dict[str, type[Part]] = {}
+    own = set[tuple[tuple[str, ...], str]]()
     for kind, part in provided:
+        # Backbones and features share a recipe's names, so that 'resnet+orb' is never ambiguous.
         rivals = ("backbone", "feature") if kind in ("backbone", "feature") else (kind,)
-        space = rivals[0]
         for name in (part.name, *part.aliases):
             for rival in rivals:
-                if name in taken[rival]:
+                if name in others[rival]:
                     raise PluginError(
-                        f"the name {name!r} is taken by {taken[rival][name].__module__}",
+                        f"the name {name!r} is taken by {others[rival][name].__module__}",
                         fix="uninstall one of the two plugins, or rename the part",
                     )
-            if f"{space}:{name}" in own:
+            if (rivals, name) in own:
                 raise PluginError(f"the plugin registers the name {name!r} twice")
-            own[f"{space}:{name}"] = part
+            own.add((rivals, name))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -105,6 +106,16 @@ class Request:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     @property
+    def thread_count(self) -> int:
+        """``threads``, else one for each core that this process may use."""
+        return self.threads or len(os.sched_getaffinity(0))
+
+    @property
+    def device(self) -> str:
+        """The device of ``settings``, else ``auto``."""
+        return str(self.settings.get("device", settings.Settings.device))
+
+    @property
     def all_seeds(self) -> tuple[int, ...]:
         """The seeds of each row."""
         return tuple(range(self.seed, self.seed + self.seeds))
@@ -118,14 +129,14 @@ def known_options() -> dict[str, Option]:
     return {option.name: option for option in options}
 
 
-def request_of(given: Mapping[str, Any]) -> Request:
+def request_of(options: Mapping[str, Any]) -> Request:
     """The request that options make, each checked by its declaration; None: not given.
 
     Raises
     ------
     SettingsError : an unknown option, or a value that cannot work.
     """
-    checked = check_options(given, known_options())
+    checked = check_options(options, known_options())
     own = {name: checked.pop(name) for name in options_of(Request) if name in checked}
     request = Request(**own, settings=checked)
     if request.ray_address is not None and request.executor != "ray":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, astuple, dataclass
@@ -200,7 +199,7 @@ class Settings:
 
     @property
     def augmentation(self) -> Augmentation:
-        """What happens to training images under ``finetune``."""
+        """The variation of training images under ``finetune``."""
         return Augmentation(*(getattr(self, name) for name in AUGMENTATION_OPTIONS))
 
     def as_dict(self) -> dict[str, Any]:
@@ -228,12 +227,7 @@ AUGMENTATION_OPTIONS = tuple(
 )
 
 
-def thread_count(given: int | None) -> int:
-    """``given``, else one thread for each core that this process may use."""
-    return len(os.sched_getaffinity(0)) if given is None else given
-
-
-def resolve_settings(given: Mapping[str, Any], dataset_defaults: Mapping[str, object]) -> Settings:
+def resolve_settings(values: Mapping[str, Any], dataset_defaults: Mapping[str, object]) -> Settings:
     """What the user gave (None: nothing), else what ``probe`` needs, else the dataset's defaults.
 
     Raises
@@ -241,13 +235,13 @@ def resolve_settings(given: Mapping[str, Any], dataset_defaults: Mapping[str, ob
     SettingsError : an unknown option, or a value that cannot work.
     """
     options = options_of(Settings)
-    chosen = check_options(given, options)
-    merged = {**check_options(dataset_defaults, options), **chosen}
+    checked = check_options(values, options)
+    merged = {**check_options(dataset_defaults, options), **checked}
     protocol = merged.get("protocol", Settings.protocol)
     # A head on fixed embeddings needs more passes than the network that a dataset's defaults
     # are made for, and each costs little.
     required = {n: o.otherwise[protocol] for n, o in options.items() if protocol in o.otherwise}
-    settings = Settings(**_with_augmentation({**merged, **required, **chosen}))
+    settings = Settings(**_with_augmentation({**merged, **required, **checked}))
     _check_augmentation(settings)
     return settings
 

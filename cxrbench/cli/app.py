@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from cxrbench.cli import (
-    cache,
+    cache_clear,
+    cache_list,
     compare,
-    data,
+    data_check,
+    data_download,
+    data_prepare,
     explain,
     export,
     figures,
     leaderboard,
     localise,
-    perf,
-    plugins,
+    perf_compare,
+    perf_history,
+    perf_record,
+    perf_time,
+    plugins_check,
+    plugins_doctor,
+    plugins_list,
+    plugins_new,
     predict,
     report,
     run,
@@ -56,10 +66,45 @@ app.command("localise")(localise.localise)
 app.command("report")(report.report)
 app.command("predict")(predict.predict)
 app.command("export")(export.export)
-app.add_typer(data.app, name="data")
-app.add_typer(cache.app, name="cache")
-app.add_typer(plugins.app, name="plugins")
-app.add_typer(perf.app, name="perf")
+
+
+def _group(name: str, text: str, **commands: Callable[..., None]) -> typer.Typer:
+    group = typer.Typer(help=text, no_args_is_help=True)
+    for command, function in commands.items():
+        group.command(command)(function)
+    app.add_typer(group, name=name)
+    return group
+
+
+data = _group(
+    "data",
+    "Download, check and prepare cohorts.",
+    download=data_download.download,
+    check=data_check.check,
+)
+data.command("prepare", cls=data_prepare.SeveralRecipes)(data_prepare.prepare)
+_group(
+    "cache",
+    "List and remove entries of the cache.",
+    list=cache_list.list_cache,
+    clear=cache_clear.clear,
+)
+_group(
+    "plugins",
+    "List, check and create plugins.",
+    list=plugins_list.list_plugins,
+    check=plugins_check.check,
+    doctor=plugins_doctor.doctor,
+    new=plugins_new.new,
+)
+_group(
+    "perf",
+    "Time the hot paths of a run, such as decoding, and detect changes that slow them down.",
+    time=perf_time.time,
+    compare=perf_compare.compare,
+    record=perf_record.record,
+    history=perf_history.history,
+)
 
 
 def _version(show: bool) -> None:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from cxrbench.cli.options import Cache, Format, Json, OutputFormat, chosen_format
+from typing import Any
+
+from cxrbench.cli.options import Format, takes
 
 
-def list_cache(
-    cache: Cache = None, output: OutputFormat = Format.table, as_json: Json = False
-) -> None:
+@takes("cache")
+def list_cache(*, output_format: Format, **options: Any) -> None:
     """List the entries of the cache: content, data, size, last use and state."""
     from cxrbench.output.show import show
-    from cxrbench.store.cache import cache_folder
+    from cxrbench.request import request_of
     from cxrbench.store.contents import entries
     from cxrbench.store.listing import CacheListing
 
-    folder = cache_folder(cache)
-    show(CacheListing(folder, entries(folder)), chosen_format(output, as_json))
+    folder = request_of(options).cache
+    show(CacheListing(folder, entries(folder)), output_format)

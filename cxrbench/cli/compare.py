@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from cxrbench.cli.options import Format, Json, OutputFormat, Runs, chosen_format
+from cxrbench.cli.options import Format, takes
 
 Row = Annotated[
     str,
@@ -17,17 +16,13 @@ Row = Annotated[
 ]
 
 
-def compare(
-    a: Row,
-    b: Row,
-    runs: Runs = Path("runs"),
-    output: OutputFormat = Format.table,
-    as_json: Json = False,
-) -> None:
+@takes("runs")
+def compare(a: Row, b: Row, *, output_format: Format, **options: Any) -> None:
     """Compare two rows of a leaderboard on the same test images, in total and per label."""
     from cxrbench.boards.comparison import compare_rows
     from cxrbench.output.show import show
+    from cxrbench.request import request_of
     from cxrbench.runs.selection import find_pair
 
-    comparison = compare_rows(*find_pair(a, b, runs))
-    show(comparison, chosen_format(output, as_json))
+    comparison = compare_rows(*find_pair(a, b, request_of(options).runs))
+    show(comparison, output_format)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from cxrbench.cli.options import Format, Json, OutputFormat, chosen_format, takes
+from cxrbench.cli.options import Format, takes
 
 
 @takes("split", "fractions", "split_seed", "max_pixels", "max_bad", "cache", "threads")
@@ -30,32 +28,28 @@ def check(
             metavar="N",
             help="Check only a sample of this many images. The same images are chosen every time. "
             "\\[default: all]",
-            show_default=False,
         ),
     ] = None,
     *,
-    output: OutputFormat = Format.table,
-    as_json: Json = False,
+    output_format: Format,
     **options: Any,
 ) -> None:
     """Find problems that invalidate a benchmark on a cohort; exit with 1 if there are errors."""
     from cxrbench.checks.checkup import Scope, check_up
     from cxrbench.data.datasets import describe, find_dataset
-    from cxrbench.output.display import RichDisplay
+    from cxrbench.output.display import progress
     from cxrbench.output.show import show
     from cxrbench.registry import load_registry
     from cxrbench.request import request_of
-    from cxrbench.settings import resolve_settings, thread_count
+    from cxrbench.settings import resolve_settings
 
     request = request_of(options)
-    display = RichDisplay()
-    # Plugins print at times; standard output carries the report alone.
-    with redirect_stdout(sys.stderr):
+    with progress() as display:
         dataset = find_dataset(data, load_registry(), Path.cwd())
         settings = resolve_settings(request.settings, dataset.defaults)
         display.say(describe(dataset, data))
-        scope = Scope(not no_images, sample, thread_count(request.threads))
+        scope = Scope(not no_images, sample, request.thread_count)
         checkup = check_up(dataset, settings, scope, display, request.cache)
-    show(checkup, chosen_format(output, as_json).value)
+    show(checkup, output_format)
     if not checkup.sound:
         raise typer.Exit(1)

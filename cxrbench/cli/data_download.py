@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
-from cxrbench.cli.options import Format, Json, OutputFormat, chosen_format
+from cxrbench.cli.options import Format, takes
 
 
+@takes()
 def download(
     data: Annotated[
         str,
@@ -22,12 +23,11 @@ def download(
         typer.Option(
             metavar="DIR",
             help="Folder to write. \\[default: a folder of that name here]",
-            show_default=False,
         ),
     ] = None,
     base_url: Annotated[
         str | None,
-        typer.Option(metavar="URL", help="Address of a mirror of the files.", show_default=False),
+        typer.Option(metavar="URL", help="Address of a mirror of the files."),
     ] = None,
     keep_archives: Annotated[
         bool, typer.Option("--keep-archives", help="Keep unpacked archives.")
@@ -35,8 +35,8 @@ def download(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="List files, sizes and addresses; download nothing.")
     ] = False,
-    output: OutputFormat = Format.table,
-    as_json: Json = False,
+    *,
+    output_format: Format,
 ) -> None:
     """Download, verify and unpack a cohort. Repeat the command to continue or to verify it."""
     from cxrbench.data.download.catalog import find_source
@@ -53,4 +53,4 @@ def download(
     )
     states = look(source, folder, base_url)
     report = DownloadReport(source.name, folder, states, dry_run, fetched)
-    show(report, chosen_format(output, as_json).value)
+    show(report, output_format)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-from contextlib import nullcontext, redirect_stdout
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand
 
-from cxrbench.cli.options import Config, Json, config_options, takes
+from cxrbench.cli.options import Config, Format, config_options, takes
 
 
 class SeveralRecipes(TyperCommand):
@@ -34,7 +32,7 @@ class SeveralRecipes(TyperCommand):
 def prepare(
     where: Annotated[
         str | None,
-        typer.Argument(metavar="DATA", help="Same as --data.", show_default=False),
+        typer.Argument(metavar="DATA", help="Same as --data."),
     ] = None,
     recipes: Annotated[
         list[str] | None,
@@ -42,12 +40,11 @@ def prepare(
             "--for",
             metavar="RECIPE…",
             help="The recipes of the later run, such as resnet resnet+orb+sift.",
-            show_default=False,
         ),
     ] = None,
     config: Config = None,
     *,
-    as_json: Json = False,
+    output_format: Format,
     **options: Any,
 ) -> None:
     """Decode each image once, and cache the data that `cxrbench run RECIPE…` needs.
@@ -56,7 +53,7 @@ def prepare(
     """
     from cxrbench.errors import SettingsError
     from cxrbench.experiment.preparing import prepare_ahead
-    from cxrbench.output.display import RichDisplay
+    from cxrbench.output.display import progress
     from cxrbench.output.show import show
     from cxrbench.request import request_of
 
@@ -66,10 +63,9 @@ def prepare(
             expected="DATA or --data DATA",
             found=f"{where} and --data {options['data']}",
         )
-    given = {"data": where, **options, "recipes": recipes or None}
-    request = request_of(config_options(config) | {n: v for n, v in given.items() if v is not None})
-    display = RichDisplay(lines_on_stdout=not as_json)
-    # Plugins print at times; where standard output carries data, they must not.
-    with redirect_stdout(sys.stderr) if as_json else nullcontext():
+    options |= {"data": where} if where else {}
+    options |= {"recipes": recipes} if recipes else {}
+    request = request_of(config_options(config) | options)
+    with progress(lines_on_stdout=output_format is Format.table) as display:
         ahead = prepare_ahead(request, display)
-    show(ahead, "json" if as_json else "table")
+    show(ahead, output_format)

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import sys
-from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from cxrbench.cli.localise import Device, IouThreshold, Method
-from cxrbench.cli.options import (
-    Cache,
-    Format,
-    Json,
-    OutputFormat,
-    Runs,
-    RunSeed,
-    Threads,
-    chosen_format,
+from cxrbench.cli.localise import IouThreshold, Method
+from cxrbench.cli.options import SEED_OF_RUN, Format, takes
+
+
+@takes(
+    *("device", "cache", "threads", "runs"),
+    data="Cohort with the true labels and boxes of the images.",
+    seed=SEED_OF_RUN,
 )
-
-
 def explain(  # noqa: PLR0913 - each argument is an option of the command
     inputs: Annotated[
         list[str],
@@ -36,7 +30,6 @@ def explain(  # noqa: PLR0913 - each argument is an option of the command
         typer.Option(
             metavar="LABEL",
             help="Explain this label; repeatable. \\[default: the labels with the highest scores]",
-            show_default=False,
         ),
     ] = None,
     top: Annotated[
@@ -52,55 +45,41 @@ def explain(  # noqa: PLR0913 - each argument is an option of the command
             metavar="FEATURES",
             help="Draw only the keypoints of these features, such as orb:nfeatures=1000+sift. "
             "Needs no run.",
-            show_default=False,
-        ),
-    ] = None,
-    data: Annotated[
-        str | None,
-        typer.Option(
-            metavar="DATA",
-            help="Cohort with the true labels and boxes of the images.",
-            show_default=False,
         ),
     ] = None,
     output: Annotated[Path, typer.Option(metavar="DIR", help="Folder to write.")] = Path(
         "explained"
     ),
     iou_threshold: IouThreshold = 0.5,
-    device: Device = "auto",
-    cache: Cache = None,
-    threads: Threads = None,
-    runs: Runs = Path("runs"),
-    seed: RunSeed = None,
-    output_format: OutputFormat = Format.table,
-    as_json: Json = False,
+    *,
+    output_format: Format,
+    **options: Any,
 ) -> None:
     """Draw saliency maps, keypoints, visual words and boxes of images, as PNG files."""
     from cxrbench.inference.explain import ExplainOptions, draw_explanations, draw_extractors
-    from cxrbench.output.display import RichDisplay
+    from cxrbench.output.display import progress
     from cxrbench.output.show import show
+    from cxrbench.request import request_of
     from cxrbench.runs.selection import find_run
-    from cxrbench.settings import thread_count
-    from cxrbench.store.cache import cache_folder
 
-    options = ExplainOptions(
+    request = request_of(options)
+    explaining = ExplainOptions(
         labels=tuple(label or ()),
         top=top,
         method=method,
-        data=data,
+        data=request.data,
         output=output,
         iou_threshold=iou_threshold,
-        device=device,
-        cache=cache_folder(cache),
-        threads=thread_count(threads),
+        device=request.device,
+        cache=request.cache,
+        threads=request.thread_count,
     )
-    display = RichDisplay()
-    with redirect_stdout(sys.stderr):
+    with progress() as display:
         if extractor is not None:
-            result = draw_extractors(extractor, inputs, options, display)
+            result = draw_extractors(extractor, inputs, explaining, display)
         else:
-            run = find_run(inputs[0], runs, seed)
-            result = draw_explanations(run.path, inputs[1:], options, display)
-    show(result, chosen_format(output_format, as_json))
+            run = find_run(inputs[0], request.runs, options.get("seed"))
+            result = draw_explanations(run.path, inputs[1:], explaining, display)
+    show(result, output_format)
     if not result.succeeded:
         raise typer.Exit(1)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
-from contextlib import redirect_stdout
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from cxrbench.cli.options import Json, OneRun, Runs, RunSeed
+from cxrbench.cli.options import SEED_OF_RUN, Json, OneRun, takes
 
 
 class ModelFormat(StrEnum):
@@ -22,6 +20,7 @@ class ModelFormat(StrEnum):
     saved_model = "saved-model"
 
 
+@takes("runs", seed=SEED_OF_RUN)
 def export(
     run: OneRun,
     model_format: Annotated[
@@ -32,12 +31,11 @@ def export(
         typer.Option(
             metavar="PATH",
             help="File or folder to write. \\[default: the run's name, in the current folder]",
-            show_default=False,
         ),
     ] = None,
-    runs: Runs = Path("runs"),
-    seed: RunSeed = None,
+    *,
     as_json: Json = False,
+    **options: Any,
 ) -> None:
     """Export the model of a run for use without cxrbench, and check that it works.
 
@@ -46,19 +44,19 @@ def export(
     """
     from cxrbench.inference import export as exporting
     from cxrbench.modeling.backend import device_scope
-    from cxrbench.output.display import RichDisplay
+    from cxrbench.output.display import progress
     from cxrbench.output.show import plain
     from cxrbench.registry import load_registry
+    from cxrbench.request import request_of
     from cxrbench.runs.selection import find_run
 
-    # Keras and plugins print at times.
-    with redirect_stdout(sys.stderr), device_scope("cpu"):
+    with progress() as display, device_scope("cpu"):
         exported = exporting.export(
-            find_run(run, runs, seed).path,
+            find_run(run, request_of(options).runs, options.get("seed")).path,
             load_registry(),
             format=model_format.value,
             output=output,
-            display=RichDisplay(),
+            display=display,
         )
     if as_json:
         typer.echo(json.dumps(plain(exported), indent=2))

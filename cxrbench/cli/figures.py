@@ -6,19 +6,13 @@ import json
 from enum import StrEnum
 from itertools import chain
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from cxrbench.cli.options import BoardRows, Cache, Runs
+from cxrbench.cli.options import BoardRows, Json, takes
 
-
-class FigureFormat(StrEnum):
-    """Formats of the files."""
-
-    png = "png"
-    svg = "svg"
-    both = "both"
+FigureFormat = StrEnum("FigureFormat", ["png", "svg", "both"])
 
 
 class FigureKind(StrEnum):
@@ -35,9 +29,12 @@ class FigureKind(StrEnum):
     keypoints = "keypoints"
 
 
-def figures(  # noqa: PLR0913 - each argument is an option of the command
+@takes(
+    *("runs", "cache"),
+    data="Where the images for keypoints are. [default: where the run found them]",
+)
+def figures(
     rows: BoardRows = None,
-    runs: Runs = Path("runs"),
     output: Annotated[Path, typer.Option(metavar="DIR", help="Folder to write.")] = Path("figures"),
     output_format: Annotated[
         FigureFormat,
@@ -48,27 +45,17 @@ def figures(  # noqa: PLR0913 - each argument is an option of the command
         typer.Option(
             metavar="LABEL",
             help="Draw only this label; repeatable. \\[default: the labels that count in macro]",
-            show_default=False,
         ),
     ] = None,
     only: Annotated[
         list[FigureKind] | None,
         typer.Option(
-            metavar="KIND",
-            help="Draw only this kind of figure; repeatable. \\[default: all]",
-            show_default=False,
+            metavar="KIND", help="Draw only this kind of figure; repeatable. \\[default: all]"
         ),
     ] = None,
-    data: Annotated[
-        str | None,
-        typer.Option(
-            metavar="DATA",
-            help="Where the images for keypoints are. \\[default: where the run found them]",
-            show_default=False,
-        ),
-    ] = None,
-    cache: Cache = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print file names as JSON.")] = False,
+    *,
+    as_json: Json = False,
+    **options: Any,
 ) -> None:
     """Draw curves, confusion matrices, scores and costs of saved runs, as PNG and SVG files.
 
@@ -79,23 +66,24 @@ def figures(  # noqa: PLR0913 - each argument is an option of the command
     from cxrbench.inference.explain import KEYPOINT_IMAGES, extractors_of, keypoint_figures
     from cxrbench.output.display import RichDisplay
     from cxrbench.output.figure_style import write_figure
+    from cxrbench.request import request_of
     from cxrbench.runs.conditions import RunKind
-    from cxrbench.store.cache import cache_folder
 
-    display = RichDisplay()
-    chosen = choose_rows(rows or (), runs)
-    board = whole_board(chosen, runs)
+    display, request = RichDisplay(), request_of(options)
+    selection = choose_rows(rows or (), request.runs)
+    board = whole_board(selection, request.runs)
     formats = ("png", "svg") if output_format == FigureFormat.both else (output_format.value,)
     kinds = [kind.value for kind in only or FigureKind]
     of_runs = [kind for kind in KINDS if kind in kinds]
-    features = extractors_of(chosen) if FigureKind.keypoints in kinds else ()
-    made = all_figures(chosen, board, only=of_runs, labels=label or (), display=display)
-    run = next((row[0] for row in chosen if row[0].kind is not RunKind.submitted), chosen[0][0])
-    keypoints = keypoint_figures(run, features, data, cache_folder(cache), display)
-    count = figure_count(chosen, of_runs) + (KEYPOINT_IMAGES if features else 0)
+    features = extractors_of(selection) if FigureKind.keypoints in kinds else ()
+    curves = all_figures(selection, board, only=of_runs, labels=label or (), display=display)
+    firsts = [row[0] for row in selection]
+    run = next((run for run in firsts if run.kind is not RunKind.submitted), firsts[0])
+    keypoints = keypoint_figures(run, features, request.data, request.cache, display)
+    count = figure_count(selection, of_runs) + (KEYPOINT_IMAGES if features else 0)
     files: list[str] = []
     with display.task("drawing", count) as advance:
-        for name, figure in chain(made, keypoints if features else ()):
+        for name, figure in chain(curves, keypoints if features else ()):
             files += map(str, write_figure(figure, output, name, formats))
             advance(1, name)
     typer.echo(json.dumps({"files": files}, indent=2) if as_json else "\n".join(files))

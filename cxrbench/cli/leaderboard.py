@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Annotated, Any
 
-from cxrbench.cli.options import (
-    Ablation,
-    Format,
-    Json,
-    Literature,
-    OutputFormat,
-    PerLabel,
-    Runs,
-    chosen_format,
-)
+import typer
+
+from cxrbench.cli.options import Format, Literature, PerLabel, takes
 
 
+@takes("runs")
 def leaderboard(
-    runs: Runs = Path("runs"),
-    output: OutputFormat = Format.table,
-    as_json: Json = False,
+    *,
+    output_format: Format,
     per_label: PerLabel = False,
-    ablation: Ablation = False,
+    ablation: Annotated[
+        bool, typer.Option("--ablation", help="Also show what each part adds.")
+    ] = False,
     literature: Literature = False,
+    **options: Any,
 ) -> None:
     """Print the leaderboards of all complete runs, one for each test set."""
     from cxrbench.boards.ablation import ablations
@@ -31,9 +27,10 @@ def leaderboard(
     from cxrbench.boards.literature import LITERATURE
     from cxrbench.output.display import RichDisplay
     from cxrbench.output.show import show
+    from cxrbench.request import request_of
     from cxrbench.runs.run import read_runs
 
-    complete, skipped = read_runs(runs)
+    complete, skipped = read_runs(request_of(options).runs)
     display = RichDisplay()
     for run in skipped:
         display.say(f"left out: {run.reason}")
@@ -44,4 +41,4 @@ def leaderboard(
         ablations=ablations(complete) if ablation else None,
         published=LITERATURE if literature else (),
     )
-    show(leaderboard, chosen_format(output, as_json))
+    show(leaderboard, output_format)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-from contextlib import redirect_stdout
-from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from cxrbench.cli.options import Cache, Format, Json, OutputFormat, Runs, Threads, chosen_format
+from cxrbench.cli.options import Format, takes
 
 Method = Annotated[
     str,
@@ -18,7 +15,6 @@ Method = Annotated[
         "occlusion."
     ),
 ]
-Device = Annotated[str, typer.Option(help="auto, cpu or gpu.")]
 IouThreshold = Annotated[
     float,
     typer.Option(
@@ -27,7 +23,12 @@ IouThreshold = Annotated[
 ]
 
 
-def localise(  # noqa: PLR0913 - each argument is an option of the command
+@takes(
+    *("runs", "device", "cache", "threads"),
+    data="Where the data of the runs are. [default: where the runs found them]",
+    force="Replace stored scores.",
+)
+def localise(
     rows: Annotated[
         list[str],
         typer.Argument(
@@ -35,48 +36,36 @@ def localise(  # noqa: PLR0913 - each argument is an option of the command
             help="Run directories or recipes. A recipe stands for all its seeds.",
         ),
     ],
-    runs: Runs = Path("runs"),
-    data: Annotated[
-        str | None,
-        typer.Option(
-            metavar="DATA",
-            help="Where the data of the runs are. \\[default: where the runs found them]",
-            show_default=False,
-        ),
-    ] = None,
     method: Method = "auto",
     iou_threshold: IouThreshold = 0.5,
-    device: Device = "auto",
-    cache: Cache = None,
-    threads: Threads = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace stored scores.")] = False,
-    output_format: OutputFormat = Format.table,
-    as_json: Json = False,
+    *,
+    output_format: Format,
+    **options: Any,
 ) -> None:
     """Score saliency maps against the boxes of test images, and store the scores with the runs."""
     from cxrbench.inference.localisation_tables import SaliencyScores
     from cxrbench.inference.localise import LocaliseOptions, score_saliency
-    from cxrbench.output.display import RichDisplay
+    from cxrbench.output.display import progress
     from cxrbench.output.show import show
     from cxrbench.registry import load_registry
+    from cxrbench.request import request_of
     from cxrbench.runs.selection import find_row
-    from cxrbench.settings import thread_count
-    from cxrbench.store.cache import cache_folder
 
-    options = LocaliseOptions(method, iou_threshold, data, device, force)
-    with redirect_stdout(sys.stderr):
-        registry, display = load_registry(), RichDisplay()
+    request = request_of(options)
+    localising = LocaliseOptions(method, iou_threshold, request.data, request.device, request.force)
+    with progress() as display:
+        registry = load_registry()
         display.say("loading the models…")
         scores = tuple(
             score_saliency(
                 run,
-                options,
+                localising,
                 registry,
-                cache=cache_folder(cache),
-                threads=thread_count(threads),
+                cache=request.cache,
+                threads=request.thread_count,
                 display=display,
             )
             for text in rows
-            for run in find_row(text, runs)
+            for run in find_row(text, request.runs)
         )
-    show(SaliencyScores(scores), chosen_format(output_format, as_json))
+    show(SaliencyScores(scores), output_format)

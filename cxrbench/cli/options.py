@@ -13,43 +13,48 @@ import typer
 from cxrbench.options import Option
 from cxrbench.request import known_options
 
+Format = StrEnum("Format", ["table", "json", "csv", "markdown", "html", "latex"])
+"""Formats of the standard output."""
 
-class Format(StrEnum):
-    """Formats of the standard output."""
-
-    table = "table"
-    json = "json"
-    csv = "csv"
-    markdown = "markdown"
-    html = "html"
-    latex = "latex"
-
-
-def option(name: str) -> Any:
-    """The typer option that the declaration of this name makes."""
-    return _typer_option(known_options()[name], "")
+_FORMAT = Annotated[
+    Format,
+    typer.Option("--format", metavar="|".join(Format), help="Format of the standard output."),
+]
+_AS_JSON = Annotated[bool, typer.Option("--json", help="Same as --format json.")]
 
 
 def takes(*names: str, **texts: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command the options of these names, or all; it gets the given ones as ``**options``.
+    """Give a command the options of these names; it gets the given ones as ``**options``.
 
-    ``texts`` are options whose help and default differ in this command.
+    ``texts`` are options whose help and default differ in this command. A parameter
+    ``output_format: Format`` stands for ``--format`` and ``--json``.
     """
-    known = known_options()
-    declared = [known[name] for name in (*names, *texts) or known]
+    every = known_options()
+    declared = [every[name] for name in (*names, *texts)]
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        own = list(inspect.signature(command, eval_str=True).parameters.values())
+        formats = (
+            (_named("output_format", _FORMAT, Format.table), _named("as_json", _AS_JSON, False))
+            if any(one.annotation is Format for one in own)
+            else ()
+        )
+
         def call(**values: Any) -> None:
             options = {option.name: values.pop(option.name) for option in declared}
+            if formats and values.pop("as_json"):
+                values["output_format"] = Format.json
             command(**values, **{n: v for n, v in options.items() if v not in (None, [], ())})
 
-        own = list(inspect.signature(command, eval_str=True).parameters.values())
-        generated = [_parameter(option, texts.get(option.name, "")) for option in declared]
         before = [one for one in own if one.kind is one.POSITIONAL_OR_KEYWORD]
-        after = [one for one in own if one.kind is one.KEYWORD_ONLY]
+        after = [
+            one for one in own if one.kind is one.KEYWORD_ONLY and one.annotation is not Format
+        ]
+        generated = [_parameter(option, texts.get(option.name, "")) for option in declared]
         call.__name__, call.__doc__ = command.__name__, command.__doc__
-        every = [one.replace(kind=one.KEYWORD_ONLY) for one in (*before, *generated, *after)]
-        call.__signature__ = inspect.Signature(every)  # type: ignore[attr-defined]
+        parameters = (*before, *generated, *formats, *after)
+        named = [one.replace(kind=one.KEYWORD_ONLY) for one in parameters]
+        call.__signature__ = inspect.Signature(named)  # type: ignore[attr-defined]
         return call
 
     return decorate
@@ -57,8 +62,12 @@ def takes(*names: str, **texts: str) -> Callable[[Callable[..., None]], Callable
 
 def _parameter(declared: Option, text: str) -> inspect.Parameter:
     annotation: Any = Annotated[_typer_type(declared), _typer_option(declared, text)]
+    return _named(declared.name, annotation, None)
+
+
+def _named(name: str, annotation: Any, default: Any) -> inspect.Parameter:
     kind = inspect.Parameter.KEYWORD_ONLY
-    return inspect.Parameter(declared.name, kind, default=None, annotation=annotation)
+    return inspect.Parameter(name, kind, default=default, annotation=annotation)
 
 
 def _typer_type(declared: Option) -> Any:
@@ -102,33 +111,20 @@ Config = Annotated[
         "options override the file.",
     ),
 ]
-Runs = Annotated[Path, option("runs")]
 OneRun = Annotated[
     str,
     typer.Argument(
-        metavar="RUN",
-        help="The directory of a complete run, or a recipe that has only one run.",
+        metavar="RUN", help="The directory of a complete run, or a recipe that has only one run."
     ),
 ]
-RunSeed = Annotated[
-    int | None,
-    typer.Option(min=0, help="The seed of the run, if RUN is a recipe.", show_default=False),
-]
-Cache = Annotated[Path | None, option("cache")]
-Threads = Annotated[int | None, option("threads")]
-OutputFormat = Annotated[
-    Format,
-    typer.Option("--format", metavar="|".join(Format), help="Format of the standard output."),
-]
-Json = Annotated[bool, typer.Option("--json", help="Same as --format json.")]
-Ablation = Annotated[bool, typer.Option("--ablation", help="Also show what each part adds.")]
+SEED_OF_RUN = "The seed of the run, if RUN is a recipe."
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 BoardRows = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[RUN…]",
         help="Run directories or recipes. A recipe stands for all its seeds. "
         "\\[default: all rows of the largest leaderboard]",
-        show_default=False,
     ),
 ]
 Literature = Annotated[
@@ -141,8 +137,3 @@ PerLabel = Annotated[
         "--per-label", help="Also show the scores of each label. In csv, show only these."
     ),
 ]
-
-
-def chosen_format(output: Format, as_json: bool) -> Format:
-    """The format of ``--format``, unless ``--json`` overrides it."""
-    return Format.json if as_json else output

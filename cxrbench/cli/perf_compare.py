@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cxrbench.cli import perf_options as of
-from cxrbench.cli.options import Cache, Format, Json, OutputFormat, chosen_format
+from cxrbench.cli.options import Format, takes
 
 if TYPE_CHECKING:
     from cxrbench.perf.comparison import SpeedComparison
@@ -20,12 +20,7 @@ SIDE = (
 )
 
 
-class ClockName(StrEnum):
-    """The quantity that is compared."""
-
-    cpu = "cpu"
-    wall = "wall"
-    instructions = "instructions"
+ClockName = StrEnum("ClockName", ["cpu", "wall", "instructions"])
 
 
 class Outcome(StrEnum):
@@ -35,6 +30,7 @@ class Outcome(StrEnum):
     fails = "fail"
 
 
+@takes("cache", data=of.IMAGES_OF)
 def compare(  # noqa: PLR0913 - each argument is an option of the command
     base: Annotated[str, typer.Argument(metavar="BASE", help=SIDE)],
     head: Annotated[
@@ -44,7 +40,6 @@ def compare(  # noqa: PLR0913 - each argument is an option of the command
         ),
     ] = "HEAD",
     path: of.HotPaths = None,
-    data: of.ImagesOf = None,
     threshold: Annotated[
         float,
         typer.Option(min=0.001, max=10, help="A change must exceed this to count: 0.05 is 5 %."),
@@ -55,7 +50,6 @@ def compare(  # noqa: PLR0913 - each argument is an option of the command
             min=0,
             metavar="SECONDS",
             help="Time limit for undecided paths. \\[default: 300]",
-            show_default=False,
         ),
     ] = None,
     quick: Annotated[
@@ -100,12 +94,11 @@ def compare(  # noqa: PLR0913 - each argument is an option of the command
             metavar="FILE",
             help="Store the result with all samples here, also after an interruption. "
             "\\[default: in the cache]",
-            show_default=False,
         ),
     ] = None,
-    cache: Cache = None,
-    output_format: OutputFormat = Format.table,
-    as_json: Json = False,
+    *,
+    output_format: Format,
+    **options: Any,
 ) -> None:
     """Compare the speed of two versions of the code; exit with 1 if a hot path became slower.
 
@@ -118,24 +111,25 @@ def compare(  # noqa: PLR0913 - each argument is an option of the command
     from cxrbench.perf.gate import QUICK_SECONDS, ComparisonRequest
     from cxrbench.perf.gate import compare as compared
     from cxrbench.perf.workload import require_known
-    from cxrbench.store.cache import cache_folder
+    from cxrbench.request import request_of
 
     seconds = budget if budget is not None else QUICK_SECONDS if quick else BUDGET_SECONDS
-    request = ComparisonRequest(
+    request = request_of(options)
+    comparing = ComparisonRequest(
         base=base,
         head=head,
         paths=require_known(path or ()),
         quick=quick,
-        data=data,
+        data=request.data,
         settings=GateSettings(threshold, seconds, clock.value),
         image_size=image_size,
         batch_size=batch_size,
-        cache=cache_folder(cache),
+        cache=request.cache,
         output=output,
         allow_cross_machine=allow_cross_machine,
     )
-    comparison = compared(request, RichDisplay())
-    _show(comparison, chosen_format(output_format, as_json).value, markdown, benchmark_json)
+    comparison = compared(comparing, RichDisplay())
+    _show(comparison, output_format, markdown, benchmark_json)
     fails = inconclusive is Outcome.fails
     code = 130 if comparison.interrupted else comparison.exit_code(inconclusive_fails=fails)
     if code:

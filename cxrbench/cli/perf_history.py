@@ -7,10 +7,11 @@ from typing import Annotated
 
 import typer
 
-from cxrbench.cli.options import Format, Json, OutputFormat, chosen_format
+from cxrbench.cli.options import Format, takes
 from cxrbench.cli.perf_record import HISTORY
 
 
+@takes()
 def history(
     file: Annotated[
         Path, typer.Argument(metavar="FILE", help="A file that cxrbench perf record wrote.")
@@ -23,8 +24,8 @@ def history(
         Path | None,
         typer.Option(metavar="FILE", help="Also plot the history: FILE.png or FILE.svg."),
     ] = None,
-    output_format: OutputFormat = Format.table,
-    as_json: Json = False,
+    *,
+    output_format: Format,
 ) -> None:
     """Show how the time of each hot path changed: a column for each recording, and a plot."""
     from cxrbench.output.show import show
@@ -34,4 +35,4 @@ def history(
     recordings = with_paths(read_recordings(file), path or ())
     if output is not None:
         write_history_figure(recordings, output)
-    show(History(recordings), chosen_format(output_format, as_json).value)
+    show(History(recordings), output_format)

@@ -13,17 +13,8 @@ HotPaths = Annotated[
         metavar="NAME",
         help="A hot path, such as decode, extract/orb, augment/medical, forward/resnet50 or "
         "train-step/resnet50+orb; repeatable. \\[default: a selection]",
-        show_default=False,
     ),
 ]
-ImagesOf = Annotated[
-    str | None,
-    typer.Option(
-        "--data",
-        metavar="DATA",
-        help="Folder or dataset of the images to use. \\[default: four drawn images]",
-        show_default=False,
-    ),
-]
+IMAGES_OF = "Folder or dataset of the images to use. [default: four drawn images]"
 ImageSize = Annotated[int, typer.Option(min=32, help="Side in pixels of the images for networks.")]
 BatchSize = Annotated[int, typer.Option(min=1, help="Images in a batch.")]

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import typer
 
-from cxrbench.cli.options import Format, Json, OutputFormat, chosen_format
+from cxrbench.cli.options import Format, takes
 
 
-def doctor(output: OutputFormat = Format.table, as_json: Json = False) -> None:
+@takes()
+def doctor(*, output_format: Format) -> None:
     """Explain why plugins are broken and what to do; exit with 1 if any plugin is broken."""
     from cxrbench.output.show import show
     from cxrbench.registry import load_registry
     from cxrbench.testing.documents import Diagnoses
 
-    plugins = load_registry().plugins
-    broken = [plugin for plugin in plugins if plugin.error is not None]
-    show(Diagnoses(broken, len(plugins)), chosen_format(output, as_json).value)
-    if broken:
+    registry = load_registry()
+    show(Diagnoses(registry.broken, len(registry.plugins)), output_format)
+    if registry.broken:
         raise typer.Exit(1)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from cxrbench.cli.options import Format, Json, OutputFormat, chosen_format
+from cxrbench.cli.options import Format, takes
 
 
-def list_plugins(output: OutputFormat = Format.table, as_json: Json = False) -> None:
+@takes()
+def list_plugins(*, output_format: Format) -> None:
     """List every installed part with its kind, name, plugin, package, version and state."""
     from cxrbench.output.show import show
     from cxrbench.registry import load_registry
     from cxrbench.testing.documents import PluginList
 
-    show(PluginList(load_registry().plugins), chosen_format(output, as_json).value)
+    show(PluginList(load_registry().plugins), output_format)

@@ -8,14 +8,7 @@ from typing import Annotated
 
 import typer
 
-
-class PluginKind(StrEnum):
-    """The kinds of parts."""
-
-    backbone = "backbone"
-    feature = "feature"
-    fusion = "fusion"
-    dataset = "dataset"
+PluginKind = StrEnum("PluginKind", ["backbone", "feature", "fusion", "dataset"])
 
 
 def new(
@@ -31,7 +24,6 @@ def new(
         typer.Option(
             metavar="DIR",
             help="Folder to write. \\[default: cxrbench-NAME here]",
-            show_default=False,
         ),
     ] = None,
 ) -> None:
@@ -39,7 +31,7 @@ def new(
     from cxrbench.registry import load_registry
     from cxrbench.scaffold import write_plugin
 
-    written = write_plugin(kind.value, name, load_registry(), output)
-    typer.echo(f"{written.folder}: {', '.join(written.files)}")
-    typer.echo(f"  pip install -e {written.folder}\n  cxrbench plugins check {name}")
-    typer.echo(f"  {written.command}")
+    package = write_plugin(kind.value, name, load_registry(), output)
+    typer.echo(f"{package.folder}: {', '.join(package.files)}")
+    typer.echo(f"  pip install -e {package.folder}\n  cxrbench plugins check {name}")
+    typer.echo(f"  {package.command}")

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sys
-from contextlib import ExitStack, redirect_stdout
+from contextlib import ExitStack
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cxrbench.cli.options import Cache, Json, OneRun, Runs, RunSeed, Threads
+from cxrbench.cli.options import SEED_OF_RUN, OneRun, takes
 
 if TYPE_CHECKING:
     from cxrbench.inference.images import ImageCount, ImageSource
@@ -18,18 +18,9 @@ if TYPE_CHECKING:
     from cxrbench.interfaces import Display
 
 
-class PredictionFormat(StrEnum):
-    """How predictions are written."""
-
-    table = "table"
-    csv = "csv"
-    json = "json"
-    parquet = "parquet"
-    markdown = "markdown"
-    html = "html"
-    latex = "latex"
-
-
+PredictionFormat = StrEnum(
+    "PredictionFormat", ["table", "csv", "json", "parquet", "markdown", "html", "latex"]
+)
 _SUFFIXES = {
     ".csv": PredictionFormat.csv,
     ".json": PredictionFormat.json,
@@ -40,6 +31,11 @@ _SUFFIXES = {
 }
 
 
+@takes(
+    *("threads", "device", "cache", "runs"),
+    engine="Software that computes the model. [default: auto: the fastest for many images]",
+    seed=SEED_OF_RUN,
+)
 def predict(  # noqa: PLR0913 - each argument is an option of the command
     run: OneRun,
     inputs: Annotated[
@@ -51,19 +47,16 @@ def predict(  # noqa: PLR0913 - each argument is an option of the command
     ],
     output: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE", help="File to write. \\[default: standard output]", show_default=False
-        ),
+        typer.Option(metavar="FILE", help="File to write. \\[default: standard output]"),
     ] = None,
     output_format: Annotated[
         PredictionFormat | None,
         typer.Option(
             "--format",
             help="Format of the predictions. \\[default: by the ending of FILE, else csv]",
-            show_default=False,
         ),
     ] = None,
-    as_json: Json = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Same as --format json.")] = False,
     threshold: Annotated[
         bool,
         typer.Option(
@@ -75,7 +68,6 @@ def predict(  # noqa: PLR0913 - each argument is an option of the command
         typer.Option(
             metavar="NAME",
             help="Column of paths in a table. \\[default: image, Image Index or path]",
-            show_default=False,
         ),
     ] = None,
     images: Annotated[
@@ -83,25 +75,10 @@ def predict(  # noqa: PLR0913 - each argument is an option of the command
         typer.Option(
             metavar="DIR",
             help="Folder of the relative paths in a table. \\[default: the table's folder]",
-            show_default=False,
         ),
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images per batch.")] = 32,
-    threads: Threads = None,
-    device: Annotated[
-        str | None,
-        typer.Option(help="auto, cpu or gpu. \\[default: auto]", show_default=False),
-    ] = None,
-    engine: Annotated[
-        str | None,
-        typer.Option(
-            help="auto, keras or openvino. \\[default: auto, the fastest for many images]",
-            show_default=False,
-        ),
-    ] = None,
-    cache: Cache = None,
-    runs: Runs = Path("runs"),
-    seed: RunSeed = None,
+    **options: Any,
 ) -> None:
     """Predict the labels of new images with the model of a complete run."""
     from cxrbench.inference.images import ImageSource, count_images, readers_of
@@ -115,23 +92,20 @@ def predict(  # noqa: PLR0913 - each argument is an option of the command
     from cxrbench.inference.trained import example_inputs, load_trained
     from cxrbench.modeling.backend import choose_device, device_scope
     from cxrbench.modeling.engines import choose_engine, predictor
-    from cxrbench.output.display import RichDisplay, SilentDisplay
+    from cxrbench.output.display import SilentDisplay, progress
     from cxrbench.registry import load_registry
+    from cxrbench.request import request_of
     from cxrbench.runs.selection import find_run
-    from cxrbench.settings import resolve_settings, thread_count
-    from cxrbench.store.cache import cache_folder
+    from cxrbench.settings import resolve_settings
 
     kind = _format(output, PredictionFormat.json if as_json else output_format)
-    stdout, display, tally = sys.stdout, RichDisplay(), Tally()
-    # On a terminal the rows themselves show progress, and a bar between them would be noise.
-    bars = SilentDisplay() if output is None and stdout.isatty() else display
-    # Keras and plugins print at times; standard output carries the predictions alone.
-    with redirect_stdout(sys.stderr), ExitStack() as stack:
+    request, stdout, tally = request_of(options), sys.stdout, Tally()
+    with progress() as display, ExitStack() as stack:
         registry = load_registry()
         source = ImageSource(tuple(inputs), readers_of(registry), image_column, images)
         _keep_inputs(output, source)
-        settings = resolve_settings({"device": device, "engine": engine}, {})
-        path = find_run(run, runs, seed).path
+        settings = resolve_settings(request.settings, {})
+        path = find_run(run, request.runs, options.get("seed")).path
         count = count_images(source)
         display.say("loading the model…")
         place = choose_device(settings.device)
@@ -143,7 +117,7 @@ def predict(  # noqa: PLR0913 - each argument is an option of the command
             device=place,
             precision="float32",
             images=count.images,
-            cache=cache_folder(cache),
+            cache=request.cache,
             display=display,
         )
         compute = predictor(trained.model, computed_by, example_inputs(trained, batch_size))
@@ -153,12 +127,14 @@ def predict(  # noqa: PLR0913 - each argument is an option of the command
             if output is None
             else stack.enter_context(whole_file(output, binary=kind is PredictionFormat.parquet))
         )
+        # On a terminal the rows themselves show progress, and a bar between them would be noise.
+        bars = SilentDisplay() if output is None and stdout.isatty() else display
         advance = stack.enter_context(bars.task("predicting", count.images))
         batches = predict_images(
             trained,
             source,
             batch_size=batch_size,
-            threads=thread_count(threads),
+            threads=request.thread_count,
             predict=compute,
         )
         thresholds = trained.thresholds if threshold else None

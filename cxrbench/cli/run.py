@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-import sys
-from contextlib import nullcontext, redirect_stdout
 from typing import Any
 
-from cxrbench.cli.options import (
-    Config,
-    Format,
-    Json,
-    OutputFormat,
-    PerLabel,
-    chosen_format,
-    config_options,
-    takes,
-)
+from cxrbench.cli.options import Config, Format, PerLabel, config_options, takes
+from cxrbench.request import known_options
 
 
-@takes()
+@takes(*known_options())
 def run(
     config: Config = None,
     *,
-    output: OutputFormat = Format.table,
-    as_json: Json = False,
+    output_format: Format,
     per_label: PerLabel = False,
     **options: Any,
 ) -> None:
@@ -34,13 +23,11 @@ def run(
     always added. A dataset can have other defaults: phantom, for example, uses small images.
     """
     from cxrbench.benchmark import leaderboard_of, measure
-    from cxrbench.output.display import RichDisplay
+    from cxrbench.output.display import progress
     from cxrbench.output.show import show
     from cxrbench.request import request_of
 
-    chosen = chosen_format(output, as_json)
     request = request_of({**config_options(config), **options})
-    # Keras and plugins print at times; where standard output carries data, they must not.
-    with nullcontext() if chosen is Format.table else redirect_stdout(sys.stderr):
-        runs = measure(request, RichDisplay(lines_on_stdout=chosen is Format.table))
-    show(leaderboard_of(runs, request, per_label=per_label), chosen)
+    with progress(lines_on_stdout=output_format is Format.table) as display:
+        runs = measure(request, display)
+    show(leaderboard_of(runs, request, per_label=per_label), output_format)

@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from cxrbench.cli.options import (
-    Format,
-    Json,
-    OutputFormat,
-    PerLabel,
-    Runs,
-    chosen_format,
-    takes,
-)
+from cxrbench.cli.options import Format, PerLabel, takes
 
 
-@takes("calibration", "thresholds")
+@takes("runs", "calibration", "thresholds")
 def score(
     rows: Annotated[
         list[str],
@@ -27,27 +18,26 @@ def score(
             help="Directories of complete runs, or recipes. A recipe stands for all its seeds.",
         ),
     ],
-    runs: Runs = Path("runs"),
     *,
-    output: OutputFormat = Format.table,
-    as_json: Json = False,
+    output_format: Format,
     per_label: PerLabel = False,
     **options: Any,
 ) -> None:
     """Score the saved predictions of runs again, with other thresholds or another calibration."""
-
     from cxrbench.boards.board import boards
     from cxrbench.boards.leaderboard import Leaderboard
     from cxrbench.output.display import RichDisplay
     from cxrbench.output.files import lock_of, locked
     from cxrbench.output.show import show
+    from cxrbench.request import request_of
     from cxrbench.runs.assessment import scoring_of
     from cxrbench.runs.run import read_predicted, read_run
     from cxrbench.runs.scores import score_again
     from cxrbench.runs.selection import find_row
 
-    scoring = scoring_of(**options)
-    named = [find_row(text, runs, read=read_predicted) for text in rows]
+    request = request_of(options)
+    scoring = scoring_of(request.calibration, request.thresholds)
+    named = [find_row(text, request.runs, read=read_predicted) for text in rows]
     paths = list(dict.fromkeys(run.path for row in named for run in row))
     with RichDisplay().task("scoring", len(paths)) as advance:
         for path in paths:
@@ -55,4 +45,4 @@ def score(
                 score_again(path, scoring)
             advance()
     scored = boards([read_run(path) for path in paths], per_label=per_label)
-    show(Leaderboard(scored, per_label=per_label), chosen_format(output, as_json))
+    show(Leaderboard(scored, per_label=per_label), output_format)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from cxrbench.cli.options import Format, Json, OutputFormat, PerLabel, chosen_format, takes
+from cxrbench.cli.options import Format, PerLabel, takes
 
 
 @takes(
@@ -58,8 +56,7 @@ def submit(  # noqa: PLR0913 - each argument is an option of the command
         int | None, typer.Option(min=0, metavar="N", help="Number of parameters of the model.")
     ] = None,
     *,
-    output: OutputFormat = Format.table,
-    as_json: Json = False,
+    output_format: Format,
     per_label: PerLabel = False,
     **options: Any,
 ) -> None:
@@ -70,14 +67,13 @@ def submit(  # noqa: PLR0913 - each argument is an option of the command
     from cxrbench.boards.board import boards
     from cxrbench.boards.leaderboard import Leaderboard
     from cxrbench.experiment.submission import Submission, submit
-    from cxrbench.output.display import RichDisplay
+    from cxrbench.output.display import progress
     from cxrbench.output.show import show
     from cxrbench.registry import load_registry
     from cxrbench.request import request_of
     from cxrbench.runs.assessment import scoring_of
     from cxrbench.runs.run import read_runs
 
-    chosen = chosen_format(output, as_json)
     request = request_of(options)
     submission = Submission(
         name=name,
@@ -96,9 +92,8 @@ def submit(  # noqa: PLR0913 - each argument is an option of the command
         ignore=tuple(ignore or ()),
         **request.settings,
     )
-    table = chosen is Format.table
-    with nullcontext() if table else redirect_stdout(sys.stderr):
-        key = submit(submission, load_registry(), RichDisplay(lines_on_stdout=table))
+    with progress(lines_on_stdout=output_format is Format.table) as display:
+        key = submit(submission, load_registry(), display)
     complete, _ = read_runs(request.runs)
     of_board = [run for run in complete if run.conditions.board_key == key]
-    show(Leaderboard(boards(of_board, per_label=per_label), per_label=per_label), chosen)
+    show(Leaderboard(boards(of_board, per_label=per_label), per_label=per_label), output_format)

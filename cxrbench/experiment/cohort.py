@@ -18,9 +18,32 @@ from cxrbench.settings import Settings
 from cxrbench.store.image_pass import ImagesInOrder, Preparation, in_order
 from cxrbench.store.prepare import Prepared, prepare
 
+_NAMES = {"train": "training", "val": "validation", "test": "test"}
+
 
 @dataclass(frozen=True, eq=False)
-class PreparedCohort:
+class DividedCohort:
+    """A cohort and its split."""
+
+    dataset: Dataset
+    cohort: Cohort
+    split: Split
+
+    def rows(self, part: str) -> np.ndarray:
+        """The rows (n,) of a training, validation or test split, ascending."""
+        return self.split.rows(part)
+
+    def patients(self, part: str) -> tuple[str, ...]:
+        """The patient of each of these rows."""
+        return tuple(self.cohort.patient_ids[row] for row in self.rows(part).tolist())
+
+    def labels(self, part: str) -> np.ndarray:
+        """The labels (n, L) of these rows."""
+        return self.cohort.labels[self.rows(part)]
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedCohort(DividedCohort):
     """Images and labels, ready for any recipe.
 
     ``split`` leaves out images that could not be read (their part is ``""``); ``split_hash`` is of
@@ -28,34 +51,10 @@ class PreparedCohort:
     their size.
     """
 
-    dataset: Dataset
-    cohort: Cohort
-    split: Split
     prepared: Prepared
     fingerprint: str
     test: TestSet
     images_key: str
-
-    def rows(self, part: str) -> np.ndarray:
-        """The usable rows (n,) of a part, ascending."""
-        return self.split.rows(part)
-
-    def patients(self, part: str) -> tuple[str, ...]:
-        """The patient of each usable row of a part."""
-        return tuple(self.cohort.patient_ids[row] for row in self.rows(part).tolist())
-
-
-@dataclass(frozen=True, eq=False)
-class DividedCohort:
-    """A cohort and its split, before any image was read."""
-
-    dataset: Dataset
-    cohort: Cohort
-    split: Split
-
-    def labels(self, part: str) -> np.ndarray:
-        """The labels (n, L) of the images in ``part``."""
-        return self.cohort.labels[self.split.rows(part)]
 
 
 def load_and_split(
@@ -98,7 +97,14 @@ def prepare_cohort(
         images_in_order=images_in_order,
     )
     usable = replace(split, parts=np.where(prepared.usable, split.parts, ""))
-    _check_parts(usable, split)
+    for part in PARTS:
+        if not len(usable.rows(part)):
+            raise DataError(
+                f"no image of the {_NAMES[part]} split can be read",
+                expected="at least one readable image in each split",
+                found=f"{len(split.rows(part)):,} images that cannot be read",
+                fix="check the image files; with few images, change --fractions",
+            )
     return PreparedCohort(
         dataset=dataset,
         cohort=cohort,
@@ -108,17 +114,3 @@ def prepare_cohort(
         test=TestSet.of(cohort, usable.rows("test")),
         images_key=hashlib.sha256("\n".join(prepared.digests).encode()).hexdigest(),
     )
-
-
-_NAMES = {"train": "training", "val": "validation", "test": "test"}
-
-
-def _check_parts(usable: Split, split: Split) -> None:
-    for part in PARTS:
-        if not len(usable.rows(part)):
-            raise DataError(
-                f"no image of the {_NAMES[part]} split can be read",
-                expected="at least one readable image in each split",
-                found=f"{len(split.rows(part)):,} images that cannot be read",
-                fix="check the image files; with few images, change --fractions",
-            )

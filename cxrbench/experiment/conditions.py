@@ -7,13 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from cxrbench import __version__
 from cxrbench.data.splits import PARTS, Split
 from cxrbench.experiment.cohort import PreparedCohort
 from cxrbench.interfaces import Cohort, Dataset
-from cxrbench.modeling.backend import hardware, load_keras
+from cxrbench.modeling.backend import backend_name, hardware
 from cxrbench.output.files import digest_of, file_digest
 from cxrbench.recipe import Recipe
 from cxrbench.runs.assessment import Scoring
@@ -27,21 +28,21 @@ _TRAINING = (
     *("protocol", "epochs", "batch_size", "learning_rate", "patience", "augment", "activations"),
     *AUGMENTATION_OPTIONS,
 )
-# Settings that stand beside the others as what they came to: where a file or list lies, and what
-# was asked for another backbone of the grid, is no condition.
+# Settings whose resolved values are conditions instead. Where a file or a list lies is no
+# condition, and neither are the weights of another backbone of the grid.
 _RESOLVED = (
     *("device", "devices", "precision", "engine", "head"),
     *("weights", "image_size", "split", "split_seed"),
 )
-LIBRARIES = (
-    "keras",
-    "numpy",
-    "scikit-learn",
-    "scipy",
-    "opencv-contrib-python-headless",
-    "pandas",
+NOT_COMPUTED: Mapping[str, Any] = MappingProxyType(
+    {"protocol": "none", "head": "none", "device": "none", "devices": 1}
+    | {"precision": "none", "engine": "none", "backend": "none"}
 )
-BACKEND_LIBRARIES = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}
+"""The conditions of predictions that no network of ours computed."""
+LIBRARIES = (
+    *("keras", "numpy", "scikit-learn", "scipy"),
+    *("opencv-contrib-python-headless", "pandas"),
+)
 
 
 def run_conditions(
@@ -61,7 +62,10 @@ def run_conditions(
         citation=data.dataset.citation,
         excluded=len(data.cohort.excluded) + len(data.prepared.excluded),
         parts=tuple(map(identity_of, parts_of(recipe))),
-        versions=_versions(),
+        versions={
+            "python": platform.python_version(),
+            **{name: version(name) for name in (*LIBRARIES, backend_name())},
+        },
         hardware=hardware("gpu" if settings.device == "gpu" else "cpu"),
     )
 
@@ -115,23 +119,19 @@ def parts_of(recipe: Recipe) -> Iterator[Any]:
 
 def _shaping(recipe: Recipe, settings: Settings, data: PreparedCohort) -> dict[str, Any]:
     values = settings.as_dict()
+    names = ("protocol", "head", "device", "devices", "precision", "engine")
+    ours = {name: values[name] for name in names} | {"backend": backend_name()}
     left_out = {*_RESOLVED, *(_TRAINING if recipe.is_prior else ())}
     return {
         "recipe": recipe.text,
         **_backbone_conditions(recipe, settings),
-        "protocol": "none" if recipe.is_prior else settings.protocol,
-        "head": "none" if recipe.is_prior else settings.head,
         "settings": {name: value for name, value in values.items() if name not in left_out},
         "dataset": data.dataset.name,
         "fingerprint": data.fingerprint,
         "split": settings.split.partition(":")[0],
         "split_seed": data.split.seed,
         "split_hash": data.split.hash,
-        "backend": "none" if recipe.is_prior else load_keras().backend.backend(),
-        "device": "none" if recipe.is_prior else settings.device,
-        "devices": 1 if recipe.is_prior else settings.devices,
-        "precision": "none" if recipe.is_prior else settings.precision,
-        "engine": "none" if recipe.is_prior else settings.engine,
+        **(NOT_COMPUTED if recipe.is_prior else ours),
         "version": __version__,
     }
 
@@ -152,14 +152,6 @@ def _backbone_conditions(recipe: Recipe, settings: Settings) -> dict[str, Any]:
         "weights_sha256": None if path is None else file_digest(path),
         "image_size": settings.image_size or recipe.backbone.image_size,
         "trains": trains,
-    }
-
-
-def _versions() -> dict[str, str]:
-    backend = BACKEND_LIBRARIES[load_keras().backend.backend()]
-    return {
-        "python": platform.python_version(),
-        **{name: version(name) for name in (*LIBRARIES, backend)},
     }
 
 

@@ -14,12 +14,7 @@ from cxrbench.parameters import data_text
 from cxrbench.recipe import PRIOR, Recipe, parse_recipe
 from cxrbench.recipe_text import ablated
 from cxrbench.registry import Registry
-from cxrbench.settings import (
-    AUGMENTATION_OPTIONS,
-    Settings,
-    resolve_settings,
-    split_weights,
-)
+from cxrbench.settings import AUGMENTATION_OPTIONS, Settings, resolve_settings, split_weights
 from cxrbench.store.image_pass import Preparation
 
 # What a recipe without a backbone does not take from the options of a grid.
@@ -34,6 +29,10 @@ class Plan:
 
     recipe: Recipe
     settings: Settings
+
+    def with_settings(self, **changes: Any) -> Plan:
+        """The plan with some settings changed."""
+        return replace(self, settings=replace(self.settings, **changes))
 
     @property
     def image_size(self) -> int | None:
@@ -90,8 +89,7 @@ def absolute_plan(plan: Plan) -> Plan:
     backbone = plan.recipe.backbone
     names = (None, None if backbone is None else backbone.name)
     texts = [_absolute(text) for text in plan.settings.weights if split_weights(text)[0] in names]
-    weights = tuple(texts) or ("none",)
-    return replace(plan, settings=replace(plan.settings, weights=weights))
+    return plan.with_settings(weights=tuple(texts) or ("none",))
 
 
 def _absolute(text: str) -> str:
@@ -114,15 +112,15 @@ def ablation_recipes(recipes: Sequence[str], registry: Registry) -> tuple[str, .
     ------
     SettingsError : every recipe has one part only, or is a control itself.
     """
-    given = [parse_recipe(text, registry).text for text in recipes]
-    needed = [other for text in given for other in ablated(text)]
-    if given and not needed:
+    texts = [parse_recipe(text, registry).text for text in recipes]
+    others = [other for text in texts for other in ablated(text)]
+    if texts and not others:
         raise SettingsError(
             "--ablation has no part to leave out",
             expected="a recipe of two parts or more, none of them permuted, such as resnet+orb",
-            found=", ".join(given),
+            found=", ".join(texts),
         )
-    return tuple(dict.fromkeys(text for text in needed if text not in given))
+    return tuple(dict.fromkeys(text for text in others if text not in texts))
 
 
 def preparation_for(plans: Sequence[Plan]) -> Preparation:
@@ -145,11 +143,11 @@ def _sizes(plans: Iterable[Plan]) -> tuple[int, ...]:
 
 def _with_names(options: Mapping[str, Any], registry: Registry) -> dict[str, Any]:
     """``--weights resnet=FILE`` means the backbone that ``resnet`` is an alias of."""
-    given = options.get("weights")
-    if not isinstance(given, str | Path | list | tuple):
+    values = options.get("weights")
+    if not isinstance(values, str | Path | list | tuple):
         return dict(options)
     weights = []
-    for text in map(str, (given,) if isinstance(given, str | Path) else given):
+    for text in map(str, (values,) if isinstance(values, str | Path) else values):
         name, value = split_weights(text)
         part = registry.parts["backbone"].get(name or "")
         weights.append(text if part is None else f"{part.name}={value}")

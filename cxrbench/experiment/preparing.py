@@ -14,7 +14,6 @@ from cxrbench.output.sections import CellTable, Column, Section, text_column
 from cxrbench.parameters import data_text
 from cxrbench.registry import load_registry
 from cxrbench.request import Request
-from cxrbench.settings import thread_count
 from cxrbench.store.contents import Entry, entry_of_store
 from cxrbench.store.prepare import prepare
 
@@ -84,7 +83,7 @@ def prepare_ahead(request: Request, display: Display) -> PreparedAhead:
         preparation_for(plans),
         max_bad=plans[0].settings.max_bad,
         cache=request.cache,
-        threads=thread_count(request.threads),
+        threads=request.thread_count,
         display=display,
     )
     return PreparedAhead(

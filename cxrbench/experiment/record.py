@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, fields
+from collections.abc import Iterable
+from dataclasses import astuple, fields
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from cxrbench.data.splits import PARTS, Split
 from cxrbench.experiment.cohort import PreparedCohort
-from cxrbench.experiment.fit import EncodedFeature, RunOutcome
+from cxrbench.experiment.fit import RunOutcome
 from cxrbench.experiment.stages import Clock
 from cxrbench.interfaces import Cohort, Exclusion
 from cxrbench.modeling.backend import load_keras
@@ -36,10 +36,9 @@ def record(
     clock = Clock()
     write_metadata(data.cohort, data.split, folder)
     excluded = (*data.cohort.excluded, *data.prepared.excluded)
-    _write_csv(folder / "excluded.csv", [asdict(item) for item in excluded], fields(Exclusion))
+    _write_csv(folder / "excluded.csv", excluded, Exclusion)
     if outcome.training is not None and outcome.training.history:
-        rows = [asdict(epoch) for epoch in outcome.training.history]
-        _write_csv(folder / "history.csv", rows, fields(Epoch))
+        _write_csv(folder / "history.csv", outcome.training.history, Epoch)
     test, val = (
         predictions_of(data.cohort, data.rows(part), y_score, data.test.counted)
         for part, y_score in (("test", outcome.test), ("val", outcome.val))
@@ -50,9 +49,15 @@ def record(
     write_scores(assessment, folder, patients_known=data.cohort.patients_known)
     clock.stop("score")
     for name, encoded in outcome.encoders.items():
-        _write_encoder(folder / "encoders" / f"{name}.npz", encoded)
+        (folder / "encoders").mkdir(exist_ok=True)
+        arrays: dict[str, Any] = {
+            **encoded.fitted.arrays(),
+            "standardised_mean": encoded.statistics.mean,
+            "standardised_variance": encoded.statistics.variance,
+        }
+        np.savez_compressed(folder / "encoders" / f"{name}.npz", **arrays)
     if outcome.model is not None:
-        # HDF5 fails badly on a full disk: it is asked before. Two files of 4 bytes a number.
+        # HDF5 fails badly on a full disk, so check first: two files of 4 bytes a number.
         RUN.require_room(folder, 9 * outcome.parameters)
         model = _uncompiled(outcome.model)
         model.save_weights(folder / "model.weights.h5")
@@ -72,21 +77,11 @@ def _uncompiled(model: Any) -> Any:
     return copy
 
 
-def _write_csv(path: Path, rows: Iterable[Mapping[str, Any]], columns: Iterable[Any]) -> None:
+def _write_csv(path: Path, items: Iterable[Any], kind: type) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, [column.name for column in columns], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def _write_encoder(path: Path, encoded: EncodedFeature) -> None:
-    path.parent.mkdir(exist_ok=True)
-    arrays: dict[str, Any] = {
-        **encoded.fitted.arrays(),
-        "standardised_mean": encoded.statistics.mean,
-        "standardised_variance": encoded.statistics.variance,
-    }
-    np.savez_compressed(path, **arrays)
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(field.name for field in fields(kind))
+        writer.writerows(map(astuple, items))
 
 
 COLUMNS = ("image_id", "patient_id", "age", "sex", "view")
@@ -95,9 +90,8 @@ COLUMNS = ("image_id", "patient_id", "age", "sex", "view")
 def write_metadata(cohort: Cohort, split: Split, folder: Path) -> tuple[Path, ...]:
     """Write one table per part and return the three paths.
 
-    A row is one image, in the cohort's order: `COLUMNS`, then a column per label with 1, 0, or
-    nothing where unknown. So is the patient where patients are unknown.
-    Each file appears whole or not at all.
+    A row is one image, in the cohort's order: `COLUMNS`, then a column per label with 1 or 0.
+    Unknown values, also of patients, are empty. Each file appears whole or not at all.
     """
     folder.mkdir(parents=True, exist_ok=True)
     paths = []

@@ -13,10 +13,10 @@ from typing import Any
 from cxrbench.experiment.cohort import PreparedCohort
 from cxrbench.experiment.conditions import checkpoint_key, run_conditions
 from cxrbench.experiment.executors.interface import Executor, Place
-from cxrbench.experiment.fit import RunOutcome, fit_and_predict, predict_prior
+from cxrbench.experiment.fit import RunOutcome, fit_and_predict, predict_prior, settle_batch_size
 from cxrbench.experiment.plans import Plan, options_to_repeat
 from cxrbench.experiment.record import record
-from cxrbench.experiment.settling import computing, with_batch_size
+from cxrbench.experiment.settling import computing
 from cxrbench.experiment.stages import Clock, stage_seconds, stages_text
 from cxrbench.interfaces import Display
 from cxrbench.modeling.checkpoint import FOLDER as CHECKPOINT
@@ -51,12 +51,12 @@ def planned_runs(
     shared: Mapping[str, float],
 ) -> Iterator[tuple[str, PlannedRun]]:
     """Each plan with each seed, by name; all seeds of a plan have the same batch size."""
-    find = partial(_with_batch_size, data=data, cache=request.cache)
+    settle = partial(_with_batch_size, data=data, cache=request.cache)
     for plan in plans:
         settled, seconds = plan, dict(shared)
-        if plan.settings.batch_size == "auto":
+        if plan.settings.batch_size == "auto" and not plan.recipe.is_prior:
             clock = Clock()
-            (settled,) = executor.compute(find, [(plan.recipe.text, plan)])
+            (settled,) = executor.compute(settle, [(plan.recipe.text, plan)])
             clock.stop("batch-size")
             seconds |= clock.laps
         for seed in request.all_seeds[:1] if plan.recipe.is_prior else request.all_seeds:
@@ -65,8 +65,10 @@ def planned_runs(
 
 
 def _with_batch_size(plan: Plan, place: Place, *, data: PreparedCohort, cache: Path) -> Plan:
-    with computing(plan.settings):
-        return with_batch_size(plan, data, cache=cache, display=place.display)
+    settings, display = plan.settings, place.display
+    with computing(settings):
+        size = settle_batch_size(plan.recipe, settings, data, cache=cache, display=display)
+    return plan.with_settings(batch_size=size)
 
 
 def measure_one(run: PlannedRun, place: Place, *, data: PreparedCohort, request: Request) -> Path:
@@ -88,10 +90,10 @@ def _measured(run: PlannedRun, place: Place, data: PreparedCohort, request: Requ
         seed=seed,
         key=conditions.run_key,
     )
-    with ExitStack() as held:
+    with ExitStack() as locks:
         with RUN.writing(request.runs):
             request.runs.mkdir(parents=True, exist_ok=True)
-            held.enter_context(locked([lock_of(path)], display))
+            locks.enter_context(locked([lock_of(path)], display))
         # What an attempt before this one left incomplete goes on, even where all is to be anew.
         anew = request.force and (place.attempt == 0 or is_complete(path))
         if is_complete(path) and not anew:
@@ -103,13 +105,25 @@ def _measured(run: PlannedRun, place: Place, data: PreparedCohort, request: Requ
             options = options_to_repeat(plan, seed, data.dataset)
             write_config(path / CONFIG_FILE, {**options, **conditions.scoring})
         checkpoints = Checkpoints(path, checkpoint_key(conditions))
-        outcome = _outcome(plan, seed, data, request.cache, checkpoints, display)
+        outcome = (
+            predict_prior(data)
+            if plan.recipe.is_prior
+            else fit_and_predict(
+                plan.recipe,
+                plan.settings,
+                seed,
+                data,
+                cache=request.cache,
+                checkpoints=checkpoints,
+                display=display,
+            )
+        )
         with RUN.writing(path):
-            recorded = record(outcome, data, path, scoring)
+            laps = record(outcome, data, path, scoring)
             hashing = Clock()
             files = digests(path, without=CHECKPOINT)
             hashing.stop("save")
-            own = (outcome.seconds, recorded, hashing.laps)
+            own = (outcome.seconds, laps, hashing.laps)
             seconds = stage_seconds(run.shared, own, clock.elapsed())
             conditions = replace(conditions, finished=_now(), seconds=seconds, **_cost(outcome))
             finish(path, conditions, files=files, remove=CHECKPOINT)
@@ -124,27 +138,6 @@ def _as_it_is(name: str, path: Path, scoring: Scoring, display: Display) -> Path
     display.say(f"{name}: already complete; its predictions are scored again")
     score_again(path, scoring)
     return path
-
-
-def _outcome(
-    plan: Plan,
-    seed: int,
-    data: PreparedCohort,
-    cache: Path,
-    checkpoints: Checkpoints,
-    display: Display,
-) -> RunOutcome:
-    if plan.recipe.is_prior:
-        return predict_prior(data)
-    return fit_and_predict(
-        plan.recipe,
-        plan.settings,
-        seed,
-        data,
-        cache=cache,
-        checkpoints=checkpoints,
-        display=display,
-    )
 
 
 def _cost(outcome: RunOutcome) -> dict[str, Any]:

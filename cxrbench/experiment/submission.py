@@ -1,4 +1,4 @@
-"""Predictions that come from elsewhere: checked against the cohort, scored as those of a run."""
+"""Predictions of other programs: checked against the cohort, scored as those of a run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from cxrbench.data.datasets import examine, find_dataset
 from cxrbench.data.prediction_table import PredictionTable, read_predictions_table
 from cxrbench.data.splits import DEFAULT_FRACTIONS, Fractions, Split, make_split, split_predictions
 from cxrbench.errors import DataError, RunError, SettingsError
-from cxrbench.experiment.conditions import cohort_conditions, keys_of
+from cxrbench.experiment.cohort import DividedCohort
+from cxrbench.experiment.conditions import NOT_COMPUTED, cohort_conditions, keys_of
 from cxrbench.interfaces import Cohort, Dataset, Display
 from cxrbench.output.files import file_digest, lock_of, locked
 from cxrbench.recipe import PRIOR
@@ -57,12 +58,9 @@ class Submission:
 
 
 @dataclass(frozen=True, eq=False)
-class _Scope:
-    """The labels that the table has, on a cohort that is divided; what a row's conditions need."""
+class _Scope(DividedCohort):
+    """A cohort with the labels that have predictions; ``left_out`` are the others."""
 
-    dataset: Dataset
-    cohort: Cohort
-    split: Split
     test: TestSet
     left_out: tuple[str, ...]
 
@@ -95,7 +93,9 @@ def submit(submission: Submission, registry: Registry, display: Display) -> str:
             f"  labels without predictions are left out of this board: {', '.join(scope.left_out)}"
         )
     _store(submission, scope, (test, val), display)
-    if not _has_prior(submission.runs, scope.test.board_key):
+    runs, _ = read_runs(submission.runs)
+    have_prior = {run.conditions.board_key for run in runs if run.kind is RunKind.prior}
+    if scope.test.board_key not in have_prior:
         prior = replace(submission, name=PRIOR, parameters=0, seed=0, force=True)
         _store(prior, scope, _prior(scope, (test, val)), display)
     return scope.test.board_key
@@ -173,7 +173,7 @@ def _scope(dataset: Dataset, cohort: Cohort, split: Split, table: PredictionTabl
 def _predictions(scope: _Scope, part: str, table: PredictionTable | None) -> Predictions:
     """Those of a part; of none of its images without a table."""
     cohort = scope.cohort
-    rows = scope.split.rows(part)[: None if table else 0]
+    rows = scope.rows(part)[: None if table else 0]
     y_score = np.zeros((0, len(cohort.label_names)))
     if table is not None:
         ids = [cohort.image_ids[row] for row in rows.tolist()]
@@ -184,7 +184,7 @@ def _predictions(scope: _Scope, part: str, table: PredictionTable | None) -> Pre
 def _validation(submission: Submission, scope: _Scope, whole: Cohort) -> Predictions:
     if submission.val_table is None:
         return _predictions(scope, "val", None)
-    if not len(scope.split.rows("val")):
+    if not len(scope.rows("val")):
         raise SettingsError(
             "--val cannot be used with --split predictions",
             expected="a split with validation images",
@@ -202,15 +202,10 @@ def _validation(submission: Submission, scope: _Scope, whole: Cohort) -> Predict
 
 def _prior(scope: _Scope, parts: Sequence[Predictions]) -> tuple[Predictions, ...]:
     """Each label's share among the training images where it is known, for every image alike."""
-    labels = scope.cohort.labels[scope.split.rows("train")]
-    known = np.maximum((~np.isnan(labels)).sum(axis=0), 1)
-    prevalence = (np.nansum(labels, axis=0) / known).astype(np.float32).astype(np.float64)
+    labels = scope.labels("train")
+    count = np.maximum((~np.isnan(labels)).sum(axis=0), 1)
+    prevalence = (np.nansum(labels, axis=0) / count).astype(np.float32).astype(np.float64)
     return tuple(replace(part, y_score=np.tile(prevalence, (len(part), 1))) for part in parts)
-
-
-def _has_prior(runs: Path, key: str) -> bool:
-    complete, _ = read_runs(runs)
-    return any(run.kind is RunKind.prior and run.conditions.board_key == key for run in complete)
 
 
 def _store(
@@ -266,34 +261,28 @@ def _conditions(submission: Submission, scope: _Scope, *, validated: bool) -> Co
         "split_hash": split.hash,
     }
     parts = ("train", "val", "test") if validated else ("train", "test")
+    files = {"table": submission.table.name, "sha256": file_digest(submission.table)}
+    if submission.val_table is not None:
+        files["val_table"] = submission.val_table.name
+        files["val_sha256"] = file_digest(submission.val_table)
     return Conditions(
         **keys_of(shaping, submission.seed),
         **shaping | cohort_conditions(cohort, split, scope.test, parts),
         seed=submission.seed,
         # Nothing was read of any image.
         fingerprint=fingerprint(cohort, [""] * len(cohort)),
-        backend="none",
-        device="none",
-        precision="none",
-        engine="none",
-        protocol="none" if prior else EXTERNAL,
-        head="none" if prior else "unknown",
+        **{
+            **NOT_COMPUTED,
+            "protocol": "none" if prior else EXTERNAL,
+            "head": "none" if prior else "unknown",
+        },
         weights="none" if prior else "unknown",
         trains="nothing" if prior else "unknown",
-        devices=1,
         parameters=submission.parameters,
         trainable_parameters=submission.parameters,
         version=__version__,
         labels_left_out=scope.left_out,
         scoring=submission.scoring.to_json(),
-        submitted=_files(submission),
+        submitted=files,
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-
-
-def _files(submission: Submission) -> dict[str, str]:
-    files = {"table": submission.table.name, "sha256": file_digest(submission.table)}
-    if submission.val_table is not None:
-        files["val_table"] = submission.val_table.name
-        files["val_sha256"] = file_digest(submission.val_table)
-    return files

@@ -39,6 +39,11 @@ def load_keras() -> Any:
     return keras
 
 
+def backend_name() -> str:
+    """The name of the current Keras backend: one of `BACKENDS`."""
+    return str(load_keras().backend.backend())
+
+
 def _import_quietly(backend: str) -> None:
     try:
         with _without_tensorflows_announcements():
@@ -85,7 +90,7 @@ def random_state() -> list[np.ndarray]:
     PyTorch draws dropout from its own generators if a layer has no seed; TensorFlow and JAX have no
     such state.
     """
-    if load_keras().backend.backend() != "torch":
+    if backend_name() != "torch":
         return []
     import torch
 
@@ -95,7 +100,7 @@ def random_state() -> list[np.ndarray]:
 
 def set_random_state(states: Sequence[np.ndarray]) -> None:
     """Continue drawing from a `random_state`."""
-    if load_keras().backend.backend() != "torch":
+    if backend_name() != "torch":
         return
     import torch
 
@@ -129,7 +134,7 @@ def _without_tensorflows_announcements() -> Iterator[None]:
 
 def gpu_names() -> tuple[str, ...]:
     """The names of the GPUs that the current backend can use."""
-    backend = load_keras().backend.backend()
+    backend = backend_name()
     if backend == "tensorflow":
         import tensorflow as tf
 
@@ -153,10 +158,9 @@ def choose_device(option: str) -> Literal["cpu", "gpu"]:
     if option == "cpu" or (option == "auto" and not gpu_names()):
         return "cpu"
     if not gpu_names():
-        backend = load_keras().backend.backend()
         raise DeviceError(
             "--device gpu needs a GPU, and there is none",
-            expected=f"a GPU that the {backend} backend can use",
+            expected=f"a GPU that the {backend_name()} backend can use",
             found="only the CPU",
             fix="use --device cpu, or install the extra for your GPU: cxrbench[cuda] "
             "(TensorFlow), cxrbench[jax-cuda] or a CUDA build of PyTorch",
@@ -174,14 +178,13 @@ def device_scope(device: Literal["cpu", "gpu"]) -> AbstractContextManager[Any]:
 
 def choose_precision(option: str, device: Literal["cpu", "gpu"]) -> Literal["float32", "bfloat16"]:
     """``auto`` is bfloat16 on a GPU with bfloat16 units, and float32 everywhere else."""
-    if option == "bfloat16":
-        return "bfloat16"
-    return "bfloat16" if option == "auto" and device == "gpu" and _has_bfloat16() else "float32"
+    is_chosen = option == "auto" and device == "gpu" and _has_bfloat16()
+    return "bfloat16" if option == "bfloat16" or is_chosen else "float32"
 
 
 def _has_bfloat16() -> bool:
     """Whether the first GPU has bfloat16 units (NVIDIA: compute capability 8.0 or higher)."""
-    backend = load_keras().backend.backend()
+    backend = backend_name()
     if backend == "tensorflow":
         import tensorflow as tf
 
@@ -233,7 +236,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether this is an error of NumPy or the current backend for exhausted memory."""
     if isinstance(error, MemoryError):
         return True
-    backend = load_keras().backend.backend()
+    backend = backend_name()
     if backend == "tensorflow":
         import tensorflow as tf
 
@@ -263,14 +266,14 @@ def value_and_gradient(
     """
     keras = load_keras()
     point = keras.ops.convert_to_tensor(at)
-    if keras.backend.backend() == "tensorflow":
+    if backend_name() == "tensorflow":
         import tensorflow as tf
 
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(point)
             value = function(point)
         gradient = tape.gradient(value, point, unconnected_gradients="zero")
-    elif keras.backend.backend() == "jax":
+    elif backend_name() == "jax":
         import jax
 
         def summed(point: Any) -> tuple[Any, Any]:

@@ -12,7 +12,7 @@ import math
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from cxrbench.errors import RunError
 from cxrbench.interfaces import Display
 from cxrbench.modeling.schedule import Epoch, Position
 from cxrbench.output.files import DamagedArrays, Destination, read_arrays, write_json
+from cxrbench.output.show import plain
 
 FORMAT = 1
 FOLDER = "checkpoint"
@@ -117,7 +118,7 @@ class Checkpoints:
                     "key": self._key,
                     "number": self._number,
                     "best_epoch": best_epoch,
-                    "position": _plain(checkpoint.position),
+                    "position": plain(checkpoint.position),  # an undefined score is null
                     "files": {name: (self._folder / name).stat().st_size for name in names},
                 },
             )
@@ -133,9 +134,11 @@ class Checkpoints:
             # The file's own checksums reveal a changed byte when it is read.
             if path.stat().st_size != size:
                 raise ValueError(f"the size of {name} has changed")
-            arrays[name.partition("-")[0]] = _arrays(path)
+            by_number = read_arrays(path)
+            numbers = range(len(by_number))
+            arrays[name.partition("-")[0]] = tuple(by_number[str(number)] for number in numbers)
         values = about["position"]
-        history = tuple(_epoch(epoch) for epoch in values["history"])
+        history = tuple(map(_epoch, values["history"]))
         position = Position(history, tuple(values["losses"]), values["seconds"])
         return Checkpoint(position, arrays["state"], arrays["best"])
 
@@ -143,16 +146,6 @@ class Checkpoints:
         for path in self._folder.iterdir():
             if path.name not in (*names, "checkpoint.json"):
                 path.unlink()
-
-
-def _plain(position: Position) -> dict[str, Any]:
-    """For JSON, which has no NaN: an undefined score, such as a precision, is null."""
-    values = asdict(position)
-    values["history"] = [
-        {name: None if value != value else value for name, value in epoch.items()}
-        for epoch in values["history"]
-    ]
-    return values
 
 
 def _epoch(values: Mapping[str, Any]) -> Epoch:
@@ -166,8 +159,3 @@ def _write(path: Path, arrays: Sequence[np.ndarray]) -> None:
         np.savez(file, **by_number)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _arrays(path: Path) -> tuple[np.ndarray, ...]:
-    arrays = read_arrays(path)
-    return tuple(arrays[str(number)] for number in range(len(arrays)))

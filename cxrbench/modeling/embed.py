@@ -165,13 +165,13 @@ def _compute(
     ):
         advance(writer.rows)
         for (inputs, _), (_, count) in zip(ready, batches, strict=True):
-            for row in _in(dtype, np.asarray(predict(inputs))[:count]):
+            for row in _cast(dtype, np.asarray(predict(inputs))[:count]):
                 writer.append(ImageFacts(""), (row,), {})
             advance(count)
         writer.finish()
 
 
-def _in(dtype: type[np.floating[Any]], values: np.ndarray) -> np.ndarray:
+def _cast(dtype: type[np.floating[Any]], values: np.ndarray) -> np.ndarray:
     with np.errstate(over="ignore"):
         numbers = values.astype(dtype)
     if np.isinf(numbers).any() and not np.isinf(values).any():

@@ -15,7 +15,7 @@ import numpy as np
 
 from cxrbench.errors import DeviceError, SettingsError
 from cxrbench.interfaces import Display
-from cxrbench.modeling.backend import hardware, load_keras
+from cxrbench.modeling.backend import backend_name, hardware
 from cxrbench.modeling.openvino import Unable, openvino_predictor
 from cxrbench.modeling.predict import Batch, Predict, by_name
 from cxrbench.store.cache import kept_choice, key_of
@@ -71,12 +71,21 @@ def choose_engine(
     _require_known(engine, ("auto", *ENGINES))
     if engine == "openvino":
         _require_openvino()
-        _require_cpu_and_float32(device, precision)
+        for option, value, usable, name in (
+            ("--device", device, "cpu", "a CPU"),
+            ("--precision", precision, "float32", "float32"),
+        ):
+            if value != usable:
+                raise DeviceError(
+                    f"--engine openvino is for {name}",
+                    expected=name,
+                    found=f"{option} {value}",
+                    fix=f"use --engine keras, or {option} {usable}",
+                )
     if engine != "auto":
         return engine
-    if device != "cpu" or precision != "float32" or images < WORTH_CONVERTING:
-        return "keras"
-    if not _has_openvino():
+    is_possible = device == "cpu" and precision == "float32" and _has_openvino()
+    if not is_possible or images < WORTH_CONVERTING:
         return "keras"
     model, example = make_network()
 
@@ -129,10 +138,10 @@ def predictor(model: Any, engine: str, example: Batch) -> Predict:
     return openvino
 
 
-def _require_known(engine: str, known: tuple[str, ...]) -> None:
-    if engine not in known:
+def _require_known(engine: str, engines: tuple[str, ...]) -> None:
+    if engine not in engines:
         raise SettingsError(
-            f"there is no engine {engine!r}", expected=" or ".join(known), found=repr(engine)
+            f"there is no engine {engine!r}", expected=" or ".join(engines), found=repr(engine)
         )
 
 
@@ -148,20 +157,6 @@ def _require_openvino() -> None:
             found="none",
             fix="pip install 'cxrbench[openvino]', or use --engine auto",
         )
-
-
-def _require_cpu_and_float32(device: str, precision: str) -> None:
-    for expected, option, value, usable in (
-        ("a CPU", "--device", device, "cpu"),
-        ("float32", "--precision", precision, "float32"),
-    ):
-        if value != usable:
-            raise DeviceError(
-                f"--engine openvino is for {expected}",
-                expected=expected,
-                found=f"{option} {value}",
-                fix=f"use --engine keras, or {option} {usable}",
-            )
 
 
 def _disagreement(expected: np.ndarray, output: np.ndarray) -> str | None:
@@ -196,8 +191,8 @@ def _rates(predictors: Mapping[str, Predict], example: Batch) -> dict[str, float
     seconds: dict[str, list[float]] = {name: [] for name in predictors}
     until = time.perf_counter() + _SECONDS
     fewest, most = _ROUNDS
-    for done in range(most):
-        if done >= fewest and time.perf_counter() > until:
+    for number in range(most):
+        if number >= fewest and time.perf_counter() > until:
             break
         for name, predict in predictors.items():
             start = time.perf_counter()
@@ -208,7 +203,7 @@ def _rates(predictors: Mapping[str, Predict], example: Batch) -> dict[str, float
 
 def _conditions(model: Any, example: Batch) -> dict[str, Any]:
     """Everything that decides which engine is the fastest."""
-    machine, backend = hardware("cpu"), load_keras().backend.backend()
+    machine, backend = hardware("cpu"), backend_name()
     return {
         "version": CHOICE_VERSION,
         "layers": key_of({"": _outline(json.loads(model.to_json()))}),

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from cxrbench.errors import DeviceError
-from cxrbench.modeling.backend import load_keras
+from cxrbench.modeling.backend import backend_name, load_keras
 from cxrbench.modeling.predict import Batch, Predict, by_name
 
 # OpenVINO takes bfloat16 by itself where the CPU has it: 0.08 off on random weights.
@@ -115,8 +115,7 @@ def _convert(model: Any, shapes: Mapping[str, tuple[int, ...]]) -> Any:
     """
     if any(layer.compute_dtype != "float32" for layer in model._flatten_layers()):
         raise Unable("a network with layers that compute in another precision")
-    backend = load_keras().backend.backend()
-    if backend == "tensorflow":
+    if backend_name() == "tensorflow":
         return _from_tensorflow(model, shapes)
     # jax and torch: another process reads the model file on TensorFlow.
     return _by_tensorflow(model, shapes)

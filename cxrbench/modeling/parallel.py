@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 
 from cxrbench.errors import DeviceError, SettingsError
-from cxrbench.modeling.backend import device_scope, gpu_names, load_keras
+from cxrbench.modeling.backend import backend_name, device_scope, gpu_names, load_keras
 
 Device = Literal["cpu", "gpu"]
 
@@ -40,7 +40,7 @@ def distributed(device: Device, devices: int) -> Iterator[None]:
         "tensorflow": _mirrored,
         "jax": _sharded,
     }
-    backend = _backend()
+    backend = backend_name()
     if backend not in scopes:
         raise DeviceError(
             f"--devices {devices} does not work with PyTorch",
@@ -48,7 +48,14 @@ def distributed(device: Device, devices: int) -> Iterator[None]:
             found=f"KERAS_BACKEND={backend}",
             fix="set KERAS_BACKEND to jax or tensorflow, or leave out --devices",
         )
-    _check_enough(device, devices)
+    count = available(device)
+    if devices > count:
+        raise DeviceError(
+            f"--devices {devices} needs more {device.upper()} devices than there are",
+            expected=f"at least {devices} that the {backend} backend can use",
+            found=str(count),
+            fix=f"use --devices {count} or fewer" if count else "use --device cpu",
+        )
     with scopes[backend](device, devices):
         yield
 
@@ -57,7 +64,7 @@ def available(device: Device) -> int:
     """The number of such devices that JAX or TensorFlow can use."""
     if device == "gpu" and not gpu_names():
         return 0
-    if _backend() == "tensorflow":
+    if backend_name() == "tensorflow":
         import tensorflow as tf
 
         return len(tf.config.list_logical_devices(device.upper()))
@@ -77,7 +84,7 @@ def train_batch(model: Any, inputs: Mapping[str, np.ndarray], labels: np.ndarray
     """
     devices = _devices_of(model)
     check_batch_size(len(labels), devices)
-    if devices > 1 and _backend() == "tensorflow":
+    if devices > 1 and backend_name() == "tensorflow":
         return _train_mirrored(model, inputs, labels)
     return float(model.train_on_batch(dict(inputs), labels))
 
@@ -91,7 +98,7 @@ def predict_batch(model: Any, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
     """
     devices = _devices_of(model)
     check_batch_size(len(next(iter(inputs.values()))), devices)
-    if devices > 1 and _backend() == "tensorflow":
+    if devices > 1 and backend_name() == "tensorflow":
         return _predict_mirrored(model, inputs)
     return np.asarray(model.predict_on_batch(dict(inputs) if devices == 1 else _spread(inputs)))
 
@@ -108,24 +115,9 @@ def check_batch_size(batch_size: int, devices: int) -> None:
         )
 
 
-def _check_enough(device: Device, devices: int) -> None:
-    count = available(device)
-    if devices > count:
-        raise DeviceError(
-            f"--devices {devices} needs more {device.upper()} devices than there are",
-            expected=f"at least {devices} that the {_backend()} backend can use",
-            found=str(count),
-            fix=f"use --devices {count} or fewer" if count else "use --device cpu",
-        )
-
-
-def _backend() -> str:
-    return str(load_keras().backend.backend())
-
-
 def _devices_of(model: Any) -> int:
     """How many devices share the model's batches."""
-    backend = _backend()
+    backend = backend_name()
     if backend == "tensorflow":
         return int(model.distribute_strategy.num_replicas_in_sync)
     if backend == "jax":

@@ -15,12 +15,7 @@ from cxrbench.errors import DataError, RunError
 from cxrbench.interfaces import Advance, Display
 from cxrbench.metrics.auroc import validation_scores
 from cxrbench.modeling.augment import Augmentation, Draws, draw
-from cxrbench.modeling.backend import (
-    load_keras,
-    memory_advice,
-    random_state,
-    set_random_state,
-)
+from cxrbench.modeling.backend import load_keras, memory_advice, random_state, set_random_state
 from cxrbench.modeling.checkpoint import Checkpoint, Checkpoints
 from cxrbench.modeling.inputs import Inputs, feed, training_view
 from cxrbench.modeling.parallel import check_batch_size, train_batch
@@ -63,10 +58,10 @@ def masked_cross_entropy(y_true: Any, logits: Any) -> Any:
     """
     from keras import ops
 
-    known = ops.logical_not(ops.isnan(y_true))
-    truth = ops.where(known, y_true, ops.zeros_like(y_true))
+    has_label = ops.logical_not(ops.isnan(y_true))
+    truth = ops.where(has_label, y_true, ops.zeros_like(y_true))
     losses = ops.binary_crossentropy(truth, logits, from_logits=True)
-    mask = ops.cast(known, losses.dtype)
+    mask = ops.cast(has_label, losses.dtype)
     return ops.sum(losses * mask) / ops.maximum(ops.sum(mask), 1.0)
 
 
@@ -115,7 +110,11 @@ def train(
             position = Position(history=(*position.history, epoch))
             schedule = schedule.after(epoch.val_macro_auroc)
             state.keep(position, schedule)
-            advance(0, _progress(epoch))
+            advance(
+                0,
+                f"epoch {epoch.epoch} val AUROC {epoch.val_macro_auroc:.3f} "
+                f"loss {epoch.loss:.3f} val {epoch.val_loss:.3f} {epoch.images_per_second:,.0f}/s",
+            )
     model.set_weights(state.best)
     seconds = sum(epoch.seconds for epoch in position.history)
     images = sum(epoch.seconds * epoch.images_per_second for epoch in position.history)
@@ -284,8 +283,8 @@ def shuffled_batches(
 
 def cross_entropy(y_true: np.ndarray, logits: np.ndarray) -> float:
     """`masked_cross_entropy` in NumPy, float64."""
-    known = ~np.isnan(y_true)
-    z, y = logits[known].astype(np.float64), y_true[known]
+    has_label = ~np.isnan(y_true)
+    z, y = logits[has_label].astype(np.float64), y_true[has_label]
     return float(np.mean(np.maximum(z, 0) - z * y + np.log1p(np.exp(-np.abs(z)))))
 
 
@@ -313,10 +312,3 @@ def _check_finite(
             fix=f"use a smaller --learning-rate than {settings.learning_rate:g}; "
             "if that does not help, check the file of --weights",
         )
-
-
-def _progress(epoch: Epoch) -> str:
-    return (
-        f"epoch {epoch.epoch} val AUROC {epoch.val_macro_auroc:.3f} "
-        f"loss {epoch.loss:.3f} val {epoch.val_loss:.3f} {epoch.images_per_second:,.0f}/s"
-    )

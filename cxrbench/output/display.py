@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from typing import TYPE_CHECKING
 
 from cxrbench.interfaces import Advance
@@ -97,3 +98,14 @@ class RichDisplay:
             console=self._console,
             expand=True,
         )
+
+
+@contextmanager
+def progress(*, lines_on_stdout: bool = False) -> Iterator[RichDisplay]:
+    """A display for a command whose result goes to standard output.
+
+    Keras and plugins print at times. That goes to standard error, so that standard output carries
+    the result alone; with ``lines_on_stdout``, beside a table, nothing is moved.
+    """
+    with nullcontext() if lines_on_stdout else redirect_stdout(sys.stderr):
+        yield RichDisplay(lines_on_stdout=lines_on_stdout)

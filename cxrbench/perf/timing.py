@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,7 +24,6 @@ from cxrbench.recipe import Feature, parse_recipe
 from cxrbench.recipe_text import part_name, split_recipe
 from cxrbench.registry import Registry, load_registry
 from cxrbench.runs.assessment import REPLICATES
-from cxrbench.settings import thread_count
 from cxrbench.store.cache import cache_folder
 
 DEFAULT_RECIPE = "resnet+orb+sift"
@@ -66,7 +66,7 @@ def time_paths(
             films=folder,
             batch_size=cast("int", settings_used.batch_size),
             device=settings_used.device,
-            threads=thread_count(threads),
+            threads=threads or len(os.sched_getaffinity(0)),
         )
         paths = [*_of_recipes(plans), *_of_parts(chosen, settings_used.image_size)]
         timed = _timed(paths, common, display)
@@ -81,7 +81,7 @@ def time_paths(
             TimedPart(part, timed[one])
             for part, one in zip(chosen, _of_parts(chosen, settings_used.image_size), strict=True)
         ),
-        broken=tuple(one for one in registry.plugins if one.error is not None and everything),
+        broken=registry.broken if everything else (),
     )
 
 

@@ -51,7 +51,7 @@ MORE = {
     "leaderboard literature": "See [published results](leaderboard.md#published-results). Not in "
     "`csv`.",
     "run threads": "With `--executor ray`, by default one for each CPU of the cluster.",
-    "output": "See [formats](leaderboard.md#formats).",
+    "output_format": "See [formats](leaderboard.md#formats).",
     "leaderboard ablation": "See [what each part adds](leaderboard.md#what-each-part-adds).",
     "score calibration": "",
     "submit calibration": "Needs `--val`.",
@@ -66,7 +66,22 @@ MORE = {
     "`confusion`, `co-occurrence`, `reliability` and `keypoints`.",
     "figures data": "",
     "figures as_json": 'Prints `{"files": [...]}`.',
-    "report output": "",
+    "explain data": "Images are matched by their names without the ending.",
+    "explain iou_threshold": "The line in the map marks them.",
+    "explain cache": "Datasets such as `dicom` keep there what makes the next call quick.",
+    "explain as_json": 'Prints `{"images": [{"image", "error", "pictures": [{…}]}]}`.',
+    "localise data": "",
+    "localise as_json": 'Prints `{"runs": [{…}]}`, each as '
+    "[`saliency.json`](run-directory.md#saliencyjson).",
+    "predict output": "The file appears when it is complete.",
+    "predict output_format": "One of `table`, `csv`, `json`, `parquet`, `markdown`, `html` and "
+    "`latex`. `parquet` needs `--output`.",
+    "predict batch_size": "",
+    "predict engine": "`auto` looks for the fastest from 5,000 images on.",
+    "predict cache": "The choice of `auto` is kept there.",
+    "export model_format": "`keras`, `onnx` (needs the extra `onnx`) or `saved-model` (a folder).",
+    "export as_json": 'Prints `{"path", "description", "format", "difference"}`. `difference` is '
+    "the largest one between probabilities.",
     "report cases": "The kinds are found images, missed images and false alarms.",
     "report data": "",
     "report as_json": 'Prints `{"file": …}`.',
@@ -104,14 +119,11 @@ MORE = {
     "perf record batch_size": "",
     "perf compare budget": "The first look at all paths is always completed.",
     "perf compare output": "The default is in `perf/comparisons/`.",
-    "perf compare output_format": "See [formats](leaderboard.md#formats).",
     "perf compare as_json": 'Prints `{"base", "head", "machine", "threshold", "clock", '
     '"paths": {NAME: {"state", "ratio", "low", "high", "control", …}}, "not_compared", '
     '"samples", …}`. `state` is `slower`, `faster`, `no change`, or `cannot tell` if the path is '
     "inconclusive.",
     "perf record as_json": "Prints the new recording, with medians in place of samples.",
-    "perf history output": "",
-    "perf history output_format": "See [formats](leaderboard.md#formats).",
     "perf history as_json": 'Prints `[{"side", "commit", "time", "machine", "versions", '
     '"milliseconds", "not_measured"}]`.',
     "plugins list as_json": 'Prints `{"plugins": [{"name", "provides", "package", "version", '
@@ -120,7 +132,6 @@ MORE = {
     '"told"}]}`. `state` is `ok`, `failed` or `skipped`.',
     "plugins doctor as_json": 'Prints `{"plugins": [{…}]}` as `plugins list` does, with the '
     "broken plugins only.",
-    "plugins new output": "",
 }
 # The settings that built-in datasets bring.
 DATASETS = {
@@ -156,7 +167,7 @@ def command_table(name: str, command: Any) -> str:
         if parameter.help
     ]
     rows.sort(key=lambda row: row[0].startswith("`--"))
-    return table(("option", "default", "description"), rows)
+    return table(("option", "default", "description"), dict.fromkeys(rows))
 
 
 def row_of(parameter: Any, command: str) -> tuple[str, str, str]:
@@ -166,7 +177,7 @@ def row_of(parameter: Any, command: str) -> tuple[str, str, str]:
     flag = option and parameter.is_flag
     names = (*parameter.opts, *parameter.secondary_opts)
     if not option:
-        names = (parameter.metavar.strip("[]"),)
+        names = (re.sub(r"^\[(.*)\]$", r"\1", parameter.metavar),)
     elif not flag:
         names = (f"{names[0]} {parameter.metavar or value_name(parameter)}", *names[1:])
     declared = known_options().get(parameter.name)

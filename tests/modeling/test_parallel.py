@@ -234,7 +234,7 @@ def test_what_was_before_comes_back(probed):
 
 
 def test_pytorch_computes_on_one_device(monkeypatch):
-    monkeypatch.setattr(parallel, "_backend", lambda: "torch")
+    monkeypatch.setattr(parallel, "backend_name", lambda: "torch")
     with (
         pytest.raises(DeviceError, match=r"--devices 2 does not work(?s:.*)to jax or tensorflow"),
         distributed("cpu", 2),

@@ -18,7 +18,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, eq=False)
 class Needs:
-    """What a command will ask of an executor, so that it can be checked before the work begins.
+    """What a command needs of an executor, to be checked before the work begins.
 
     ``runs`` and ``cache`` have to be the same folders wherever a run is computed. ``device`` and
     ``devices`` are what a run computes on. ``threads`` is how many images are read at once, None

@@ -20,9 +20,10 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 import cxrbench
 from cxrbench.errors import ExecutorError
-from cxrbench.experiment.conditions import BACKEND_LIBRARIES, LIBRARIES
+from cxrbench.experiment.conditions import LIBRARIES
 from cxrbench.experiment.executors.interface import Needs
 from cxrbench.experiment.executors.ray_nodes import Node
+from cxrbench.modeling.backend import BACKENDS
 from cxrbench.output.files import file_digest, locked_if_free
 from cxrbench.registry import GROUP
 
@@ -60,7 +61,14 @@ def check_nodes(nodes: Sequence[Node], needs: Needs, options: Mapping[str, Any])
             seen = _answer(node, ref)
             require_same_code(node, seen.installed, ours)
             for option, folder in (("--runs", needs.runs), ("--cache", needs.cache)):
-                _require_shared(node, option, folder, seen.folders[option])
+                if (wrong := seen.folders[option]) is not None:
+                    raise ExecutorError(
+                        f"{node.name} does not share the folder {folder}",
+                        expected=f"{option} on a file system that all nodes have at this path, "
+                        "with locks that reach from node to node (NFS 4, Lustre with -o flock, …)",
+                        found=wrong,
+                        fix=f"mount it on every node, or choose another folder with {option}",
+                    )
 
 
 def only_on(node: Node) -> NodeAffinitySchedulingStrategy:
@@ -78,7 +86,7 @@ def installed(modules: Sequence[str]) -> dict[str, str]:
     return {
         "python": platform.python_version(),
         "cxrbench": f"{cxrbench.__version__}, {_code_digest()}",
-        **{name: _version(name) for name in (*LIBRARIES, *BACKEND_LIBRARIES.values())},
+        **{name: _version(name) for name in (*LIBRARIES, *BACKENDS)},
         **{f"plugin {name}": _plugin(name) for name in modules},
     }
 
@@ -92,11 +100,11 @@ def _version(name: str) -> str:
 
 def _code_digest() -> str:
     """Of all modules, since a clone can be changed without its version."""
-    told = hashlib.sha256()
+    digest = hashlib.sha256()
     root = Path(cxrbench.__file__).parent
     for path in sorted(root.rglob("*.py")):
-        told.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes())
-    return told.hexdigest()[:8]
+        digest.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:8]
 
 
 def _plugin(module: str) -> str:
@@ -168,15 +176,4 @@ def require_same_code(node: Node, theirs: Mapping[str, str], ours: Mapping[str, 
             expected="; ".join(f"{name} {ours[name]}" for name in other),
             found="; ".join(f"{name} {theirs.get(name, 'not installed')}" for name in other),
             fix="install the same versions on every node, and restart Ray there",
-        )
-
-
-def _require_shared(node: Node, option: str, folder: Path, wrong: str | None) -> None:
-    if wrong is not None:
-        raise ExecutorError(
-            f"{node.name} does not share the folder {folder}",
-            expected=f"{option} on a file system that all nodes have at this path, with locks that "
-            "reach from node to node (NFS 4, Lustre with -o flock, …)",
-            found=wrong,
-            fix=f"mount it on every node, or choose another folder with {option}",
         )

@@ -1,4 +1,4 @@
-"""Connect to a Ray cluster, or start one on this machine; what cannot work is said in seconds."""
+"""Connect to a Ray cluster, or start one on this machine; report in seconds what cannot work."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ def find_cluster(address: str | None) -> str:
             found="no package of this name",
             fix='pip install "cxrbench[ray]", or leave --executor out',
         )
-    # Ray prints pages of a dead node's logs to standard output, whatever `log_to_driver` says; this
-    # setting leaves them out. What counts is told by us.
+    # Ray prints pages of a dead node's logs to standard output, whatever `log_to_driver` says. This
+    # setting leaves them out; cxrbench reports what matters.
     os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")
-    chosen = address or os.environ.get("RAY_ADDRESS") or LOCAL
-    if chosen == LOCAL:
+    address = address or os.environ.get("RAY_ADDRESS") or LOCAL
+    if address == LOCAL:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is to leave the machine
     else:
-        _require_cluster(chosen)
-    return chosen
+        _require_cluster(address)
+    return address
 
 
 @contextmanager
@@ -82,7 +82,7 @@ def connected(address: str) -> Iterator[None]:
 
 
 def _require_cluster(address: str) -> None:
-    """Raise unless there is a cluster; sets ``RAY_AUTH_MODE`` where it asks for the token we have.
+    """Raise unless there is a cluster; sets ``RAY_AUTH_MODE`` if it requires the token we have.
 
     Ray by itself waits for minutes, or ends the process, where there is nothing to connect to. So a
     port is tried first, and then a process of its own connects, which can be stopped.
@@ -90,24 +90,24 @@ def _require_cluster(address: str) -> None:
     if address != "auto":
         _require_port(address)
     wrong = _wrong_with(address)
-    # A cluster that was started where there is a token asks for it, but Ray sends it to a given
-    # address only in this mode; and in this mode it cannot work with a cluster that does not ask.
-    if wrong and _TOKEN.search(wrong) and "RAY_AUTH_MODE" not in os.environ and _has_token():
+    # A cluster that was started with a token requires it, but Ray sends it to a given address only
+    # in this mode, and in this mode it cannot work with a cluster that does not require it.
+    token = (
+        os.environ.get("RAY_AUTH_TOKEN")
+        or os.environ.get("RAY_AUTH_TOKEN_PATH")
+        or (Path.home() / ".ray" / "auth_token").exists()
+    )
+    if wrong and _TOKEN.search(wrong) and "RAY_AUTH_MODE" not in os.environ and token:
         os.environ["RAY_AUTH_MODE"] = "token"
         wrong = _wrong_with(address)
     if wrong:
         raise _unreachable(address, wrong)
 
 
-def _has_token() -> bool:
-    given = os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH")
-    return bool(given) or (Path.home() / ".ray" / "auth_token").exists()
-
-
 def _wrong_with(address: str) -> str | None:
     """What another process says when it cannot connect; None when it can."""
     try:
-        tried = subprocess.run(
+        process = subprocess.run(
             [sys.executable, "-c", _TRY, address],
             # Twice, a second apart, and not twenty times.
             env={**os.environ, "RAY_NUM_REDIS_GET_RETRIES": "2"},
@@ -117,7 +117,7 @@ def _wrong_with(address: str) -> str | None:
         )
     except subprocess.TimeoutExpired:
         return f"nothing that answers as Ray within {_SECONDS} s"
-    return tried.stderr or "no reason" if tried.returncode else None
+    return process.stderr or "no reason" if process.returncode else None
 
 
 def _require_port(address: str) -> None:
@@ -135,8 +135,8 @@ def _require_port(address: str) -> None:
         raise _unreachable(address, str(error)) from error
 
 
-def _unreachable(address: str, found: str) -> ExecutorError:
-    if _TOKEN.search(found):
+def _unreachable(address: str, answer: str) -> ExecutorError:
+    if _TOKEN.search(answer):
         return ExecutorError(
             f"the Ray cluster at {address} does not let us in",
             expected="the token of the cluster",
@@ -144,17 +144,18 @@ def _unreachable(address: str, found: str) -> ExecutorError:
             fix="set RAY_AUTH_TOKEN here to what it was where the nodes were started, or copy "
             "~/.ray/auth_token from there",
         )
-    lines = [line for line in found.strip().splitlines() if line.strip()]
+    last = next((line for line in reversed(answer.splitlines()) if line.strip()), "no answer")
+    if address == LOCAL:
+        return ExecutorError(
+            "Ray cannot be started on this machine",
+            expected="Ray's processes running",
+            found=last,
+            fix="look at the newest log in /tmp/ray/session_latest/logs",
+        )
     return ExecutorError(
-        "no Ray can be started on this machine"
-        if address == LOCAL
-        else f"there is no Ray cluster at {address}",
-        expected="Ray's processes running"
-        if address == LOCAL
-        else "the address that `ray start --head` printed, of a cluster with this machine in it "
-        "and the same versions of Ray and Python",
-        found=lines[-1] if lines else "no answer",
-        fix="look at the newest log in /tmp/ray/session_latest/logs"
-        if address == LOCAL
-        else "start it with `ray start --head`, and this machine with `ray start --address=…`",
+        f"there is no Ray cluster at {address}",
+        expected="the address that `ray start --head` printed, of a cluster with this machine in "
+        "it and the same versions of Ray and Python",
+        found=last,
+        fix="start it with `ray start --head`, and this machine with `ray start --address=…`",
     )

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import count
-from typing import Any
+from typing import Any, Literal
 
 from cxrbench.interfaces import Advance, Display
 
@@ -16,50 +16,18 @@ _SECONDS_BETWEEN_STEPS = 0.2
 
 
 @dataclass(frozen=True)
-class Began:
-    """A call began on a node."""
+class Event:
+    """What a call sends; bars are numbered within their call.
+
+    ``text`` is the node where it began, a line, or a bar's description or detail; ``number`` a
+    bar's total or its new steps.
+    """
 
     call: str
-    node: str
-
-
-@dataclass(frozen=True)
-class Said:
-    """A line."""
-
-    call: str
-    text: str
-
-
-@dataclass(frozen=True)
-class Opened:
-    """A bar was opened; bars are numbered within their call."""
-
-    call: str
-    bar: int
-    description: str
-    total: int
-
-
-@dataclass(frozen=True)
-class Advanced:
-    """A bar went on."""
-
-    call: str
-    bar: int
-    steps: int
-    detail: str
-
-
-@dataclass(frozen=True)
-class Closed:
-    """A bar was closed."""
-
-    call: str
-    bar: int
-
-
-Event = Began | Said | Opened | Advanced | Closed
+    kind: Literal["begin", "say", "open", "advance", "close"]
+    text: str = ""
+    bar: int = 0
+    number: int = 0
 
 
 class RemoteDisplay:
@@ -72,30 +40,30 @@ class RemoteDisplay:
         self._bars = count()
 
     def began(self, node: str) -> None:
-        """Tell the node."""
-        self._queue.put(Began(self._call, node))
+        """Send the node."""
+        self._send("begin", node)
 
     def say(self, text: str) -> None:
         """Send a line, with the label unless it begins with it."""
         whole = text if text.startswith(self._label) else f"{self._label}: {text.strip()}"
-        self._queue.put(Said(self._call, whole))
+        self._send("say", whole)
 
     @contextmanager
     def task(self, description: str, total: int) -> Iterator[Advance]:
         """Send what becomes of a bar, its steps a few times a second."""
         bar = next(self._bars)
-        self._queue.put(Opened(self._call, bar, f"{self._label}: {description}", total))
-        unsent, told, sent = 0, "", time.monotonic()
+        self._send("open", f"{self._label}: {description}", bar, total)
+        unsent, newest, last = 0, "", time.monotonic()
 
         def send() -> None:
-            nonlocal unsent, sent
-            self._queue.put(Advanced(self._call, bar, unsent, told))
-            unsent, sent = 0, time.monotonic()
+            nonlocal unsent, last
+            self._send("advance", newest, bar, unsent)
+            unsent, last = 0, time.monotonic()
 
         def advance(steps: int = 1, detail: str = "") -> None:
-            nonlocal unsent, told
-            unsent, told = unsent + steps, detail or told
-            if time.monotonic() - sent >= _SECONDS_BETWEEN_STEPS:
+            nonlocal unsent, newest
+            unsent, newest = unsent + steps, detail or newest
+            if time.monotonic() - last >= _SECONDS_BETWEEN_STEPS:
                 send()
 
         try:
@@ -103,7 +71,10 @@ class RemoteDisplay:
         finally:
             if unsent:
                 send()
-            self._queue.put(Closed(self._call, bar))
+            self._send("close", bar=bar)
+
+    def _send(self, kind: Any, text: str = "", bar: int = 0, number: int = 0) -> None:
+        self._queue.put(Event(self._call, kind, text, bar, number))
 
 
 class Relay:
@@ -136,16 +107,16 @@ class Relay:
                 self._show(event, self._bars[event.call])
 
     def _show(self, event: Event, bars: dict[int, tuple[ExitStack, Advance]]) -> None:
-        match event:
-            case Began():
-                self._nodes[event.call] = event.node
-            case Said():
+        match event.kind:
+            case "begin":
+                self._nodes[event.call] = event.text
+            case "say":
                 self._display.say(event.text)
-            case Opened():
+            case "open":
                 stack = ExitStack()
-                task = self._display.task(event.description, event.total)
+                task = self._display.task(event.text, event.number)
                 bars[event.bar] = stack, stack.enter_context(task)
-            case Advanced():
-                bars[event.bar][1](event.steps, event.detail)
-            case Closed():
+            case "advance":
+                bars[event.bar][1](event.number, event.text)
+            case "close":
                 bars.pop(event.bar)[0].close()

@@ -37,8 +37,7 @@ _SHARD = 16  # images of a task: some hundred milliseconds of work, a few megaby
 _AHEAD = 2  # shards that may wait for one before them in the order, for each that is prepared
 _SECONDS = 0.2  # between two looks at what the nodes sent
 
-_LOST = (NodeDiedError, WorkerCrashedError, ObjectLostError, OutOfMemoryError)
-_WHY = {
+_LOST = {
     NodeDiedError: "the node died",
     WorkerCrashedError: "its process died",
     ObjectLostError: "its result was lost with a node",
@@ -95,7 +94,7 @@ class RayExecutor:
         own = [node for node in alive_nodes() if node.id == here]
         self._queue = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": only_on(own[0])})
         self._relay = Relay(self._queue, display)
-        self._told: set[str] = set()
+        self._losses: set[str] = set()
 
     def in_order(
         self, work: Callable[[int], PreparedImage], rows: Iterable[int], threads: int
@@ -105,12 +104,12 @@ class RayExecutor:
         An image that a node cannot read is read here once more: what is left out has to be
         unreadable, and not out of a node's reach.
         """
-        wanted = list(rows)
-        if not wanted:
+        whole = list(rows)
+        if not whole:
             return
         shared = ray.put(packed(work))
-        _require_same_image(work, shared, wanted[0])
-        shards = [wanted[start : start + _SHARD] for start in range(0, len(wanted), _SHARD)]
+        _require_same_image(work, shared, whole[0])
+        shards = [whole[start : start + _SHARD] for start in range(0, len(whole), _SHARD)]
         calls = (_Call("preparing", _shard(shared, shard)) for shard in shards)
         with closing(self._results(calls, threads, _AHEAD * threads)) as results:
             for shard, images in zip(shards, results, strict=True):
@@ -176,12 +175,10 @@ class RayExecutor:
             call.result = ray.get(ref)
             call.done = True
         except RayTaskError as error:
-            # What went wrong there is told as it would be here.
+            # An error there is reported as it would be here.
             cause = error.cause
-            if isinstance(cause, CxrbenchError):
-                raise cause from error
-            raise
-        except _LOST as error:
+            raise cause if isinstance(cause, CxrbenchError) else error from error
+        except tuple(_LOST) as error:
             node = self._relay.forget(call.id)
             self._require_another_attempt(call, node, error)
             flying[self._begin(call)] = call
@@ -189,7 +186,7 @@ class RayExecutor:
             self._relay.forget(call.id)
 
     def _require_another_attempt(self, call: _Call, node: str | None, error: Exception) -> None:
-        why = next(text for kind, text in _WHY.items() if isinstance(error, kind))
+        why = next(text for kind, text in _LOST.items() if isinstance(error, kind))
         what = f"{call.label}: lost" + (f" on {node}" if node else "") + f", {why}"
         call.attempt += 1
         if call.attempt > RETRIES:
@@ -208,8 +205,8 @@ class RayExecutor:
                 fix="start the node again; the same command goes on from what is complete",
             ) from error
         line = f"{what}; it goes on elsewhere (attempt {call.attempt + 1} of {RETRIES + 1})"
-        if line not in self._told:  # shards of images are lost many at a time
-            self._told.add(line)
+        if line not in self._losses:  # shards of images are lost many at a time
+            self._losses.add(line)
             self._display.say(line)
 
 
@@ -239,9 +236,9 @@ def _shard(shared: Any, rows: Sequence[int]) -> Callable[[str, int], Any]:
 
 
 def _prepare_task(**options: Any) -> Any:
-    chosen = {"scheduling_strategy": "SPREAD", **options}
+    spread = {"scheduling_strategy": "SPREAD", **options}
     return ray.remote(ray_tasks.prepare).options(
-        num_cpus=1, max_retries=0, runtime_env=_environment(), **chosen
+        num_cpus=1, max_retries=0, runtime_env=_environment(), **spread
     )
 
 

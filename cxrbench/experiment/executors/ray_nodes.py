@@ -45,17 +45,17 @@ def node_name(host: str, node_id: str) -> str:
 
 def alive_nodes() -> tuple[Node, ...]:
     """The nodes that are alive now, sorted by id."""
-    found = [
+    nodes = [
         Node(
-            id=told["NodeID"],
-            host=told["NodeManagerHostname"],
-            cpus=int(told["Resources"].get("CPU", 0)),
-            gpus=int(told["Resources"].get("GPU", 0)),
+            id=node["NodeID"],
+            host=node["NodeManagerHostname"],
+            cpus=int(node["Resources"].get("CPU", 0)),
+            gpus=int(node["Resources"].get("GPU", 0)),
         )
-        for told in ray.nodes()
-        if told["Alive"]
+        for node in ray.nodes()
+        if node["Alive"]
     ]
-    return tuple(sorted(found, key=lambda node: node.id))
+    return tuple(sorted(nodes, key=lambda node: node.id))
 
 
 def share_of_a_run(
@@ -79,17 +79,17 @@ def share_of_a_run(
         return Share(min(max(1, node.cpus * gpus // node.gpus) for node in able), gpus)
     if able:
         return Share(max(node.cpus for node in able), 0)
-    told = "; ".join(f"{n.name}: {n.cpus} CPUs, {n.gpus} GPUs" for n in nodes)
+    resources = "; ".join(f"{n.name}: {n.cpus} CPUs, {n.gpus} GPUs" for n in nodes)
     if gpus:
         raise DeviceError(
             f"--device {device} --devices {devices}: no node of the Ray cluster has them",
             expected=f"a node with a CPU and {gpus} GPU{'s' * (gpus > 1)}",
-            found=told,
+            found=resources,
             fix="use --device cpu, or start a node with `ray start --address … --num-gpus N`",
         )
     raise ExecutorError(
         "no node of the Ray cluster computes",
         expected="a node with CPUs to give out",
-        found=told,
+        found=resources,
         fix="start one with `ray start --address …`",
     )
