@@ -260,7 +260,7 @@ ZOO = {
         f"        if row % 5:\n            raise UnreadableImage('no file')\n{_READ}", "no file",
     ),
     "reads_nothing": Broken(
-        "dataset", "images", "return image\n", "return None\n", "something else than an image"
+        "dataset", "images", "return image\n", "return None\n", "something other than an image"
     ),
     "shares_a_reader": Broken(
         "dataset", "threads", _READ, f"        {_SHARED}\n{_READ}", "threads at once"
