@@ -72,9 +72,9 @@ def open_archive(path: Path, labels: int) -> Archive:
             found=f"{type(error).__name__}: {error}",
             fix="check its permissions (chmod u+r), or download it again if it is damaged",
         ) from error
-    found = Archive(path, *({p: members[f"{p}_{kind}.npy"] for p in PARTS} for kind in KINDS))
-    _check_shapes(found, labels)
-    return found
+    opened = Archive(path, *({p: members[f"{p}_{kind}.npy"] for p in PARTS} for kind in KINDS))
+    _check_shapes(opened, labels)
+    return opened
 
 
 def read_labels(archive: Archive, part: str) -> np.ndarray:
@@ -96,22 +96,24 @@ def read_labels(archive: Archive, part: str) -> np.ndarray:
         raise _refused(archive.path, member.name, "an array that is whole", str(error)) from error
     odd = (values != 0) & (values != 1)
     if odd.any():
-        told = f"{values[odd][0]} and {odd.sum() - 1:,} more" if odd.sum() > 1 else values[odd][0]
-        raise _refused(archive.path, member.name, "1 (present) and 0 (absent)", str(told))
+        values_text = (
+            f"{values[odd][0]} and {odd.sum() - 1:,} more" if odd.sum() > 1 else values[odd][0]
+        )
+        raise _refused(archive.path, member.name, "1 (present) and 0 (absent)", str(values_text))
     return values.astype(np.float32)
 
 
 def _infos(archive: zipfile.ZipFile, path: Path) -> dict[str, zipfile.ZipInfo]:
-    wanted = [f"{part}_{kind}.npy" for part in PARTS for kind in KINDS]
+    members = [f"{part}_{kind}.npy" for part in PARTS for kind in KINDS]
     names = [info.filename for info in archive.infolist()]
-    if sorted(names) != sorted(wanted):
-        odd = [name for name in names if name not in wanted]
-        missing = [name for name in wanted if name not in names]
-        found = f"{len(odd)} others, such as {odd[0]!r:.200}" if odd else ", ".join(names[:12])
+    if sorted(names) != sorted(members):
+        odd = [name for name in names if name not in members]
+        missing = [name for name in members if name not in names]
+        others = f"{len(odd)} others, such as {odd[0]!r:.200}" if odd else ", ".join(names[:12])
         raise DataError(
             f"{path} does not hold MedMNIST's six arrays and nothing else",
-            expected=", ".join(wanted),
-            found=found if not missing else f"{found or 'nothing'}; without {', '.join(missing)}",
+            expected=", ".join(members),
+            found=others if not missing else f"{others or 'nothing'}; without {', '.join(missing)}",
             fix="use the file as MedMNIST publishes it",
         )
     return {info.filename: info for info in archive.infolist()}
@@ -145,8 +147,8 @@ def _npy_header(stream: IO[bytes], path: Path, name: str) -> tuple[tuple[int, ..
         version = npy.read_magic(stream)
         shape, fortran, dtype = readers[version](stream)
     except Exception as error:  # numpy evaluates the header's text, which may be anything
-        found = f"{type(error).__name__}: {error}"
-        raise _refused(path, name, "an array in NumPy's format, version 1 or 2", found) from error
+        reason = f"{type(error).__name__}: {error}"
+        raise _refused(path, name, "an array in NumPy's format, version 1 or 2", reason) from error
     if dtype.hasobject:
         raise _refused(path, name, "numbers", "pickled objects, which are never read")
     if fortran or not all(side > 0 for side in shape):
@@ -188,11 +190,11 @@ def _check_shapes(archive: Archive, labels: int) -> None:
             raise _refused(archive.path, truth.name, limit, f"{truth.shape} {truth.dtype}")
 
 
-def _refused(path: Path, name: str, expected: str, found: str) -> DataError:
+def _refused(path: Path, name: str, expected: str, actual: str) -> DataError:
     return DataError(
         f"{name} in {path} cannot be used",
         expected=expected,
-        found=found[:300],
+        found=actual[:300],
         fix="download the file again, as MedMNIST publishes it",
     )
 
@@ -265,15 +267,15 @@ class DeflatedRows:
             data = self._block(block)
         return np.frombuffer(data, np.uint8, size, within * size).reshape(shape).copy()
 
-    def _block(self, wanted: int) -> bytes:
-        while wanted not in self._blocks:
+    def _block(self, number: int) -> bytes:
+        while number not in self._blocks:
             # What is damaged once is not inflated again for every image behind it.
-            if self._end is not None and wanted >= self._end[0]:
+            if self._end is not None and number >= self._end[0]:
                 raise UnreadableImage(self._end[1])
-            if self._stream is None or wanted < self._next:
+            if self._stream is None or number < self._next:
                 self._start()
             self._inflate()
-        return self._blocks[wanted]
+        return self._blocks[number]
 
     def _start(self) -> None:
         self._stream = self._archive.open(self._member.name)

@@ -28,26 +28,28 @@ SOURCE = "source"
 NO_IMAGE = "no image"
 
 
-def read_rows(path: Path, folder: Path, given: Mapping[str, str], labels: LabelOptions) -> Columns:
+def read_rows(
+    path: Path, folder: Path, options: Mapping[str, str], labels: LabelOptions
+) -> Columns:
     """The table's columns, one row for each image.
 
-    Two columns are added: `SOURCE`, the image's path, and `NO_IMAGE`, why there is none. ``given``
-    and ``labels`` are the options of `wanted_columns`; paths start in ``folder``.
+    Two columns are added: `SOURCE`, the image's path, and `NO_IMAGE`, why there is none.
+    ``options`` and ``labels`` are those of `wanted_columns`; paths start in ``folder``.
 
     Raises
     ------
     DataError : the table cannot be read, lacks a column, or contradicts itself about an image.
     """
     table = read_table(path)
-    wanted = wanted_columns(table, given, labels)
-    if "image" not in wanted:
+    headings = wanted_columns(table, options, labels)
+    if "image" not in headings:
         fix = "name it: --data csv:path=…,image=COLUMN"
         raise table.missing_column(IMAGE, fix)
-    columns = table.columns(wanted)
+    columns = table.columns(headings)
     texts = columns.require("image")
     listed: dict[str, ImagesByStem] = {}
-    found = [find_image(folder, text, listed) for text in texts]
-    sources, reasons = map(list, zip(*found, strict=True))
+    matches = [find_image(folder, text, listed) for text in texts]
+    sources, reasons = map(list, zip(*matches, strict=True))
     extended = replace(columns, cells={**columns.cells, SOURCE: sources, NO_IMAGE: reasons})
     return extended.without_repeats(
         [source or text for source, text in zip(sources, texts, strict=True)],
@@ -118,11 +120,11 @@ VIEW = "view:"
 
 
 def wanted_columns(
-    table: Table, given: Mapping[str, str], labels: LabelOptions
+    table: Table, options: Mapping[str, str], labels: LabelOptions
 ) -> dict[str, tuple[str, ...]]:
     """What each column is called, by keys; those of views begin with `VIEW`.
 
-    ``given`` has the options ``image``, ``patient``, ``age``, ``sex``, ``split`` and ``view``,
+    ``options`` has the options ``image``, ``patient``, ``age``, ``sex``, ``split`` and ``view``,
     ``""`` where one is not given. All columns that tell the view are used. Where nothing says which
     columns are labels, every column that is nothing else is one.
 
@@ -131,17 +133,17 @@ def wanted_columns(
     DataError : a column that an option names is not there, or none is left for labels.
     """
     usual = {"image": IMAGE, **{key: HEADINGS[key] for key in ("patient", "age", "sex", "split")}}
-    named: dict[str, tuple[str, ...]] = {key: (given[key],) for key in usual if given[key]}
-    named |= _views(names_in(given["view"]))
-    usual |= {} if given["view"] else _views(HEADINGS["view"])
-    wanted = {**usual, **named}
-    places = table.places(wanted)
+    named: dict[str, tuple[str, ...]] = {key: (options[key],) for key in usual if options[key]}
+    named |= _views(names_in(options["view"]))
+    usual |= {} if options["view"] else _views(HEADINGS["view"])
+    headings = {**usual, **named}
+    places = table.places(headings)
     for key, names in named.items():
         if key not in places:
             raise table.missing_column(names)
-    wanted = {key: names for key, names in wanted.items() if key in places}
+    headings = {key: names for key, names in headings.items() if key in places}
     taken = [table.header[place] for place in places.values()]
-    return {**wanted, **labels.columns(table, taken)}
+    return {**headings, **labels.columns(table, taken)}
 
 
 def _views(names: Sequence[str]) -> dict[str, tuple[str, ...]]:
@@ -178,8 +180,8 @@ def views_of(columns: Columns) -> Views:
     unknown = Counter[str]()
     for cells, number in counts.items():
         unknown.update({text: number for text in cells if _is_unknown(text)})
-    told = ", ".join(repr(text[:40]) for text in sorted(unknown)[:5])
-    notes = (f"treated {unknown.total():,} views as unknown ({told})",) if unknown else ()
+    words = ", ".join(repr(text[:40]) for text in sorted(unknown)[:5])
+    notes = (f"treated {unknown.total():,} views as unknown ({words})",) if unknown else ()
     return Views(tuple(views[row] for row in rows), tuple(reasons[row] for row in rows), notes)
 
 
@@ -218,16 +220,16 @@ def patients_of(columns: Columns, pattern: str) -> Sequence[str]:
     if not pattern:
         return cells
     matches = [re.search(pattern, text) for text in cells]
-    found = [(m[1] if m.re.groups else m[0]) or "" if m else "" for m in matches]
-    if "" in found:
-        row = found.index("")
+    patients = [(m[1] if m.re.groups else m[0]) or "" if m else "" for m in matches]
+    if "" in patients:
+        row = patients.index("")
         raise DataError(
             f"Line {columns.lines[row]} of {columns.path} has no patient",
             expected=f"a match of patient_pattern={pattern} in {columns.titles['patient']}",
-            found=f"{cells[row][:100]!r}, and {found.count('') - 1:,} more",
+            found=f"{cells[row][:100]!r}, and {patients.count('') - 1:,} more",
             fix="correct the pattern or the cells: without patients, a split would leak",
         )
-    return found
+    return patients
 
 
 def parts_of(columns: Columns) -> tuple[str, ...]:

@@ -26,7 +26,7 @@ def check_ranges(part: FeatureExtractor, ranges: Mapping[str, tuple[float, float
 
 
 def strongest_first(
-    found: Sequence[cv2.KeyPoint], descriptors: np.ndarray | None, *, limit: int, width: int
+    keypoints: Sequence[cv2.KeyPoint], descriptors: np.ndarray | None, *, limit: int, width: int
 ) -> LocalFeatures:
     """The strongest keypoints in an order that does not depend on the detector's.
 
@@ -35,8 +35,10 @@ def strongest_first(
     """
     import numpy as np
 
-    if not found or descriptors is None:
+    if not keypoints or descriptors is None:
         return LocalFeatures(np.zeros((0, width), np.uint8), np.zeros((0, 4), np.float32))
-    table = np.array([(-k.response, k.pt[1], k.pt[0], k.size, k.angle) for k in found], np.float32)
+    table = np.array(
+        [(-k.response, k.pt[1], k.pt[0], k.size, k.angle) for k in keypoints], np.float32
+    )
     order = np.lexsort(table.T[::-1])[:limit]
     return LocalFeatures(descriptors[order], table[order][:, [2, 1, 3, 4]])

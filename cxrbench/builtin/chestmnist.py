@@ -49,8 +49,8 @@ class ChestMNIST(Dataset):
     @classmethod
     def recognise(cls, path: Path) -> ChestMNIST | None:
         """This dataset, if the path is one of MedMNIST's files by name, or a folder with any."""
-        found = _files(path) if path.is_dir() else _FILE.fullmatch(path.name)
-        return cls(path=str(path)) if found else None
+        files = _files(path) if path.is_dir() else _FILE.fullmatch(path.name)
+        return cls(path=str(path)) if files else None
 
     def load(self) -> Cohort:
         """Read the labels.
@@ -134,15 +134,15 @@ class ChestMNIST(Dataset):
                 fix="--data chestmnist:path=FILE, or simply --data FILE",
             )
         path = Path(self.path).expanduser().absolute()
-        found = _files(path) if path.is_dir() else [path]
-        if len(found) != 1:
+        files = _files(path) if path.is_dir() else [path]
+        if len(files) != 1:
             raise DataError(
                 f"{path} does not have one file of ChestMNIST",
                 expected="one of chestmnist.npz, chestmnist_64.npz, _128 and _224",
-                found=", ".join(file.name for file in found) or "none",
+                found=", ".join(file.name for file in files) or "none",
                 fix="name the file: --data FILE",
             )
-        return found[0]
+        return files[0]
 
 
 def _files(folder: Path) -> list[Path]:

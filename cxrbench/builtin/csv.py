@@ -151,7 +151,7 @@ class CSV(Dataset):
             ),
             no_finding=self.no_finding if self.no_finding in labels.names else None,
             excluded=tuple(Exclusion(ids[row], why) for row, why in enumerate(reasons) if why),
-            notes=(*notes, *labels.notes, *_told(labels.ignored)),
+            notes=(*notes, *labels.notes, *_ignored_names(labels.ignored)),
             patients_known=self.patients == "known",
         )
 
@@ -182,8 +182,8 @@ class CSV(Dataset):
         from cxrbench.builtin._csv import read_rows
 
         keys = ("image", "patient", "age", "sex", "view", "split")
-        given = {key: getattr(self, key) for key in keys}
-        return read_rows(self._file(), self._folder(), given, self._label_options())
+        options = {key: getattr(self, key) for key in keys}
+        return read_rows(self._file(), self._folder(), options, self._label_options())
 
     def _patients(self, columns: Columns, image_ids: tuple[str, ...]) -> tuple[str, ...]:
         from cxrbench.builtin._csv import no_patients, patients_of
@@ -211,7 +211,7 @@ class CSV(Dataset):
         return self._file().parent / Path(self.images).expanduser()
 
 
-def _told(ignored: tuple[str, ...]) -> tuple[str, ...]:
+def _ignored_names(ignored: tuple[str, ...]) -> tuple[str, ...]:
     more = ", ..." if len(ignored) > 5 else ""
     return (f"  they are {', '.join(ignored[:5])}{more}",) if ignored else ()
 

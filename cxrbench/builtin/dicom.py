@@ -100,20 +100,22 @@ class DICOM(Dataset):
         key = find_key(self.key)
         private = (self.key, self.crosswalk)
         own = [str(table), *(str(Path(name).expanduser()) for name in private if name)]
-        kept = cache and cache / "headers" / f"{key.pseudonym('archive', str(root))}.jsonl"
+        memory = cache and cache / "headers" / f"{key.pseudonym('archive', str(root))}.jsonl"
         accept = self.unknown == "accept"
-        found = scan(
+        scanned = scan(
             str(root),
             key,
-            Memory(kept, str(root), accept_unknown=accept),
+            Memory(memory, str(root), accept_unknown=accept),
             leave_out=own,
             accept_unknown=accept,
             display=display,
         )
-        matched = match(labels.images, found.radiographs, [path for path, _ in found.rejected], key)
+        matched = match(
+            labels.images, scanned.radiographs, [path for path, _ in scanned.rejected], key
+        )
         if not matched.pairs:
-            raise nothing_to_use(found, matched, len(labels.images))
-        return self._cohort(root, found, labels, matched, key)
+            raise nothing_to_use(scanned, matched, len(labels.images))
+        return self._cohort(root, scanned, labels, matched, key)
 
     def read(self, source: str, *, max_pixels: int) -> np.ndarray:
         """The image as it is meant to be seen, grey (H, W) uint8."""
@@ -134,21 +136,21 @@ class DICOM(Dataset):
         return f"{super().signature(source)}:dicom{_RENDERING}"
 
     def _cohort(
-        self, root: Path, found: Scan, labels: LabelRows, matched: RowMatch, key: Key
+        self, root: Path, scanned: Scan, labels: LabelRows, matched: RowMatch, key: Key
     ) -> Cohort:
         import numpy as np
 
-        from cxrbench.builtin._dicom.rows import told_reasons
+        from cxrbench.builtin._dicom.rows import counted_reasons
 
         used = [
             (self._image_id(key, path, one.image), path, one, row)
-            for (path, one), row in ((found.radiographs[f], row) for f, row in matched.pairs)
+            for (path, one), row in ((scanned.radiographs[f], row) for f, row in matched.pairs)
         ]
         used.sort(key=lambda each: each[0])
-        ids, paths, kept, rows = map(list, zip(*used, strict=True))
+        ids, paths, radiographs, rows = map(list, zip(*used, strict=True))
         lost = [
-            *found.rejected,
-            *((found.radiographs[file][0], reason) for file, reason in matched.files),
+            *scanned.rejected,
+            *((scanned.radiographs[file][0], reason) for file, reason in matched.files),
             *((labels.images[row], reason) for row, reason in matched.rows),
         ]
         excluded = sorted((self._image_id(key, path), path, reason) for path, reason in lost)
@@ -157,18 +159,20 @@ class DICOM(Dataset):
             name=self.name,
             label_names=labels.names,
             image_ids=tuple(ids),
-            patient_ids=tuple(one.patient for one in kept),
+            patient_ids=tuple(one.patient for one in radiographs),
             labels=labels.values[rows],
-            ages=np.array([np.nan if one.age is None else one.age for one in kept], np.float32),
-            sexes=tuple(one.sex for one in kept),
-            views=tuple(one.view for one in kept),
+            ages=np.array(
+                [np.nan if one.age is None else one.age for one in radiographs], np.float32
+            ),
+            sexes=tuple(one.sex for one in radiographs),
+            views=tuple(one.view for one in radiographs),
             sources=tuple(str(root / path) for path in paths),
             no_finding=self.no_finding if self.no_finding in labels.names else None,
             excluded=tuple(Exclusion(name, reason) for name, _, reason in excluded),
             notes=(
                 f"pseudonyms by {key.origin} (fingerprint {key.fingerprint})",
                 *labels.notes,
-                *told_reasons([reason for _, _, reason in excluded]),
+                *counted_reasons([reason for _, _, reason in excluded]),
             ),
         )
 

@@ -84,9 +84,9 @@ class NIH(Dataset):
         root = self._root()
         table_path = _table_path(root)
         columns = read_columns(table_path)
-        sound, found = without_faults(columns)
+        sound, refused = without_faults(columns)
         # Where no row is sound, the first fault is raised.
-        table, faults = labels_of(sound if len(sound) else columns), list(found)
+        table, faults = labels_of(sound if len(sound) else columns), list(refused)
         faulty = set(image_ids_of(columns)) - set(table.image_ids)
         try:
             files = {name: at for name, at in find_images(root).items() if name not in faulty}

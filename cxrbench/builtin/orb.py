@@ -89,13 +89,13 @@ class ORB(FeatureExtractor):
 
         assert image is not None, "an extractor with an image_size is given an image"
         levels = self._levels(min(image.shape))
-        found: Sequence[cv2.KeyPoint] = ()
+        keypoints: Sequence[cv2.KeyPoint] = ()
         descriptors = None
         if levels:
             if self.clahe:
                 image = cv2.createCLAHE(clipLimit=2.0, tileGridSize=(8, 8)).apply(image)
-            found, descriptors = self._detector(levels).detectAndCompute(image, None)
-        return strongest_first(found, descriptors, limit=self.nfeatures, width=32)
+            keypoints, descriptors = self._detector(levels).detectAndCompute(image, None)
+        return strongest_first(keypoints, descriptors, limit=self.nfeatures, width=32)
 
     def _levels(self, side: int) -> int:
         # OpenCV fails on a level of no pixels; one that is all border has no keypoints anyway.

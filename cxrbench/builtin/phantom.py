@@ -59,14 +59,14 @@ class Phantom(Dataset):
         self._check()
         rows = draw_table(self.patients, self.seed)
         labels = [[name in row.exam.findings for name in FINDINGS] for row in rows]
-        found = np.array(labels, np.float32)
-        healthy = (found.sum(axis=1, keepdims=True) == 0).astype(np.float32)
+        values = np.array(labels, np.float32)
+        healthy = (values.sum(axis=1, keepdims=True) == 0).astype(np.float32)
         return Cohort(
             name=self.name,
             label_names=(*FINDINGS, "No Finding"),
             image_ids=tuple(row.image_id for row in rows),
             patient_ids=tuple(row.patient_id for row in rows),
-            labels=np.concatenate([found, healthy], axis=1),
+            labels=np.concatenate([values, healthy], axis=1),
             ages=np.array([row.age for row in rows], np.float32),
             sexes=tuple(row.exam.sex for row in rows),
             views=tuple(row.exam.view for row in rows),

@@ -98,8 +98,8 @@ class SIFT(FeatureExtractor):
             self.sigma,
             descriptorType=cv2.CV_8U,  # SIFT rounds to 0..255 anyway
         )
-        found, descriptors = detector.detectAndCompute(image, None)
-        return strongest_first(found, descriptors, limit=self.nfeatures, width=128)
+        keypoints, descriptors = detector.detectAndCompute(image, None)
+        return strongest_first(keypoints, descriptors, limit=self.nfeatures, width=128)
 
     def vectors(self, descriptors: np.ndarray) -> np.ndarray:
         """RootSIFT: histograms of sum 1, square root of each entry; (n, 128) float32."""

@@ -61,7 +61,7 @@ def fingerprint(cohort: Cohort, digests: Sequence[str]) -> str:
     return digest_of(
         [
             *("cohort", cohort.name, cohort.label_names, cohort.no_finding, table),
-            *_told_if_unknown(cohort.patients_known),
+            *_mark_of_unknown_patients(cohort.patients_known),
         ],
         _label_codes(cohort.labels[order]),
         ages,
@@ -100,7 +100,7 @@ def board_key(
     order = _canonical(image_ids)
     table = [[column[row] for row in order] for column in (image_ids, patient_ids)]
     return digest_of(
-        ["board", list(label_names), table, *_told_if_unknown(patients_known)],
+        ["board", list(label_names), table, *_mark_of_unknown_patients(patients_known)],
         _label_codes(y_true[order]),
     )
 
@@ -116,7 +116,7 @@ def take(cohort: Cohort, rows: np.ndarray) -> Cohort:
         return tuple(column[row] for row in index.tolist())
 
     image_ids = pick(cohort.image_ids)
-    kept = frozenset(image_ids)
+    images = frozenset(image_ids)
     return replace(
         cohort,
         image_ids=image_ids,
@@ -126,7 +126,7 @@ def take(cohort: Cohort, rows: np.ndarray) -> Cohort:
         sexes=pick(cohort.sexes),
         views=pick(cohort.views),
         sources=pick(cohort.sources),
-        boxes=tuple(box for box in cohort.boxes if box.image_id in kept),
+        boxes=tuple(box for box in cohort.boxes if box.image_id in images),
     )
 
 
@@ -148,14 +148,14 @@ def _check_texts(cohort: Cohort) -> None:
             raise _broken(cohort, field, "each text once", _duplicate(value))
     for field in columns:
         if len(getattr(cohort, field)) != len(cohort):
-            found = f"{len(getattr(cohort, field)):,}"
-            raise _broken(cohort, field, f"one for each of {len(cohort):,} image_ids", found)
+            count = f"{len(getattr(cohort, field)):,}"
+            raise _broken(cohort, field, f"one for each of {len(cohort):,} image_ids", count)
 
 
 def _check_patients(cohort: Cohort) -> None:
     if not isinstance(cohort.patients_known, bool):
-        found = repr(cohort.patients_known)
-        raise _broken(cohort, "patients_known", "True or False", found)
+        value = repr(cohort.patients_known)
+        raise _broken(cohort, "patients_known", "True or False", value)
     if not cohort.patients_known and cohort.patient_ids != cohort.image_ids:
         raise _broken(
             cohort,
@@ -168,12 +168,12 @@ def _check_patients(cohort: Cohort) -> None:
 def _check_array(cohort: Cohort, field: str, shape: tuple[int, ...]) -> None:
     array = getattr(cohort, field)
     if not isinstance(array, np.ndarray) or array.shape != shape or array.dtype != np.float32:
-        found = (
+        kind = (
             f"{array.dtype} {array.shape}"
             if isinstance(array, np.ndarray)
             else type(array).__name__
         )
-        raise _broken(cohort, field, f"an array of float32 {shape}", found)
+        raise _broken(cohort, field, f"an array of float32 {shape}", kind)
 
 
 def _check_values(cohort: Cohort) -> None:
@@ -181,19 +181,19 @@ def _check_values(cohort: Cohort) -> None:
     odd = ~((labels == 0) | (labels == 1) | np.isnan(labels))
     if odd.any():
         row, column = np.argwhere(odd)[0]
-        found = f"{labels[row, column]} for {cohort.label_names[column]} of {_image(cohort, row)}"
-        raise _broken(cohort, "labels", "1, 0 or NaN", found)
+        value = f"{labels[row, column]} for {cohort.label_names[column]} of {_image(cohort, row)}"
+        raise _broken(cohort, "labels", "1, 0 or NaN", value)
     odd = np.isinf(cohort.ages) | (cohort.ages < 0)
     if odd.any():
         row = np.flatnonzero(odd)[0]
-        found = f"{cohort.ages[row]} for {_image(cohort, row)}"
-        raise _broken(cohort, "ages", "years, NaN where unknown", found)
+        value = f"{cohort.ages[row]} for {_image(cohort, row)}"
+        raise _broken(cohort, "ages", "years, NaN where unknown", value)
     for field, codes in _CODES.items():
         values = getattr(cohort, field)
         if strange := sorted(set(values) - set(codes)):
             row = values.index(strange[0])
-            found = f"{strange[0]!r} for {_image(cohort, row)}"
-            raise _broken(cohort, field, f"one of {', '.join(map(repr, codes))}", found)
+            value = f"{strange[0]!r} for {_image(cohort, row)}"
+            raise _broken(cohort, field, f"one of {', '.join(map(repr, codes))}", value)
     if cohort.no_finding is not None and cohort.no_finding not in cohort.label_names:
         expected = "one of label_names, or None where no label means 'no finding'"
         raise _broken(cohort, "no_finding", expected, repr(cohort.no_finding))
@@ -213,11 +213,11 @@ def _check_boxes(cohort: Cohort) -> None:
         raise _broken(cohort, "excluded", "a tuple of Exclusion", _kind(cohort.excluded))
 
 
-def _broken(cohort: Cohort, field: str, expected: str, found: str) -> PluginError:
+def _broken(cohort: Cohort, field: str, expected: str, value: str) -> PluginError:
     return PluginError(
         f"The dataset {cohort.name!r} returned a cohort with a broken {field!r}",
         expected=expected,
-        found=found,
+        found=value,
         fix=f"correct {field!r} in the dataset's load(); see cxrbench.Cohort",
     )
 
@@ -259,7 +259,7 @@ def _label_codes(labels: np.ndarray) -> np.ndarray:
     return codes.astype(np.uint8)
 
 
-def _told_if_unknown(patients_known: bool) -> list[str]:
+def _mark_of_unknown_patients(patients_known: bool) -> list[str]:
     return [] if patients_known else ["patients unknown"]
 
 

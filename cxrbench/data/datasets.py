@@ -43,14 +43,14 @@ def find_dataset(text: str | None, registry: Registry, here: Path) -> Dataset:
             found="nothing of this name",
             fix=nearest(name, names) or "check the path",
         )
-    found, failures = _recognise(path, registry)
-    if found is None and failures:
+    dataset, failures = _recognise(path, registry)
+    if dataset is None and failures:
         raise PluginError(
             f"--data {text}: a plugin failed to examine it, and no other dataset has this layout",
             found="; ".join(failures),
             fix="name the dataset: --data NAME:path=…, see `cxrbench plugins list`",
         )
-    if found is None:
+    if dataset is None:
         raise DataError(
             f"--data {text}: no dataset has this layout",
             expected="a table (.csv, .tsv); for nih: a folder with Ground_Truth.csv (or "
@@ -59,18 +59,18 @@ def find_dataset(text: str | None, registry: Registry, here: Path) -> Dataset:
             found=_listing(path),
             fix="name the dataset: --data NAME:path=…, see `cxrbench plugins list`",
         )
-    return found
+    return dataset
 
 
 def describe(dataset: Dataset, text: str | None) -> str:
     """One line for the start of the output: which data, and why these."""
     where = getattr(dataset, "path", "")
-    told = f"data: {dataset.name}" + (f" at {where}" if where else "")
+    line = f"data: {dataset.name}" + (f" at {where}" if where else "")
     if text is not None:
-        return told
+        return line
     if dataset.name == FALLBACK:
-        return f"{told}, the built-in synthetic cohort (choose another with --data)"
-    return f"{told} (the current folder; choose another with --data)"
+        return f"{line}, the built-in synthetic cohort (choose another with --data)"
+    return f"{line} (the current folder; choose another with --data)"
 
 
 def load_cohort(dataset: Dataset, display: Display, cache: Path) -> Cohort:
@@ -84,7 +84,7 @@ def load_cohort(dataset: Dataset, display: Display, cache: Path) -> Cohort:
     from cxrbench.data.cohort import validate
     from cxrbench.metrics.patients import UNKNOWN_PATIENTS
 
-    cohort = _asked(dataset, lambda: dataset.load_showing(display, cache), "load")
+    cohort = _ask(dataset, lambda: dataset.load_showing(display, cache), "load")
     validate(cohort)
     for note in cohort.notes:
         display.say(f"  {note}")
@@ -103,12 +103,12 @@ def examine(dataset: Dataset, display: Display, cache: Path) -> Examination:
     """
     from cxrbench.data.cohort import validate
 
-    examined = _asked(dataset, lambda: dataset.examine(display, cache), "examine")
-    validate(examined.cohort)
-    return examined
+    examination = _ask(dataset, lambda: dataset.examine(display, cache), "examine")
+    validate(examination.cohort)
+    return examination
 
 
-def _asked(dataset: Dataset, question: Callable[[], Answer], what: str) -> Answer:
+def _ask(dataset: Dataset, question: Callable[[], Answer], what: str) -> Answer:
     try:
         return question()
     except (CxrbenchError, OSError):
@@ -133,12 +133,12 @@ def _recognise(path: Path, registry: Registry) -> tuple[Dataset | None, list[str
     parts = [cast("type[Dataset]", registry.parts["dataset"][n]) for n in registry.names("dataset")]
     for part in sorted(parts, key=lambda part: part.general):
         try:
-            found = part.recognise(path)
+            dataset = part.recognise(path)
         except Exception as error:  # a stranger's code, which this command may not have asked for
             failures.append(f"{part.name}: {type(error).__name__}: {error}")
             continue
-        if found is not None:
-            return found, failures
+        if dataset is not None:
+            return dataset, failures
     return None, failures
 
 

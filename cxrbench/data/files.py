@@ -50,8 +50,8 @@ def read_text(path: Path) -> tuple[str, tuple[str, ...]]:
     ------
     DataError : the file cannot be opened, is too large, or holds no text.
     """
-    found = read_encoded(path)
-    return found.data.decode(found.encoding, errors="replace"), found.notes
+    encoded = read_encoded(path)
+    return encoded.data.decode(encoded.encoding, errors="replace"), encoded.notes
 
 
 def read_encoded(path: Path) -> Encoded:
@@ -140,11 +140,11 @@ def list_images(folder: Path) -> Mapping[str, Sequence[str]]:
     ------
     DataError : the folder cannot be listed.
     """
-    found: dict[str, tuple[str, ...]] = {}
+    images: dict[str, tuple[str, ...]] = {}
     for name in _image_names(folder):
         stem = image_stem(name)
-        found[stem] = (*found.get(stem, ()), f"{folder}{os.sep}{name}")
-    return found
+        images[stem] = (*images.get(stem, ()), f"{folder}{os.sep}{name}")
+    return images
 
 
 def choose_image(name: str, candidates: Sequence[str]) -> str | None:

@@ -171,9 +171,9 @@ def _label_columns(
     return columns
 
 
-def _prefix(path: Path, counts: Counter[str], given: str | None, header: Sequence[str]) -> str:
-    if given is not None:
-        counts = Counter({_plain(given): counts[_plain(given)]})
+def _prefix(path: Path, counts: Counter[str], prefix: str | None, header: Sequence[str]) -> str:
+    if prefix is not None:
+        counts = Counter({_plain(prefix): counts[_plain(prefix)]})
     most = max(counts.values(), default=0)
     likely = [text for text, count in counts.items() if count == most]
     if not most:

@@ -125,17 +125,17 @@ class LabelOptions:
 
         column = columns.cells[FINDINGS]
         counts = Counter(column)
-        found = {text: self._names(text) for text in counts}
-        there = {name for several in found.values() for name in several}
+        names_of = {text: self._names(text) for text in counts}
+        there = {name for several in names_of.values() for name in several}
         chosen = names_in(self.labels) or tuple(sorted(there))
         if not chosen or not there.issuperset(chosen):
             raise _no_names(columns, sorted(set(chosen) - there), sorted(there))
-        vectors = {text: self._vector(several, chosen) for text, several in found.items()}
+        vectors = {text: self._vector(several, chosen) for text, several in names_of.items()}
         values = np.array([vectors[text] for text in column], np.float32)
         ignored = tuple(sorted(there - set(chosen)))
-        rows = sum(counts[text] for text in counts if not found[text].isdisjoint(ignored))
-        told = f"{columns.titles[FINDINGS]}: {len(ignored)} names in {rows:,} rows are not labels"
-        return Labels(chosen, values, ignored, (told,) if ignored else ())
+        rows = sum(counts[text] for text in counts if not names_of[text].isdisjoint(ignored))
+        note = f"{columns.titles[FINDINGS]}: {len(ignored)} names in {rows:,} rows are not labels"
+        return Labels(chosen, values, ignored, (note,) if ignored else ())
 
     def _value(self, text: str) -> float | None:
         if text.lower() in _BLANK:
@@ -151,8 +151,8 @@ class LabelOptions:
     def _names(self, text: str) -> frozenset[str]:
         return frozenset(name.strip() for name in text.split(self.joiner) if name.strip())
 
-    def _vector(self, found: frozenset[str], chosen: Sequence[str]) -> list[float]:
-        return [float(name in found) if found else _STANDS_FOR[self.blank] for name in chosen]
+    def _vector(self, names: frozenset[str], chosen: Sequence[str]) -> list[float]:
+        return [float(name in names) if names else _STANDS_FOR[self.blank] for name in chosen]
 
 
 def _keys(names: Iterable[str]) -> dict[str, tuple[str, ...]]:

@@ -156,7 +156,7 @@ class Table:
         DataError : the header has that name twice.
         """
         lowered = [title.lower() for title in self.header]
-        found = {}
+        place_of = {}
         for key, names in wanted.items():
             name = next((n for n in names if n.strip().lower() in lowered), None)
             if name is None:
@@ -166,11 +166,11 @@ class Table:
                 raise DataError(
                     f"{self.path} has two columns for {name!r}",
                     expected="one column of that name",
-                    found=f"it appears {len(places)} times: {self._told()}",
+                    found=f"it appears {len(places)} times: {self._header_text()}",
                     fix="delete or rename the wrong one",
                 )
-            found[key] = places[0]
-        return found
+            place_of[key] = places[0]
+        return place_of
 
     def columns(
         self, wanted: Mapping[str, Sequence[str]], *, required: Sequence[str] = ()
@@ -199,7 +199,7 @@ class Table:
             raise DataError(
                 f"{self.path} has a header but no rows",
                 expected="one row per image below the header",
-                found=f"the columns {self._told()}, 0 rows",
+                found=f"the columns {self._header_text()}, 0 rows",
                 fix="download or export the table again",
             )
         titles = {key: self.header[place] for key, place in places.items()}
@@ -212,11 +212,11 @@ class Table:
         return DataError(
             f"{self.path} has no column {names[0]!r}",
             expected=f"a column called {' or '.join(map(repr, names))}",
-            found=f"the columns {self._told()}{hint}",
+            found=f"the columns {self._header_text()}{hint}",
             fix=fix or f"name the column {names[0]!r}, or use the table that has it",
         )
 
-    def _told(self) -> str:
+    def _header_text(self) -> str:
         return shortened(", ".join(map(repr, self.header)))
 
 
@@ -232,10 +232,10 @@ def read_table(path: Path, *, fit: bool = True) -> Table:
     DataError : no text, no header; while rows are taken, open quotes, a cell of more than 131,072
         characters, or a row that does not fit the header.
     """
-    found = read_encoded(path)
+    encoded = read_encoded(path)
     # Decoded line by line: an io.StringIO would hold four bytes for each character.
-    text = io.TextIOWrapper(io.BytesIO(found.data), found.encoding, "replace", newline="")
-    lines = _parsed(text, _separator(found.data, found.encoding), path)
+    text = io.TextIOWrapper(io.BytesIO(encoded.data), encoded.encoding, "replace", newline="")
+    lines = _parsed(text, _separator(encoded.data, encoded.encoding), path)
     _, first = next(lines, (0, [""]))
     header = tuple(cell.strip() for cell in first)
     while header and not header[-1]:
@@ -244,10 +244,10 @@ def read_table(path: Path, *, fit: bool = True) -> Table:
         raise DataError(
             f"{path} is empty",
             expected="a header and one row per image",
-            found=f"{len(found.data)} characters, none of them in a row",
+            found=f"{len(encoded.data)} characters, none of them in a row",
             fix="download or export the table again",
         )
-    return Table(path, header, _fitted(lines, header, path) if fit else lines, found.notes)
+    return Table(path, header, _fitted(lines, header, path) if fit else lines, encoded.notes)
 
 
 def shortened(text: str) -> str:

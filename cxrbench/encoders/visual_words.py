@@ -191,33 +191,33 @@ def sample_evenly(images: Iterable[np.ndarray], limit: int, seed: int) -> np.nda
     import numpy as np
 
     rng = np.random.default_rng(seed)
-    kept, keys, waiting, worst = [], [], 0, np.inf
+    samples, keys, waiting, worst = [], [], 0, np.inf
     for vectors in images:
         # Smallest keys win: the round that a vector would be taken in, and a lot within it.
         key = rng.permutation(len(vectors)) + rng.random(len(vectors))
         chosen = key < worst
-        kept.append(vectors[chosen])
+        samples.append(vectors[chosen])
         keys.append(key[chosen])
         waiting += len(keys[-1])
         if waiting > limit * 1.25:
-            sample, ranks = _smallest(kept, keys, limit)
-            kept, keys, waiting, worst = [sample], [ranks], limit, ranks.max()
-    if not kept:
+            sample, ranks = _smallest(samples, keys, limit)
+            samples, keys, waiting, worst = [sample], [ranks], limit, ranks.max()
+    if not samples:
         raise CxrbenchError(
             "a codebook has no training images",
             expected="at least one image",
             found="none",
             fix="use a larger training split",
         )
-    return _smallest(kept, keys, limit)[0]
+    return _smallest(samples, keys, limit)[0]
 
 
 def _smallest(
-    kept: list[np.ndarray], keys: list[np.ndarray], limit: int
+    samples: list[np.ndarray], keys: list[np.ndarray], limit: int
 ) -> tuple[np.ndarray, np.ndarray]:
     import numpy as np
 
-    vectors, ranks = np.concatenate(kept), np.concatenate(keys)
+    vectors, ranks = np.concatenate(samples), np.concatenate(keys)
     if len(vectors) <= limit:
         return vectors, ranks
     chosen = np.sort(np.argpartition(ranks, limit)[:limit])

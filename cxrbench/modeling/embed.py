@@ -19,7 +19,7 @@ from cxrbench.modeling.engines import predictor
 from cxrbench.modeling.inputs import Inputs, feed
 from cxrbench.modeling.predict import Predict, by_name, keras_predictor, padded_batches
 from cxrbench.output.files import locked
-from cxrbench.store.cache import CACHE, PURPOSE_FILE, UNTOLD, Purpose, lock_of, mark_used
+from cxrbench.store.cache import CACHE, NO_PURPOSE, PURPOSE_FILE, Purpose, lock_of, mark_used
 from cxrbench.store.journal import DamagedStore, ImageFacts
 from cxrbench.store.stores import StoreSpec, StoreWriter, map_array, open_store, remove_store
 
@@ -95,7 +95,7 @@ def embed(  # noqa: PLR0913
     cache: Path,
     display: Display,
     dtype: type[np.floating[Any]] = np.float32,
-    purpose: Purpose = UNTOLD,
+    purpose: Purpose = NO_PURPOSE,
 ) -> np.ndarray:
     """Return a network's outputs for ``pixels`` (N, S, S) uint8: (N, *output_shape), memory-mapped.
 

@@ -49,9 +49,9 @@ def html_section(section: Section, *, level: int = 2) -> str:
     """
     tables = "\n".join(map(_html_table, section.tables))
     notes = "".join(f"<p>{escape(note)}</p>\n" for note in section.notes)
-    told = f'<div class="notes">\n{notes}</div>\n' if notes else ""
+    footer = f'<div class="notes">\n{notes}</div>\n' if notes else ""
     head = f"<h{level}>{escape(section.title)}</h{level}>\n" if section.title else ""
-    return f"<section>\n{head}{tables}\n{told}</section>"
+    return f"<section>\n{head}{tables}\n{footer}</section>"
 
 
 def _html_table(table: CellTable) -> str:
@@ -74,13 +74,13 @@ def _least(column: Column) -> str:
 
 
 def _row(cells: Sequence[str], styles: Sequence[str], names: int) -> str:
-    told = "".join(
+    cells_html = "".join(
         f'<th scope="row"{style}>{escape(cell)}</th>'
         if place == names
         else f"<td{style}>{escape(cell)}</td>"
         for place, (cell, style) in enumerate(zip(cells, styles, strict=True))
     )
-    return f"<tr>{told}</tr>"
+    return f"<tr>{cells_html}</tr>"
 
 
 _WRITTEN: Mapping[str, str] = MappingProxyType(
@@ -167,7 +167,7 @@ def _markdown_line(cells: Iterable[str]) -> str:
 
 def _markdown_escaped(text: str) -> str:
     """The text as Markdown shows it, on one line, without any markup."""
-    return _SPECIAL.sub(lambda found: f"\\{found.group()}", " ".join(text.split()))
+    return _SPECIAL.sub(lambda match: f"\\{match.group()}", " ".join(text.split()))
 
 
 def print_section(console: Console, section: Section) -> None:

@@ -78,8 +78,8 @@ class Purpose:
     data: str = ""
 
 
-UNTOLD = Purpose()
-"""Of what nobody told the purpose."""
+NO_PURPOSE = Purpose()
+"""The purpose of an entry where it is unknown."""
 
 
 def purpose_for(dataset: Dataset, what: str) -> Purpose:
@@ -89,19 +89,19 @@ def purpose_for(dataset: Dataset, what: str) -> Purpose:
 
 def write_purpose(path: Path, purpose: Purpose, **more: Any) -> None:
     """Write the file, unless it says the same already."""
-    told = canonical({**asdict(purpose), **more}).encode()
-    if not path.exists() or path.read_bytes() != told:
-        write_bytes(path, told, durable=True)
+    content = canonical({**asdict(purpose), **more}).encode()
+    if not path.exists() or path.read_bytes() != content:
+        write_bytes(path, content, durable=True)
 
 
 def read_purpose(path: Path) -> Purpose:
     """What the file says; nothing where there is none, or none that can be understood."""
     try:
-        told = json.loads(path.read_bytes())
+        values = json.loads(path.read_bytes())
     except (OSError, ValueError):
-        return UNTOLD
-    told = told if isinstance(told, Mapping) else {}
-    return Purpose(*(str(told.get(name, "")) for name in Purpose.__dataclass_fields__))
+        return NO_PURPOSE
+    values = values if isinstance(values, Mapping) else {}
+    return Purpose(*(str(values.get(name, "")) for name in Purpose.__dataclass_fields__))
 
 
 def mark_used(path: Path) -> None:
@@ -136,10 +136,10 @@ def kept_choice(
         with CACHE.writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
             held.enter_context(locked([lock_of(path)], display))
-        found: Choice | None = _read(path)
-        if found is not None:
+        choice: Choice | None = _read(path)
+        if choice is not None:
             mark_used(path)
-            return found
+            return choice
         chosen = find()
         with CACHE.writing(folder):
             write_bytes(path, canonical({"about": about, "chosen": chosen}).encode(), durable=True)

@@ -46,14 +46,14 @@ class Consumer:
 
     def _add_features(self, facts: ImageFacts, image: PreparedImage, writer: StoreWriter) -> None:
         assert self.extractor is not None
-        found = image.features.get(self.extractor)
-        if found is None:
+        features = image.features.get(self.extractor)
+        if features is None:
             writer.append(replace(facts, count=0), (), {})
             return
         layout = {
-            "width": found.descriptors.shape[1],
-            "dtype": found.descriptors.dtype.name,
-            "keypoints": found.keypoints is not None,
+            "width": features.descriptors.shape[1],
+            "dtype": features.descriptors.dtype.name,
+            "keypoints": features.keypoints is not None,
         }
         if writer.layout and dict(writer.layout) != layout:
             raise PluginError(
@@ -61,12 +61,12 @@ class Consumer:
                 expected=f"{canonical(writer.layout)} as for the images before",
                 found=canonical(layout),
             )
-        points = () if found.keypoints is None else (found.keypoints,)
-        count = len(found.descriptors)
-        writer.append(replace(facts, count=count), (found.descriptors, *points), layout)
+        points = () if features.keypoints is None else (features.keypoints,)
+        count = len(features.descriptors)
+        writer.append(replace(facts, count=count), (features.descriptors, *points), layout)
 
 
-def consumers_of(dataset: Dataset, cohort: Cohort, wanted: Preparation) -> list[Consumer]:
+def consumers_of(dataset: Dataset, cohort: Cohort, preparation: Preparation) -> list[Consumer]:
     """The stores that a preparation of this cohort needs; their keys cover all that shapes them."""
     import cv2
 
@@ -76,27 +76,27 @@ def consumers_of(dataset: Dataset, cohort: Cohort, wanted: Preparation) -> list[
         "dataset": dataset.name,
         "images": rows,
         "signatures": _signatures(dataset, cohort),
-        "max_pixels": wanted.max_pixels,
+        "max_pixels": preparation.max_pixels,
     }
-    if not wanted.image_sizes and not wanted.extractors:
+    if not preparation.image_sizes and not preparation.extractors:
         # Which images can be used is a question of its own: the image-blind prior asks it.
         purpose = purpose_for(dataset, "which images can be read")
         return [Consumer(StoreSpec("images", about, rows, (), purpose=purpose))]
-    about |= {"fit": wanted.fit, "clahe": wanted.clahe, "opencv": cv2.__version__}
+    about |= {"fit": preparation.fit, "clahe": preparation.clahe, "opencv": cv2.__version__}
 
     def pixels_at(size: int, *, clahe: bool) -> StoreSpec:
-        told = {**about, "clahe": clahe, "image_size": size}
-        purpose = purpose_for(dataset, f"pixels {size}×{size}{_shaped(wanted, clahe=clahe)}")
-        return StoreSpec("pixels", told, rows, ("pixels.bin",), size * size, purpose)
+        described = {**about, "clahe": clahe, "image_size": size}
+        purpose = purpose_for(dataset, f"pixels {size}×{size}{_shaped(preparation, clahe=clahe)}")
+        return StoreSpec("pixels", described, rows, ("pixels.bin",), size * size, purpose)
 
     pixels = [
         *(
-            Consumer(pixels_at(size, clahe=wanted.clahe), size)
-            for size in dict.fromkeys(wanted.image_sizes)
+            Consumer(pixels_at(size, clahe=preparation.clahe), size)
+            for size in dict.fromkeys(preparation.image_sizes)
         ),
         *(
             Consumer(pixels_at(size, clahe=True), size, clahe=True)
-            for size in dict.fromkeys(wanted.clahe_sizes)
+            for size in dict.fromkeys(preparation.clahe_sizes)
         ),
     ]
     features = [
@@ -106,33 +106,33 @@ def consumers_of(dataset: Dataset, cohort: Cohort, wanted: Preparation) -> list[
                 {**about, "extractor": {**identity_of(e), "image_size": e.image_size}},
                 rows,
                 ("descriptors.bin", "keypoints.bin"),
-                purpose=_purpose_of(e, dataset, wanted),
+                purpose=_purpose_of(e, dataset, preparation),
             ),
             extractor=e,
         )
-        for e in dict.fromkeys(wanted.extractors)
+        for e in dict.fromkeys(preparation.extractors)
     ]
     return pixels + features
 
 
-def _purpose_of(extractor: FeatureExtractor, dataset: Dataset, wanted: Preparation) -> Purpose:
-    told = f"{spelt(extractor.name, changed(extractor))} descriptors"
+def _purpose_of(extractor: FeatureExtractor, dataset: Dataset, preparation: Preparation) -> Purpose:
+    text = f"{spelt(extractor.name, changed(extractor))} descriptors"
     if extractor.image_size is not None:
-        told += f" at {extractor.image_size}{_shaped(wanted, clahe=wanted.clahe)}"
-    return purpose_for(dataset, told)
+        text += f" at {extractor.image_size}{_shaped(preparation, clahe=preparation.clahe)}"
+    return purpose_for(dataset, text)
 
 
-def _shaped(wanted: Preparation, *, clahe: bool) -> str:
+def _shaped(preparation: Preparation, *, clahe: bool) -> str:
     """What was done to the images, where it is not the usual."""
-    return ", CLAHE" * clahe + ", padded" * (wanted.fit == "pad")
+    return ", CLAHE" * clahe + ", padded" * (preparation.fit == "pad")
 
 
 def _signatures(dataset: Dataset, cohort: Cohort) -> str:
-    told = hashlib.sha256()
+    digest = hashlib.sha256()
     for image_id, source in zip(cohort.image_ids, cohort.sources, strict=True):
         try:
             signature = dataset.signature(source)
         except (OSError, UnreadableImage):
             signature = "cannot be read"
-        told.update(canonical([image_id, signature]).encode())
-    return told.hexdigest()
+        digest.update(canonical([image_id, signature]).encode())
+    return digest.hexdigest()

@@ -15,7 +15,15 @@ from typing import Any, Literal
 
 from cxrbench.errors import SettingsError
 from cxrbench.output.files import is_free, locked_if_free
-from cxrbench.store.cache import CACHE, PURPOSE_FILE, UNTOLD, Purpose, key_of, lock_of, read_purpose
+from cxrbench.store.cache import (
+    CACHE,
+    NO_PURPOSE,
+    PURPOSE_FILE,
+    Purpose,
+    key_of,
+    lock_of,
+    read_purpose,
+)
 from cxrbench.store.journal import DamagedStore
 from cxrbench.store.stores import complete_journal
 
@@ -109,23 +117,23 @@ def _entries(folder: Path) -> Iterator[Entry]:
 
 
 def _files_of_store(folder: Path) -> tuple[Path, ...]:
-    found = []
+    files = []
     # A copy that was being made when its process was killed belongs to the store too.
     for place in (folder, folder.with_name(folder.name + ".tmp")):
         if place.is_dir() and not place.is_symlink():
-            found += [p for p in place.iterdir() if _IN_STORE.fullmatch(p.name) and p.is_file()]
-    return tuple(sorted(found, key=lambda path: (path.name != "complete.json", path)))
+            files += [p for p in place.iterdir() if _IN_STORE.fullmatch(p.name) and p.is_file()]
+    return tuple(sorted(files, key=lambda path: (path.name != "complete.json", path)))
 
 
 def _by_key(children: Iterable[Path], form: re.Pattern[str]) -> Mapping[str, tuple[Path, ...]]:
-    found = defaultdict[str, list[Path]](list)
+    files_of = defaultdict[str, list[Path]](list)
     for child in children:
         match = form.fullmatch(child.name)
         if match and child.is_file():
-            found[match[1]].append(child)
+            files_of[match[1]].append(child)
     return {
         key: tuple(sorted(files, key=lambda path: (path.suffix != ".npz", path)))
-        for key, files in found.items()
+        for key, files in files_of.items()
     }
 
 
@@ -166,14 +174,14 @@ def _state_of_encoding(path: Path) -> State:
 def _choice(folder: Path, key: str, files: Sequence[Path]) -> Entry:
     path = folder / f"{key}.json"
     try:
-        told = json.loads(path.read_bytes())
-        about, chosen = told["about"], told["chosen"]
+        values = json.loads(path.read_bytes())
+        about, chosen = values["about"], values["chosen"]
         state: State = "complete" if key_of(about) == key else "damaged"
         purpose = Purpose(" for ".join([str(chosen), *filter(None, [about.get("recipe")])]))
     except FileNotFoundError:
-        state, purpose = "interrupted", UNTOLD
+        state, purpose = "interrupted", NO_PURPOSE
     except (ValueError, KeyError, TypeError, AttributeError):
-        state, purpose = "damaged", UNTOLD
+        state, purpose = "damaged", NO_PURPOSE
     return _entry(folder / key, files, purpose, used=path, state=lambda _: state, locked=path)
 
 
@@ -189,8 +197,8 @@ def _dataset_and_data(path: Path) -> tuple[str, str]:
     with path.open("rb") as file:
         first = file.readline(2**16)
     try:
-        told = json.loads(first)
-        return str(told["dataset"]), str(told["data"])
+        values = json.loads(first)
+        return str(values["dataset"]), str(values["data"])
     except (ValueError, KeyError, TypeError):
         return "", ""
 
@@ -207,13 +215,13 @@ def _entry(
     state: Callable[[Path], State],
     locked: Path,
 ) -> Entry:
-    told = [file.stat() for file in files]
-    last = used.stat().st_mtime if used.exists() else max(stat.st_mtime for stat in told)
+    stats = [file.stat() for file in files]
+    last = used.stat().st_mtime if used.exists() else max(stat.st_mtime for stat in stats)
     return Entry(
         kind=path.parent.name,
         key=path.name,
         purpose=purpose,
-        size=sum(stat.st_size for stat in told),
+        size=sum(stat.st_size for stat in stats),
         last_used=last,
         state=state(path),
         in_use=not all(map(is_free, (lock_of(locked), *files))),
@@ -302,7 +310,7 @@ def _starts(entry: Entry, keys: Iterable[str]) -> bool:
 
 def _is_of(entry: Entry, data: str) -> bool:
     """By text, not by looking at the data: they may be gone, which is why their cache should go."""
-    dataset, told = entry.purpose.dataset, entry.purpose.data
+    dataset, text = entry.purpose.dataset, entry.purpose.data
     path = str(Path(data).expanduser().absolute())
-    of_path = told == path or f"path={path}" in told.removeprefix(f"{dataset}:").split(",")
-    return data in (dataset, told) or of_path
+    of_path = text == path or f"path={path}" in text.removeprefix(f"{dataset}:").split(",")
+    return data in (dataset, text) or of_path

@@ -21,7 +21,7 @@ from cxrbench.output.files import (
 )
 from cxrbench.store.cache import (
     CACHE,
-    UNTOLD,
+    NO_PURPOSE,
     Purpose,
     identity_of,
     key_of,
@@ -65,7 +65,7 @@ def encode(  # noqa: PLR0913
     store_key: str,
     cache: Path,
     display: Display,
-    purpose: Purpose = UNTOLD,
+    purpose: Purpose = NO_PURPOSE,
 ) -> EncodedFeatures:
     """Fit the encoder on the training rows and encode every row, or take both from the cache.
 
@@ -192,12 +192,12 @@ def _cached(path: Path, job: _EncodingJob, display: Display) -> EncodedFeatures 
         if digest != file_digest(path):
             raise ValueError("the vectors are not those that were written")
         fitted = job.encoder.fitted.from_arrays(arrays)
-        found = EncodedFeatures(map_vectors(path), fitted)
+        encoded = EncodedFeatures(map_vectors(path), fitted)
     except (DamagedArrays, OSError, ValueError, KeyError) as error:
         display.say(f"the cached encoding {path} is damaged ({error}): computing it again")
         return None
     mark_used(path.with_suffix(".json"))
-    return found
+    return encoded
 
 
 def map_vectors(path: Path) -> np.ndarray:

@@ -66,7 +66,9 @@ class PreparedImage:
     features: Mapping[FeatureExtractor, LocalFeatures] = field(default_factory=dict)
 
 
-def prepare_image(dataset: Dataset, cohort: Cohort, row: int, wanted: Preparation) -> PreparedImage:
+def prepare_image(
+    dataset: Dataset, cohort: Cohort, row: int, preparation: Preparation
+) -> PreparedImage:
     """Read and decode one image and make what is wanted of it.
 
     Raises
@@ -76,14 +78,14 @@ def prepare_image(dataset: Dataset, cohort: Cohort, row: int, wanted: Preparatio
     """
     image_id, source = cohort.image_ids[row], cohort.sources[row]
     return prepare_source(
-        lambda: read_source(dataset, source, image_id, wanted.max_pixels),
+        lambda: read_source(dataset, source, image_id, preparation.max_pixels),
         cohort.record(row),
-        wanted,
+        preparation,
     )
 
 
 def prepare_source(
-    read: Callable[[], bytes | np.ndarray], record: Record, wanted: Preparation
+    read: Callable[[], bytes | np.ndarray], record: Record, preparation: Preparation
 ) -> PreparedImage:
     """Decode what ``read`` gives, an encoded file or grey pixels, and make what is wanted of it.
 
@@ -98,10 +100,10 @@ def prepare_source(
     try:
         source = read()
         digest = _digest(source)
-        grey = grey_of(source, wanted.max_pixels)
+        grey = grey_of(source, preparation.max_pixels)
     except (UnreadableImage, OSError) as error:
         return PreparedImage(digest, reason=reason_of(error))
-    return prepare_grey(grey, record, wanted, digest)
+    return prepare_grey(grey, record, preparation, digest)
 
 
 def reason_of(error: UnreadableImage | OSError) -> str:
@@ -112,7 +114,7 @@ def reason_of(error: UnreadableImage | OSError) -> str:
 
 
 def prepare_grey(
-    grey: np.ndarray, record: Record, wanted: Preparation, digest: str = ""
+    grey: np.ndarray, record: Record, preparation: Preparation, digest: str = ""
 ) -> PreparedImage:
     """Make what is wanted of a decoded image (H, W) uint8.
 
@@ -121,23 +123,25 @@ def prepare_grey(
     PluginError
         An extractor failed, or returned what its interface does not allow.
     """
-    equalised = clahe(grey) if wanted.clahe or wanted.clahe_sizes else grey
-    enhanced = equalised if wanted.clahe else grey
-    sizes = {e.image_size for e in wanted.extractors if e.image_size is not None}
-    fitted = {s: fit_image(enhanced, s, wanted.fit) for s in {*wanted.image_sizes, *sizes}}
+    equalised = clahe(grey) if preparation.clahe or preparation.clahe_sizes else grey
+    enhanced = equalised if preparation.clahe else grey
+    sizes = {e.image_size for e in preparation.extractors if e.image_size is not None}
+    fitted = {
+        s: fit_image(enhanced, s, preparation.fit) for s in {*preparation.image_sizes, *sizes}
+    }
     features = {
         extractor: _extract(
             extractor,
             None if extractor.image_size is None else fitted[extractor.image_size],
             record,
         )
-        for extractor in wanted.extractors
+        for extractor in preparation.extractors
     }
     return PreparedImage(
         digest,
         grey.shape,
-        pixels={size: fitted[size] for size in wanted.image_sizes},
-        clahe_pixels={s: fit_image(equalised, s, wanted.fit) for s in wanted.clahe_sizes},
+        pixels={size: fitted[size] for size in preparation.image_sizes},
+        clahe_pixels={s: fit_image(equalised, s, preparation.fit) for s in preparation.clahe_sizes},
         features=features,
     )
 
@@ -209,7 +213,7 @@ def read_source(
         The dataset failed, or returned what its interface does not allow.
     """
     try:
-        found = dataset.read(source, max_pixels=max_pixels)
+        content = dataset.read(source, max_pixels=max_pixels)
     except (UnreadableImage, OSError, PluginError):
         raise
     except Exception as error:
@@ -219,14 +223,16 @@ def read_source(
             fix="raise UnreadableImage for an image to exclude",
         ) from error
     grey = (
-        isinstance(found, np.ndarray) and found.ndim == 2 and found.dtype in (np.uint8, np.uint16)
+        isinstance(content, np.ndarray)
+        and content.ndim == 2
+        and content.dtype in (np.uint8, np.uint16)
     )
-    if isinstance(found, bytes) or grey:
-        return found
+    if isinstance(content, bytes) or grey:
+        return content
     raise PluginError(
         f"dataset {dataset.name!r} read image {image_id!r} as something other than an image",
         expected="bytes of an encoded file, or an array (H, W) uint8 or uint16",
-        found=_described(found),
+        found=_described(content),
         fix="return one of these from read(), or raise UnreadableImage",
     )
 
@@ -234,9 +240,9 @@ def read_source(
 def _digest(source: bytes | np.ndarray) -> str:
     if isinstance(source, bytes):
         return hashlib.sha256(source).hexdigest()
-    told = hashlib.sha256(f"{source.dtype.str} {source.shape} ".encode())
-    told.update(np.ascontiguousarray(source).data)
-    return told.hexdigest()
+    digest = hashlib.sha256(f"{source.dtype.str} {source.shape} ".encode())
+    digest.update(np.ascontiguousarray(source).data)
+    return digest.hexdigest()
 
 
 def grey_of(source: bytes | np.ndarray, max_pixels: int) -> np.ndarray:
@@ -256,7 +262,7 @@ def _extract(
     extractor: FeatureExtractor, image: np.ndarray | None, record: Record
 ) -> LocalFeatures:
     try:
-        found = extractor.extract(image, record)
+        features = extractor.extract(image, record)
     except Exception as error:
         raise PluginError(
             f"feature extractor {extractor.name!r} failed on image {record.image_id!r}",
@@ -265,7 +271,7 @@ def _extract(
             fix="correct extract, or report this to the plugin's author; "
             f"`cxrbench plugins check {extractor.name}` shows more",
         ) from error
-    wrong = _wrong_features(found)
+    wrong = _wrong_features(features)
     if wrong is not None:
         raise PluginError(
             f"feature extractor {extractor.name!r} returned unusable features for "
@@ -276,13 +282,13 @@ def _extract(
             fix="correct extract, or report this to the plugin's author; "
             f"`cxrbench plugins check {extractor.name}` shows more",
         )
-    return found
+    return features
 
 
-def _wrong_features(found: object) -> str | None:
-    if not isinstance(found, LocalFeatures):
-        return _described(found)
-    vectors, points = found.descriptors, found.keypoints
+def _wrong_features(features: object) -> str | None:
+    if not isinstance(features, LocalFeatures):
+        return _described(features)
+    vectors, points = features.descriptors, features.keypoints
     if not isinstance(vectors, np.ndarray) or vectors.ndim != 2 or vectors.shape[1] == 0:
         return f"descriptors: {_described(vectors)}"
     if vectors.dtype not in (np.uint8, np.float32):

@@ -160,11 +160,11 @@ def _joined(tables: Sequence[ImageTable]) -> ImageTable:
 
 def _journal_chunk(line: bytes) -> dict[str, Any] | None:
     try:
-        told = json.loads(line)
-        chunk = told["chunk"]
-        if not line.endswith(b"\n") or told["crc32"] != zlib.crc32(chunk.encode()):
+        values = json.loads(line)
+        chunk = values["chunk"]
+        if not line.endswith(b"\n") or values["crc32"] != zlib.crc32(chunk.encode()):
             return None
-        found: dict[str, Any] = json.loads(chunk)
+        content: dict[str, Any] = json.loads(chunk)
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
-    return found
+    return content

@@ -135,8 +135,10 @@ class _RowWork:
     have: Mapping[Consumer, int]
 
     def __call__(self, row: int) -> PreparedImage:
-        wanted = _narrowed(self.preparation, [c for c, rows in self.have.items() if rows <= row])
-        return prepare_image(self.dataset, self.cohort, row, wanted)
+        preparation = _narrowed(
+            self.preparation, [c for c, rows in self.have.items() if rows <= row]
+        )
+        return prepare_image(self.dataset, self.cohort, row, preparation)
 
 
 def _open_or_none(consumer: Consumer, cache: Path) -> CompleteStore | None:

@@ -16,7 +16,7 @@ import numpy as np
 
 from cxrbench.errors import CacheError
 from cxrbench.output.files import append, share, write_bytes
-from cxrbench.store.cache import PURPOSE_FILE, UNTOLD, Purpose, canonical, key_of, write_purpose
+from cxrbench.store.cache import NO_PURPOSE, PURPOSE_FILE, Purpose, canonical, key_of, write_purpose
 from cxrbench.store.journal import (
     DamagedStore,
     ImageFacts,
@@ -45,7 +45,7 @@ class StoreSpec:
     rows: int
     files: tuple[str, ...]
     row_bytes: int = 0
-    purpose: Purpose = UNTOLD
+    purpose: Purpose = NO_PURPOSE
 
     def folder(self, cache: Path) -> Path:
         """Where the store is in this cache."""
@@ -188,9 +188,9 @@ def about_of(spec: StoreSpec) -> dict[str, Any]:
 def require_sizes(folder: Path, sizes: Mapping[str, int], *, exact: bool) -> None:
     """Raise `DamagedStore` for a file that is shorter, or (``exact``) longer, than its size."""
     for name, size in sizes.items():
-        found = (folder / name).stat().st_size if (folder / name).exists() else -1
-        if found < size or (exact and found != size):
-            raise DamagedStore(f"{name} has {max(found, 0)} bytes, not {size}")
+        actual = (folder / name).stat().st_size if (folder / name).exists() else -1
+        if actual < size or (exact and actual != size):
+            raise DamagedStore(f"{name} has {max(actual, 0)} bytes, not {size}")
 
 
 CHUNK = 128
@@ -266,14 +266,14 @@ class StoreWriter:
         about, journal = self._folder / "about.json", self._folder / "journal.jsonl"
         if not about.exists():
             write_bytes(about, canonical(about_of(self._spec)).encode(), durable=True)
-        found = read_journal(journal.read_bytes() if journal.exists() else b"", self._spec.files)
+        resumed = read_journal(journal.read_bytes() if journal.exists() else b"", self._spec.files)
         if about.read_bytes() != canonical(about_of(self._spec)).encode():
             raise DamagedStore("about.json does not describe it")
-        if len(found.images) > self._spec.rows:
+        if len(resumed.images) > self._spec.rows:
             raise DamagedStore("it has more rows than there are images")
-        if found.images:
-            require_sizes(self._folder, found.sizes, exact=False)
-        return found
+        if resumed.images:
+            require_sizes(self._folder, resumed.sizes, exact=False)
+        return resumed
 
     def _cut(self, journal: Journal) -> None:
         os.ftruncate(self._files["journal.jsonl"], journal.length)

@@ -47,11 +47,11 @@ def display_table(stored: np.ndarray, elements: Dataset, form: Form) -> np.ndarr
 
 
 def _is_padding(values: np.ndarray, elements: Dataset) -> np.ndarray:
-    told = real_number(elements, "PixelPaddingValue")
-    if told is None:
+    value = real_number(elements, "PixelPaddingValue")
+    if value is None:
         return np.zeros(len(values), bool)
     limit = real_number(elements, "PixelPaddingRangeLimit")
-    first, last = sorted((told, told if limit is None else limit))
+    first, last = sorted((value, value if limit is None else limit))
     return (values >= first) & (values <= last)
 
 

@@ -88,8 +88,8 @@ def text(elements: Dataset, keyword: str) -> str:
 
 def whole_number(elements: Dataset, keyword: str, default: int) -> int:
     """A whole number, ``default`` where there is none."""
-    told = text(elements, keyword)
-    return int(told) if told else default
+    value = text(elements, keyword)
+    return int(value) if value else default
 
 
 def real_number(elements: Dataset, keyword: str) -> float | None:
@@ -171,10 +171,10 @@ def _parse(file: _Bounded, head: bytes, watch: _Watch, *, with_pixels: bool) -> 
         elements = read_partial(
             cast("BinaryIO", file), watch, force=True, specific_tags=watch.wanted
         )
-        told = str(elements.file_meta.get("TransferSyntaxUID", "") or "")
+        uid = str(elements.file_meta.get("TransferSyntaxUID", "") or "")
         implicit, little = elements.original_encoding
         native = IMPLICIT_LITTLE if implicit else EXPLICIT_LITTLE if little else EXPLICIT_BIG
-        syntax = told or native
+        syntax = uid or native
     if with_pixels and "PixelData" not in elements:
         raise UnreadableImage("truncated: the pixels end early")
     if not with_pixels and syntax != DEFLATED and watch.pixels > 0:

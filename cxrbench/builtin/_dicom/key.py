@@ -38,8 +38,8 @@ class Key:
 
         ``kind`` keeps apart what has the same text: a patient ``"1"`` and a file ``"1"``.
         """
-        told = f"{kind}\0{text}".encode("utf-8", "surrogateescape")
-        return hmac.new(self.secret, told, hashlib.sha256).hexdigest()[:_DIGITS]
+        message = f"{kind}\0{text}".encode("utf-8", "surrogateescape")
+        return hmac.new(self.secret, message, hashlib.sha256).hexdigest()[:_DIGITS]
 
     @property
     def fingerprint(self) -> str:
@@ -67,9 +67,9 @@ def find_key(named: str) -> Key:
     if named:
         path = Path(named).expanduser()
         return Key(_read(path), f"the key in {path}")
-    given = os.environ.get(VARIABLE)
-    if given is not None:
-        return Key(_checked(given, f"${VARIABLE}"), f"the key in ${VARIABLE}")
+    secret = os.environ.get(VARIABLE)
+    if secret is not None:
+        return Key(_checked(secret, f"${VARIABLE}"), f"the key in ${VARIABLE}")
     path = default_file()
     if _make(path):
         origin = f"a new key in {path}: keep a copy, because only this key gives the same ids"

@@ -282,13 +282,13 @@ def _by_imagecodecs(frame: bytes, codec: str, shape: Form) -> np.ndarray:
     import imagecodecs
     import numpy as np
 
-    found: np.ndarray = getattr(imagecodecs, codec)(frame)
-    if found.shape != (shape.height, shape.width) or found.dtype not in (np.uint8, np.uint16):
+    decoded: np.ndarray = getattr(imagecodecs, codec)(frame)
+    if decoded.shape != (shape.height, shape.width) or decoded.dtype not in (np.uint8, np.uint16):
         raise UnreadableImage("damaged: its pixels were decoded as something other than an image")
     if not shape.signed:
-        return found
+        return decoded
     unused = 16 - shape.bits
-    return (found.astype(np.uint16) << unused).view(np.int16) >> unused
+    return (decoded.astype(np.uint16) << unused).view(np.int16) >> unused
 
 
 def _displayed(stored: np.ndarray, parsed: Parsed, shape: Form) -> np.ndarray:

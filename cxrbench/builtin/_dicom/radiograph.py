@@ -78,7 +78,7 @@ def read_radiograph(path: str, key: Key, *, accept_unknown: bool) -> Radiograph:
     parsed = parse(path, (*_TAGS, *_IDENTIFYING), with_pixels=False, budget=HEADER_BYTES)
     with _telling_nothing():
         view = _view(parsed, accept_unknown)
-        return _kept(parsed.elements, key, view)
+        return _identified(parsed.elements, key, view)
 
 
 def require_radiograph(path: str, *, accept_unknown: bool) -> None:
@@ -106,7 +106,7 @@ def _view(parsed: Parsed, accept_unknown: bool) -> str:
     return view_of(parsed.elements, accept_unknown=accept_unknown)
 
 
-def _kept(elements: Dataset, key: Key, view: str) -> Radiograph:
+def _identified(elements: Dataset, key: Key, view: str) -> Radiograph:
     # Not the issuer of the id with it: one patient with and without it would be two, and could be
     # in two parts of a split; two patients taken for one do no harm.
     patient, uid = text(elements, "PatientID"), text(elements, "SOPInstanceUID")
@@ -146,9 +146,9 @@ def _age(elements: Dataset) -> float | None:
 
 
 def _years_between(birth: str, study: str) -> float | None:
-    found = [_DATE.fullmatch(birth), _DATE.fullmatch(study)]
+    matches = [_DATE.fullmatch(birth), _DATE.fullmatch(study)]
     try:
-        born, seen = (date(*map(int, match.groups())) for match in found if match)
+        born, seen = (date(*map(int, match.groups())) for match in matches if match)
     except ValueError:  # one is missing, or no day of the calendar
         return None
     return float(seen.year - born.year - ((seen.month, seen.day) < (born.month, born.day)))
@@ -194,9 +194,9 @@ def require_chest(elements: Dataset, *, accept_unknown: bool) -> None:
     part = _upper(elements, "BodyPartExamined")
     if not part:
         codes = _codes(elements, "AnatomicRegionSequence")
-        told = [_upper(elements, f"{name}Description") for name in ("Series", "Study")]
-        told.append(_upper(elements, "ProtocolName"))
-        chest = any(code in _CHEST_CODES for code in codes) or any(map(_names_chest, told))
+        descriptions = [_upper(elements, f"{name}Description") for name in ("Series", "Study")]
+        descriptions.append(_upper(elements, "ProtocolName"))
+        chest = any(code in _CHEST_CODES for code in codes) or any(map(_names_chest, descriptions))
         if codes and not chest:
             raise UnreadableImage("shows a part of the body other than the chest")
         if not chest and not accept_unknown:
@@ -213,17 +213,17 @@ def view_of(elements: Dataset, *, accept_unknown: bool) -> str:
     (some archives put it there), else the directions of rows and columns.
     """
     codes = [_VIEW_CODES.get(code, "?") for code in _codes(elements, "ViewCodeSequence")]
-    told = _upper(elements, "ViewPosition") or next(iter(codes), "")
-    if not told and _upper(elements, "PatientPosition") in (*_VIEWS, *_LATERAL):
-        told = _upper(elements, "PatientPosition")
-    words = told.replace("_", " ").replace("-", " ").split()
-    found = {word for word in words if word in _VIEWS}
+    view = _upper(elements, "ViewPosition") or next(iter(codes), "")
+    if not view and _upper(elements, "PatientPosition") in (*_VIEWS, *_LATERAL):
+        view = _upper(elements, "PatientPosition")
+    words = view.replace("_", " ").replace("-", " ").split()
+    named = {word for word in words if word in _VIEWS}
     if any(word in _LATERAL for word in words):
         raise UnreadableImage("a lateral view")
-    if len(found) == 1 and not _OTHER_VIEWS.intersection(words):
-        return found.pop()
-    if told:
-        known = told if told in _OTHER_VIEWS else "another view than PA and AP"
+    if len(named) == 1 and not _OTHER_VIEWS.intersection(words):
+        return named.pop()
+    if view:
+        known = view if view in _OTHER_VIEWS else "another view than PA and AP"
         raise UnreadableImage(f"not frontal: {known}")
     return _view_of_orientation(elements, accept_unknown)
 
@@ -238,9 +238,9 @@ def _view_of_orientation(elements: Dataset, accept_unknown: bool) -> str:
     return ""
 
 
-def _names_chest(told: str) -> bool:
-    chest = any(name in told for name in _CHEST)
-    return chest and not any(name in told for name in _NOT_CHEST_ALONE)
+def _names_chest(text: str) -> bool:
+    chest = any(name in text for name in _CHEST)
+    return chest and not any(name in text for name in _NOT_CHEST_ALONE)
 
 
 def _upper(elements: Dataset, keyword: str) -> str:

@@ -47,12 +47,12 @@ def read_labels(path: Path, image: str, options: LabelOptions) -> LabelRows:
     """
     with _quoting_nothing():
         table = read_table(path)
-        wanted: dict[str, tuple[str, ...]] = {"image": (image,) if image else IMAGE_COLUMNS}
-        if not table.places(wanted):
-            raise table.missing_column(wanted["image"], "name it: image=COLUMN")
+        headings: dict[str, tuple[str, ...]] = {"image": (image,) if image else IMAGE_COLUMNS}
+        if not table.places(headings):
+            raise table.missing_column(headings["image"], "name it: image=COLUMN")
         usual = [name for names in HEADINGS.values() for name in names]
-        wanted |= options.columns(table, (image, *IMAGE_COLUMNS, *usual))
-        columns = table.columns(wanted)
+        headings |= options.columns(table, (image, *IMAGE_COLUMNS, *usual))
+        columns = table.columns(headings)
         images = [text.replace("\\", "/") for text in columns.require("image")]
         same = [key for key in columns.cells if key != "image"]
         columns = columns.without_repeats(images, same, separator=options.joiner)
@@ -93,7 +93,7 @@ class RowMatch:
 
 def match(
     images: Sequence[str],
-    found: Sequence[tuple[str, Radiograph]],
+    radiographs: Sequence[tuple[str, Radiograph]],
     rejected: Sequence[str],
     key: Key,
 ) -> RowMatch:
@@ -103,15 +103,15 @@ def match(
     with this name, else with this name without extension. A row whose file is among the paths
     ``rejected`` is not listed again.
     """
-    places = _places(found)
+    places = _places(radiographs)
     candidates = [_candidates(image, places, key) for image in images]
-    claimed: defaultdict[int, list[int]] = defaultdict(list)
+    rows_of: defaultdict[int, list[int]] = defaultdict(list)
     for row, files in enumerate(candidates):
         for file in files:
-            claimed[file].append(row)
+            rows_of[file].append(row)
     pairs, rest = [], []
-    for file in range(len(found)):
-        rows = claimed[file]
+    for file in range(len(radiographs)):
+        rows = rows_of[file]
         if not rows:
             rest.append((file, NO_ROW))
         elif len(rows) > 1:
@@ -135,10 +135,10 @@ def _names(path: str) -> tuple[str, str, str]:
     return str(pure), pure.name, pure.stem
 
 
-def _places(found: Sequence[tuple[str, Radiograph]]) -> list[defaultdict[str, list[int]]]:
+def _places(radiographs: Sequence[tuple[str, Radiograph]]) -> list[defaultdict[str, list[int]]]:
     """Files by UID, path, name, and name without extension."""
     places: list[defaultdict[str, list[int]]] = [defaultdict(list) for _ in range(4)]
-    for file, (path, radiograph) in enumerate(found):
+    for file, (path, radiograph) in enumerate(radiographs):
         for place, name in zip(places, (radiograph.image, *_names(path)), strict=True):
             place[name].append(file)
     return places
@@ -154,25 +154,25 @@ def _candidates(image: str, places: Sequence[defaultdict[str, list[int]]], key: 
 _SHOWN = 12
 
 
-def told_reasons(reasons: list[str]) -> tuple[str, ...]:
+def counted_reasons(reasons: list[str]) -> tuple[str, ...]:
     """Lines that count the reasons, the most frequent first; none where nothing was left out."""
     if not reasons:
         return ()
     ranked = Counter(reasons).most_common()
-    told = [f"  {count:,}: {reason}" for reason, count in ranked[:_SHOWN]]
+    lines = [f"  {count:,}: {reason}" for reason, count in ranked[:_SHOWN]]
     if len(ranked) > _SHOWN:
-        told.append(f"  and {len(ranked) - _SHOWN} more reasons")
-    return (f"excluded {len(reasons):,} files or rows (each is in excluded.csv):", *told)
+        lines.append(f"  and {len(ranked) - _SHOWN} more reasons")
+    return (f"excluded {len(reasons):,} files or rows (each is in excluded.csv):", *lines)
 
 
-def nothing_to_use(found: Scan, matched: RowMatch, rows: int) -> DataError:
+def nothing_to_use(scan: Scan, matched: RowMatch, rows: int) -> DataError:
     """The error for an archive of which nothing is left."""
-    reasons = [reason for _, reason in (*found.rejected, *matched.files)]
+    reasons = [reason for _, reason in (*scan.rejected, *matched.files)]
     return DataError(
         "dicom: no file is a frontal chest radiograph with a row in the table",
         expected="files that the table names by path, name or SOP Instance UID",
-        found=f"{len(found.radiographs):,} radiographs, {rows:,} rows; "
-        + "; ".join(line.strip() for line in told_reasons(reasons)[1:]),
+        found=f"{len(scan.radiographs):,} radiographs, {rows:,} rows; "
+        + "; ".join(line.strip() for line in counted_reasons(reasons)[1:]),
         fix="check path and table; use unknown=accept for incomplete headers",
     )
 

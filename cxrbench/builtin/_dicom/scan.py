@@ -39,7 +39,7 @@ def list_files(root: str, leave_out: Collection[str] = ()) -> FileTree:
     ------
     DataError : ``root`` itself cannot be listed.
     """
-    found, waiting, entered = FileTree(), [""], set[tuple[int, int]]()
+    tree, waiting, entered = FileTree(), [""], set[tuple[int, int]]()
     kept_out = {_identity(os.stat(path)) for path in leave_out if os.path.exists(path)}
     while waiting:
         folder = waiting.pop()
@@ -49,14 +49,14 @@ def list_files(root: str, leave_out: Collection[str] = ()) -> FileTree:
             if _identity(known) in entered:
                 continue
             entered.add(_identity(known))
-            waiting += _look_into(root, folder, kept_out, found)
+            waiting += _look_into(root, folder, kept_out, tree)
         except OSError as error:
             if not folder:
                 raise _cannot_list(root, error) from error
-            found.unusable.append((folder, f"a folder that cannot be listed: {error.strerror}"))
-    found.files.sort()
-    found.unusable.sort()
-    return found
+            tree.unusable.append((folder, f"a folder that cannot be listed: {error.strerror}"))
+    tree.files.sort()
+    tree.unusable.sort()
+    return tree
 
 
 def has_dicom_among_the_first(folder: str) -> bool:
@@ -69,7 +69,7 @@ def _identity(known: os.stat_result) -> tuple[int, int]:
 
 
 def _look_into(
-    root: str, folder: str, kept_out: Collection[tuple[int, int]], found: FileTree
+    root: str, folder: str, kept_out: Collection[tuple[int, int]], tree: FileTree
 ) -> list[str]:
     """Note the files of one folder; the folders in it, last first, so that the first is next."""
     folders, inodes = [], {inode for _, inode in kept_out}
@@ -84,10 +84,10 @@ def _look_into(
                 # The number of the file comes with its name; that of the device is a call more.
                 candidate = entry.is_symlink() or entry.inode() in inodes
                 if not (candidate and _identity(entry.stat()) in kept_out):
-                    found.files.append(place)
+                    tree.files.append(place)
             else:
                 what = "a link that leads nowhere" if entry.is_symlink() else "not a file"
-                found.unusable.append((place, what))
+                tree.unusable.append((place, what))
     return sorted(folders, reverse=True)
 
 
@@ -151,18 +151,18 @@ class Memory:
 
     def signature(self, path: str) -> str:
         """What changes when a file does, or the way in which it is judged."""
-        told = os.stat(path)
-        return f"{self._judged}:{told.st_size}:{told.st_mtime_ns}"
+        stat = os.stat(path)
+        return f"{self._judged}:{stat.st_size}:{stat.st_mtime_ns}"
 
     def recall(self, file: str, signature: str) -> Found | None:
         """What was found in this file, None where it is not known."""
         return self._known.get((file, signature))
 
-    def keep(self, found: Iterable[tuple[str, str, Found]]) -> None:
+    def keep(self, looks: Iterable[tuple[str, str, Found]]) -> None:
         """Write what a later scan can use; a decoder that was missing may be there by then."""
         lines = [
             json.dumps([file, signature, what if isinstance(what, str) else vars(what)])
-            for file, signature, what in found
+            for file, signature, what in looks
             if signature and not (isinstance(what, str) and INSTALL in what)
         ]
         if self._path is None or not lines:
@@ -184,8 +184,8 @@ class Memory:
     def _learn(self, line: str) -> None:
         try:
             file, signature, what = json.loads(line)
-            found = what if isinstance(what, str) else Radiograph(**what)
-            self._known[str(file), str(signature)] = found
+            known = what if isinstance(what, str) else Radiograph(**what)
+            self._known[str(file), str(signature)] = known
         except (ValueError, TypeError):
             return
 
@@ -222,7 +222,7 @@ def scan(
     """
     listing = list_files(root, leave_out)
     work = partial(_look, root, key, memory, accept_unknown)
-    found, rejected, seen = [], list(listing.unusable), set[str]()
+    radiographs, rejected, seen = [], list(listing.unusable), set[str]()
     task = display.task("reading headers", len(listing.files)) if display else nullcontext(None)
     with task as advance, _quiet_pydicom(), ThreadPoolExecutor(_THREADS) as pool:
         for start in range(0, len(listing.files), _CHUNK):
@@ -235,11 +235,11 @@ def scan(
                 elif look.found.image in seen:
                     rejected.append((path, "a copy of another file (the same SOP Instance UID)"))
                 else:
-                    found.append((path, look.found))
+                    radiographs.append((path, look.found))
                     seen |= {look.found.image} - {""}
             if advance is not None:
                 advance(len(chunk))
-    return Scan(tuple(found), tuple(sorted(rejected)))
+    return Scan(tuple(radiographs), tuple(sorted(rejected)))
 
 
 @dataclass(frozen=True)

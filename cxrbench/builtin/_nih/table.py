@@ -267,8 +267,8 @@ def _label_check(text: str, columns: Columns) -> str | None:
 def _blank_patients(columns: Columns, image_ids: Sequence[str]) -> Iterator[Refusal]:
     for row, patient in enumerate(columns.cells.get("patient", ())):
         if not patient:
-            found = f"no {columns.titles['patient']} in line {columns.lines[row]}"
-            yield [row], Fault("unclear-patient", image_ids[row], found)
+            reason = f"no {columns.titles['patient']} in line {columns.lines[row]}"
+            yield [row], Fault("unclear-patient", image_ids[row], reason)
 
 
 def _conflicts(
@@ -294,8 +294,8 @@ def _divided_patients(
     for same in _repeated([row for row in rows if stems[row]], stems):
         ids = sorted({patients[row] for row in same})
         if len(ids) > 1:
-            found = f"Patient ID {' and '.join(ids)} for images that begin with {stems[same[0]]}"
-            yield same, Fault("unclear-patient", image_ids[same[0]], found)
+            reason = f"Patient ID {' and '.join(ids)} for images that begin with {stems[same[0]]}"
+            yield same, Fault("unclear-patient", image_ids[same[0]], reason)
 
 
 def _repeated(rows: Sequence[int], keys: Sequence[Hashable]) -> list[list[int]]:
@@ -310,5 +310,5 @@ def _ages(columns: Columns, image_ids: Sequence[str]) -> Iterator[Fault]:
     ages, _ = columns.ages()
     for row, text in enumerate(columns.cells.get("age", ())):
         if text and ages[row] != ages[row]:
-            found = f"{text!r} in line {columns.lines[row]}"
-            yield Fault("impossible-age", image_ids[row], found)
+            reason = f"{text!r} in line {columns.lines[row]}"
+            yield Fault("impossible-age", image_ids[row], reason)

@@ -118,7 +118,7 @@ class Drawing:
 
     def boxes(self, image_id: str, size: int) -> list[Box]:
         """One box around each sign, in pixels, cut at the picture's edge."""
-        found = []
+        boxes = []
         for label, sign in self.signs:
             corners = [
                 self.pose.apply(sign.x + across * sign.width, sign.y + down * sign.height)
@@ -130,8 +130,8 @@ class Drawing:
             )
             left, top = round(min(xs), 2), round(min(ys), 2)
             wide, high = round(max(xs) - left, 2), round(max(ys) - top, 2)
-            found.append(Box(image_id, label, left, top, wide, high))
-        return found
+            boxes.append(Box(image_id, label, left, top, wide, high))
+        return boxes
 
 
 def plan(exam: Exam) -> Drawing:

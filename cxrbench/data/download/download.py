@@ -137,8 +137,8 @@ def _place_images(
 ) -> None:
     partial = folder / f".{file.folder}.partial"
     content = unpack(archive, partial, files=file.images or 0, display=display)
-    told = replace(fetched, changed_ns=None, unpacked=content)
-    _place(partial, folder / (file.folder or ""), told, folder, name=file.name)
+    unpacked = replace(fetched, changed_ns=None, unpacked=content)
+    _place(partial, folder / (file.folder or ""), unpacked, folder, name=file.name)
 
 
 def _place(

@@ -107,11 +107,11 @@ def _checked(
         yield member
 
 
-def _unusable(archive: Path, found: str) -> DownloadError:
+def _unusable(archive: Path, content: str) -> DownloadError:
     return DownloadError(
         f"{archive} cannot be unpacked",
         expected="a .tar.gz of images in folders, each of them once",
-        found=found,
+        found=content,
         fix="delete that file and run the same command again",
     )
 
@@ -147,8 +147,8 @@ def read_record(folder: Path) -> Record:
     """
     path = folder / RECORD
     try:
-        told = json.loads(path.read_bytes())
-        return {name: _fetched(values) for name, values in told["files"].items()}
+        files = json.loads(path.read_bytes())["files"]
+        return {name: _fetched(values) for name, values in files.items()}
     except FileNotFoundError:
         return {}
     except (ValueError, TypeError, KeyError, AttributeError) as error:
@@ -163,8 +163,8 @@ def read_record(folder: Path) -> Record:
 def add_to_record(folder: Path, name: str, fetched: Fetched) -> None:
     """Write the record with one file more."""
     record = {**read_record(folder), name: fetched}
-    told = {"files": {name: asdict(value) for name, value in sorted(record.items())}}
-    write_json(folder / RECORD, told, durable=True)
+    values = {"files": {name: asdict(value) for name, value in sorted(record.items())}}
+    write_json(folder / RECORD, values, durable=True)
 
 
 def is_there(file: RemoteFile, folder: Path, record: Record) -> bool:
@@ -189,13 +189,13 @@ def is_there(file: RemoteFile, folder: Path, record: Record) -> bool:
 
 
 def _compare_folder(path: Path, images: int, known: Fetched | None) -> None:
-    found = measure(path) if path.is_dir() else Content(0, path.stat().st_size)
-    expected = known.unpacked if known and known.unpacked else Content(images, found.bytes)
-    if found != expected:
+    content = measure(path) if path.is_dir() else Content(0, path.stat().st_size)
+    expected = known.unpacked if known and known.unpacked else Content(images, content.bytes)
+    if content != expected:
         raise DownloadError(
             f"{path} differs from the downloaded files",
             expected=f"{expected.files:,} files" + f", {expected.bytes:,} bytes" * bool(known),
-            found=f"{found.files:,} files, {found.bytes:,} bytes",
+            found=f"{content.files:,} files, {content.bytes:,} bytes",
             fix="move or delete it and run the same command again, or choose another --into",
         )
 
@@ -205,12 +205,12 @@ def _compare_file(path: Path, file: RemoteFile, known: Fetched | None) -> None:
     if known and (stat.st_size, stat.st_mtime_ns) == (known.size, known.changed_ns):
         return
     algorithm, _, expected = file.checksum.partition(":")
-    found = file_digest(path, algorithm) if path.is_file() else "a folder"
-    if found != expected:
+    checksum = file_digest(path, algorithm) if path.is_file() else "a folder"
+    if checksum != expected:
         raise DownloadError(
             f"{path} is not the published file",
             expected=file.checksum,
-            found=f"{stat.st_size:,} bytes, {algorithm}:{found}",
+            found=f"{stat.st_size:,} bytes, {algorithm}:{checksum}",
             fix="move or delete it and run the same command again, or choose another --into",
         )
 

@@ -207,12 +207,12 @@ def _bar(display: Display, request: RemotePart, size: int) -> Iterator[Advance]:
 
 
 def _check_end(request: RemotePart, part: Path, size: int | None) -> None:
-    have, wanted = length(part), request.size or size
-    if wanted is not None and have < wanted:
-        raise Interrupted(f"the connection was lost at {have:,} of {wanted:,} bytes")
-    if wanted is not None and have > wanted:
+    have, expected = length(part), request.size or size
+    if expected is not None and have < expected:
+        raise Interrupted(f"the connection was lost at {have:,} of {expected:,} bytes")
+    if expected is not None and have > expected:
         discard(part)
-        raise _other_size(request, f"more than {wanted:,} bytes")
+        raise _other_size(request, f"more than {expected:,} bytes")
 
 
 def _extent(response: Response) -> tuple[int, int | None]:
@@ -220,8 +220,8 @@ def _extent(response: Response) -> tuple[int, int | None]:
     if response.status_code == HTTPStatus.PARTIAL_CONTENT:
         match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
         return (int(match[1]), int(match[2])) if match else (-1, None)
-    told = response.headers.get("Content-Length", "")
-    return 0, int(told) if told.isdecimal() else None
+    text = response.headers.get("Content-Length", "")
+    return 0, int(text) if text.isdecimal() else None
 
 
 def _check_size(request: RemotePart, response: Response, size: int | None) -> None:
@@ -230,11 +230,11 @@ def _check_size(request: RemotePart, response: Response, size: int | None) -> No
         raise _other_size(request, f"{size:,} bytes (of type {kind})")
 
 
-def _other_size(request: RemotePart, found: str) -> DownloadError:
+def _other_size(request: RemotePart, actual: str) -> DownloadError:
     return DownloadError(
         f"{request.name} at {request.url} is not the published file",
         expected=f"{request.size:,} bytes" if request.size else "as many bytes as announced",
-        found=found,
+        found=actual,
         fix="check the address (--base-url); if the publisher replaced the file, a newer version "
         "of cxrbench has to know it",
     )
@@ -291,12 +291,12 @@ def check_answer(name: str, response: Response) -> None:
     """
     status = response.status_code
     if status in _PASSING:
-        raise Interrupted(f"the server answers {_told(status)}", _wait(name, response))
+        raise Interrupted(f"the server answers {_status_text(status)}", _wait(name, response))
     if status not in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):
         raise DownloadError(
             f"{name} cannot be fetched",
             expected=f"the file at {response.url}",
-            found=f"the server answers {_told(status)}",
+            found=f"the server answers {_status_text(status)}",
             fix="open the address in a browser; if it has moved, name a mirror with --base-url",
         )
     if response.headers.get("Content-Type", "").startswith("text/html"):
@@ -320,8 +320,8 @@ def _wait(name: str, response: Response) -> float | None:
         raise DownloadError(
             f"{name} cannot be fetched now",
             expected=f"the file at {response.url}",
-            found=f"the server answers {_told(response.status_code)} and asks to wait {wait:,.0f} "
-            "seconds",
+            found=f"the server answers {_status_text(response.status_code)} and requests a wait of "
+            f"{wait:,.0f} seconds",
             fix="run the same command again after that time; it continues there",
         )
     return wait
@@ -335,6 +335,6 @@ def _seconds_until(text: str) -> float | None:
     return max((then.replace(tzinfo=then.tzinfo or UTC) - datetime.now(UTC)).total_seconds(), 0.0)
 
 
-def _told(status: int) -> str:
+def _status_text(status: int) -> str:
     known = {item.value: item.phrase for item in HTTPStatus}
     return f"{status} {known.get(status, '')}".strip()
