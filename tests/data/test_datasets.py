@@ -126,7 +126,7 @@ def test_loading_shows_progress_and_notes_and_that_patients_are_unknown(recorder
     assert len(cohort) == len(Slow().load())
     kept, note, unknown = recorder.lines
     assert (kept, note) == (f"kept in {tmp_path}", "  drawn")
-    assert unknown.startswith("  patients are unknown")
+    assert unknown.startswith("  Patients are unknown")
 
 
 def test_a_dataset_is_examined_by_what_it_loads_with_progress(recorder, tmp_path):
