@@ -1,4 +1,4 @@
-"""The four hooks, and the marker that a plugin puts on its own."""
+"""The four hooks of plugins, and the decorator that marks their implementations."""
 
 from __future__ import annotations
 

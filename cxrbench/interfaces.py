@@ -1,4 +1,4 @@
-"""The parts that plugins provide, and the frozen values that pass between modules.
+"""The interfaces of parts that plugins provide, and the frozen values that modules exchange.
 
 A part is a frozen dataclass that derives from one of the four bases below. Its fields are the
 parameters that a recipe can set (``orb:nfeatures=1000``): use the types ``int``, ``float``,

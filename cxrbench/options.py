@@ -1,4 +1,4 @@
-"""Options: an annotated field declares each; command line, TOML, Python and reference follow."""
+"""Declare options as annotated fields; command line, TOML, Python and reference use them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The typed fields of a part, set from text such as ``nfeatures=1000,encoding=vlad``."""
+"""Set the fields of a part from text such as ``nfeatures=1000,encoding=vlad``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The text of a recipe, such as ``resnet+orb:nfeatures=1000@concat``, to a frozen `Recipe`."""
+"""Parse the text of a recipe, such as ``resnet+orb:nfeatures=1000@concat``, to a `Recipe`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What to run, where to keep it and how: a `Request`, from Python, TOML or the command line."""
+"""The `Request` of a run: recipes, data, folders and options, from any of the three interfaces."""
 
 from __future__ import annotations
 

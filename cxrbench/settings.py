@@ -1,4 +1,4 @@
-"""Every option that shapes a result, declared and validated as one frozen `Settings`."""
+"""Every option that affects a result, declared and validated as one frozen `Settings`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scored saliency of runs as measures of a board's rows."""
+"""The saliency scores of runs as measures of a board's rows."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The plugins that come with cxrbench, registered as any other plugin is."""
+"""The plugins that come with cxrbench, registered in the same way as any other plugin."""

@@ -1,4 +1,4 @@
-"""The checkup of a cohort: every check in its order, one pass over the images."""
+"""Check a cohort: all checks in order, with one pass over the images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checks of one image at a time, and what one pass over the images gathers for all checks."""
+"""Checks of single images, and the data that one pass over the images gathers for all checks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether two films are the same one: a perceptual hash finds pairs, their detail confirms them.
+"""Whether two images are copies: a perceptual hash finds pairs, their detail confirms them.
 
 Chest films look alike, so neither alone is enough. Measured by benchmarks/film_likeness.py on
 nih-mini (640 films, 204,146 pairs of different patients) and on changed copies of 80 of them:

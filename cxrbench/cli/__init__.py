@@ -1,4 +1,4 @@
-"""The command line: one file for each command; parse, call once, print."""
+"""The command line: one file per command, which parses options, calls one function and prints."""
 
 from __future__ import annotations
 

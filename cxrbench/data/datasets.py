@@ -1,4 +1,4 @@
-"""From the text of ``--data``, or the current folder, to a dataset."""
+"""Find the dataset that ``--data`` names, or that the current folder contains."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Anybody's table of predictions: a row for each image, a probability for each label."""
+"""Tables of predictions from any program: a row for each image, a probability for each label."""
 
 from __future__ import annotations
 

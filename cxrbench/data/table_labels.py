@@ -1,4 +1,4 @@
-"""Labels from a table's text: a column for each, or all of an image's joined in one cell."""
+"""Labels from the text of a table: one column per label, or all labels of an image in one cell."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one reader of tables: a CSV file's columns as text, checked row by row.
+"""The reader of all tables: the columns of a CSV file as text, checked row by row.
 
 What is written in a file is quoted by ``found`` of an error alone: a dataset whose tables may
 identify patients can tell the rest.

@@ -1,1 +1,1 @@
-"""From the descriptors of an image to one vector: BagOfWords, VLAD, Identity."""
+"""Turn the descriptors of an image into one vector: BagOfWords, VLAD, Identity."""

@@ -1,4 +1,4 @@
-"""Plans: each recipe with the settings that it is measured under, down to the last one."""
+"""Plans: each recipe with all settings under which it is measured."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Prepare a cohort for recipes that are run later: what their run would do to the images."""
+"""Prepare the images of a cohort for recipes that will be run later."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Write what a run produced into its directory, in formats that need no cxrbench."""
+"""Write the results of a run into its directory, in formats that other programs can read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where images come from: files, folders, tables of paths, and the rows of a cohort."""
+"""Sources of images: files, folders, tables of paths, and the rows of a cohort."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From images to the inputs of a model: read, decoded and encoded by threads, in order."""
+"""Turn images into the inputs of a model: threads read, decode and encode them, in order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Score a complete run's saliency on its test images with boxes, and keep that with the run."""
+"""Score a run's saliency maps on its test images with boxes, and store the scores with the run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Patient bootstrap of all measures: intervals, and replicates that pair by row."""
+"""Patient bootstrap of all measures: intervals, and replicates that are paired between rows."""
 
 from __future__ import annotations
 

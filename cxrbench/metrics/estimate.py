@@ -1,4 +1,4 @@
-"""An estimate with its interval: the one form in which scores are kept and compared."""
+"""An estimate with its interval: the form in which all scores are stored and compared."""
 
 from __future__ import annotations
 

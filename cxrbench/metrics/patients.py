@@ -1,4 +1,4 @@
-"""Images grouped by patient, and the labels that enough patients have to count in macro."""
+"""Images grouped by patient, and the labels with enough patients to count in macro."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which rows of a board are better than which: paired tests, Holm's correction, ranks."""
+"""Ranks of the rows of a board: paired tests with Holm's correction."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which patients each bootstrap replicate holds: the same for every row of a board."""
+"""The patients of each bootstrap replicate, which are the same for every row of a board."""
 
 from __future__ import annotations
 

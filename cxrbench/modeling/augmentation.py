@@ -1,4 +1,4 @@
-"""How far training images may vary, and the preset that suits chest radiographs."""
+"""The strength of each augmentation transform, and the preset for chest radiographs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The differences between Keras' backends, side by side."""
+"""All code that differs between Keras' backends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checkpoints: interrupted training continues as if it had never stopped.
+"""Checkpoints: interrupted training continues with the same result as without the interruption.
 
 A checkpoint is a folder with the state of the last save, the weights of the best epoch so far, and
 ``checkpoint.json``, which names the two and is replaced last, in one piece. A kill at any instant

@@ -1,4 +1,4 @@
-"""Several devices of one machine share each batch: on JAX and on TensorFlow.
+"""Divide each batch among several devices of one machine, on JAX and on TensorFlow.
 
 The size of a batch does not change with the number of devices, and the loss is computed over the
 whole batch, without unknown labels. Batch normalisation and dropout differ: JAX computes as one

@@ -1,1 +1,1 @@
-"""Files, documents, figures and progress: it knows nothing about radiographs."""
+"""Files, documents, figures and progress; nothing in here is specific to radiographs."""

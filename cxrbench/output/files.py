@@ -1,4 +1,4 @@
-"""Files: written in one piece, locked, checked against the room on the disk, and digests."""
+"""Files: write them in one piece, lock them, check the space on the disk, compute digests."""
 
 from __future__ import annotations
 

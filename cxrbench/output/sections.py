@@ -1,4 +1,4 @@
-"""Tables as texts in cells: what every format of a board shows, whatever way it shows it."""
+"""Sections: titles, tables of text cells and notes, which every output format shows."""
 
 from __future__ import annotations
 

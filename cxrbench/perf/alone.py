@@ -1,4 +1,4 @@
-"""One hot path, timed alone in a new process, so that its first call and memory are its own.
+"""Time one hot path alone in a new process, with its first call and its memory.
 
 Run as ``python -m cxrbench.perf.alone TASK``, with and answering in JSON.
 """

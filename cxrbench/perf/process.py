@@ -1,4 +1,4 @@
-"""A worker process of `cxrbench.perf.worker` in some environment: one request at a time."""
+"""A worker process (`cxrbench.perf.worker`) in a given environment: one request at a time."""
 
 from __future__ import annotations
 

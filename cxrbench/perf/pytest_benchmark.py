@@ -1,4 +1,4 @@
-"""A comparison's samples in pytest-benchmark's JSON, one file a side, for its users' tools."""
+"""The samples of a comparison in pytest-benchmark's JSON format, one file per side."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Samples of hot paths as they were measured, the machine they are from, and both as JSON."""
+"""Measured samples of hot paths and the machine that they come from, also as JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Time hot paths on several sides in turn: interleaved, and in new processes again and again."""
+"""Time hot paths on several sides in turn, and restart all processes several times."""
 
 from __future__ import annotations
 

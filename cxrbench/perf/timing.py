@@ -1,4 +1,4 @@
-"""Time hot paths, each alone: those of recipes, and installed parts beside one another."""
+"""Time each hot path separately: those of recipes, and those of installed parts for comparison."""
 
 from __future__ import annotations
 

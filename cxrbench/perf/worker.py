@@ -1,4 +1,4 @@
-"""A process that times hot paths for another one, in whatever environment it was started.
+"""The process that times hot paths; it runs in the environment that is measured.
 
 Run as a file: ``python -P worker.py '{"films": FOLDER, "image_size": …}'``. It reads requests and
 writes answers, one JSON object a line, and knows nothing of cxrbench but what `hot_paths` imports,

@@ -1,4 +1,4 @@
-"""What is timed: which hot paths, and on which images."""
+"""The workload: the hot paths to time, and the images to time them on."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Run directories: written once, and read by everything else."""
+"""Run directories: their files, and how to write and read them."""

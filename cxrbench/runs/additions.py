@@ -1,4 +1,4 @@
-"""What is added to a run after it is complete: the scores of its saliency, and its latency."""
+"""Files that are added to a complete run: saliency scores and latency."""
 
 from __future__ import annotations
 

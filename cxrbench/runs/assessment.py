@@ -1,4 +1,4 @@
-"""From saved predictions to every score of a run, with what intervals and ranks are made of."""
+"""Compute all scores of a run from its saved predictions, with the replicates for intervals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Write run directories: plain files that are complete, or clearly marked incomplete."""
+"""Write run directories: plain files, complete or clearly marked as incomplete."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The files of a run that hold its scores: written from an assessment, by `run` and by `score`."""
+"""The score files of a run, which `run` and `score` write."""
 
 from __future__ import annotations
 

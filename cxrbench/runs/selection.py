@@ -1,4 +1,4 @@
-"""From the names that a user types to runs: run directories, or recipes with all their seeds."""
+"""Find the runs that a user names by run directory or by recipe."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The cache folder: what is decoded and computed once, and kept."""
+"""The cache folder: decoded images and computed features that later commands reuse."""

@@ -1,4 +1,4 @@
-"""The cache folder: keys, locks, purposes of its entries, and choices that were measured."""
+"""The cache folder: keys, locks, descriptions of entries, and measured choices."""
 
 from __future__ import annotations
 

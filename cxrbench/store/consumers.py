@@ -1,4 +1,4 @@
-"""Who wants something of each image: one consumer for each store that a preparation needs."""
+"""Consumers of decoded images: one for each store that a preparation fills."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the cache folder holds: list it and clear it."""
+"""List and remove the entries of the cache folder."""
 
 from __future__ import annotations
 

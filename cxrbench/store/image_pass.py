@@ -1,4 +1,4 @@
-"""One image, decoded once, for everyone who wants something of it; many images, in order."""
+"""Decode each image once for all consumers, in order."""
 
 from __future__ import annotations
 

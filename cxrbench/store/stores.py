@@ -1,4 +1,4 @@
-"""Complete stores: found by what shaped them, checked on opening, read by memory map."""
+"""Complete stores: found by their key, checked when opened, read as memory-mapped files."""
 
 from __future__ import annotations
 

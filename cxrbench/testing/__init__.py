@@ -1,4 +1,4 @@
-"""Conformance checks for plugin authors: does a part keep the promises of its interface?
+"""Conformance checks for plugin authors: does a part fulfil its interface?
 
 One line in a plugin's own tests runs them all::
 

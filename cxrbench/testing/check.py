@@ -1,4 +1,4 @@
-"""A part that is checked, and one check of it: how it is run, and its result."""
+"""A check of a part, and its result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the commands of ``cxrbench plugins`` print: plugins, diagnoses and results of checks."""
+"""The output of the ``cxrbench plugins`` commands: plugins, diagnoses and results of checks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The networks that a backbone or a fusion is checked in, and inputs for them."""
+"""Networks and inputs for the checks of backbones and fusions."""
 
 from __future__ import annotations
 

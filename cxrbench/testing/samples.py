@@ -1,4 +1,4 @@
-"""What checks share: images and records, features of them as a run extracts them, and timing."""
+"""Helpers of several checks: images and records, their features, and timing."""
 
 from __future__ import annotations
 

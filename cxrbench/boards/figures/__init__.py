@@ -1,4 +1,4 @@
-"""Figures from saved runs: what can be drawn, and all of it in order."""
+"""Figures of saved runs: the kinds of figures, and all figures in order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows of a board with what their figures are drawn from."""
+"""Rows of a board with the data that their figures need."""
 
 from __future__ import annotations
 

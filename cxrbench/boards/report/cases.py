@@ -1,4 +1,4 @@
-"""Single images in the report: which ones, and how they are drawn."""
+"""Single images in the report: choose them and draw them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can be downloaded: every file with its official address, size and checksum."""
+"""The files that can be downloaded, with their official addresses, sizes and checksums."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Before any work: has every node the same code, and does it see the same folders?"""
+"""Checks before any work: every node has the same code and sees the same folders."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a hot path is: something to call, on how many images, and where to import it from."""
+"""A hot path: the function to call, its number of images, and its modules."""
 
 from __future__ import annotations
 
