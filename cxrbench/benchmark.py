@@ -1,4 +1,4 @@
-"""The straight line: from recipes and data to run directories and their board."""
+"""The steps of a run in order: from recipes and data to run directories and their board."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def run(
 
     Parameters
     ----------
-    display : where progress goes. By default nowhere.
+    display : shows progress. By default, no progress is shown.
 
     Returns
     -------
@@ -55,7 +55,7 @@ def run(
 
     Raises
     ------
-    CxrbenchError : for everything that the caller can mend.
+    CxrbenchError : for every problem that the caller can fix.
     """
     request = request_of({"recipes": recipes, **options})
     runs = measure(request, display or SilentDisplay())
@@ -64,7 +64,7 @@ def run(
 
 
 def leaderboard_of(runs: Sequence[Run], request: Request, *, per_label: bool) -> Leaderboard:
-    """The boards of the runs that a request gave, with what each part adds if it wants that."""
+    """The boards of the runs of a request, with the gain of each part if it is requested."""
     gains = ablations(runs) if request.ablation else None
     return Leaderboard(boards(runs, per_label=per_label), per_label=per_label, ablations=gains)
 
@@ -73,7 +73,7 @@ declare_options(run, known_options().values())
 
 
 def measure(request: Request, display: Display) -> tuple[Run, ...]:
-    """Do what a request names; return its runs and no others."""
+    """Compute the runs of a request and return them."""
     clock = Clock()
     registry = load_registry()
     dataset = find_dataset(request.data, registry, Path.cwd())

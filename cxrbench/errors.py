@@ -34,11 +34,11 @@ class RecipeError(CxrbenchError):
 
 
 class PluginError(CxrbenchError):
-    """A plugin is broken, or does not do what its interface promises."""
+    """A plugin is broken, or a part does not fulfil its interface."""
 
 
 class SettingsError(CxrbenchError):
-    """An option has a value that cannot work."""
+    """An option has an invalid value."""
 
 
 class DataError(CxrbenchError):
@@ -46,7 +46,7 @@ class DataError(CxrbenchError):
 
 
 class UnreadableImage(CxrbenchError):
-    """One image cannot be decoded; it is excluded with this reason, the cohort goes on."""
+    """One image cannot be decoded; it is excluded with this reason, and the others are used."""
 
 
 class CacheError(CxrbenchError):
@@ -70,7 +70,7 @@ class OutOfMemory(CxrbenchError):
 
 
 class DownloadError(CxrbenchError):
-    """A file cannot be fetched, is not the one that was published, or cannot be unpacked."""
+    """A file cannot be downloaded, differs from the published file, or cannot be unpacked."""
 
 
 class RunError(CxrbenchError):
@@ -78,4 +78,4 @@ class RunError(CxrbenchError):
 
 
 class TimingError(CxrbenchError):
-    """A process that times hot paths cannot be started, has ended, or does not answer."""
+    """A process that times hot paths cannot be started, has ended, or does not respond."""

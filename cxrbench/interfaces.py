@@ -31,7 +31,7 @@ class Advance(Protocol):
 
 
 class Display(Protocol):
-    """Where long work reports its progress; `cxrbench.output.display` has the real ones."""
+    """The interface for reporting progress; `cxrbench.output.display` implements it."""
 
     def say(self, text: str) -> None:
         """Show one line that stays."""
@@ -42,9 +42,9 @@ class Display(Protocol):
 
 @dataclass(frozen=True)
 class Record:
-    """What a feature extractor may know of an image besides its pixels; never its labels.
+    """The metadata of an image that a feature extractor may use besides the pixels.
 
-    ``age`` in years, ``sex`` ``"F"`` or ``"M"``, ``view`` ``"PA"`` or ``"AP"``; None where unknown.
+    ``age`` in years, ``sex`` ``"F"`` or ``"M"``, ``view`` ``"PA"`` or ``"AP"``; None if unknown.
     """
 
     image_id: str
@@ -59,7 +59,7 @@ class LocalFeatures:
 
     ``descriptors`` (n, d), uint8 or float32; n is 0 for an image without keypoints, and 1 for a
     feature vector of the whole image. ``keypoints`` (n, 4) float32: x, y, size (pixels of the
-    image given to ``extract``) and angle (degrees); None where features have no place.
+    image given to ``extract``) and angle (degrees); None if features have no position.
     """
 
     descriptors: np.ndarray
@@ -68,7 +68,7 @@ class LocalFeatures:
 
 @dataclass(frozen=True)
 class Box:
-    """One radiologist's (or the phantom's) box, in pixels of the original image."""
+    """A box around a finding, in pixels of the original image."""
 
     image_id: str
     label: str
@@ -80,7 +80,7 @@ class Box:
 
 @dataclass(frozen=True)
 class Exclusion:
-    """A row or image that is not used, and why."""
+    """A row or image that is left out, and the reason."""
 
     image_id: str
     reason: str
@@ -88,10 +88,10 @@ class Exclusion:
 
 @dataclass(frozen=True)
 class Fault:
-    """Something wrong in a dataset's table, for `cxrbench data check`.
+    """A problem in a dataset's table, for `cxrbench data check`.
 
-    ``check`` is the name of one of its checks, ``image_id`` ``""`` where no single image is meant,
-    and ``found`` what stands there.
+    ``check`` is the name of a check. ``image_id`` is ``""`` if the problem does not concern a
+    single image. ``found`` is the value in the table.
     """
 
     check: str
@@ -103,15 +103,15 @@ class Fault:
 class Cohort:
     """The table of images, patients and labels; one row per image, no pixels.
 
-    ``labels`` (N, L) float32: 1, 0, or NaN where unknown. ``ages`` (N,) float32 in years, NaN where
-    unknown. ``sexes`` and ``views`` hold ``""`` where unknown. ``sources`` (N,) tell the dataset's
-    ``read`` where each image is (a path, usually). ``patient_ids`` are what splits and intervals
-    are built on. ``no_finding`` names the label that is not a finding, if there is one.
-    ``excluded`` lists rows without an image, images without a row, and the like.
+    ``labels`` (N, L) float32: 1, 0, or NaN if unknown. ``ages`` (N,) float32 in years, NaN if
+    unknown. ``sexes`` and ``views`` are ``""`` if unknown. ``sources`` (N,) are the arguments of
+    the dataset's ``read``, usually paths. Splits and intervals are based on ``patient_ids``.
+    ``no_finding`` is the label for no finding, or None. ``excluded`` lists rows without an image,
+    images without a row, and similar cases.
 
-    ``patients_known`` is False where nobody can say whose images are whose. Each image then stands
-    for a patient of its own (``patient_ids`` are the ``image_ids``), no split by patient can be
-    made, and every board says that its intervals are over images.
+    ``patients_known`` is False if patients are unknown. ``patient_ids`` are then equal to
+    ``image_ids``, no split by patient is possible, and every board states that its intervals are
+    over images.
     """
 
     name: str
@@ -133,7 +133,7 @@ class Cohort:
         return len(self.image_ids)
 
     def record(self, row: int) -> Record:
-        """What an extractor may know of the image in this row."""
+        """The metadata that an extractor may use for the image in this row."""
         age = float(self.ages[row])
         return Record(
             image_id=self.image_ids[row],
@@ -145,10 +145,10 @@ class Cohort:
 
 @dataclass(frozen=True, eq=False)
 class Examination:
-    """What of a dataset can be loaded, and every fault for which ``load`` would refuse the whole.
+    """The usable rows of a dataset, and every fault for which ``load`` would fail.
 
-    ``cohort`` leaves out the rows with such a fault. Without ``has_images`` it has a row for each
-    image that the table names, and none of them can be read.
+    ``cohort`` contains the rows without such a fault. ``has_images`` is False if the table names
+    images but none of them exists.
     """
 
     cohort: Cohort
@@ -157,7 +157,7 @@ class Examination:
 
 
 class Part(ABC):
-    """What all parts have: the name that recipes use, and other names for the same thing."""
+    """The base of all parts: the name that recipes use, and its aliases."""
 
     name: ClassVar[str]
     aliases: ClassVar[tuple[str, ...]] = ()
@@ -166,8 +166,8 @@ class Part(ABC):
 class Backbone(Part):
     """A CNN without its head: images to a feature map.
 
-    ``image_size`` is the side in pixels that it was designed for, ``freeze_at`` the name of the
-    first layer that trains under the ``finetune`` protocol.
+    ``image_size`` is the side in pixels that the network was designed for. ``freeze_at`` is the
+    first layer that trains under ``finetune`` with pretrained weights.
     """
 
     image_size: ClassVar[int]
@@ -186,7 +186,7 @@ class Backbone(Part):
 
 
 class FittedEncoder(ABC):
-    """An encoder after ``fit``: nothing but plain arrays."""
+    """A fitted encoder; its state consists of plain arrays."""
 
     @abstractmethod
     def transform(self, vectors: np.ndarray) -> np.ndarray:
@@ -194,14 +194,14 @@ class FittedEncoder(ABC):
 
     @property
     def word_count(self) -> int:
-        """How many visual words there are, each with as many numbers of the vector, in order.
+        """The number of visual words; 0, the default, for an encoder without visual words.
 
-        0, the default, for an encoder without visual words.
+        The encoded vector consists of equally long blocks, one per word, in order.
         """
         return 0
 
     def words_of(self, vectors: np.ndarray) -> np.ndarray:
-        """The word (n,) int, from 0, that each vector (n, d) of an image counts for.
+        """The word (n,) int, counted from 0, that each vector (n, d) of an image belongs to.
 
         Only called if there is a ``word_count``; lets `cxrbench explain` show the words.
         """
@@ -209,18 +209,18 @@ class FittedEncoder(ABC):
 
     @abstractmethod
     def arrays(self) -> dict[str, np.ndarray]:
-        """Everything that was fitted, as plain arrays (saved as ``.npz`` without pickle)."""
+        """The complete fitted state as plain arrays (saved as ``.npz`` without pickle)."""
 
     @classmethod
     @abstractmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Self:
-        """Rebuild from what ``arrays`` returned."""
+        """Rebuild the encoder from the result of ``arrays``."""
 
 
 class Encoder(ABC):
-    """From a varying number of vectors per image to one feature vector per image.
+    """Turns a varying number of vectors per image into one feature vector per image.
 
-    A frozen dataclass; its fields are recipe parameters of the extractor that uses it.
+    An encoder is a frozen dataclass. Its fields are parameters of the extractor that uses it.
     ``fitted`` is the class that ``fit`` returns.
     """
 
@@ -230,16 +230,16 @@ class Encoder(ABC):
     def fit(self, images: Iterable[np.ndarray], *, distance: Distance, seed: int) -> FittedEncoder:
         """Fit on the vectors (n, d) float32 of the training images, in order.
 
-        With ``distance="hamming"`` the vectors hold -1 and +1.
+        With ``distance="hamming"``, the vectors contain -1 and +1.
         """
 
 
 class FeatureExtractor(Part):
     """Hand-crafted features of one image.
 
-    ``image_size`` is the side in pixels of the image that it looks at, None when it wants no
-    pixels. ``encodings`` maps the names that a recipe can give to ``encoding=`` to encoders; the
-    first is the default. ``distance`` says how descriptors are compared.
+    ``image_size`` is the side in pixels of the image passed to ``extract``, or None if no pixels
+    are needed. ``encodings`` maps the values of the parameter ``encoding`` to encoders; the first
+    is the default. ``distance`` is the distance between descriptors.
     """
 
     image_size: int | None
@@ -248,12 +248,12 @@ class FeatureExtractor(Part):
 
     @abstractmethod
     def extract(self, image: np.ndarray | None, record: Record) -> LocalFeatures:
-        """Features of one image, (H, W) uint8 grey. Pure: called from several threads."""
+        """The features of one image (H, W) uint8. A pure function, called from several threads."""
 
     def vectors(self, descriptors: np.ndarray) -> np.ndarray:
         """Stored descriptors (n, d) as float32 vectors for the encoder.
 
-        By default the same numbers; for ``distance="hamming"`` the bits as -1 and +1.
+        By default, the same numbers; for ``distance="hamming"``, the bits as -1 and +1.
         """
         import numpy as np
 
@@ -263,9 +263,9 @@ class FeatureExtractor(Part):
 
 
 class Fusion(Part):
-    """How the image and the feature vectors are joined.
+    """Joins the output of the backbone and the feature vectors.
 
-    ``image_input`` says what it wants of the backbone: ``"embedding"`` (N, C) or
+    ``image_input`` is the required output of the backbone: ``"embedding"`` (N, C) or
     ``"feature_map"`` (N, h, w, C).
     """
 
@@ -299,48 +299,50 @@ class Dataset(Part):
 
     @abstractmethod
     def load(self) -> Cohort:
-        """Read the table; no pixels. Raise `DataError` for what cannot be used."""
+        """Read the table, but no pixels. Raise `DataError` for unusable data."""
 
     def load_showing(self, display: Display, cache: Path) -> Cohort:
-        """As ``load``, for a dataset that takes long: it can show its progress, and keep below the
-        folder ``cache`` what makes the next call quick. This is what the harness calls.
+        """Like ``load``, for a dataset that loads slowly; cxrbench calls this method.
+
+        It can show progress, and store data in the folder ``cache`` that make the next call faster.
         """
         return self.load()
 
     def examine(self, display: Display, cache: Path) -> Examination:
         """For `cxrbench data check`: load what can be loaded, and report all faults at once.
 
-        By default what ``load_showing`` returns, with its `DataError` as the only fault that is
-        found. ``display`` and ``cache`` are those of ``load_showing``.
+        By default, the result of ``load_showing``; its `DataError` is then the only fault found.
+        ``display`` and ``cache`` are those of ``load_showing``.
         """
         return Examination(self.load_showing(display, cache))
 
     @classmethod
     def recognise(cls, path: Path) -> Dataset | None:
-        """The dataset at this path if it has this dataset's layout, else None."""
+        """Return the dataset at this path, or None if the path does not have this layout."""
         return None
 
     def read(self, source: str, *, max_pixels: int) -> bytes | np.ndarray:
-        """One image: an encoded file's bytes, or grey pixels (H, W) uint8 or uint16.
+        """Read one image: the bytes of a file, or grey pixels (H, W) uint8 or uint16.
 
-        Called from several threads. Raise `UnreadableImage` for an image to leave out; a reader
-        that decodes by itself refuses more than ``max_pixels`` before it allocates them.
+        Called from several threads. Raise `UnreadableImage` for an image that should be left out.
+        A reader that decodes images itself must reject more than ``max_pixels`` pixels before it
+        allocates memory for them.
         """
         return Path(source).read_bytes()
 
     def read_new(self, source: str, *, max_pixels: int) -> bytes | np.ndarray:
-        """As ``read``, for a path that ``load`` has not seen: refuses what is no such image."""
+        """Like ``read``, for a path that ``load`` has not seen; rejects other kinds of files."""
         return self.read(source, max_pixels=max_pixels)
 
     def signature(self, source: str) -> str:
-        """A cheap text that changes when the image does (by default, file size and time)."""
+        """A text that changes with the image and is cheap to compute; by default, size and time."""
         stat = Path(source).stat()
         return f"{stat.st_size}:{stat.st_mtime_ns}"
 
     def official_parts(self, cohort: Cohort, folder: Path | None) -> tuple[str, ...] | None:
-        """Each image's published part: ``train``, ``val``, ``test``, ``train_val`` or ``""``.
+        """Each image's published split: ``train``, ``val``, ``test``, ``train_val`` or ``""``.
 
-        An image in no part has ``""``. ``folder`` is where the lists are, None for the dataset's
-        own place. None when this dataset has no official split.
+        ``""`` is an image in no split. ``folder`` contains the lists; None means the dataset's own
+        place. The result is None if this dataset has no official split.
         """
         return None
