@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
 
 from cxrbench.boards.comparison import Difference, paired_difference
-from cxrbench.metrics.estimate import read_estimate
+from cxrbench.metrics.intervals import SeedScores
 from cxrbench.metrics.ranking import holm
 from cxrbench.output.files import digest_of
 from cxrbench.recipe_text import split_recipe
 from cxrbench.runs.conditions import Conditions, RunKind
 from cxrbench.runs.run import Run
-from cxrbench.runs.selection import group_rows
+from cxrbench.runs.selection import Seeds, group_rows, row_scores
 from cxrbench.settings import AUGMENTATION_OPTIONS
 
 Score = Literal["macro_auroc", "micro_auroc"]
@@ -44,8 +45,8 @@ class Gain:
 
     ``part`` is the recipe minus the one without the part; ``control`` is the recipe with the part
     permuted minus the one without it; ``beyond_control`` the recipe minus its control. The last
-    two differences are None without a control. The ``_p_holm`` are adjusted over the rows of the
-    table.
+    two differences are None without a control. The ``_p_holm`` are adjusted over both tests of all
+    rows of the table.
     """
 
     part: Difference
@@ -96,12 +97,11 @@ class Ablation:
 class _Row:
     """The seeds of one recipe under one set of conditions; what is read of it is kept."""
 
-    def __init__(self, runs: Sequence[Run]) -> None:
+    def __init__(self, runs: Seeds) -> None:
         self.runs = runs
         self.run = runs[0]
         self.recipe = split_recipe(self.run.conditions.recipe)
         self.has_backbone = self.run.conditions.image_size is not None
-        self._replicates: dict[str, np.ndarray] = {}
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -111,14 +111,13 @@ class _Row:
     def parameters(self) -> int:
         return self.run.conditions.parameters or 0
 
-    def values(self, score: Score) -> np.ndarray:
-        return np.array([read_estimate(run.metrics, score).value for run in self.runs])
+    @cached_property
+    def scores(self) -> Mapping[str, SeedScores]:
+        return row_scores(self.runs, SCORES)
 
-    def replicates(self, score: Score) -> np.ndarray:
-        if not self._replicates:
-            seeds = [run.replicates(SCORES) for run in self.runs]
-            self._replicates = {s: np.stack([arrays[s] for arrays in seeds]) for s in SCORES}
-        return self._replicates[score]
+    def patients(self, score: Score) -> float:
+        kind: Literal["macro", "micro"] = "macro" if score == "macro_auroc" else "micro"
+        return self.run.effective_patients(kind).of("auroc")
 
     def train_seconds(self) -> float:
         seconds = [run.conditions.train_seconds for run in self.runs]
@@ -201,9 +200,7 @@ def _gain(part: str, row: _Row, without: _Row, control: _Row | None) -> PartGain
 
 def _gain_of(score: Score, row: _Row, without: _Row, control: _Row | None) -> Gain:
     def minus(a: _Row, b: _Row) -> Difference:
-        return paired_difference(
-            a.values(score), a.replicates(score), b.values(score), b.replicates(score)
-        )
+        return paired_difference(a.scores[score], b.scores[score], a.patients(score))
 
     return Gain(
         part=minus(row, without),
@@ -215,12 +212,13 @@ def _gain_of(score: Score, row: _Row, without: _Row, control: _Row | None) -> Ga
 
 
 def _corrected(rows: Sequence[PartGain]) -> tuple[PartGain, ...]:
-    """The rows with Holm's correction over each column of p-values."""
+    """The rows with Holm's correction over the gains and what is beyond the controls together."""
     corrected = list(rows)
     for score in SCORES:
         gains = [getattr(row, score) for row in corrected]
-        parts = holm([_p(gain.part) for gain in gains])
-        beyond = holm([_p(gain.beyond_control) for gain in gains])
+        tests = [_p(gain.part) for gain in gains] + [_p(gain.beyond_control) for gain in gains]
+        adjusted_p = holm(tests)
+        parts, beyond = adjusted_p[: len(gains)], adjusted_p[len(gains) :]
         for place, (gain, p, q) in enumerate(zip(gains, parts, beyond, strict=True)):
             gain = replace(gain, part_p_holm=p, beyond_control_p_holm=q)
             corrected[place] = replace(corrected[place], **{score: gain})

@@ -41,11 +41,11 @@ def ablation_section(ablation: Ablation) -> Section:
         (_macro_table(ablation.rows), _micro_and_cost_table(ablation.rows)),
         (
             *map(_sentence, ablation.rows),
-            f"[low, high]: 95 % bootstrap interval over {unit}, including seed-to-seed variation "
-            "where there are several seeds. permuted: the same recipe, trained with this part's "
-            "features of other training patients, minus the recipe without the part. p: two-sided, "
-            "paired. Holm: p corrected for the rows of this table, separately for gains and for "
-            "gains minus their controls.",
+            f"[low, high]: 95 % interval over {unit} (paired bootstrap, t quantile), including "
+            "seed-to-seed variation where there are several seeds. permuted: the same recipe, "
+            "trained with this part's features of other training patients, minus the recipe "
+            "without the part. p: two-sided, paired. Holm: p corrected for the gains and the gains "
+            "minus their controls of all rows of this table.",
         ),
     )
 

@@ -16,16 +16,15 @@ from cxrbench.boards.saliency_columns import (
     row_saliency,
     saliency_references,
 )
-from cxrbench.metrics.bootstrap import mean_over_seeds
-from cxrbench.metrics.estimate import ENDS, Estimate, mean_estimate, read_estimate
+from cxrbench.metrics.estimate import ENDS, Estimate, read_estimate
+from cxrbench.metrics.intervals import SeedScores
 from cxrbench.metrics.measures import MEASURES
-from cxrbench.metrics.patients import MIN_PATIENTS, UNKNOWN_PATIENTS
+from cxrbench.metrics.patients import MIN_PATIENTS, UNKNOWN_PATIENTS, EffectivePatients
 from cxrbench.metrics.ranking import ranks
-from cxrbench.metrics.resampling import seed_variance
 from cxrbench.runs.additions import stored_latency
 from cxrbench.runs.conditions import Conditions, RunKind
 from cxrbench.runs.run import REPLICATES, Run
-from cxrbench.runs.selection import Seeds, group_rows
+from cxrbench.runs.selection import Seeds, group_rows, row_scores
 
 # The name of a measure in a row, where it is another than in a run.
 _SHORT = {"macro_average_precision": "mean_ap", "micro_average_precision": "micro_ap"}
@@ -88,6 +87,7 @@ class Row:
     latency_seconds : the time of one image from its file to its probabilities; None where it was
         not measured.
     saliency_method, saliency_iou_threshold : None where the saliency was not scored.
+    has_intervals : False where a run was scored by a version that computed them otherwise.
     """
 
     rank: int | None
@@ -100,6 +100,7 @@ class Row:
     latency_seconds: float | None
     saliency_method: str | None
     saliency_iou_threshold: float | None
+    has_intervals: bool = True
 
     @property
     def recipe(self) -> str:
@@ -208,8 +209,11 @@ class Board:
         unit = "patients" if self.patients_known else "images"
         few = f"No label counts: none has {MIN_PATIENTS} test {unit} with it and {MIN_PATIENTS} "
         few += "without it. Macro is undefined, and intervals are wide."
+        stale = [run for row in self.rows if not row.has_intervals for run in row.runs]
+        old = "intervals of an earlier version are not shown; `cxrbench score` computes them anew: "
         return (
             *(() if self.patients_known else (UNKNOWN_PATIENTS,)),
+            *((old + ", ".join(stale),) if stale else ()),
             *(() if self.labels_counted else (few,)),
             *((left_out,) if self.labels_left_out else ()),
         )
@@ -246,14 +250,9 @@ def boards(runs: Iterable[Run], *, per_label: bool = True) -> tuple[Board, ...]:
 
 def _board(key: str, runs: Sequence[Run], per_label: bool) -> Board:
     rows = group_rows(runs)
-    replicates = [_replicates(seeds) for seeds in rows]
-    scores = [_values(seeds, "macro_auroc") for seeds in rows]
-    means = [float(np.mean(values)) for values in scores]
-    places = ranks(
-        means,
-        [arrays["macro_auroc"] for arrays in replicates],
-        list(map(seed_variance, scores)),
-    )
+    scores = [row_scores(seeds, ("macro_auroc",))["macro_auroc"] for seeds in rows]
+    means = [row.mean for row in scores]
+    places = ranks(scores, runs[0].effective_patients("macro").of("auroc"))
     order = sorted(
         range(len(rows)),
         key=lambda i: (places[i] is None, -np.nan_to_num(means[i]), rows[i][0].conditions.recipe),
@@ -266,29 +265,30 @@ def _board(key: str, runs: Sequence[Run], per_label: bool) -> Board:
         labels_left_out=conditions.labels_left_out,
         test_images=first.test_images,
         test_patients=first.test_patients,
-        rows=tuple(_row(rows[i], replicates[i], places[i]) for i in order),
+        rows=tuple(_row(rows[i], places[i]) for i in order),
         per_label=tuple(row for i in order for row in _label_rows(rows[i])) if per_label else (),
         saliency_references=saliency_references(rows),
     )
 
 
-def _replicates(seeds: Seeds) -> dict[str, np.ndarray]:
-    """Of several seeds those that are joined, and of one seed what its rank needs."""
-    names = REPLICATES if len(seeds) > 1 else ("macro_auroc",)
-    return _mean_arrays([run.replicates(names) for run in seeds])
-
-
-def _mean_arrays(seeds: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    return {name: mean_over_seeds([arrays[name] for arrays in seeds]) for name in seeds[0]}
-
-
-def _row(seeds: Seeds, replicates: Mapping[str, np.ndarray], rank: int | None) -> Row:
+def _measures(seeds: Seeds) -> dict[str, Estimate]:
+    """The macro and micro measures of a row; replicates are read only to join seeds."""
     names = (*REPLICATES, *_IN_DETAILS)
+    if not all(run.has_intervals for run in seeds):
+        values = {n: [read_estimate(run.metrics, n).value for run in seeds] for n in names}
+        return {name: Estimate(float(np.mean(value))) for name, value in values.items()}
     if len(seeds) == 1:
-        measures = {name: read_estimate(seeds[0].metrics, name) for name in names}
-    else:
-        arrays = {**replicates, **_mean_arrays([run.details(_IN_DETAILS) for run in seeds])}
-        measures = {name: mean_estimate(_values(seeds, name), arrays[name]) for name in names}
+        return {name: read_estimate(seeds[0].metrics, name) for name in names}
+    scores = row_scores(seeds, names)
+    patients = {kind: seeds[0].effective_patients(kind) for kind in ("macro", "micro")}
+    estimates = {}
+    for name in names:
+        kind, _, measure = name.removesuffix("_findings").partition("_")
+        estimates[name] = Estimate.of(measure, scores[name], patients[kind].of(measure))
+    return estimates
+
+
+def _row(seeds: Seeds, rank: int | None) -> Row:
     saliency = row_saliency(seeds)
     conditions = [run.conditions for run in seeds]
     return Row(
@@ -296,7 +296,7 @@ def _row(seeds: Seeds, replicates: Mapping[str, np.ndarray], rank: int | None) -
         conditions=conditions[0],
         runs=tuple(run.name for run in seeds),
         measures={
-            **{_SHORT.get(name, name): estimate for name, estimate in measures.items()},
+            **{_SHORT.get(name, name): one for name, one in _measures(seeds).items()},
             **saliency.measures,
         },
         macro_auroc_sd=_deviation(_values(seeds, "macro_auroc")),
@@ -305,6 +305,7 @@ def _row(seeds: Seeds, replicates: Mapping[str, np.ndarray], rank: int | None) -
         latency_seconds=_mean_of([stored_latency(run) for run in seeds]),
         saliency_method=saliency.method,
         saliency_iou_threshold=saliency.iou_threshold,
+        has_intervals=all(run.has_intervals for run in seeds),
     )
 
 
@@ -313,20 +314,22 @@ _SAME_IN_ALL_SEEDS = ("label", "counted", "positives", "known")
 
 def _label_rows(seeds: Seeds) -> Iterable[LabelRow]:
     conditions, names = seeds[0].conditions, tuple(run.name for run in seeds)
-    arrays: dict[str, np.ndarray] = {}
-    if len(seeds) > 1:
-        arrays = _mean_arrays(
-            [run.details([f"label_{name}" for name in MEASURES]) for run in seeds]
-        )
+    joined = len(seeds) > 1 and all(run.has_intervals for run in seeds)
+    arrays = [f"label_{name}" for name in MEASURES]
+    drawn = [run.details(arrays) for run in seeds] if joined else []
     for index, rows in enumerate(zip(*(run.labels for run in seeds), strict=True)):
-        scores = {
-            name: mean_estimate(
-                [_number(row[name]) for row in rows], arrays[f"label_{name}"][index]
-            )
-            if arrays
-            else read_estimate(rows[0], name)
-            for name in MEASURES
-        }
+        values = {name: np.array([_number(row[name]) for row in rows]) for name in MEASURES}
+        if joined:
+            patients = EffectivePatients.from_json(rows[0]["effective_patients"])
+            scores = {}
+            for name in MEASURES:
+                replicates = np.stack([one[f"label_{name}"][index] for one in drawn])
+                label = SeedScores(values[name], replicates)
+                scores[name] = Estimate.of(name, label, patients.of(name))
+        elif seeds[0].has_intervals and len(seeds) == 1:
+            scores = {name: read_estimate(rows[0], name) for name in MEASURES}
+        else:
+            scores = {name: Estimate(float(np.mean(values[name]))) for name in MEASURES}
         yield LabelRow(
             recipe=conditions.recipe,
             board=conditions.board_key,

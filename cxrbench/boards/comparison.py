@@ -5,42 +5,44 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 
 from cxrbench.boards.comparison_text import comparison_sections
-from cxrbench.metrics.auroc import clustered_aurocs
-from cxrbench.metrics.bootstrap import mean_over_seeds, percentile_interval
-from cxrbench.metrics.estimate import Estimate, read_estimate
-from cxrbench.metrics.ranking import holm, two_sided_p_value
-from cxrbench.metrics.resampling import seed_variance, widened
+from cxrbench.metrics.auroc import clustered_difference
+from cxrbench.metrics.estimate import Estimate
+from cxrbench.metrics.intervals import (
+    LEVEL,
+    SeedScores,
+    Spread,
+    difference_interval,
+    p_value,
+    spread_of_difference,
+    t_quantile,
+)
+from cxrbench.metrics.patients import patient_table, split_patients
+from cxrbench.metrics.ranking import holm
 from cxrbench.output.sections import Section
 from cxrbench.runs.predictions import Predictions, read_predictions
-from cxrbench.runs.selection import Seeds, require_one_board
+from cxrbench.runs.selection import Seeds, require_one_board, row_scores
 
 POWER = 0.8
 """How often a test finds the minimum detectable difference."""
-
-LEVEL = 0.95
 
 
 @dataclass(frozen=True, eq=False)
 class Scored:
     """A row of a board: what its seeds scored on the same test images.
 
-    ``y_score`` (S, N, L) holds each seed's scores; ``macro`` and ``micro`` (S,) their AUROCs, and
-    ``macro_replicates`` and ``micro_replicates`` (S, B) those of the same resamples of patients.
+    ``y_score`` (S, N, L) holds each seed's scores, ``macro`` and ``micro`` their AUROCs.
     """
 
     name: str
     runs: tuple[str, ...]
     y_score: np.ndarray
-    macro: np.ndarray
-    micro: np.ndarray
-    macro_replicates: np.ndarray
-    micro_replicates: np.ndarray
+    macro: SeedScores
+    micro: SeedScores
 
 
 @dataclass(frozen=True)
@@ -128,21 +130,15 @@ def read_row(row: Seeds) -> tuple[Scored, Predictions]:
     RunError : a run's predictions are missing, damaged or other than those that it wrote.
     """
     seeds = [read_predictions(run) for run in row]
-    replicates = [run.replicates() for run in row]
+    scores = row_scores(row, ("macro_auroc", "micro_auroc"))
     scored = Scored(
         name=row[0].conditions.recipe,
         runs=tuple(run.name for run in row),
         y_score=np.stack([seed.y_score for seed in seeds]),
-        macro=_metric(row, "macro_auroc"),
-        micro=_metric(row, "micro_auroc"),
-        macro_replicates=np.stack([arrays["macro_auroc"] for arrays in replicates]),
-        micro_replicates=np.stack([arrays["micro_auroc"] for arrays in replicates]),
+        macro=scores["macro_auroc"],
+        micro=scores["micro_auroc"],
     )
     return scored, seeds[0]
-
-
-def _metric(row: Seeds, name: str) -> np.ndarray:
-    return np.array([read_estimate(run.metrics, name).value for run in row], np.float64)
 
 
 def compare_rows(a: Seeds, b: Seeds) -> Comparison:
@@ -178,9 +174,9 @@ def compare(
     """Compare two rows on the same test images.
 
     Macro and micro AUROC: the spread of the differences of replicates that hold the same patients,
-    joined with the variance over seeds of each row (s²/S; nothing for a row of one seed). Labels:
-    the closed form for clustered data (`clustered_aurocs`), and Holm's correction over the counted
-    ones.
+    and of the seeds of each row (`spread_of_difference`). Labels: the closed form for clustered
+    data (`clustered_difference`), and Holm's correction over the counted ones. All tests are
+    Student's, with the effective number of patients.
 
     Parameters
     ----------
@@ -189,6 +185,7 @@ def compare(
     counted : (L,) bool, the labels in macro.
     patients_known : False where ``patients`` are the images, since nobody knows whose they are.
     """
+    effective = split_patients(patient_table(y_true, patients), counted)
     return Comparison(
         a=a.name,
         b=b.name,
@@ -196,78 +193,63 @@ def compare(
         runs_b=b.runs,
         test_images=len(y_true),
         test_patients=len(np.unique(patients)) if patients_known else None,
-        macro_auroc=paired_difference(a.macro, a.macro_replicates, b.macro, b.macro_replicates),
-        micro_auroc=paired_difference(a.micro, a.micro_replicates, b.micro, b.micro_replicates),
-        labels=_labels(a, b, y_true, patients, label_names, counted),
+        macro_auroc=paired_difference(a.macro, b.macro, effective.macro.of("auroc")),
+        micro_auroc=paired_difference(a.micro, b.micro, effective.micro.of("auroc")),
+        labels=_corrected(
+            [
+                _label_difference(
+                    label,
+                    bool(counted[column]),
+                    y_true[:, column],
+                    (a.y_score[..., column], b.y_score[..., column]),
+                    patients,
+                    effective.labels[column].of("auroc"),
+                )
+                for column, label in enumerate(label_names)
+            ]
+        ),
     )
 
 
-def paired_difference(
-    a: np.ndarray, replicates_a: np.ndarray, b: np.ndarray, replicates_b: np.ndarray
-) -> Difference:
-    """The difference of two rows' means over seeds, by the same resamples of patients.
-
-    Parameters
-    ----------
-    a, b : (S,) a score of each seed; S need not be the same.
-    replicates_a, replicates_b : (S, B) that score of the resamples.
-    """
-    mean_a, mean_b = float(np.mean(a)), float(np.mean(b))
-    spread = mean_over_seeds(list(replicates_a)) - mean_over_seeds(list(replicates_b))
-    seeds = seed_variance(list(a)) + seed_variance(list(b))
-    variance = float(np.var(spread, ddof=1)) + seeds if len(spread) > 1 else math.nan
-    difference = mean_a - mean_b
-    low, high = widened(difference, percentile_interval(spread, LEVEL), seeds, level=LEVEL)
-    error = math.sqrt(variance)
+def paired_difference(a: SeedScores, b: SeedScores, patients: float) -> Difference:
+    """The difference of two rows' means over seeds; ``patients`` is their effective number."""
+    difference, spread = a.mean - b.mean, spread_of_difference(a, b, patients)
+    low, high = difference_interval(difference, spread)
     return Difference(
-        a=mean_a,
-        b=mean_b,
+        a=a.mean,
+        b=b.mean,
         difference=difference,
         low=low,
         high=high,
-        p=two_sided_p_value(difference, error),
-        detectable=_detectable(error),
+        p=p_value(difference, spread),
+        detectable=_detectable(spread),
     )
 
 
-def _labels(
-    a: Scored,
-    b: Scored,
+def _label_difference(
+    label: str,
+    counted: bool,
     y_true: np.ndarray,
-    patients: np.ndarray,
-    label_names: Sequence[str],
-    counted: np.ndarray,
-) -> tuple[LabelDifference, ...]:
-    seeds_a, seeds_b = len(a.y_score), len(b.y_score)
-    # The mean over A's seeds minus the mean over B's.
-    contrast = np.concatenate([np.full(seeds_a, 1 / seeds_a), np.full(seeds_b, -1 / seeds_b)])
-    both = np.concatenate([a.y_score, b.y_score])
-    rows = []
-    for column, label in enumerate(label_names):
-        truth = y_true[:, column]
-        aurocs = clustered_aurocs(truth, both[:, :, column], patients)
-        of_a, of_b = aurocs.values[:seeds_a], aurocs.values[seeds_a:]
-        variance = float(contrast @ aurocs.covariance @ contrast)
-        # Rounding alone can take a variance of zero below it.
-        variance = max(variance, 0.0) + seed_variance(list(of_a)) + seed_variance(list(of_b))
-        difference, error = float(contrast @ aurocs.values), math.sqrt(variance)
-        reach = NormalDist().inv_cdf((1 + LEVEL) / 2) * error
-        rows.append(
-            LabelDifference(
-                label=label,
-                counted=bool(counted[column]),
-                positives=int((truth == 1).sum()),
-                known=int(((truth == 1) | (truth == 0)).sum()),
-                a=float(of_a.mean()),
-                b=float(of_b.mean()),
-                difference=difference,
-                low=difference - reach,
-                high=difference + reach,
-                p=two_sided_p_value(difference, error),
-                p_holm=math.nan,
-            )
-        )
-    return _corrected(rows)
+    y_score: tuple[np.ndarray, np.ndarray],
+    patient_ids: np.ndarray,
+    patients: float,
+) -> LabelDifference:
+    values_a, values_b, spread = clustered_difference(y_true, *y_score, patient_ids, patients)
+    a, b = float(values_a.mean()), float(values_b.mean())
+    low, high = difference_interval(a - b, spread)
+    return LabelDifference(
+        label=label,
+        counted=counted,
+        positives=int((y_true == 1).sum()),
+        known=int(((y_true == 1) | (y_true == 0)).sum()),
+        a=a,
+        b=b,
+        difference=a - b,
+        low=low,
+        high=high,
+        p=p_value(a - b, spread),
+        p_holm=math.nan,
+    )
 
 
 def _corrected(rows: Sequence[LabelDifference]) -> tuple[LabelDifference, ...]:
@@ -275,6 +257,6 @@ def _corrected(rows: Sequence[LabelDifference]) -> tuple[LabelDifference, ...]:
     return tuple(replace(row, p_holm=p) for row, p in zip(rows, holm(tested), strict=True))
 
 
-def _detectable(error: float) -> float:
-    normal = NormalDist()
-    return (normal.inv_cdf((1 + LEVEL) / 2) + normal.inv_cdf(POWER)) * error
+def _detectable(spread: Spread) -> float:
+    quantiles = (t_quantile(share, spread.freedom) for share in ((1 + LEVEL) / 2, POWER))
+    return sum(quantiles) * spread.error

@@ -95,8 +95,9 @@ def _sentence(name: str, score: Difference, comparison: Comparison) -> str:
 def _notes(comparison: Comparison) -> tuple[str, ...]:
     unit = _units(comparison).split()[-1]
     notes = [
-        f"[low, high]: 95 % interval of A − B over {unit}. p: two-sided, paired. Holm: p corrected "
-        "for the number of counted labels. *: not counted in macro."
+        f"[low, high]: 95 % interval of A − B over {unit}, by Student's t. Variance: paired "
+        "bootstrap (macro, micro), closed form for clustered data (labels). p: two-sided, paired. "
+        "Holm: p corrected for the number of counted labels. *: not counted in macro."
     ]
     rows = ((comparison.a, comparison.runs_a), (comparison.b, comparison.runs_b))
     if any(name != PRIOR and len(runs) == 1 for name, runs in rows):

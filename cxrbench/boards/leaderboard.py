@@ -122,11 +122,20 @@ def _notes(board: Board) -> Iterator[str]:
             "share of the map's maximum. `cxrbench localise` shows each label."
         )
     yield f"[low, high]: 95 % bootstrap interval over {unit}{_seeds_note(board.rows)}"
+    yield "Intervals: Wilson's score interval with the bootstrap variance and a t quantile."
     yield "findings: macro AUROC without No Finding."
     yield (
-        "Rank = 1 + number of significantly better rows (paired bootstrap, Holm-corrected). Rows "
-        "of rank 1 are statistically tied for best."
+        "Rank = 1 + number of significantly better rows (paired bootstrap, t test, "
+        "Holm-corrected). Rows of rank 1 are statistically tied for best."
     )
+    if any(row.seeds == 1 and row.kind is RunKind.trained for row in board.rows):
+        yield "The rank of a row with one seed compares that trained model, not its recipe."
+    ranks = [row.rank for row in board.rows if row.rank is not None]
+    if ranks != sorted(ranks):
+        yield (
+            "Ranks do not follow the order of scores here: a row whose score varies less can be "
+            "significantly worse where a row with a lower score is not."
+        )
 
 
 def _seeds_note(rows: Sequence[Row]) -> str:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cxrbench.metrics.bootstrap import mean_over_seeds
+import numpy as np
+
 from cxrbench.metrics.boxes import MEASURES
-from cxrbench.metrics.estimate import UNDEFINED, Estimate, mean_estimate, read_estimate
+from cxrbench.metrics.estimate import UNDEFINED, Estimate, read_estimate
+from cxrbench.metrics.intervals import METHOD, SeedScores
 from cxrbench.runs.additions import saliency_replicates, stored_saliency
 from cxrbench.runs.selection import Seeds
 
@@ -49,17 +52,19 @@ def row_saliency(seeds: Seeds) -> RowSaliency:
     conditions = {(scores["method"], scores["iou_threshold"]) for scores in stored}
     if len(stored) < len(seeds) or len(conditions) > 1:
         return RowSaliency(None, None, dict.fromkeys(SALIENCY, UNDEFINED))
-    estimates = [
-        {name: read_estimate(scores["macro"]["map"], name) for name in MEASURES}
-        for scores in stored
-    ]
+    estimates = [_read(scores, "map") for scores in stored]
     means = estimates[0]
     if len(seeds) > 1:
         replicates = [saliency_replicates(run, MEASURES) for run in seeds]
+        patients = stored[0]["bootstrap"].get("effective_patients", math.nan)
         means = {
-            name: mean_estimate(
-                [one[name].value for one in estimates],
-                mean_over_seeds([arrays[name] for arrays in replicates]),
+            name: Estimate.of(
+                name,
+                SeedScores(
+                    np.array([one[name].value for one in estimates]),
+                    np.stack([arrays[name] for arrays in replicates]),
+                ),
+                patients,
             )
             for name in MEASURES
         }
@@ -78,7 +83,15 @@ def saliency_references(rows: Sequence[Seeds]) -> tuple[SaliencyReference, ...]:
             threshold = scores["iou_threshold"]
             references[source, threshold] = SaliencyReference(
                 name=name,
-                measures={m: read_estimate(scores["macro"][source], m) for m in MEASURES},
+                measures=_read(scores, source),
                 iou_threshold=threshold,
             )
     return tuple(references.values())
+
+
+def _read(scores: Mapping[str, Any], source: str) -> dict[str, Estimate]:
+    """The macro means of one source; intervals of an earlier version are left out."""
+    estimates = {name: read_estimate(scores["macro"][source], name) for name in MEASURES}
+    if scores["bootstrap"].get("method") == METHOD:
+        return estimates
+    return {name: Estimate(one.value) for name, one in estimates.items()}

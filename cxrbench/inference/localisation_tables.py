@@ -94,7 +94,8 @@ def _notes(run: Mapping[str, Any]) -> Iterator[str]:
         f"{run['iou_threshold']:g} of the map's maximum; this threshold is fixed, not tuned."
     )
     yield (
-        f"[low, high]: 95 % bootstrap interval over {unit}. Macro: mean over the labels. Random "
+        f"[low, high]: 95 % bootstrap interval over {unit}, by Wilson's score with a t quantile. "
+        "Macro: mean over the labels. Random "
         "map: expected value for independent pixels. Centre prior: a Gaussian in the middle, "
         f"standard deviation {run['centre_sigma']:g} of the side."
     )

@@ -21,6 +21,7 @@ from cxrbench.inference.trained import TrainedRun, load_trained, on_device
 from cxrbench.interfaces import Box, Cohort, Dataset, Display
 from cxrbench.metrics.boxes import CENTRE_SIGMA, Localised, localise, summarise
 from cxrbench.metrics.estimate import Estimate
+from cxrbench.metrics.intervals import METHOD
 from cxrbench.modeling.backend import load_keras
 from cxrbench.registry import Registry
 from cxrbench.runs.additions import store_saliency, stored_saliency
@@ -248,6 +249,8 @@ def _summary(
         "bootstrap": {
             "replicates": len(next(iter(summary.replicates.values()))),
             "redrawn": summary.redrawn,
+            "method": METHOD,
+            "effective_patients": summary.effective_patients,
         },
         "backend": load_keras().backend.backend(),
         "version": __version__,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cxrbench.errors import DataError
+from cxrbench.metrics.intervals import ONE_SEED, UNKNOWN, SeedVariance, Spread, with_seeds
 
 
 def check_scores(y_true: np.ndarray, y_score: np.ndarray) -> None:
@@ -146,6 +147,41 @@ def clustered_aurocs(y_true: np.ndarray, y_score: np.ndarray, patients: np.ndarr
         + mixed.T
     )
     return Aurocs(values, covariance)
+
+
+def clustered_difference(
+    y_true: np.ndarray, a: np.ndarray, b: np.ndarray, patient_ids: np.ndarray, patients: float
+) -> tuple[np.ndarray, np.ndarray, Spread]:
+    """AUROCs of one label of the seeds of two rows, and the spread of their means' difference.
+
+    Parameters
+    ----------
+    a, b : (S, n) scores of the same images; S need not be the same.
+    y_true, patient_ids : as for `clustered_aurocs`.
+    patients : their effective number, that of the rarer class.
+    """
+    seeds = len(a)
+    found = clustered_aurocs(y_true, np.concatenate([a, b]), patient_ids)
+    rows = (slice(None, seeds), slice(seeds, None))
+    values_a, values_b = (found.values[row] for row in rows)
+    contrast = np.concatenate([np.full(seeds, 1 / seeds), np.full(len(b), -1 / len(b))])
+    variance = float(contrast @ found.covariance @ contrast)
+    if np.isnan(variance) or not patients > 1:
+        return values_a, values_b, UNKNOWN
+    # Rounding alone can take a variance of zero below it.
+    over_patients = Spread(max(variance, 0.0), patients - 1)
+    parts = [_seeds(found.values[row], found.covariance[row, row]) for row in rows]
+    return values_a, values_b, with_seeds(over_patients, parts)
+
+
+def _seeds(values: np.ndarray, covariance: np.ndarray) -> SeedVariance:
+    count = len(values)
+    if count < 2:
+        return ONE_SEED
+    # Each seed's variance that the others do not share.
+    own = np.trace(covariance) - (covariance.sum() - np.trace(covariance)) / (count - 1)
+    noise = max(float(own) / count, 0.0)
+    return SeedVariance(noise / count, float(np.var(values, ddof=1)) / count, count - 1)
 
 
 def _placements(positives: np.ndarray, negatives: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cxrbench.metrics.patients import patient_table
+from cxrbench.metrics.patients import SplitPatients, patient_table, split_patients
 from cxrbench.metrics.resampling import board_resampler
 from cxrbench.metrics.scorers import Images, measure, resample, scorers_of
 
@@ -18,7 +18,7 @@ class Bootstrap:
 
     ``macro`` and ``micro`` (B,), ``labels`` (L, B). Replicate b holds the same patients for every
     row of a board. ``redrawn`` draws were thrown away because a class was lost in them. Values are
-    NaN where the measure is undefined.
+    NaN where the measure is undefined. ``patients`` are the effective ones, for intervals.
     """
 
     macro: Mapping[str, np.ndarray]
@@ -26,6 +26,7 @@ class Bootstrap:
     labels: Mapping[str, np.ndarray]
     macro_auroc_findings: np.ndarray
     redrawn: int
+    patients: SplitPatients
 
     @property
     def macro_auroc(self) -> np.ndarray:
@@ -97,21 +98,5 @@ def bootstrap(  # noqa: PLR0913 - every argument but the first four is a keyword
         labels=found.labels,
         macro_auroc_findings=found.macro(findings, whole)["auroc"],
         redrawn=redrawn,
+        patients=split_patients(table, counted),
     )
-
-
-def percentile_interval(replicates: np.ndarray, level: float = 0.95) -> tuple[float, float]:
-    """The central ``level`` of the replicates (B,), by their percentiles.
-
-    (NaN, NaN) when any replicate is NaN: leaving those out would understate the spread.
-    """
-    if not len(replicates) or np.isnan(replicates).any():
-        return float("nan"), float("nan")
-    low, high = np.quantile(replicates, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
-
-
-def mean_over_seeds(replicates: Sequence[np.ndarray]) -> np.ndarray:
-    """A row's replicates (B,): replicate b is the mean of its seeds' replicates b."""
-    mean: np.ndarray = np.mean(np.stack(replicates), axis=0)
-    return mean

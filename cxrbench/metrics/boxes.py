@@ -11,7 +11,8 @@ import numpy as np
 from cxrbench.errors import DataError
 from cxrbench.interfaces import Box
 from cxrbench.metrics.estimate import Estimate
-from cxrbench.metrics.patients import MIN_PATIENTS
+from cxrbench.metrics.intervals import SeedScores
+from cxrbench.metrics.patients import MIN_PATIENTS, effective_number, effective_number_of_mean
 from cxrbench.metrics.resampling import Resampler
 
 MEASURES = ("hit_rate", "energy", "iou")
@@ -57,12 +58,16 @@ class LabelLocalisation:
 
 @dataclass(frozen=True, eq=False)
 class Localisation:
-    """Labels, and macro: the mean over the counted ones, with replicates (B,) of its measures."""
+    """Labels, and macro: the mean over the counted ones, with replicates (B,) of its measures.
+
+    ``effective_patients`` is the number of patients that the interval of macro takes.
+    """
 
     labels: tuple[LabelLocalisation, ...]
     macro: dict[str, dict[str, Estimate]]
     replicates: dict[str, np.ndarray]
     redrawn: int
+    effective_patients: float
 
 
 def inside_boxes(boxes: Sequence[Box], size: tuple[int, int]) -> np.ndarray:
@@ -206,6 +211,10 @@ def summarise(
     weights, redrawn = resampler.draw(0, replicates)
     drawn = _means(sums, images, weights)
     whole = _means(sums, images, np.ones((len(patients), 1)))[0]
+    effective = list(map(effective_number, images.T))
+    of_macro = effective_number_of_mean(
+        np.array(effective)[counted].tolist(), effective_number(images.sum(axis=1))
+    )
     return Localisation(
         labels=tuple(
             LabelLocalisation(
@@ -215,15 +224,16 @@ def summarise(
                 patients=int((images[:, index] > 0).sum()),
                 boxes=sum(box.label == label for box in boxes),
                 flat=sum(one.flat for one in found if one.label == label),
-                measures=_measures(whole[index], drawn[:, index]),
+                measures=_measures(whole[index], drawn[:, index], effective[index]),
             )
             for index, label in enumerate(labels)
         ),
-        macro=_measures(_macro(whole[None], counted)[0], _macro(drawn, counted)),
+        macro=_measures(_macro(whole[None], counted)[0], _macro(drawn, counted), of_macro),
         replicates={
             name: _macro(drawn, counted)[:, 0, place] for place, name in enumerate(MEASURES)
         },
         redrawn=redrawn,
+        effective_patients=of_macro,
     )
 
 
@@ -241,11 +251,15 @@ def _macro(means: np.ndarray, counted: np.ndarray) -> np.ndarray:
     return means[:, counted].mean(axis=1)
 
 
-def _measures(whole: np.ndarray, drawn: np.ndarray) -> dict[str, dict[str, Estimate]]:
+def _measures(
+    whole: np.ndarray, drawn: np.ndarray, patients: float
+) -> dict[str, dict[str, Estimate]]:
     """By source and measure, from (sources, measures) and (B, sources, measures)."""
     return {
         source: {
-            name: Estimate.of(whole[row, place], drawn[:, row, place])
+            name: Estimate.of(
+                name, SeedScores.alone(whole[row, place], drawn[:, row, place]), patients
+            )
             for place, name in enumerate(MEASURES)
         }
         for row, source in enumerate(SOURCES)

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from cxrbench.metrics.bootstrap import percentile_interval
-from cxrbench.metrics.resampling import seed_variance, widened
+from cxrbench.metrics.intervals import SeedScores, measure_interval
 
 ENDS = ("", "_low", "_high")
 """The ends of the names of an estimate's columns."""
@@ -25,9 +22,9 @@ class Estimate:
     high: float = math.nan
 
     @classmethod
-    def of(cls, value: float, replicates: np.ndarray) -> Estimate:
-        """The value with the interval of its bootstrap replicates (B,)."""
-        return cls(float(value), *percentile_interval(replicates))
+    def of(cls, measure: str, scores: SeedScores, patients: float) -> Estimate:
+        """The mean over seeds with the interval of `measure_interval`."""
+        return cls(scores.mean, *measure_interval(measure, scores, patients))
 
     def columns(self, name: str) -> dict[str, float]:
         """The columns of a table: ``NAME``, ``NAME_low`` and ``NAME_high``."""
@@ -49,14 +46,3 @@ def read_estimate(values: Mapping[str, Any], name: str) -> Estimate:
     value = values.get(name)
     bounds = values.get(f"{name}_interval") or (math.nan, math.nan)
     return Estimate(math.nan if value is None else value, *bounds)
-
-
-def mean_estimate(values: Sequence[float], replicates: np.ndarray) -> Estimate:
-    """The mean of a share over seeds; its interval includes the variance between them.
-
-    ``replicates`` (B,) are the means of the seeds' replicates.
-    """
-    mean = float(np.mean(values))
-    low, high = widened(mean, percentile_interval(replicates), seed_variance(values))
-    # The variance between seeds knows nothing of the limits of a share.
-    return Estimate(mean, max(low, 0.0), min(high, 1.0))

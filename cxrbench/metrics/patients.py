@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -84,3 +84,95 @@ def counted_labels(y_true: np.ndarray, patient_ids: Sequence[str] | np.ndarray) 
     without = (table.negatives > 0) & ~has
     enough: np.ndarray = (has.sum(axis=0) >= MIN_PATIENTS) & (without.sum(axis=0) >= MIN_PATIENTS)
     return enough
+
+
+@dataclass(frozen=True)
+class EffectivePatients:
+    """How many patients with equally many images would say as much about a label, by Kish.
+
+    (Σn)² / Σn², with n the images of a patient: ``positive``, ``negative`` or ``known`` ones.
+
+    References
+    ----------
+    Kish, Survey Sampling, 1965.
+    """
+
+    positive: float
+    negative: float
+    known: float
+
+    def of(self, measure: str) -> float:
+        """The number that limits how well a measure is known: that of the rarer class, mostly."""
+        match measure:
+            case "accuracy" | "brier" | "ece":
+                return self.known
+            case "specificity":
+                return self.negative
+            case "auroc" | "average_precision":
+                return min(self.positive, self.negative)
+        return self.positive
+
+    def to_json(self) -> dict[str, float]:
+        """Plain values, as `from_json` reads them."""
+        return {"positive": self.positive, "negative": self.negative, "known": self.known}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, float]) -> EffectivePatients:
+        """The numbers that ``to_json`` gave."""
+        return cls(values["positive"], values["negative"], values["known"])
+
+    @classmethod
+    def counted(cls, positives: np.ndarray, negatives: np.ndarray) -> EffectivePatients:
+        """From the numbers of images (P,) of each patient."""
+        return cls(*map(effective_number, (positives, negatives, positives + negatives)))
+
+    @classmethod
+    def of_mean(cls, labels: Sequence[EffectivePatients], patients: float) -> EffectivePatients:
+        """Those of a mean over labels, of which the rare ones make the variance; at most all."""
+        return cls(
+            effective_number_of_mean([one.positive for one in labels], patients),
+            effective_number_of_mean([one.negative for one in labels], patients),
+            patients,
+        )
+
+
+def effective_number(sizes: np.ndarray) -> float:
+    """Kish's effective number of patients that have ``sizes`` (P,) images each; 0 without any."""
+    squares = float(np.sum(sizes.astype(np.float64) ** 2))
+    return float(np.sum(sizes)) ** 2 / squares if squares else 0.0
+
+
+def effective_number_of_mean(labels: Sequence[float], patients: float) -> float:
+    """The effective number of patients of a mean over labels that have so many each.
+
+    Welch's and Satterthwaite's degrees of freedom, with variances that go as 1 / n, plus 1; at most
+    ``patients``, since labels share theirs.
+    """
+    numbers = np.array([number for number in labels if number > 1])
+    if not len(numbers):
+        return 0.0
+    shares = 1 / numbers
+    return min(patients, 1 + float(np.sum(shares) ** 2 / np.sum(shares**2 / (numbers - 1))))
+
+
+@dataclass(frozen=True)
+class SplitPatients:
+    """The effective patients of each label, of all entries pooled, and of a mean over labels."""
+
+    labels: tuple[EffectivePatients, ...]
+    micro: EffectivePatients
+    macro: EffectivePatients
+
+
+def split_patients(table: PatientTable, counted: np.ndarray) -> SplitPatients:
+    """The effective patients of a test split; ``counted`` (L,) bool are the labels in macro."""
+    pairs = zip(table.positives.T, table.negatives.T, strict=True)
+    labels = tuple(EffectivePatients.counted(*pair) for pair in pairs)
+    return SplitPatients(
+        labels=labels,
+        micro=EffectivePatients.counted(table.positives.sum(axis=1), table.negatives.sum(axis=1)),
+        macro=EffectivePatients.of_mean(
+            [one for one, counts in zip(labels, counted, strict=True) if counts],
+            effective_number(np.bincount(table.index, minlength=1)),
+        ),
+    )

@@ -7,56 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from cxrbench.metrics.intervals import ROUNDING, SeedScores, p_values
+
 SIGNIFICANCE = 0.05
-
-ROUNDING = 1e-12
-"""Means of the same AUROCs taken in another order differ by less; no real difference does."""
-
-
-def paired_p_value(
-    replicates_a: np.ndarray,
-    estimate_a: float,
-    replicates_b: np.ndarray,
-    estimate_b: float,
-    *,
-    seeds: float = 0.0,
-) -> float:
-    """Two-sided p of a difference between two rows of a board, by the paired bootstrap.
-
-    The standard error is the spread of the differences replicate by replicate, which hold the same
-    patients; the p is that of a normal distribution, so it can be as small as a correction for
-    many pairs needs, and is not bounded by one over the number of replicates.
-
-    Parameters
-    ----------
-    replicates_a, replicates_b : (B,) macro AUROC of the rows; replicate b of the same patients.
-    estimate_a, estimate_b : macro AUROC on the whole test split.
-    seeds : variance of the difference that comes from the rows' seeds, see `seed_variance`.
-
-    Returns
-    -------
-    float in [0, 1]: 1 for equal estimates, 0 for a difference without any spread, NaN when an
-    estimate or a replicate is NaN or there are fewer than two replicates.
-    """
-    spread = replicates_a - replicates_b
-    if len(spread) < 2:
-        return float("nan")
-    error = math.sqrt(float(np.var(spread, ddof=1)) + seeds)
-    return two_sided_p_value(estimate_a - estimate_b, error)
-
-
-def two_sided_p_value(difference: float, error: float) -> float:
-    """Two-sided p of a difference with this standard error, from a normal distribution.
-
-    1 for no difference, 0 for one without any error, NaN where either is NaN.
-    """
-    if math.isnan(difference) or math.isnan(error):
-        return float("nan")
-    if abs(difference) < ROUNDING:
-        return 1.0
-    if error < ROUNDING:
-        return 0.0
-    return math.erfc(abs(difference) / error / math.sqrt(2))
 
 
 def holm(p_values: Sequence[float]) -> tuple[float, ...]:
@@ -79,51 +32,57 @@ def _holm(p_values: np.ndarray) -> np.ndarray:
     return adjusted
 
 
-def ranks(
-    estimates: Sequence[float],
-    replicates: Sequence[np.ndarray],
-    seed_variances: Sequence[float],
-) -> tuple[int | None, ...]:
+def ranks(rows: Sequence[SeedScores], patients: float) -> tuple[int | None, ...]:
     """The rank of each row: 1 + the number of rows that are significantly better.
 
-    Better means a higher estimate with p < 0.05 after Holm's correction over all pairs of the
-    board. Rows that do not differ significantly share a rank.
+    Better means a higher mean over seeds with p < 0.05 after Holm's correction over all pairs of
+    the board. Rows that do not differ significantly share a rank.
 
     Parameters
     ----------
-    estimates : R macro AUROCs.
-    replicates : R arrays (B,), paired by replicate.
-    seed_variances : R variances of the rows' means over seeds, 0 for a row of one seed.
+    rows : macro AUROCs; replicates are paired.
+    patients : their effective number.
 
     Returns
     -------
-    R ranks; None for a row whose estimate is NaN.
+    R ranks; None for a row whose mean is NaN.
     """
-    if not len(estimates):
+    if not rows:
         return ()
-    values = np.asarray(estimates, dtype=np.float64)
-    first, second = np.triu_indices(len(values), 1)
-    differences = values[first] - values[second]
-    seeds = np.asarray(seed_variances, dtype=np.float64)
-    variances = _spread_variances(np.stack(replicates), first, second, differences)
-    errors = np.sqrt(variances + seeds[first] + seeds[second])
-    significant = _holm(_two_sided_p_values(differences, errors)) < SIGNIFICANCE
+    means = np.array([row.mean for row in rows])
+    first, second = np.triu_indices(len(rows), 1)
+    differences = means[first] - means[second]
+    variances, freedom = _spreads(rows, patients, first, second, differences)
+    significant = _holm(p_values(differences, variances, freedom)) < SIGNIFICANCE
     losers = np.where(differences > 0, second, first)[significant]
-    better = np.bincount(losers, minlength=len(values))
-    rows = zip(values.tolist(), better.tolist(), strict=True)
-    return tuple(None if math.isnan(value) else 1 + count for value, count in rows)
+    better = np.bincount(losers, minlength=len(rows))
+    pairs = zip(means.tolist(), better.tolist(), strict=True)
+    return tuple(None if math.isnan(mean) else 1 + count for mean, count in pairs)
 
 
-def _two_sided_p_values(differences: np.ndarray, errors: np.ndarray) -> np.ndarray:
-    """`two_sided_p_value` of many differences (P,) with their standard errors (P,)."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        quotients = np.abs(differences) / errors / math.sqrt(2)
-    # SciPy's is faster for a million pairs, and takes longer than they do to be imported.
-    p_values = np.array([math.erfc(quotient) for quotient in quotients.tolist()])
-    p_values[errors < ROUNDING] = 0.0
-    p_values[np.abs(differences) < ROUNDING] = 1.0
-    p_values[np.isnan(differences) | np.isnan(errors)] = np.nan
-    return p_values
+def _spreads(
+    rows: Sequence[SeedScores],
+    patients: float,
+    first: np.ndarray,
+    second: np.ndarray,
+    differences: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """`spread_of_difference` of P pairs: variances and degrees of freedom, both (P,)."""
+    if not patients > 1:
+        unknown = np.full(len(first), np.nan)
+        return unknown, unknown
+    bessel = patients / (patients - 1)
+    noise = np.array([row.seeds.noise for row in rows])
+    between = np.maximum([row.seeds.between for row in rows], noise * bessel)
+    others = np.array([row.seeds.freedom for row in rows])
+    drawn = _spread_variances(np.stack([row.drawn for row in rows]), first, second, differences)
+    own = np.maximum(drawn - noise[first] - noise[second], 0.0) * bessel
+    variances = own + between[first] + between[second]
+    squares = own**2 / (patients - 1)
+    squares += (between**2 / others)[first] + (between**2 / others)[second]
+    freedom = np.full(len(first), patients - 1.0)
+    np.divide(variances**2, squares, out=freedom, where=squares > 0)
+    return variances, freedom
 
 
 # Below this share of the rows' own sums of squares, their difference's has lost digits that count.

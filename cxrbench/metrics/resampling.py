@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import numpy as np
 
@@ -76,23 +73,3 @@ def board_resampler(board_key: str, table: PatientTable, counted: np.ndarray) ->
 def seed_of(key: str) -> int:
     """The seed that a text stands for."""
     return int.from_bytes(hashlib.sha256(key.encode("utf-8")).digest(), "big")
-
-
-def seed_variance(values: Sequence[float]) -> float:
-    """Variance of the mean over seeds, s²/S, of S scores; 0 for one seed, which tells none."""
-    return float(np.var(values, ddof=1)) / len(values) if len(values) > 1 else 0.0
-
-
-def widened(
-    estimate: float, interval: tuple[float, float], variance: float, *, level: float = 0.95
-) -> tuple[float, float]:
-    """An interval over patients joined with another, independent source of variance.
-
-    Each side's distance from the estimate grows as standard errors add, so that an interval which
-    is longer on one side stays so. One that leaves the estimate out, as that of a biased measure
-    can, moves its bounds outwards by as much.
-    """
-    other = NormalDist().inv_cdf((1 + level) / 2) * math.sqrt(variance)
-    below, above = (abs(bound - estimate) for bound in interval)
-    low, high = interval
-    return low + below - math.hypot(below, other), high - above + math.hypot(above, other)

@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType, NoneType
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from cxrbench.errors import RunError
+from cxrbench.metrics.intervals import METHOD
+from cxrbench.metrics.patients import EffectivePatients
 from cxrbench.output.files import DamagedArrays, digest_of, file_digest, read_arrays
 from cxrbench.runs.conditions import Conditions, RunKind, damaged_key, read_conditions
 
@@ -75,6 +77,20 @@ class Run:
     def test_patients(self) -> int | None:
         """The number of their patients; None where patients are unknown."""
         return self.metrics["patients"] if self.conditions.patients_known else None
+
+    @property
+    def has_intervals(self) -> bool:
+        """Whether its scores have intervals; those of an earlier version are of another kind."""
+        bootstrap = self.metrics.get("bootstrap")
+        return isinstance(bootstrap, dict) and bootstrap.get("method") == METHOD
+
+    def effective_patients(self, kind: Literal["macro", "micro"]) -> EffectivePatients:
+        """The effective patients of its test split; simply its patients where not written."""
+        values = self.metrics.get("effective_patients")
+        if values is None:
+            number = float(self.metrics["patients"] or self.metrics["images"])
+            return EffectivePatients(number, number, number)
+        return EffectivePatients.from_json(values[kind])
 
     @cached_property
     def labels(self) -> list[dict[str, Any]]:

@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from cxrbench.metrics.bootstrap import percentile_interval
+from cxrbench.metrics.estimate import Estimate
+from cxrbench.metrics.intervals import METHOD, SeedScores
+from cxrbench.metrics.patients import EffectivePatients
 from cxrbench.output.files import write_json
 from cxrbench.output.show import plain
 from cxrbench.runs.assessment import Assessment, Scoring, assess
@@ -64,24 +66,38 @@ def score_again(path: Path, scoring: Scoring) -> None:
 
 def _metrics(assessment: Assessment) -> dict[str, Any]:
     resampled, values = assessment.resampled, assessment.scores.to_json()
-    pooled = {
-        **{f"macro_{name}": array for name, array in resampled.macro.items()},
-        **{f"micro_{name}": array for name, array in resampled.micro.items()},
-        "macro_auroc_findings": resampled.macro_auroc_findings,
-    }
-    for name, array in pooled.items():
-        values |= _interval(name, array)
+    patients = resampled.patients
+    findings = {"auroc": resampled.macro_auroc_findings}
+    for kind, replicates, effective, ending in (
+        ("macro", resampled.macro, patients.macro, ""),
+        ("macro", findings, patients.macro, "_findings"),
+        ("micro", resampled.micro, patients.micro, ""),
+    ):
+        for measure, array in replicates.items():
+            name = f"{kind}_{measure}{ending}"
+            values |= _with_interval(name, measure, values[name], array, effective)
     for index, label in enumerate(values["labels"]):
-        for name, arrays in resampled.labels.items():
-            label |= _interval(name, arrays[index])
+        effective = patients.labels[index]
+        for measure, arrays in resampled.labels.items():
+            label |= _with_interval(measure, measure, label[measure], arrays[index], effective)
         label["auroc_standard_error"] = assessment.auroc_errors[index]
+        label["effective_patients"] = effective.to_json()
     return {
         **values,
-        "bootstrap": {"replicates": len(resampled.macro_auroc), "redrawn": resampled.redrawn},
+        "effective_patients": {
+            kind: getattr(patients, kind).to_json() for kind in ("macro", "micro")
+        },
+        "bootstrap": {
+            "replicates": len(resampled.macro_auroc),
+            "redrawn": resampled.redrawn,
+            "method": METHOD,
+        },
         "calibration": assessment.calibration.to_json(),
     }
 
 
-def _interval(name: str, replicates: np.ndarray) -> dict[str, Any]:
-    low, high = percentile_interval(replicates)
-    return {f"{name}_interval": None if np.isnan(low) else [low, high]}
+def _with_interval(
+    name: str, measure: str, value: float, replicates: np.ndarray, patients: EffectivePatients
+) -> dict[str, Any]:
+    scores = SeedScores.alone(value, replicates)
+    return Estimate.of(measure, scores, patients.of(measure)).to_json(name)

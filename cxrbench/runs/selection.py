@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from cxrbench.errors import PluginError, RecipeError, RunError
+from cxrbench.metrics.estimate import read_estimate
+from cxrbench.metrics.intervals import SeedScores
 from cxrbench.output.sections import count_or_unknown
 from cxrbench.parameters import nearest
 from cxrbench.recipe import parse_recipe
 from cxrbench.registry import Registry, load_registry
 from cxrbench.runs.conditions import RunKind
-from cxrbench.runs.run import RUN_FILE, Run, read_run, read_runs
+from cxrbench.runs.run import REPLICATES, RUN_FILE, Run, read_run, read_runs
 
 Seeds = tuple[Run, ...]
 """The runs of one row, by seed."""
@@ -170,3 +174,22 @@ def _test_set(run: Run) -> str:
         f"{conditions.dataset} (split {conditions.split}, seed {conditions.split_seed}, "
         f"{len(conditions.labels)} labels)"
     )
+
+
+def row_scores(seeds: Seeds, names: Sequence[str]) -> dict[str, SeedScores]:
+    """Macro and micro scores of a row by name, with their replicates.
+
+    Raises
+    ------
+    RunError : replicates are missing, damaged or other than those that a run wrote.
+    """
+    kept = [name for name in names if name in REPLICATES]
+    others = [name for name in names if name not in REPLICATES]
+    drawn = [run.replicates(kept) | (run.details(others) if others else {}) for run in seeds]
+    return {
+        name: SeedScores(
+            np.array([read_estimate(run.metrics, name).value for run in seeds]),
+            np.stack([arrays[name] for arrays in drawn]),
+        )
+        for name in names
+    }

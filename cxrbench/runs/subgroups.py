@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from cxrbench.metrics.estimate import Estimate
-from cxrbench.metrics.patients import counted_labels, patient_table
+from cxrbench.metrics.intervals import (
+    LEVEL,
+    WITHOUT_INTERVAL,
+    SeedScores,
+    difference_interval,
+    spread_of_difference,
+)
+from cxrbench.metrics.patients import (
+    PatientTable,
+    SplitPatients,
+    counted_labels,
+    patient_table,
+    split_patients,
+)
 from cxrbench.metrics.resampling import Resampler, seed_of
 from cxrbench.metrics.scorers import Images, Measured, measure, resample, scorers_of
 from cxrbench.runs.predictions import Predictions
@@ -36,8 +50,8 @@ class Group:
 class Gap:
     """The largest difference of a measure between two groups: ``higher`` minus ``lower``.
 
-    Its interval is that of the difference of these two groups, which the estimates chose: it says
-    how well this difference is known, not that another pair would have been less extreme.
+    The estimates chose these two of several groups, so its interval is wider than that of a single
+    difference: Bonferroni's, for all pairs of groups.
     """
 
     higher: str
@@ -96,12 +110,14 @@ class _Part:
 
     name: str
     rows: np.ndarray
+    table: PatientTable
     counted: np.ndarray
     whole: Measured
     replicates: Measured
 
-    def estimates(self, shared: np.ndarray) -> dict[str, tuple[float, np.ndarray]]:
-        """Each measure's value and replicates (B,), by ``macro_auroc`` and the like."""
+    def scores(self, shared: np.ndarray) -> dict[str, _Score]:
+        """Each measure, by ``macro_auroc`` and the like; macro over the ``shared`` labels."""
+        patients = self.patients(shared)
         pairs = {
             "macro": (
                 self.whole.macro(shared, self.whole),
@@ -110,10 +126,30 @@ class _Part:
             "micro": (self.whole.micro, self.replicates.micro),
         }
         return {
-            f"{kind}_{name}": (float(value[0]), replicates[name])
+            f"{kind}_{name}": _Score(
+                name,
+                SeedScores.alone(float(value[0]), replicates[name]),
+                (patients.macro if kind == "macro" else patients.micro).of(name),
+            )
             for kind, (whole, replicates) in pairs.items()
             for name, value in whole.items()
         }
+
+    def patients(self, shared: np.ndarray) -> SplitPatients:
+        return split_patients(self.table, shared)
+
+
+@dataclass(frozen=True, eq=False)
+class _Score:
+    """A measure of one group, and the effective number of patients that it is known by."""
+
+    measure: str
+    scores: SeedScores
+    patients: float
+
+    @property
+    def estimate(self) -> Estimate:
+        return Estimate.of(self.measure, self.scores, self.patients)
 
 
 def _attribute(
@@ -132,14 +168,14 @@ def _attribute(
     large = {group: rows for group, rows in present.items() if counted[group].any()}
     parts = _parts(large, counted, test, images, key, replicates) if large else ()
     shared = np.logical_and.reduce([test.counted, *(part.counted for part in parts)])
-    estimates = {part.name: part.estimates(shared) for part in parts}
+    scores = {part.name: part.scores(shared) for part in parts}
     return Subgroups(
         attribute=name,
-        groups=tuple(_group(part, estimates[part.name], test) for part in parts),
+        groups=tuple(_group(part, scores[part.name], test) for part in parts),
         counted=tuple(np.array(test.label_names)[shared].tolist()) if parts else (),
         too_small=tuple(group for group in present if group not in large),
         unknown=len(test) - sum(map(len, present.values())),
-        gaps=_gaps(estimates) if len(parts) > 1 else {},
+        gaps=_gaps(scores) if len(parts) > 1 else {},
     )
 
 
@@ -155,7 +191,14 @@ def _parts(
     measured, _ = resample(sets, _resampler(key, test, large, counted), replicates)
     once = np.ones((images.patients, 1))
     return tuple(
-        _Part(group, rows, counted[group], measure(scorers, once), resampled)
+        _Part(
+            name=group,
+            rows=rows,
+            table=patient_table(test.y_true[rows], test.patients[rows]),
+            counted=counted[group],
+            whole=measure(scorers, once),
+            replicates=resampled,
+        )
         for (group, rows), scorers, resampled in zip(large.items(), sets, measured, strict=True)
     )
 
@@ -176,19 +219,22 @@ def _resampler(
     return Resampler(seed=seed_of(key), needed=np.column_stack(classes))
 
 
-def _group(
-    part: _Part, estimates: Mapping[str, tuple[float, np.ndarray]], test: Predictions
-) -> Group:
+def _group(part: _Part, scores: Mapping[str, _Score], test: Predictions) -> Group:
     def of_kind(kind: str) -> dict[str, Estimate]:
         return {
-            name.removeprefix(kind): Estimate.of(*pair)
-            for name, pair in estimates.items()
-            if name.startswith(kind)
+            score.measure: score.estimate
+            for name, score in scores.items()
+            if name.startswith(f"{kind}_")
         }
 
+    patients = part.patients(part.counted).labels
     labels = {
         label: {
-            name: Estimate.of(float(values[place, 0]), part.replicates.labels[name][place])
+            name: Estimate.of(
+                name,
+                SeedScores.alone(float(values[place, 0]), part.replicates.labels[name][place]),
+                patients[place].of(name),
+            )
             for name, values in part.whole.labels.items()
         }
         for place, label in enumerate(test.label_names)
@@ -197,22 +243,33 @@ def _group(
         name=part.name,
         images=len(part.rows),
         patients=len(np.unique(test.patients[part.rows])),
-        macro=of_kind("macro_"),
-        micro=of_kind("micro_"),
+        macro=of_kind("macro"),
+        micro=of_kind("micro"),
         labels=labels,
     )
 
 
-def _gaps(
-    estimates: Mapping[str, Mapping[str, tuple[float, np.ndarray]]],
-) -> dict[str, Gap]:
+def _gaps(groups: Mapping[str, Mapping[str, _Score]]) -> dict[str, Gap]:
     gaps = {}
-    for name in next(iter(estimates.values())):
-        values = {group: of_group[name][0] for group, of_group in estimates.items()}
-        known = {group: value for group, value in values.items() if value == value}
+    for name in next(iter(groups.values())):
+        known = {
+            group: scores[name]
+            for group, scores in groups.items()
+            if not math.isnan(scores[name].scores.mean)
+        }
         if len(known) < 2:
             continue
-        higher, lower = max(known, key=known.__getitem__), min(known, key=known.__getitem__)
-        spread = estimates[higher][name][1] - estimates[lower][name][1]
-        gaps[name] = Gap(higher, lower, Estimate.of(known[higher] - known[lower], spread))
+        ordered = sorted(known, key=lambda group: known[group].scores.mean)
+        higher, lower = ordered[-1], ordered[0]
+        pairs = len(known) * (len(known) - 1) // 2
+        gaps[name] = Gap(higher, lower, _difference(known[higher], known[lower], pairs))
     return gaps
+
+
+def _difference(a: _Score, b: _Score, pairs: int) -> Estimate:
+    difference = a.scores.mean - b.scores.mean
+    if a.measure in WITHOUT_INTERVAL:
+        return Estimate(difference)
+    spread = spread_of_difference(a.scores, b.scores, min(a.patients, b.patients))
+    level = 1 - (1 - LEVEL) / pairs
+    return Estimate(difference, *difference_interval(difference, spread, level=level))

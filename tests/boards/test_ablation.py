@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from run_conditions import conditions
-from scipy.stats import norm
 
 from cxrbench.boards.ablation import ablations
+from cxrbench.metrics.intervals import Spread, difference_interval, joined, p_value
 from cxrbench.metrics.ranking import holm
 from cxrbench.output.show import plain
 from cxrbench.runs.run import Run
@@ -120,30 +120,34 @@ def test_gain_control_and_what_is_beyond_it():
     assert gain.part.difference == pytest.approx(0.03)
     assert gain.control.difference == pytest.approx(-0.01)
     assert gain.beyond_control.difference == pytest.approx(0.04)
-    spread = np.mean([run.replicates(["macro_auroc"])["macro_auroc"] for run in seeds], axis=0)
-    spread = spread - without.replicates(["macro_auroc"])["macro_auroc"]
-    seeds_variance = np.var([0.66, 0.64], ddof=1) / 2
-    error = np.sqrt(np.var(spread, ddof=1) + seeds_variance)
-    assert gain.part.p == pytest.approx(2 * norm.sf(0.03 / error), rel=1e-6)
-    low, high = np.percentile(spread, [2.5, 97.5])
-    reach = norm.ppf(0.975) * np.sqrt(seeds_variance)
-    assert gain.part.low == pytest.approx(0.03 - np.hypot(0.03 - low, reach), abs=1e-9)
-    assert gain.part.high == pytest.approx(0.03 + np.hypot(high - 0.03, reach), abs=1e-9)
+    mean = np.mean([run.replicates(["macro_auroc"])["macro_auroc"] for run in seeds], axis=0)
+    drawn = mean - without.replicates(["macro_auroc"])["macro_auroc"]
+    # Test noise of the two seeds' own is in both variances, and counted once.
+    one, other = (run.replicates(["macro_auroc"])["macro_auroc"] for run in seeds)
+    noise = np.mean((one - other - 0.02) ** 2) / 4
+    expected = joined(
+        [
+            Spread((np.var(drawn, ddof=1) - noise) * 30 / 29, 29),
+            Spread(np.var([0.66, 0.64], ddof=1) / 2, 1),
+        ]
+    )
+    assert gain.part.p == pytest.approx(p_value(0.03, expected))
+    bounds = difference_interval(0.03, expected)
+    assert (gain.part.low, gain.part.high) == pytest.approx(bounds)
     assert row.micro_auroc.part.difference == pytest.approx(0.03)
     assert (row.parameters, row.train_seconds) == (1000, 0.0)
     assert row.config == "runs/orb+sift-0.66-0/settings.toml"
     assert (len(row.runs), len(row.runs_without), len(row.runs_control)) == (2, 1, 1)
 
 
-def test_holm_is_over_each_column_of_the_table():
+def test_holm_is_over_all_tests_of_the_table():
     runs = [stored("orb+sift", 0.63), stored("orb", 0.62, noise=2), stored("sift", 0.61, noise=3)]
     runs.append(stored("orb:permuted=true+sift", 0.62, noise=4))
     rows = ablations(runs)[0].rows
-    given = [row.macro_auroc.part.p for row in rows]
-    assert [row.macro_auroc.part_p_holm for row in rows] == pytest.approx(holm(given))
-    # One control alone is one test.
     orb, sift = (row.macro_auroc for row in rows)
-    assert orb.beyond_control_p_holm == pytest.approx(orb.beyond_control.p)
+    adjusted = holm([orb.part.p, sift.part.p, orb.beyond_control.p])
+    found = (orb.part_p_holm, sift.part_p_holm, orb.beyond_control_p_holm)
+    assert found == pytest.approx(adjusted)
     assert (sift.control, sift.beyond_control) == (None, None)
     assert math.isnan(sift.beyond_control_p_holm)
 

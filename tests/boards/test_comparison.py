@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from scipy.stats import norm
 
 from cxrbench.boards.comparison import Scored, compare
+from cxrbench.metrics.auroc import label_auroc
 from cxrbench.metrics.bootstrap import bootstrap
+from cxrbench.metrics.intervals import SeedScores, spread_of_difference, t_quantile
+from cxrbench.metrics.patients import patient_table, split_patients
 
 LABELS = ("Rare", "Common", "Hernia")
 COUNTED = np.array([True, True, False])
@@ -34,10 +38,14 @@ def scored(name, y_true, patients, *, effect, seeds=1, noise=0):
         name=name,
         runs=tuple(f"{name}-{seed}" for seed in range(seeds)),
         y_score=y_score,
-        macro=np.array([label_auroc(y_true, y)[COUNTED].mean() for y in y_score]),
-        micro=np.array([auroc(y_true.ravel(), y.ravel()) for y in y_score]),
-        macro_replicates=np.stack([run.macro_auroc for run in runs]),
-        micro_replicates=np.stack([run.micro_auroc for run in runs]),
+        macro=SeedScores(
+            np.array([label_auroc(y_true, y)[COUNTED].mean() for y in y_score]),
+            np.stack([run.macro_auroc for run in runs]),
+        ),
+        micro=SeedScores(
+            np.array([auroc(y_true.ravel(), y.ravel()) for y in y_score]),
+            np.stack([run.micro_auroc for run in runs]),
+        ),
     )
 
 
@@ -51,7 +59,7 @@ def test_a_better_row_is_found_and_both_ways_give_the_same():
     bad = scored("bad", y_true, patients, effect=0.1, noise=1)
     there, back = compared(good, bad, y_true, patients), compared(bad, good, y_true, patients)
     macro = there.macro_auroc
-    assert macro.difference == pytest.approx(good.macro[0] - bad.macro[0])
+    assert macro.difference == pytest.approx(good.macro.mean - bad.macro.mean)
     assert 0 < macro.low < macro.difference < macro.high
     assert macro.p < 1e-6
     assert back.macro_auroc.difference == pytest.approx(-macro.difference)
@@ -79,11 +87,13 @@ def test_closed_form_and_bootstrap_agree_on_a_label():
             y_true, nan=0.5
         )
         runs = bootstrap(y_true, y_score, patients, only, board_key="board", replicates=3000)
-        own = np.array([0.0])
-        rows.append(Scored("r", ("r",), y_score[None], own, own, runs.macro_auroc[None], own[None]))
-    (label, *_) = compare(*rows, y_true, patients, label_names=LABELS, counted=only).labels
-    spread = np.std(rows[0].macro_replicates - rows[1].macro_replicates, ddof=1)
-    assert (label.high - label.low) / (2 * norm.ppf(0.975)) == pytest.approx(spread, rel=0.06)
+        own = SeedScores.alone(float(label_auroc(y_true, y_score)[0]), runs.macro_auroc)
+        rows.append(Scored("r", ("r",), y_score[None], own, own))
+    comparison = compare(*rows, y_true, patients, label_names=LABELS, counted=only)
+    label, macro = comparison.labels[0], comparison.macro_auroc
+    assert label.difference == pytest.approx(macro.difference)
+    assert label.high - label.low == pytest.approx(macro.high - macro.low, rel=0.06)
+    assert label.p == pytest.approx(macro.p, rel=0.3)
 
 
 def test_seeds_that_scatter_widen_the_interval():
@@ -91,7 +101,8 @@ def test_seeds_that_scatter_widen_the_interval():
     steady = scored("a", y_true, patients, effect=1.0, seeds=2)
     other = scored("b", y_true, patients, effect=0.6, noise=2)
     narrow = compared(steady, other, y_true, patients).macro_auroc
-    scattered = Scored(**{**vars(steady), "macro": steady.macro.mean() + np.array([-0.2, 0.2])})
+    values = steady.macro.mean + np.array([-0.2, 0.2])
+    scattered = replace(steady, macro=SeedScores(values, steady.macro.replicates))
     wide = compared(scattered, other, y_true, patients).macro_auroc
     assert wide.difference == pytest.approx(narrow.difference)
     assert wide.low < narrow.low - 0.2
@@ -118,6 +129,11 @@ def test_the_smallest_difference_is_found_eight_times_in_ten():
     a = scored("a", y_true, patients, effect=1.0)
     b = scored("b", y_true, patients, effect=1.0, noise=4)
     found = compared(a, b, y_true, patients).macro_auroc
-    error = np.std(a.macro_replicates - b.macro_replicates, ddof=1)
-    drawn = found.detectable + error * np.random.default_rng(0).normal(size=20000)
-    assert np.mean(np.abs(drawn) > norm.ppf(0.975) * error) == pytest.approx(0.8, abs=0.01)
+    patients_of = split_patients(patient_table(y_true, patients), COUNTED).macro.of("auroc")
+    spread = spread_of_difference(a.macro, b.macro, patients_of)
+    rng = np.random.default_rng(0)
+    drawn = found.detectable + spread.error * rng.normal(size=20000)
+    # The standard error is estimated too, with its degrees of freedom.
+    error = spread.error * np.sqrt(rng.chisquare(spread.freedom, 20000) / spread.freedom)
+    reach = t_quantile(0.975, spread.freedom) * error
+    assert np.mean(np.abs(drawn) > reach) == pytest.approx(0.8, abs=0.01)

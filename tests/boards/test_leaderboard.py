@@ -15,7 +15,9 @@ from run_conditions import conditions
 
 from cxrbench.boards.board import boards
 from cxrbench.boards.leaderboard import Leaderboard
+from cxrbench.metrics.intervals import METHOD, Spread, joined, share_interval
 from cxrbench.metrics.measures import MEASURES
+from cxrbench.metrics.patients import EffectivePatients
 from cxrbench.output.show import plain
 from cxrbench.runs.run import REPLICATES, Run, read_runs
 
@@ -25,6 +27,9 @@ PROMISED = {
     *("images_per_second", "protocol", "weights", "device", "precision", "fingerprint"),
     *("split_seed", "version"),
 }
+
+
+PATIENTS = EffectivePatients(200.0, 200.0, 200.0)
 
 
 def as_json(boards, *, per_label):
@@ -62,7 +67,9 @@ def stored(
     label |= dict.fromkeys(("threshold", *MEASURES), score)
     metrics = dict.fromkeys(REPLICATES, score)
     metrics |= {f"{kind}_{name}": score for kind in ("macro", "micro") for name in MEASURES}
-    metrics |= {"images": 9, "patients": 5}
+    metrics |= {"images": 9, "patients": 5, "bootstrap": {"method": METHOD}}
+    metrics["effective_patients"] = dict.fromkeys(("macro", "micro"), PATIENTS.to_json())
+    label["effective_patients"] = PATIENTS.to_json()
 
     class Drawn(Run):
         labels: ClassVar = [label]
@@ -85,12 +92,25 @@ def test_a_row_is_the_mean_over_seeds_with_their_spread():
     assert (row.seeds, row.runs) == (3, ("orb-0", "orb-1", "orb-2"))
     assert row.train_seconds == pytest.approx(2.0)
     assert row.images_per_second is None
-    # The seeds' replicates hold the same patients, so that their mean is as wide as each; the
-    # variance of a mean over three seeds is added.
-    spread = np.percentile(0.01 * np.random.default_rng(0).normal(size=200), [2.5, 97.5])
-    low, high = np.hypot(spread, 1.959964 * 0.1 / np.sqrt(3))
-    assert macro(row).low == pytest.approx(0.7 - low, abs=1e-6)
-    assert macro(row).high == pytest.approx(0.7 + high, abs=1e-6)
+    # The seeds' replicates hold the same patients and no noise of their own, so that their mean is
+    # as wide as each; the variance of a mean over three seeds is added.
+    drawn = 0.7 + 0.01 * np.random.default_rng(0).normal(size=200)
+    patients = drawn.var(ddof=1) * 200 / 199
+    expected = joined([Spread(patients, 199), Spread(0.1**2 / 3, 2)])
+    assert (macro(row).low, macro(row).high) == pytest.approx(share_interval(0.7, expected, 200))
+    assert math.isnan(row.measures["macro_ece"].low), "biased more than it varies"
+
+
+def test_intervals_of_an_earlier_version_are_left_out_and_the_board_says_so():
+    old = [stored("orb", 0.7), *(stored("sift", 0.6, seed=seed) for seed in (0, 1))]
+    for run in old[:2]:
+        del run.metrics["bootstrap"], run.metrics["effective_patients"]
+    (board,) = boards(old)
+    assert [macro(row).value for row in board.rows] == pytest.approx([0.7, 0.6])
+    assert np.isnan([macro(row).low for row in board.rows]).all()
+    assert np.isnan([row.scores["f1"].low for row in board.per_label]).all()
+    assert "orb-0, sift-0, sift-1" in board.notes[0]
+    assert "cxrbench score" in board.notes[0]
 
 
 def test_one_seed_has_no_spread_and_one_undefined_seed_leaves_no_mean():

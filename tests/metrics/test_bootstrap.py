@@ -11,14 +11,14 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from cxrbench.errors import DataError
 from cxrbench.metrics import scorers as module
 from cxrbench.metrics.auroc import label_auroc
-from cxrbench.metrics.bootstrap import (
-    Bootstrap,
-    bootstrap,
-    mean_over_seeds,
-    percentile_interval,
+from cxrbench.metrics.bootstrap import Bootstrap, bootstrap
+from cxrbench.metrics.intervals import (
+    SeedScores,
+    measure_interval,
+    p_value,
+    spread_of_difference,
 )
 from cxrbench.metrics.patients import counted_labels, patient_table
-from cxrbench.metrics.ranking import paired_p_value
 from cxrbench.metrics.resampling import board_resampler
 
 NAN = float("nan")
@@ -33,6 +33,11 @@ def cohort(seed: int = 0, patients: int = 120) -> tuple[np.ndarray, np.ndarray, 
     scores = rng.random(y_true.shape) + 0.4 * y_true
     y_true[rng.random(y_true.shape) < 0.1] = np.nan
     return y_true, scores / 1.4, patient_ids
+
+
+def interval(value: float, result: Bootstrap) -> tuple[float, float]:
+    scores = SeedScores.alone(value, result.macro_auroc)
+    return measure_interval("auroc", scores, result.patients.macro.of("auroc"))
 
 
 def by_sklearn(
@@ -135,7 +140,8 @@ def test_constant_scores_are_a_half_in_every_replicate():
     assert (result.micro_auroc == 0.5).all()
     prevalence = np.tile([0.1, 0.3, 0.004, 0.6], (len(y_true), 1))
     blind = run(y_true, prevalence, patient_ids)
-    assert percentile_interval(blind.macro_auroc) == (0.5, 0.5)
+    assert (blind.macro_auroc == 0.5).all()
+    assert interval(0.5, blind) == (0.5, 0.5)
     assert blind.micro_auroc.min() > 0.6
 
 
@@ -143,7 +149,8 @@ def test_a_monotone_transform_is_the_same_row():
     y_true, y_score, patient_ids = cohort()
     first = run(y_true, y_score, patient_ids).macro_auroc
     second = run(y_true, np.sqrt(y_score) / 2, patient_ids).macro_auroc
-    assert paired_p_value(first, 0.7, second, 0.7) == 1.0
+    rows = [SeedScores.alone(0.7, one) for one in (first, second)]
+    assert p_value(0.0, spread_of_difference(*rows, 100)) == 1.0
     np.testing.assert_array_equal(first, second)
 
 
@@ -181,7 +188,7 @@ def test_a_label_that_counts_with_one_class_makes_macro_undefined():
     everything = np.ones(4, bool)
     result = bootstrap(y_true, y_score, patient_ids, everything, board_key="b", replicates=3)
     assert np.isnan(result.macro_auroc).all()
-    assert np.isnan(percentile_interval(result.macro_auroc)).all()
+    assert np.isnan(interval(0.5, result)).all()
     assert np.isfinite(result.micro_auroc).all()
 
 
@@ -209,19 +216,6 @@ def test_memory_does_not_grow_with_replicates():
     assert many < few + 2000 * 5 * 8 + module.MOST_THREADS * module.CHUNK_BYTES + 2**20
 
 
-def test_percentile_interval():
-    replicates = np.arange(1001) / 1000
-    assert percentile_interval(replicates) == pytest.approx((0.025, 0.975))
-    assert percentile_interval(replicates[::-1], 0.8) == pytest.approx((0.1, 0.9))
-    assert np.isnan(percentile_interval(np.array([0.5, NAN]))).all()
-    assert np.isnan(percentile_interval(np.array([]))).all()
-
-
-def test_mean_over_seeds_is_taken_replicate_by_replicate():
-    mean = mean_over_seeds([np.array([0.6, 0.8]), np.array([0.7, 0.6])])
-    np.testing.assert_allclose(mean, [0.65, 0.7])
-
-
 def simulated(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Six images per patient that share their label and most of their scores' noise."""
     patients = np.repeat(np.arange(150), 6)
@@ -243,7 +237,7 @@ def test_intervals_cover_and_those_without_patients_do_not():
         groups = {"by patient": patients, "by image": np.arange(900).astype(str)}
         for name, ids in groups.items():
             result = run(y_true, y_score, ids, replicates=300, board_key=str(number))
-            low, high = percentile_interval(result.macro_auroc)
+            low, high = interval(float(label_auroc(y_true, y_score)[0]), result)
             covered[name] += bool(low <= truth <= high)
     assert 0.91 < covered["by patient"] / 300 < 0.98
     assert covered["by image"] / 300 < 0.75
@@ -258,6 +252,10 @@ def test_equal_models_differ_significantly_five_times_in_a_hundred():
         rivals = [y_score + 0.5 * rng.normal(size=(150, 1))[patients.astype(int)] for _ in range(2)]
         rows = [run(y_true, r, patients, replicates=200, board_key=str(number)) for r in rivals]
         estimates = [float(label_auroc(y_true, rival)[0]) for rival in rivals]
-        p = paired_p_value(rows[0].macro_auroc, estimates[0], rows[1].macro_auroc, estimates[1])
-        significant += p < 0.05
+        one, other = (
+            SeedScores.alone(estimate, row.macro_auroc)
+            for estimate, row in zip(estimates, rows, strict=True)
+        )
+        spread = spread_of_difference(one, other, rows[0].patients.macro.of("auroc"))
+        significant += p_value(one.mean - other.mean, spread) < 0.05
     assert 0.02 < significant / 400 < 0.09

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from cxrbench.metrics.auroc import clustered_aurocs
+from cxrbench.metrics.auroc import clustered_aurocs, clustered_difference
 
 
 def delong(y_true, y_score):
@@ -93,3 +93,23 @@ def test_positives_of_one_patient_have_an_area_and_no_variance():
     found = clustered_aurocs(y_true, np.arange(5.0)[None], np.array([0, 0, 1, 2, 3]))
     assert found.values.tolist() == [0.0]
     assert np.isnan(found.covariance).all()
+
+
+def test_a_difference_over_seeds_counts_test_noise_once():
+    """Copies of a seed have no noise of their own; seeds of pure noise are no more than that."""
+    rng = np.random.default_rng(0)
+    owner = np.repeat(np.arange(60), 2)
+    y_true = (rng.random(120) < 0.3).astype(np.float32)
+    one, other = rng.normal(size=(2, 1, 120)) + y_true
+    alone = clustered_difference(y_true, one, other, owner, 30.0)[2]
+    copies = clustered_difference(y_true, np.repeat(one, 3, 0), other, owner, 30.0)[2]
+    assert copies.variance == pytest.approx(alone.variance)
+    assert alone.freedom == 29
+    covariance = clustered_aurocs(y_true, np.concatenate([one, other]), owner).covariance
+    expected = covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]
+    assert alone.variance == pytest.approx(expected)
+    seeds = rng.normal(size=(4, 120)) + y_true
+    values, _, spread = clustered_difference(y_true, seeds, other, owner, 30.0)
+    assert spread.variance >= np.var(values, ddof=1) / 4
+    assert 3 < spread.freedom < 29 + 3
+    assert np.isnan(clustered_difference(y_true, one, other, owner, 1.0)[2].variance)

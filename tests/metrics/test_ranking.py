@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import norm
+from scipy import stats
 
-from cxrbench.metrics.ranking import holm, paired_p_value
+from cxrbench.metrics.intervals import SeedScores, p_value, spread_of_difference
+from cxrbench.metrics.ranking import holm
 from cxrbench.metrics.ranking import ranks as ranks_of_rows
 
 NAN = float("nan")
@@ -24,46 +25,60 @@ def row(estimate: float, seed: int, spread: float = 0.001) -> np.ndarray:
     return estimate + shared + np.random.default_rng(seed).normal(scale=spread, size=1000)
 
 
+PATIENTS = 500.0
+
+
+def alone(estimate: float, replicates: np.ndarray) -> SeedScores:
+    """A row of one seed."""
+    return SeedScores(np.array([estimate]), replicates[None])
+
+
 def ranks(estimates, replicates):
     """The ranks of rows of one seed each."""
-    return ranks_of_rows(estimates, replicates, [0.0] * len(estimates))
+    return ranks_of_rows(list(map(alone, estimates, replicates)), PATIENTS)
 
 
-def test_p_is_normal_in_the_paired_standard_error():
+def paired_p_value(a: SeedScores, b: SeedScores) -> float:
+    return p_value(a.mean - b.mean, spread_of_difference(a, b, PATIENTS))
+
+
+def test_p_is_students_in_the_paired_standard_error():
     a, b = row(0.80, 1), row(0.795, 2)
-    z = 0.005 / np.std(a - b, ddof=1)
-    assert paired_p_value(a, 0.80, b, 0.795) == pytest.approx(2 * norm.sf(z), rel=1e-9)
-    assert paired_p_value(b, 0.795, a, 0.80) == paired_p_value(a, 0.80, b, 0.795)
+    error = np.std(a - b, ddof=1) * np.sqrt(PATIENTS / (PATIENTS - 1))
+    one, other = alone(0.80, a), alone(0.795, b)
+    expected = 2 * stats.t.sf(0.005 / error, PATIENTS - 1)
+    assert paired_p_value(one, other) == pytest.approx(expected, rel=1e-9)
+    assert paired_p_value(other, one) == paired_p_value(one, other)
 
 
 def test_pairing_finds_what_separate_intervals_hide():
     a, b = row(0.80, 1), row(0.79, 2)
     assert np.quantile(a, 0.025) < np.quantile(b, 0.975)
-    assert 0 < paired_p_value(a, 0.80, b, 0.79) < 1e-9  # far below 1 / 1000
+    assert 0 < paired_p_value(alone(0.80, a), alone(0.79, b)) < 1e-9  # far below 1 / 1000
 
 
 def test_identical_rows_do_not_differ():
     a = row(0.8, 1)
-    assert paired_p_value(a, 0.8, a.copy(), 0.8) == 1.0
-    seeds = [row(0.7, 1), row(0.8, 2), row(0.9, 3)]
-    forth, back = np.mean(seeds, axis=0), np.mean(seeds[::-1], axis=0)
-    assert paired_p_value(forth, np.mean([0.7, 0.8, 0.9]), back, np.mean([0.9, 0.8, 0.7])) == 1.0
+    assert paired_p_value(alone(0.8, a), alone(0.8, a.copy())) == 1.0
+    values, drawn = np.array([0.7, 0.8, 0.9]), np.stack([row(0.7, 1), row(0.8, 2), row(0.9, 3)])
+    forth, back = SeedScores(values, drawn), SeedScores(values[::-1], drawn[::-1])
+    assert paired_p_value(forth, back) == 1.0
 
 
 def test_a_difference_without_spread_is_certain():
     a = row(0.8, 1)
-    assert paired_p_value(a, 0.8, a - 0.1, 0.7) == 0.0
+    assert paired_p_value(alone(0.8, a), alone(0.7, a - 0.1)) == 0.0
     half = np.full(1000, 0.5)
-    assert paired_p_value(half, 0.5, half, 0.5) == 1.0
+    assert paired_p_value(alone(0.5, half), alone(0.5, half)) == 1.0
 
 
-@pytest.mark.parametrize("bad", [np.array([0.5, NAN]), np.array([0.5]), np.array([])])
+@pytest.mark.parametrize("bad", [np.array([0.5, NAN]), np.array([0.5])])
 def test_undefined_replicates_give_no_p(bad):
-    assert math.isnan(paired_p_value(bad, 0.5, np.zeros(len(bad)), 0.4))
+    assert math.isnan(paired_p_value(alone(0.5, bad), alone(0.4, np.zeros(len(bad)))))
 
 
 def test_undefined_estimates_give_no_p():
-    assert math.isnan(paired_p_value(row(0.8, 1), NAN, row(0.8, 2), 0.8))
+    assert math.isnan(paired_p_value(alone(NAN, row(0.8, 1)), alone(0.8, row(0.8, 2))))
 
 
 def test_holm_by_hand():
@@ -120,31 +135,28 @@ def test_a_row_without_an_estimate_has_no_rank_and_no_say():
     assert ranks([], []) == ()
 
 
+def seeds(estimate: float, number: int, scatter: float, count: int = 3) -> SeedScores:
+    """A row of several seeds that differ by so much."""
+    own = scatter * np.random.default_rng(number).normal(size=count)
+    drawn = [row(estimate, 100 * number + seed) for seed in range(count)]
+    return SeedScores(estimate + own - own.mean(), np.stack(drawn) + own[:, None])
+
+
 def test_rows_whose_seeds_scatter_are_harder_to_tell_apart():
-    estimates = [0.80, 0.7964]
-    replicates = [row(value, seed) for seed, value in enumerate(estimates, start=1)]
-    assert ranks_of_rows(estimates, replicates, [0.0, 1e-9]) == (1, 2)
-    assert ranks_of_rows(estimates, replicates, [0.0, 1e-4]) == (1, 1)
+    assert ranks_of_rows([seeds(0.80, 1, 1e-4), seeds(0.7964, 2, 1e-4)], PATIENTS) == (1, 2)
+    assert ranks_of_rows([seeds(0.80, 1, 1e-4), seeds(0.7964, 2, 1e-2)], PATIENTS) == (1, 1)
 
 
-def ranks_one_pair_at_a_time(estimates, replicates, seed_variances):
+def ranks_one_pair_at_a_time(rows):
     """What `ranks` is defined as, pair by pair."""
-    pairs = list(combinations(range(len(estimates)), 2))
-    adjusted = holm(
-        [
-            paired_p_value(
-                *(replicates[a], estimates[a], replicates[b], estimates[b]),
-                seeds=seed_variances[a] + seed_variances[b],
-            )
-            for a, b in pairs
-        ]
-    )
-    better = [1] * len(estimates)
+    pairs = list(combinations(range(len(rows)), 2))
+    adjusted = holm([paired_p_value(rows[a], rows[b]) for a, b in pairs])
+    better = [1] * len(rows)
     for (a, b), p in zip(pairs, adjusted, strict=True):
         if p < 0.05:
-            better[b if estimates[a] > estimates[b] else a] += 1
+            better[b if rows[a].mean > rows[b].mean else a] += 1
     return tuple(
-        None if math.isnan(value) else count for value, count in zip(estimates, better, strict=True)
+        None if math.isnan(one.mean) else count for one, count in zip(rows, better, strict=True)
     )
 
 
@@ -152,17 +164,19 @@ def ranks_one_pair_at_a_time(estimates, replicates, seed_variances):
 def test_all_pairs_at_once_rank_as_one_pair_at_a_time(seed):
     rng = np.random.default_rng(seed)
     estimates = rng.choice([0.70, 0.7004, 0.71, 0.75, 0.8], 40) + rng.normal(scale=0.003, size=40)
-    replicates = [row(value, number) for number, value in enumerate(estimates.tolist())]
-    variances = rng.choice([0.0, 1e-6, 1e-4], 40)
-    estimates[3], replicates[3] = NAN, np.full(1000, NAN)
-    replicates[4] = replicates[4].copy()
-    replicates[4][17] = NAN  # an estimate, and no interval
-    estimates[6], replicates[6], variances[6] = estimates[5], replicates[5].copy(), 0.0
-    replicates[8], variances[7:9] = replicates[7] - 1e-9, 0.0  # a shift without any spread
-    estimates[8] = estimates[7] - 1e-9
-    given = estimates.tolist(), replicates, variances.tolist()
-    assert ranks_of_rows(*given) == ranks_one_pair_at_a_time(*given)
-    assert len(set(ranks_of_rows(*given))) > 5
+    rows = [
+        seeds(value, number, rng.choice([1e-4, 1e-3, 1e-2]), rng.integers(2, 5))
+        if number % 3 == 0
+        else alone(value, row(value, number))
+        for number, value in enumerate(estimates.tolist())
+    ]
+    rows[4] = alone(NAN, np.full(1000, NAN))
+    rows[5].replicates[0, 17] = NAN  # an estimate, and no interval
+    rows[8] = alone(rows[7].mean, rows[7].replicates[0].copy())
+    rows[11] = alone(rows[10].mean - 1e-9, rows[10].replicates[0] - 1e-9)  # without any spread
+    assert ranks_of_rows(rows, PATIENTS) == ranks_one_pair_at_a_time(rows)
+    assert len(set(ranks_of_rows(rows, PATIENTS))) > 5
+    assert set(ranks_of_rows(rows, 1.0)) == {1, None}, "one patient says nothing"
 
 
 def test_copies_of_a_row_are_ties_however_many():

@@ -29,7 +29,7 @@ def draw_forest(board: Board) -> Figure:
         f"AUROC and rank of the {len(board.rows)} rows of the board"
         + (f", without {left_out} lower rows" if left_out else "")
         + f"\n{board_conditions(board)}\n"
-        f"line: 95 % bootstrap interval over {unit}, and between seeds; dotted: prior"
+        f"line: 95 % interval over {unit} (Wilson, bootstrap variance, t), and seeds; dotted: prior"
     )
     figure = new_figure(title, height=1.25 + 0.23 * len(rows))
     macro, micro = figure.subplots(1, 2, sharey=True, width_ratios=(3, 2))

@@ -167,7 +167,7 @@ def draw_pareto(board: Board) -> Figure:
         "Macro AUROC against cost\n"
         f"{board_conditions(board)}\n"
         "line: Pareto front (no row is better at the same or lower cost); thin bars: 95 % "
-        f"bootstrap interval over {unit}, and between seeds; dotted: prior"
+        f"interval over {unit} (Wilson, bootstrap variance, t), and seeds; dotted: prior"
     )
     figure = new_figure(title, height=3.3)
     panels = figure.subplots(1, len(_COSTS), sharey=True)

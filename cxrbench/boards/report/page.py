@@ -145,11 +145,13 @@ def gather_report(
 _MEASURES_NOTE = (
     "sens. at 90, 95: the highest sensitivity with at least 90 or 95 % specificity on these "
     "images. Decisions are at each label's threshold, chosen on the validation split. Brier and "
-    "ECE: lower is better. *: not counted in macro."
+    "ECE: lower is better. The ECE has no interval: its bias on a small test set is larger than "
+    "its spread. *: not counted in macro."
 )
 _GROUPS_NOTE = (
     "Macro is over the labels that count in every group of an attribute. The largest gap is "
-    "between the groups with the highest and the lowest estimate; some gap is expected by chance."
+    "between the groups with the highest and the lowest estimate; some gap is expected by chance. "
+    "Its interval is corrected for the number of pairs of groups (Bonferroni, t quantile)."
 )
 
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from cxrbench import __version__
 from cxrbench.boards.board import Board, LabelRow
@@ -16,7 +14,7 @@ from cxrbench.boards.comparison import Difference, paired_difference
 from cxrbench.boards.comparison_text import p_cell
 from cxrbench.boards.figures.rows import row_names
 from cxrbench.errors import RunError
-from cxrbench.metrics.estimate import Estimate, read_estimate
+from cxrbench.metrics.estimate import Estimate
 from cxrbench.metrics.measures import CALIBRATION, RANKING, THRESHOLDED
 from cxrbench.metrics.ranking import SIGNIFICANCE, holm
 from cxrbench.output.sections import (
@@ -30,7 +28,7 @@ from cxrbench.output.sections import (
 )
 from cxrbench.runs.conditions import RunKind
 from cxrbench.runs.run import SUBGROUPS_FILE, Run
-from cxrbench.runs.selection import Seeds
+from cxrbench.runs.selection import Seeds, row_scores
 from cxrbench.runs.settings_file import CONFIG_FILE
 
 MOST_PAIRS = 45
@@ -74,8 +72,8 @@ def tests_sections(rows: Sequence[Seeds]) -> tuple[Section, ...]:
     names = row_names(rows)
     pairs = list(combinations(range(len(rows)), 2))
     notes = [
-        "p: two-sided, paired patient bootstrap. Holm: p corrected for the pairs of this table. "
-        "minimum detectable: difference at a power of 80 %."
+        "p: two-sided t test, paired patient bootstrap. Holm: p corrected for the pairs of this "
+        "table. minimum detectable: difference at a power of 80 %."
     ]
     if len(pairs) > MOST_PAIRS:
         pairs = [(0, other) for other in range(1, len(rows))]
@@ -103,11 +101,8 @@ def tests_sections(rows: Sequence[Seeds]) -> tuple[Section, ...]:
 
 def _difference(a: Seeds, b: Seeds) -> Difference:
     name = "macro_auroc"
-    values, replicates = (
-        [np.array([read_estimate(run.metrics, name).value for run in row]) for row in (a, b)],
-        [np.stack([run.replicates([name])[name] for run in row]) for row in (a, b)],
-    )
-    return paired_difference(values[0], replicates[0], values[1], replicates[1])
+    one, other = (row_scores(row, (name,))[name] for row in (a, b))
+    return paired_difference(one, other, a[0].effective_patients("macro").of("auroc"))
 
 
 _LONGEST_LABEL = 20
@@ -256,16 +251,24 @@ def _group_section(name: str, row: Seeds) -> Section:
         *map(Column, _GROUP_MEASURES.values()),
     )
     tables = (CellTable(columns, tuple(lines)),) if lines else ()
-    return Section(
-        name + seed, tables, tuple(note for one in attributes for note in _group_notes(one))
-    )
+    return Section(name + seed, tables, tuple(_all_group_notes(row[0], attributes)))
 
 
 def _read_groups(run: Run) -> list[dict[str, Any]]:
     attributes = run.read_json(SUBGROUPS_FILE)
     if not isinstance(attributes, list):
         raise RunError(f"{run.name}/{SUBGROUPS_FILE} is damaged", expected="a list")
-    return attributes
+    return attributes if run.has_intervals else [_without_intervals(one) for one in attributes]
+
+
+def _without_intervals(value: Any) -> Any:
+    """The same values without the bounds of an earlier version."""
+    if isinstance(value, list):
+        return [_without_intervals(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    bounds = ("low", "high")
+    return {key: None if key in bounds else _without_intervals(v) for key, v in value.items()}
 
 
 def _group_lines(attribute: Mapping[str, Any]) -> list[tuple[str, ...]]:
@@ -280,13 +283,18 @@ def _group_lines(attribute: Mapping[str, Any]) -> list[tuple[str, ...]]:
     ]
 
 
-def _group_notes(attribute: Mapping[str, Any]) -> list[str]:
+def _all_group_notes(run: Run, attributes: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    for attribute in attributes:
+        yield from _group_notes(attribute, len(run.conditions.labels_counted))
+
+
+def _group_notes(attribute: Mapping[str, Any], counted: int) -> list[str]:
     name, notes = attribute["attribute"], []
     gap = attribute["gaps"].get("macro_auroc")
     if gap is not None:
         notes.append(
             f"{name}: the largest gap in macro AUROC is {_interval(gap['difference'])}, between "
-            f"{gap['higher']} (higher) and {gap['lower']}, on {', '.join(attribute['counted'])}."
+            f"{gap['higher']} (higher) and {gap['lower']}, {_labels_of_gap(attribute, counted)}."
         )
     if attribute["too_small"]:
         small = ", ".join(attribute["too_small"])
@@ -294,6 +302,15 @@ def _group_notes(attribute: Mapping[str, Any]) -> list[str]:
     if attribute["unknown"]:
         notes.append(f"{name}: unknown for {attribute['unknown']:,} test images.")
     return notes
+
+
+def _labels_of_gap(attribute: Mapping[str, Any], counted: int) -> str:
+    """Which labels a gap is on; one on few of them is not that of the board."""
+    shared = attribute["counted"]
+    if len(shared) == counted:
+        return f"on the board's {counted} labels"
+    names = ", ".join(shared)
+    return f"on {len(shared)} of the board's {counted} labels, which every group has: {names}"
 
 
 def _interval(values: Mapping[str, float | None]) -> str:
