@@ -14,7 +14,10 @@ from conftest import install, spawn
 from cxrbench.runs.directory import is_complete
 
 RECIPES = ("tinynet", "tinynet+grid+rows:words=8", "grid")
-OPTIONS = ("--data", "drawn", "--protocol", "probe", "--epochs", 2, "--batch-size", 16)
+OPTIONS = (
+    *("--data", "drawn", "--protocol", "probe", "--head", "mlp"),
+    *("--epochs", 2, "--batch-size", 16),
+)
 
 
 def command(grid, *more):
@@ -113,7 +116,8 @@ def slow_run(tmp_path):
 
     def start(*more, epochs=2, pause=0.0):
         data = f"drawn:pause={pause}" if pause else "drawn"
-        options = ("--data", data, "--epochs", epochs, "--patience", 10**6, "--json")
+        options = ("--data", data, "--epochs", epochs, "--patience", 10**6, "--json",
+                   "--head", "mlp")  # fmt: skip
         where = ("--runs", tmp_path / "runs", "--cache", tmp_path / "cache", "--threads", 1)
         return spawn("run", "grid", *options, *where, *more, site=tmp_path / "site")
 

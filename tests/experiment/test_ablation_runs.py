@@ -15,7 +15,10 @@ from conftest import Recorder
 import cxrbench
 from cxrbench.runs.run import read_runs
 
-OPTIONS = {"data": "drawn:patients=100", "epochs": 6, "batch_size": 16, "learning_rate": 1e-3}
+OPTIONS = {
+    **{"data": "drawn:patients=100", "head": "mlp", "epochs": 6},
+    **{"batch_size": 16, "learning_rate": 1e-3},
+}
 ADDED = ("static", "grid", "grid:permuted=true+static", "grid+static:permuted=true")
 
 

@@ -118,5 +118,5 @@ def test_the_strongest_within_one_standard_error_is_chosen():
     rising = np.tile(np.linspace(0.5, 0.6, len(STRENGTHS))[:, None], (1, 5))
     assert _strongest_within_error(rising) == STRENGTHS[-1]
     assert _strongest_within_error(rising[::-1]) == STRENGTHS[0]
-    uncertain = rising[::-1] + np.array([-0.03, -0.03, 0.0, 0.03, 0.03])  # standard error 0.0134
+    uncertain = rising[::-1] + np.array([-0.05, -0.05, 0.0, 0.05, 0.05])  # standard error 0.022
     assert _strongest_within_error(uncertain) == STRENGTHS[1]
