@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 from cxrbench import Cohort, DataError, Dataset, Display, Examination, Fault, hookimpl
 
 if TYPE_CHECKING:
-    from cxrbench.builtin._nih.images import ImageMatch
+    from cxrbench.builtin._nih.files import ImageMatch
     from cxrbench.builtin._nih.table import NIHTable
 
 CXRBENCH_API = 1
@@ -54,8 +54,7 @@ class NIH(Dataset):
         ------
         DataError : the folder, the table or the images are missing or cannot be used.
         """
-        from cxrbench.builtin._nih.images import find_images, match_images
-        from cxrbench.builtin._nih.lists import read_boxes
+        from cxrbench.builtin._nih.files import find_images, match_images, read_boxes
         from cxrbench.builtin._nih.table import read_labels
 
         root = self._root()
@@ -72,8 +71,7 @@ class NIH(Dataset):
         ------
         DataError : the folder or the table is missing or cannot be used as a whole.
         """
-        from cxrbench.builtin._nih.images import ImageMatch, find_images, match_images
-        from cxrbench.builtin._nih.lists import read_boxes
+        from cxrbench.builtin._nih.files import ImageMatch, find_images, match_images, read_boxes
         from cxrbench.builtin._nih.table import (
             image_ids_of,
             labels_of,
@@ -111,7 +109,7 @@ class NIH(Dataset):
         ------
         DataError : a list is missing or does not fit the cohort.
         """
-        from cxrbench.builtin._nih.lists import read_parts
+        from cxrbench.builtin._nih.files import read_parts
 
         where = self._root() if folder is None else folder.expanduser()
         return read_parts(cohort.image_ids, where)
@@ -159,7 +157,7 @@ def _table_path(root: Path) -> Path:
 
 def _cohort(root: Path, table_path: Path, table: NIHTable, match: ImageMatch) -> Cohort:
     """The rows of the table that have an image, without boxes."""
-    from cxrbench.builtin._nih.images import places_beside
+    from cxrbench.builtin._nih.files import places_beside
     from cxrbench.builtin._nih.table import LABEL_NAMES, NO_FINDING
 
     rows = match.rows

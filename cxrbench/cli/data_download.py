@@ -40,9 +40,8 @@ def download(
 ) -> None:
     """Download, verify and unpack a cohort. Repeat the command to continue or to verify it."""
     from cxrbench.data.download.catalog import find_source
-    from cxrbench.data.download.download import DownloadOptions, look
+    from cxrbench.data.download.download import DownloadOptions, DownloadReport, look
     from cxrbench.data.download.download import download as fetch_missing
-    from cxrbench.data.download.listing import DownloadReport
     from cxrbench.output.display import RichDisplay
     from cxrbench.output.show import show
 

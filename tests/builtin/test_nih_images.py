@@ -271,7 +271,7 @@ def test_the_whole_table_over_twelve_folders_is_found_in_seconds(tmp_path):
 
     # Its own process, whose time is this alone's however busy the machine is.
     code = (
-        "import sys, time; from cxrbench.builtin._nih.images import find_images\n"
+        "import sys, time; from cxrbench.builtin._nih.files import find_images\n"
         "from pathlib import Path; start = time.process_time()\n"
         "print(len(find_images(Path(sys.argv[1]))), time.process_time() - start)"
     )

@@ -12,7 +12,7 @@ from cxrbench import Box
 from cxrbench.builtin._phantom import opacities as opacities
 from cxrbench.builtin._phantom import spaces as spaces
 from cxrbench.builtin._phantom.anatomy import LEFT, RIGHT, Anatomy, draw_anatomy, on_film
-from cxrbench.builtin._phantom.signs import Appearance, Sign
+from cxrbench.builtin._phantom.film import Appearance, Sign
 
 if TYPE_CHECKING:
     import numpy as np

@@ -6,8 +6,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cxrbench.builtin._phantom.anatomy import LEFT, RIGHT, Anatomy
-from cxrbench.builtin._phantom.film import Canvas, clouds, ellipse, strokes
-from cxrbench.builtin._phantom.signs import Sign, between, blob, opacify
+from cxrbench.builtin._phantom.film import (
+    Canvas,
+    Sign,
+    between,
+    blob,
+    clouds,
+    ellipse,
+    opacify,
+    strokes,
+)
 
 if TYPE_CHECKING:
     import numpy as np
