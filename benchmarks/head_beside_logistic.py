@@ -17,8 +17,12 @@ import numpy as np
 
 from cxrbench import run
 from cxrbench.builtin.nih import NIH
-from cxrbench.experiment.cohort import PreparedCohort, load_and_split, prepare_cohort
-from cxrbench.experiment.fit import encode_feature
+from cxrbench.experiment.cohort import (
+    PreparedCohort,
+    encode_feature,
+    load_and_split,
+    prepare_cohort,
+)
 from cxrbench.experiment.plans import Plan, make_plans, preparation_for
 from cxrbench.output.display import SilentDisplay
 from cxrbench.registry import load_registry

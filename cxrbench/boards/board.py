@@ -37,17 +37,8 @@ OTHER_MEASURES = tuple(name for name in _IN_DETAILS if name not in _SHORT)
 """The measures whose columns follow `ROW_COLUMNS`, each with ``_low`` and ``_high``."""
 
 _FROM_CONDITIONS = (
-    *(
-        "origin",
-        "protocol",
-        "head",
-        "weights",
-        "trains",
-        "image_size",
-        "backend",
-        "device",
-        "devices",
-    ),
+    *("origin", "protocol", "head", "weights", "trains", "image_size"),
+    *("backend", "device", "devices"),
     *("precision", "engine", "dataset", "fingerprint", "split", "split_seed", "train_images"),
     "version",
 )

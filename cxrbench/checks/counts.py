@@ -14,7 +14,7 @@ from cxrbench.interfaces import Cohort
 
 
 @dataclass(frozen=True)
-class Spread:
+class Distribution:
     """Five numbers of a distribution, and how many values are known."""
 
     known: int
@@ -55,12 +55,12 @@ class Counts:
 
     images: int
     patients: int | None
-    images_per_patient: Spread | None
+    images_per_patient: Distribution | None
     labels: tuple[LabelCount, ...]
     together: tuple[tuple[int, ...], ...]
     views: Mapping[str, int]
     sexes: Mapping[str, int]
-    ages: Spread | None
+    ages: Distribution | None
     boxes: int
     parts: tuple[PartCount, ...]
     files: Mapping[str, int]
@@ -91,11 +91,11 @@ def _patients(cohort: Cohort, rows: Iterable[int]) -> int | None:
     return len({cohort.patient_ids[row] for row in rows})
 
 
-def _spread(values: Sequence[float]) -> Spread | None:
+def _spread(values: Sequence[float]) -> Distribution | None:
     if not values:
         return None
     quantiles = np.quantile(np.array(values, float), (0, 0.25, 0.5, 0.75, 1)).tolist()
-    return Spread(len(values), *quantiles)
+    return Distribution(len(values), *quantiles)
 
 
 def _label_counts(

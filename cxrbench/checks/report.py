@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from itertools import combinations
 from typing import Any
 
-from cxrbench.checks.counts import Counts, PartCount, Spread
+from cxrbench.checks.counts import Counts, Distribution, PartCount
 from cxrbench.checks.finding import Finding, Severity
 from cxrbench.checks.shortcuts import Shortcut
 from cxrbench.output.sections import CellTable, Column, Section, counted, number, text_column
@@ -150,7 +150,7 @@ def _part(part: PartCount) -> str:
     return f"{part.part} {part.images:,}{known}"
 
 
-def _spread(spread: Spread | None) -> str:
+def _spread(spread: Distribution | None) -> str:
     if spread is None:
         return "unknown"
     least, quarter, median, three_quarters, most = (

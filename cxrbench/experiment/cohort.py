@@ -12,9 +12,13 @@ from cxrbench.data.cohort import fingerprint
 from cxrbench.data.datasets import load_cohort
 from cxrbench.data.splits import PARTS, Split, make_split
 from cxrbench.errors import DataError
-from cxrbench.interfaces import Cohort, Dataset, Display
+from cxrbench.interfaces import Cohort, Dataset, Display, FittedEncoder
+from cxrbench.modeling.assemble import Statistics, feature_statistics
+from cxrbench.recipe import Feature
 from cxrbench.runs.predictions import TestSet
 from cxrbench.settings import Settings
+from cxrbench.store.cache import purpose_for
+from cxrbench.store.encode import encode
 from cxrbench.store.image_pass import ImagesInOrder, Preparation, in_order
 from cxrbench.store.prepare import Prepared, prepare
 
@@ -113,4 +117,36 @@ def prepare_cohort(
         fingerprint=fingerprint(cohort, prepared.digests),
         test=TestSet.of(cohort, usable.rows("test")),
         images_key=hashlib.sha256("\n".join(prepared.digests).encode()).hexdigest(),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedFeature:
+    """One feature of a recipe: its vectors (N, D), the fitted encoder, and training statistics."""
+
+    vectors: np.ndarray
+    fitted: FittedEncoder
+    statistics: Statistics
+
+
+def encode_feature(
+    feature: Feature, seed: int, data: PreparedCohort, cache: Path, display: Display
+) -> EncodedFeature:
+    """Return the feature vectors of all images, from an encoder fitted on the training split."""
+    store = data.prepared.features[feature.extractor]
+    train_rows = data.rows("train")
+    encoded = encode(
+        store.descriptors,
+        len(data.cohort),
+        feature.extractor,
+        feature.encoder,
+        train_rows,
+        seed=seed,
+        store_key=store.folder.name,
+        cache=cache,
+        display=display,
+        purpose=purpose_for(data.dataset, f"{feature.text} feature vectors, seed {seed}"),
+    )
+    return EncodedFeature(
+        encoded.vectors, encoded.fitted, feature_statistics(encoded.vectors, train_rows)
     )

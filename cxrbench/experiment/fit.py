@@ -9,15 +9,14 @@ from typing import Any, Literal
 
 import numpy as np
 
-from cxrbench.experiment.cohort import PreparedCohort
+from cxrbench.experiment.cohort import EncodedFeature, PreparedCohort, encode_feature
+from cxrbench.experiment.plans import keeps_activations
 from cxrbench.experiment.stages import Clock
-from cxrbench.interfaces import Display, FittedEncoder
+from cxrbench.interfaces import Display
 from cxrbench.modeling.assemble import (
     Network,
-    Statistics,
     build_top,
     build_trunk,
-    feature_statistics,
     freeze_below,
     split_trunk,
 )
@@ -30,20 +29,10 @@ from cxrbench.modeling.linear import LinearHead, fit_linear_head
 from cxrbench.modeling.predict import keras_predictor, predict_logits, sigmoid
 from cxrbench.modeling.train import Training, TrainSettings, train, trial_step
 from cxrbench.parameters import changed, spelt
-from cxrbench.recipe import Feature, Recipe
+from cxrbench.recipe import Recipe
 from cxrbench.settings import Settings
 from cxrbench.store.cache import kept_choice, purpose_for
-from cxrbench.store.encode import encode
 from cxrbench.store.stores import FORMAT
-
-
-@dataclass(frozen=True, eq=False)
-class EncodedFeature:
-    """One feature of a recipe: its vectors (N, D), the fitted encoder, and training statistics."""
-
-    vectors: np.ndarray
-    fitted: FittedEncoder
-    statistics: Statistics
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,39 +190,6 @@ def settle_batch_size(
     size = kept_choice("batch-sizes", about, find, cache=cache, display=display)
     display.say(f"{recipe.text}: batch size {size}")
     return size
-
-
-def keeps_activations(recipe: Recipe, settings: Settings) -> bool:
-    """Whether an image has the same activation in every epoch, and the cache may store it."""
-    return (
-        recipe.backbone is not None
-        and settings.activations == "cache"
-        and settings.weights_for(recipe.backbone.name) is not None
-        and not settings.augmentation.changes_images
-    )
-
-
-def encode_feature(
-    feature: Feature, seed: int, data: PreparedCohort, cache: Path, display: Display
-) -> EncodedFeature:
-    """Return the feature vectors of all images, from an encoder fitted on the training split."""
-    store = data.prepared.features[feature.extractor]
-    train_rows = data.rows("train")
-    encoded = encode(
-        store.descriptors,
-        len(data.cohort),
-        feature.extractor,
-        feature.encoder,
-        train_rows,
-        seed=seed,
-        store_key=store.folder.name,
-        cache=cache,
-        display=display,
-        purpose=purpose_for(data.dataset, f"{feature.text} feature vectors, seed {seed}"),
-    )
-    return EncodedFeature(
-        encoded.vectors, encoded.fitted, feature_statistics(encoded.vectors, train_rows)
-    )
 
 
 def _encode(task: _Task) -> dict[str, EncodedFeature]:

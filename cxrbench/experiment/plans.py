@@ -170,3 +170,13 @@ def _check_weights(plans: Sequence[Plan]) -> None:
                 expected="imagenet, none, FILE or BACKBONE=FILE",
                 found=repr(value),
             )
+
+
+def keeps_activations(recipe: Recipe, settings: Settings) -> bool:
+    """Whether an image has the same activation in every epoch, and the cache may store it."""
+    return (
+        recipe.backbone is not None
+        and settings.activations == "cache"
+        and settings.weights_for(recipe.backbone.name) is not None
+        and not settings.augmentation.changes_images
+    )

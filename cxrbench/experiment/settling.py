@@ -14,8 +14,7 @@ from cxrbench.data.cohort import require_boxes
 from cxrbench.errors import SettingsError
 from cxrbench.experiment.cohort import DividedCohort
 from cxrbench.experiment.executors.interface import Place
-from cxrbench.experiment.fit import keeps_activations
-from cxrbench.experiment.plans import Plan
+from cxrbench.experiment.plans import Plan, keeps_activations
 from cxrbench.interfaces import Display
 from cxrbench.modeling.assemble import build_trunk
 from cxrbench.modeling.backend import choose_device, choose_precision, precision_scope, release
