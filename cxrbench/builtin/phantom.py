@@ -87,7 +87,7 @@ class Phantom(Dataset):
 
         if self.size**2 > max_pixels:
             raise UnreadableImage(
-                "The phantom's images are too large.",
+                "the phantom's images are too large",
                 expected=f"at most {max_pixels} pixels",
                 found=f"{self.size} x {self.size}",
                 fix="lower the option size",
@@ -96,7 +96,7 @@ class Phantom(Dataset):
             exam = Exam.parse(source)
         except ValueError as error:
             raise UnreadableImage(
-                "This is not a phantom image.",
+                "not a phantom image",
                 expected="a source that load() returned",
                 found=repr(source),
                 fix="take sources from the cohort of the dataset phantom",

@@ -44,14 +44,17 @@ class PublishedCohort(ABC):
         """All of its files."""
 
 
-def _archive(number: int, link: str, size: int, md5: str, images: int = 10_000) -> RemoteFile:
-    return RemoteFile(
-        name=f"images_{number:03d}.tar.gz",
-        url=f"https://nihcc.box.com/shared/static/{link}.gz",
-        checksum=f"md5:{md5}",
-        checksum_by="NIH",
-        size=size,
-        images=images,
+def _archives(table: str) -> tuple[RemoteFile, ...]:
+    return tuple(
+        RemoteFile(
+            name=f"images_{number:03d}.tar.gz",
+            url=f"https://nihcc.box.com/shared/static/{link}.gz",
+            checksum=f"md5:{md5}",
+            checksum_by="NIH",
+            size=int(size),
+            images=int(images),
+        )
+        for number, (link, size, md5, images) in enumerate(map(str.split, table.splitlines()), 1)
     )
 
 
@@ -78,32 +81,20 @@ def _chestmnist(name: str, md5: str, size: int | None = None) -> RemoteFile:
 
 # https://nihcc.app.box.com/v/ChestXray-NIHCC. Links of the archives: batch_download_zips.py there.
 # Their MD5: FAQ_CHESTXRAY.pdf there, question 7. Their sizes: as Box tells them.
-NIH_ARCHIVES = (
-    _archive(
-        1, "vfk49d74nhbxq3nqjg0900w5nvkorp5c", 2008470987, "fe8ed0a6961412fddcbb3603c11b3698", 4_999
-    ),
-    _archive(2, "i28rlmbvmfjbl8p2n3ril0pptcmcu9d1", 3952623504, "ab07a2d7cbe6f65ddd97b4ed7bde10bf"),
-    _archive(3, "f1t00wrtdk94satdfb9olcolqx20z2jp", 3929234850, "2301d03bde4c246388bad3876965d574"),
-    _archive(4, "0aowwzs5lhjrceb3qp67ahp0rd1l1etg", 3838903983, "9f1b7f5aae01b13f4bc8e2c44a4b8ef6"),
-    _archive(5, "v5e3goj22zr6h8tzualxfsqlqaygfbsn", 3935496531, "1861f3cd0ef7734df8104f2b0309023b"),
-    _archive(6, "asi7ikud9jwnkrnkj99jnpfkjdes7l6l", 3986301172, "456b53a8b351afd92a35bc41444c58c8"),
-    _archive(7, "jn1b4mw4n6lnh74ovmcjb8y48h8xj07n", 4016328426, "1075121ea20a137b87f290d6a4a5965e"),
-    _archive(8, "tvpxmn7qyrgl0w8wfh9kqfjskv6nmm1j", 4018347353, "b61f34cec3aa69f295fbb593cbd9d443"),
-    _archive(9, "upyy3ml7qdumlgk2rfcvlb9k6gvqq2pj", 4111327929, "442a3caa61ae9b64e61c561294d1e183"),
-    _archive(
-        10, "l6nilvfa9cg3s28tqv1qc1olm3gnz54p", 4181556296, "09ec81c4c31e32858ad8cf965c494b74"
-    ),
-    _archive(
-        11, "hhq8fkdgvcari67vfhs7ppg2w6ni4jze", 4187084020, "499aefc67207a5a97692424cf5dbeed5"
-    ),
-    _archive(
-        12,
-        "ioqwiy20ihqwyr8pf4c24eazhh281pbu",
-        2914187733,
-        "dc9fda1757c2de0032b63347a7d2895c",
-        7_121,
-    ),
-)
+NIH_ARCHIVES = _archives("""\
+vfk49d74nhbxq3nqjg0900w5nvkorp5c 2008470987 fe8ed0a6961412fddcbb3603c11b3698 4999
+i28rlmbvmfjbl8p2n3ril0pptcmcu9d1 3952623504 ab07a2d7cbe6f65ddd97b4ed7bde10bf 10000
+f1t00wrtdk94satdfb9olcolqx20z2jp 3929234850 2301d03bde4c246388bad3876965d574 10000
+0aowwzs5lhjrceb3qp67ahp0rd1l1etg 3838903983 9f1b7f5aae01b13f4bc8e2c44a4b8ef6 10000
+v5e3goj22zr6h8tzualxfsqlqaygfbsn 3935496531 1861f3cd0ef7734df8104f2b0309023b 10000
+asi7ikud9jwnkrnkj99jnpfkjdes7l6l 3986301172 456b53a8b351afd92a35bc41444c58c8 10000
+jn1b4mw4n6lnh74ovmcjb8y48h8xj07n 4016328426 1075121ea20a137b87f290d6a4a5965e 10000
+tvpxmn7qyrgl0w8wfh9kqfjskv6nmm1j 4018347353 b61f34cec3aa69f295fbb593cbd9d443 10000
+upyy3ml7qdumlgk2rfcvlb9k6gvqq2pj 4111327929 442a3caa61ae9b64e61c561294d1e183 10000
+l6nilvfa9cg3s28tqv1qc1olm3gnz54p 4181556296 09ec81c4c31e32858ad8cf965c494b74 10000
+hhq8fkdgvcari67vfhs7ppg2w6ni4jze 4187084020 499aefc67207a5a97692424cf5dbeed5 10000
+ioqwiy20ihqwyr8pf4c24eazhh281pbu 2914187733 dc9fda1757c2de0032b63347a7d2895c 7121
+""")
 
 # NIH publishes no checksum of these; the SHA-256 are those of the files as they were in 2026.
 NIH_LISTS = (
