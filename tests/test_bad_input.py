@@ -165,7 +165,8 @@ def test_no_room_for_the_model_is_told_before_it_is_written(run, nih, tmp_path, 
             raise RunError("not enough room for the run", fix="make room")
 
     monkeypatch.setattr("cxrbench.experiment.record.RUN", Full)
-    refused(run("drawn", "--epochs", 1, recipe="grid"), "not enough room for the run")
+    said = run("drawn", "--epochs", 1, "--head", "mlp", recipe="grid")
+    refused(said, "not enough room for the run")
     assert nothing_looks_complete(tmp_path)
 
 

@@ -125,7 +125,10 @@ def test_tables_fit_and_cut_nothing(printed, width):
     assert "6 of 128" in out
     assert "Hernia *" in out
     flat = "".join(out.split())
-    assert "Allrowsexceptprior:seeds2,protocolprobe,weightsnone,trainshead,ontensorflowcpu" in flat
+    assert (
+        "Allrowsexceptprior:seeds2,protocolprobe,headmlp,weightsnone,trainshead,ontensorflowcpu"
+        in flat
+    )
 
 
 def test_a_recipe_is_whole_where_there_is_room(printed):
@@ -138,7 +141,7 @@ def test_what_differs_between_rows_is_a_column(monkeypatch, capsys):
     show(Leaderboard((board,)), "table")
     out = capsys.readouterr().out
     assert "from conv5_block1_1_conv" in out
-    assert "All rows except prior: seeds 2, weights none, on tensorflow cpu" in out
+    assert "All rows except prior: seeds 2, head mlp, weights none, on tensorflow cpu" in out
 
 
 def test_ranks_and_what_is_unknown(printed):
