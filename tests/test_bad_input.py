@@ -161,7 +161,7 @@ def test_no_room_for_the_model_is_told_before_it_is_written(run, nih, tmp_path, 
         def require_room(folder, needed):
             from cxrbench.errors import RunError
 
-            assert needed > 1000
+            assert needed > 500
             raise RunError("not enough room for the run", fix="make room")
 
     monkeypatch.setattr("cxrbench.experiment.record.RUN", Full)
