@@ -79,7 +79,7 @@ def by_prepare(paths: list[Path], wanted: Preparation) -> None:
 
 
 def loaders(folder: Path, paths: list[Path], work: Path) -> dict[str, Way]:
-    """torchxrayvision's dataset of the same files, by the resizer that it is told to use."""
+    """torchxrayvision's dataset of the same files, with the given resizer."""
     import torch
 
     torch.set_num_threads(1)

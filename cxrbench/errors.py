@@ -1,4 +1,4 @@
-"""The errors that a user can cause; each says what was expected, what was got, and what to do."""
+"""The errors that a user can cause; each says what was expected, what was found and what to do."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ class CxrbenchError(Exception):
     Parameters
     ----------
     problem : one sentence that names the thing that is wrong.
-    expected, found, fix : what would have been right, what was there instead, what to do about it.
-        Each becomes a line and an attribute. Leave one out only if the problem already says it.
+    expected, found, fix : the right value, the value that was found, and the remedy. Each becomes
+        a line and an attribute. Leave one out only if the problem already says it.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""One framework in a process of its own: measures what it is told to, line by line.
+"""One framework in its own process: it measures one request per line.
 
 Each line on standard input is a JSON request, and each is answered by one line of JSON. What the
 frameworks print goes to standard error.

@@ -81,7 +81,7 @@ class PredictionTable:
         meant: dict[str, str | None] = {}
         for image_id in image_ids:
             for text in {_file_name(image_id), _stem(image_id)}:
-                # Two images with the same name in different folders have to be told in full.
+                # Two images with the same name in different folders are named in full.
                 meant[text] = None if text in meant else image_id
         known = set(image_ids)
         return [

@@ -223,7 +223,7 @@ class Table:
 def read_table(path: Path, *, fit: bool = True) -> Table:
     """A CSV file's header and rows; the rows are parsed as they are taken, for speed and memory.
 
-    How text is read is told at `read_text`. The separator is whichever of comma, semicolon and tab
+    `read_text` describes how text is read. The separator is whichever of comma, semicolon and tab
     the header has most of. Empty rows are left out, and so are empty cells beyond the header (NIH's
     2017 edition ends each line with a comma). With ``fit=False`` rows are as wide as they are.
 

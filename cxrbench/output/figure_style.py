@@ -32,7 +32,7 @@ _DASHES: tuple[Any, ...] = (
     *((0, (8, 2)), (0, (3, 1, 1, 1, 1, 1)), (0, (1, 1.5))),
 )
 MOST_LOOKS = len(_COLOURS)
-"""How many rows can be told apart in one panel."""
+"""The largest number of rows that a reader can distinguish in one panel."""
 
 _FIGURES = Destination("figures in", SettingsError, "choose another folder with --output")
 

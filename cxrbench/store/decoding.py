@@ -51,7 +51,7 @@ def decode(data: bytes, *, max_pixels: int) -> np.ndarray:
     UnreadableImage
         Empty, not an image, damaged or truncated, a side under `MIN_SIDE`, or more than
         ``max_pixels`` by its header (decided before anything is decoded). A JPEG carries no
-        checksum: a changed byte inside its compressed data cannot be told from a strange picture.
+        checksum: a changed byte inside its compressed data looks like a strange image.
     """
     if not data:
         raise UnreadableImage("the file is empty")

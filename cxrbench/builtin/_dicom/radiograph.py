@@ -23,7 +23,7 @@ MODALITIES = ("CR", "DX", "RG")
 
 MAX_AGE = 120.0
 OLDEST = 90.0
-"""Higher ages are told as 90: alone they can identify (45 CFR 164.514(b)(2)(i)(C))."""
+"""Higher ages become 90, because an age alone can identify (45 CFR 164.514(b)(2)(i)(C))."""
 
 _TAGS = (
     *("SOPClassUID", "Modality", "PresentationIntentType"),

@@ -166,7 +166,7 @@ def counted_reasons(reasons: list[str]) -> tuple[str, ...]:
 
 
 def nothing_to_use(scan: Scan, matched: RowMatch, rows: int) -> DataError:
-    """The error for an archive of which nothing is left."""
+    """The error for an archive without a usable file."""
     reasons = [reason for _, reason in (*scan.rejected, *matched.files)]
     return DataError(
         "dicom: no file is a frontal chest radiograph with a row in the table",

@@ -228,7 +228,7 @@ Refusal = tuple[Sequence[int], Fault]
 def without_faults(columns: Columns) -> tuple[Columns, tuple[Fault, ...]]:
     """The columns without the rows that cannot be used, and what is wrong with them.
 
-    Ages that cannot be are told too; their rows stay, with an unknown age.
+    Impossible ages are reported too; their rows stay, with an unknown age.
     """
     image_ids = image_ids_of(columns)
     refused = [*_label_faults(columns, image_ids), *_blank_patients(columns, image_ids)]

@@ -192,7 +192,7 @@ def _copy(
 
 @contextmanager
 def _bar(display: Display, request: RemotePart, size: int) -> Iterator[Advance]:
-    """A bar that counts MB, or kB where that would say little, and is told bytes."""
+    """A bar that takes bytes and shows MB, or kB for small files."""
     unit, name = (10**6, "MB") if size >= 10**7 else (10**3, "kB")
     done = 0
     with display.task(f"{request.name}, {name}", size // unit) as advance:
