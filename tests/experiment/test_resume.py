@@ -112,7 +112,8 @@ def kill(process) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("recipe", [RECIPE, PERMUTED])
 def test_a_killed_run_goes_on_and_ends_as_one_that_never_was(tmp_path, recipe):
-    options = ("--epochs", 40, "--patience", 40)
+    # Long enough that a checkpoint is written before the end, on a fast machine too.
+    options = ("--epochs", 300, "--patience", 300)
     whole, killed = place(tmp_path / "whole"), place(tmp_path / "killed")
     finished(whole, *options, recipe=recipe)
     process = run_in(killed, *options, recipe=recipe)
