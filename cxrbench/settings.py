@@ -87,7 +87,7 @@ class Settings:
     ] = 0.01
     protocol: Annotated[
         Literal["finetune", "probe"],
-        Option("Train the whole model, or only the head on a frozen backbone.", panel="Training"),
+        Option("Train backbone and head, or only the head on a frozen backbone.", panel="Training"),
     ] = "finetune"
     weights: Annotated[
         tuple[str, ...],
