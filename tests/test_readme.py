@@ -112,24 +112,24 @@ def write_predictions(desk: Path) -> None:
         writer.writerows([row["image"], *row[names]] for _, row in table.iterrows())
 
 
-@pytest.mark.parametrize(
-    "number",
-    [
-        # It starts a process for each hot path.
-        pytest.param(number, marks=pytest.mark.slow if "perf time" in command else ())
-        for number, command in enumerate(COMMANDS)
-    ],
-    ids=lambda number: COMMANDS[number][:60],
-)
-def test_each_command_works(number, at_desk, cli) -> None:
-    command = COMMANDS[number]
-    if NEEDS_PLUGINS in command:
-        pytest.skip("needs the packages of plugins/, whose own tests run it")
-    if command.startswith("cxrbench perf compare"):
-        # Outside of a checkout: the options are read, and the message says what is missing.
-        said: Said = cli(*shlex.split(command)[1:])
-        assert said.code == 2
-        assert "git" in said.err
-        return
+def test_the_commands_work_in_their_order(at_desk, cli) -> None:
+    """One test, because later commands use what earlier ones leave."""
+    for command in COMMANDS:
+        if NEEDS_PLUGINS in command or "perf time" in command:
+            continue  # the tests of plugins/ run the first, and a slow test the second
+        if command.startswith("cxrbench perf compare"):
+            # Outside of a checkout: the options are read, and the message says what is missing.
+            said: Said = cli(*shlex.split(command)[1:])
+            assert said.code == 2
+            assert "git" in said.err
+            continue
+        said = cli(*typed(command, at_desk))
+        assert said.code == 0, f"{command}\n{said.err}"
+
+
+@pytest.mark.slow
+def test_the_hot_paths_are_timed(at_desk, cli) -> None:
+    """It starts a process for each hot path."""
+    (command,) = (command for command in COMMANDS if "perf time" in command)
     said = cli(*typed(command, at_desk))
     assert said.code == 0, said.err
