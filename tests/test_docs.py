@@ -157,7 +157,7 @@ def test_every_setting_is_an_option_whose_row_tells_the_same_default():
 @pytest.mark.parametrize(("title", "keys"), [("Rows", ROW_COLUMNS), ("Labels", LABEL_COLUMNS)])
 def test_every_key_of_the_board_is_told(title, keys):
     told = rows_of(section(page("leaderboard"), title))
-    # The other measures are told once for both kinds.
+    # The page describes the other measures once, for both kinds.
     assert sorted(told) == sorted(keys)
 
 

@@ -158,7 +158,7 @@ _CHEST = ("CHEST", "THORAX", "TORAX", "LUNG")
 _NOT_CHEST_ALONE = ("ABD", "PELV", "SPINE")
 # Codes of the thorax in SNOMED CT, SNOMED RT and UMLS-free older files (PS3.16, CID 4009).
 _CHEST_CODES = ("51185008", "T-D3000", "43799004", "T-D3200")
-# A body part that is none of these may be anything, a patient's name too, and is not repeated.
+# Any other text may be anything, even a patient's name, so messages do not repeat it.
 _OTHER_PARTS = frozenset(
     {
         *("ABDOMEN", "ANKLE", "ARM", "BREAST", "CLAVICLE", "COCCYX", "CSPINE", "ELBOW"),
