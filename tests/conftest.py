@@ -17,6 +17,7 @@ from pathlib import Path
 import hypothesis
 import numpy as np
 import pytest
+from rich.console import Console
 
 # How long an example takes says more of what else the machine does.
 hypothesis.settings.register_profile("cxrbench", deadline=None)
@@ -271,3 +272,17 @@ def grid(tiny_plugin, tmp_path_factory) -> Grid:
     )
     calls = dict(tiny_parts.calls - before)
     return Grid(folder, folder / "runs", folder / "cache", result, display, calls)
+
+
+@pytest.fixture
+def terminal(monkeypatch):
+    """A function that makes standard output a terminal of this width, without colours."""
+
+    def of(width: int) -> None:
+        settings = {"highlight": False, "markup": False, "emoji": False, "color_system": None}
+        monkeypatch.setattr(
+            "cxrbench.output.show.plain_console",
+            lambda: Console(width=width, force_terminal=True, **settings),
+        )
+
+    return of

@@ -170,6 +170,10 @@ def _markdown_escaped(text: str) -> str:
     return _SPECIAL.sub(lambda match: f"\\{match.group()}", " ".join(text.split()))
 
 
+_BLANK = "\N{NO-BREAK SPACE}"
+_QUOTED = re.compile(r"(?<![^\s=])'[^'\n]+'")
+
+
 def print_section(console: Console, section: Section) -> None:
     """Print a section: its title, its tables with a line between, its notes."""
     _print_text(console, section.title)
@@ -184,17 +188,20 @@ def print_section(console: Console, section: Section) -> None:
 
 
 def _print_text(console: Console, text: str) -> None:
-    """Lines of words, folded below where they begin; a long path is not broken."""
+    """Lines of text: a terminal folds them between words, a file has them whole."""
     for line in text.splitlines():
-        indent = " " * (len(line) - len(line.lstrip()))
-        lines = textwrap.wrap(
-            line,
-            console.width,
-            subsequent_indent=indent,
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
-        console.print("\n".join(lines), soft_wrap=True)
+        console.print(_folded(line, console.width) if console.is_terminal else line, soft_wrap=True)
+
+
+def _folded(line: str, width: int) -> str:
+    """``line`` in several, each below where it begins; long words and quoted text stay whole."""
+    indent = " " * (len(line) - len(line.lstrip()))
+    # A space within quotes does not end a word: '/data/my cohort' can still be copied.
+    words = _QUOTED.sub(lambda match: match.group().replace(" ", _BLANK), line)
+    lines = textwrap.wrap(
+        words, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
+    return "\n".join(lines).replace(_BLANK, " ")
 
 
 def _rich(table: CellTable) -> Table:

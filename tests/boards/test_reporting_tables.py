@@ -17,7 +17,6 @@ from cxrbench.boards.leaderboard import Leaderboard, condition
 from cxrbench.boards.saliency_columns import SALIENCY
 from cxrbench.metrics.estimate import UNDEFINED, Estimate
 from cxrbench.metrics.measures import MEASURES
-from cxrbench.output import show as show_module
 from cxrbench.output.show import show
 from cxrbench.runs.run import SkippedRun
 
@@ -103,10 +102,10 @@ def test_unknown_patients_are_told(capsys):
 
 
 @pytest.fixture
-def printed(monkeypatch, capsys):
+def printed(terminal, capsys):
     def printing(width: int | None = None, output: str = "table", **options) -> str:
         if width is not None:
-            monkeypatch.setattr(show_module, "_WIDTH_OF_A_FILE", width)
+            terminal(width)
         show(Leaderboard((BOARD,), **options), output)
         return capsys.readouterr().out
 

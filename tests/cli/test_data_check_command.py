@@ -84,8 +84,8 @@ def test_every_planted_fault_is_found_and_named(cli, spoilt):
 
 
 @pytest.mark.parametrize("width", [80, 120])
-def test_the_report_names_them_within_the_width(cli, spoilt, width, monkeypatch):
-    monkeypatch.setattr("cxrbench.output.show._WIDTH_OF_A_FILE", width)
+def test_the_report_names_them_within_the_width(cli, spoilt, width, terminal):
+    terminal(width)
     folder, planted = spoilt
     said = cli("data", "check", folder, *QUICK, "--no-images")
     assert said.code == 1

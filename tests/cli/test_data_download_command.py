@@ -38,9 +38,8 @@ def download(cli, mirror, tmp_path):
 def test_a_cohort_is_fetched_and_the_next_command_told(download, mirror, tmp_path):
     said = download()
     assert said.code == 0, said.err
-    words = " ".join(said.out.split())  # long lines are folded between words
-    assert "4 files verified, 8 images" in words
-    assert f"Next: cxrbench run resnet+orb --data '{tmp_path / 'my cohort'}/'" in words
+    assert "4 files verified, 8 images" in said.out
+    assert f"Next: cxrbench run resnet+orb --data '{tmp_path / 'my cohort'}/'" in said.out
 
     again = download()
     assert "complete already; nothing was downloaded" in again.out

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import re
 import shutil
 import subprocess
 from html.parser import HTMLParser
 
 import pytest
+from rich.console import Console
 
-from cxrbench.output.formats import WRITERS
+from cxrbench.output.formats import WRITERS, print_section
 from cxrbench.output.sections import CellTable, Column, Section, text_column
 
 NASTY = (
@@ -130,3 +132,16 @@ def test_latex_compiles(tmp_path):
     command = ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", "board.tex"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-2000:]
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_notes_fold_in_a_terminal_alone_and_never_within_quotes(is_terminal):
+    path = "--data '/data/a cohort with a long name, in several words/'"
+    note = f"Next: cxrbench run resnet+orb {path} and then look at the board"
+    console = Console(file=io.StringIO(), width=40, force_terminal=is_terminal, highlight=False)
+    print_section(console, Section("", (), (note,)))
+    lines = console.file.getvalue().split("\n")
+    assert (note in lines) is not is_terminal
+    if is_terminal:
+        assert path.removeprefix("--data ") in lines
+        assert " ".join(lines).strip() == note
