@@ -76,6 +76,13 @@ class Journal:
     layout: Mapping[str, Any]
 
 
+@dataclass(frozen=True, eq=False)
+class _Chunk:
+    images: ImageTable
+    sizes: Mapping[str, int]
+    layout: Mapping[str, Any]
+
+
 def journal_line(
     images: Sequence[ImageFacts], sizes: Mapping[str, int], layout: Mapping[str, Any]
 ) -> bytes:
@@ -94,15 +101,17 @@ def read_journal(text: bytes, files: Sequence[str]) -> Journal:
         A line before the last is not what was written.
     """
     tables: list[ImageTable] = []
-    sizes, layout, length = dict.fromkeys(files, 0), dict[str, Any](), 0
+    sizes: Mapping[str, int] = dict.fromkeys(files, 0)
+    layout: Mapping[str, Any] = {}
+    length = 0
     for line in io.BytesIO(text):
         chunk = _journal_chunk(line)
         if chunk is None and length + len(line) == len(text):
             break  # the line that was being written when the process was killed
         if chunk is None:
             raise DamagedStore("a line of its journal is damaged")
-        tables.append(_table([ImageFacts(*values) for values in chunk["images"]]))
-        sizes, layout = chunk["sizes"], chunk["layout"]
+        tables.append(chunk.images)
+        sizes, layout = chunk.sizes, chunk.layout
         length += len(line)
     return Journal(_joined(tables), length, sizes, layout)
 
@@ -112,7 +121,7 @@ def journal_before(text: bytes, row: int) -> bytes:
     length, rows = 0, 0
     for line in io.BytesIO(text):
         chunk = _journal_chunk(line)
-        rows += len(chunk["images"]) if chunk else row + 1
+        rows += len(chunk.images) if chunk else row + 1
         if rows > row:
             break
         length += len(line)
@@ -130,8 +139,7 @@ def last_sizes(text: bytes) -> Mapping[str, int]:
     chunk = _journal_chunk(text[text.rfind(b"\n", 0, -1) + 1 :])
     if chunk is None:
         raise DamagedStore("a line of its journal is damaged")
-    sizes: Mapping[str, int] = chunk["sizes"]
-    return sizes
+    return chunk.sizes
 
 
 def _table(images: Sequence[ImageFacts]) -> ImageTable:
@@ -158,13 +166,25 @@ def _joined(tables: Sequence[ImageTable]) -> ImageTable:
     )
 
 
-def _journal_chunk(line: bytes) -> dict[str, Any] | None:
+def _journal_chunk(line: bytes) -> _Chunk | None:
+    """What a line says; None where it is not what was written.
+
+    Raises
+    ------
+    DamagedStore
+        Its checksum is right, but it is no line of a journal.
+    """
     try:
         values = json.loads(line)
-        chunk = values["chunk"]
-        if not line.endswith(b"\n") or values["crc32"] != zlib.crc32(chunk.encode()):
+        text = values["chunk"]
+        if not line.endswith(b"\n") or values["crc32"] != zlib.crc32(text.encode()):
             return None
-        content: dict[str, Any] = json.loads(chunk)
+        chunk = json.loads(text)
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
-    return content
+    try:
+        images = _table([ImageFacts(*facts) for facts in chunk["images"]])
+        sizes = {str(name): int(size) for name, size in chunk["sizes"].items()}
+        return _Chunk(images, sizes, dict(chunk["layout"]))
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+        raise DamagedStore("a line of its journal is of another kind") from error
