@@ -112,8 +112,8 @@ def measure(request: Request, display: Display) -> tuple[Run, ...]:
             images = cohort_images(dataset, data.cohort, data.rows("test").tolist())
             time_all(paths, registry, images, settings.device, display)
     if request.saliency:
-        threads = request.thread_count
-        score_all(paths, registry, cache=request.cache, threads=threads, display=display)
+        saliency = partial(score_all, cache=request.cache, threads=request.thread_count)
+        saliency(paths, request.data, registry, display=display)
     return tuple(read_run(path) for path in paths)
 
 

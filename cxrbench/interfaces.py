@@ -285,15 +285,17 @@ class Dataset(Part):
 
     ``defaults`` are settings that suit this dataset (``{"image_size": 64}``), used where the user
     gives none. Fields are the options of ``--data NAME:option=value``; ``path_options`` names
-    those that say where something lies, which is no condition of a result. ``file_suffixes`` are
-    endings such as ``".dcm"``, in small letters, of image files that ``read_new`` reads.
-    ``general`` datasets recognise a path by its form alone, such as any CSV file: they are tried
-    after the others.
+    those that say where something lies, which is no condition of a result. ``user_options`` are
+    those that write a file or name a secret: a run directory neither records nor sets them.
+    ``file_suffixes`` are endings such as ``".dcm"``, in small letters, of image files that
+    ``read_new`` reads. ``general`` datasets recognise a path by its form alone, such as any CSV
+    file: they are tried last.
     """
 
     defaults: ClassVar[Mapping[str, object]] = {}
     file_suffixes: ClassVar[tuple[str, ...]] = ()
     path_options: ClassVar[tuple[str, ...]] = ("path",)
+    user_options: ClassVar[tuple[str, ...]] = ()
     citation: ClassVar[str] = ""
     general: ClassVar[bool] = False
 

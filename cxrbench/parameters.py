@@ -195,8 +195,9 @@ def _text(value: Any) -> str:
 
 
 def data_text(dataset: Dataset) -> str:
-    """What ``--data`` takes for this dataset, from any folder."""
+    """What ``--data`` takes for this dataset, from any folder, without its ``user_options``."""
     options = changed(absolute_dataset(dataset))
+    options = {name: v for name, v in options.items() if name not in dataset.user_options}
     if "," in options.get("path", ""):  # separates options; the layout is recognised too
         return str(options["path"])
     return spelt(dataset.name, options)

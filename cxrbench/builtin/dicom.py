@@ -50,6 +50,7 @@ class DICOM(Dataset):
     name: ClassVar[str] = "dicom"
     file_suffixes: ClassVar[tuple[str, ...]] = (".dcm", ".dicom")
     path_options: ClassVar[tuple[str, ...]] = ("path", "table", "key", "crosswalk")
+    user_options: ClassVar[tuple[str, ...]] = ("key", "crosswalk")
 
     path: str = ""
     table: str = ""

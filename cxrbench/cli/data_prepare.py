@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from cxrbench.cli.options import Config, Format, config_options, takes
+from cxrbench.cli.options import Config, Format, takes, with_config
 
 
 class SeveralRecipes(TyperCommand):
@@ -65,7 +65,7 @@ def prepare(
         )
     options |= {"data": where} if where else {}
     options |= {"recipes": recipes} if recipes else {}
-    request = request_of(config_options(config) | options)
+    request = request_of(with_config(config, options))
     with progress(lines_on_stdout=output_format is Format.table) as display:
         ahead = prepare_ahead(request, display)
     show(ahead, output_format)

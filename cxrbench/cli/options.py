@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -94,13 +94,15 @@ def _typer_option(declared: Option, text: str) -> Any:
     return typer.Option(declared.flag + opposite, **about)
 
 
-def config_options(config: Path | None) -> dict[str, Any]:
-    """The options in the file of ``--config``, if one is given."""
+def with_config(config: Path | None, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options in the file of ``--config``, if one is given, and those given beside it."""
     if config is None:
-        return {}
-    from cxrbench.runs.settings_file import read_config
+        return dict(options)
+    from cxrbench.runs.settings_file import read_config, require_repeatable
 
-    return read_config(config)
+    values = read_config(config)
+    require_repeatable(config, {n: v for n, v in values.items() if n not in options})
+    return {**values, **options}
 
 
 Config = Annotated[

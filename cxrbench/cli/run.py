@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cxrbench.cli.options import Config, Format, PerLabel, config_options, takes
+from cxrbench.cli.options import Config, Format, PerLabel, takes, with_config
 from cxrbench.request import known_options
 
 
@@ -27,7 +27,7 @@ def run(
     from cxrbench.output.show import show
     from cxrbench.request import request_of
 
-    request = request_of({**config_options(config), **options})
+    request = request_of(with_config(config, options))
     with progress(lines_on_stdout=output_format is Format.table) as display:
         runs = measure(request, display)
     show(leaderboard_of(runs, request, per_label=per_label), output_format)

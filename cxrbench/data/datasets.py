@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar, cast
 
 from cxrbench.errors import CxrbenchError, DataError, PluginError
 from cxrbench.interfaces import Cohort, Dataset, Display, Examination
-from cxrbench.parameters import build, nearest, parse_pairs
+from cxrbench.parameters import absolute_dataset, build, changed, nearest, parse_pairs
 from cxrbench.registry import Registry
 
 FALLBACK = "phantom"
@@ -60,6 +61,56 @@ def find_dataset(text: str | None, registry: Registry, here: Path) -> Dataset:
             fix="name the dataset: --data NAME:path=…, see `cxrbench plugins list`",
         )
     return dataset
+
+
+def recorded_dataset(text: object, registry: Registry, source: str) -> Dataset:
+    """The dataset that a file of a run directory names, if opening it again only reads its folder.
+
+    A run directory may come from somebody else. ``source`` names the file in errors.
+
+    Raises
+    ------
+    DataError : there are no such data, or the text sets one of the dataset's ``user_options``, or a
+        path outside the folder of the data.
+    PluginError : the plugin of this name is broken.
+    """
+    if not isinstance(text, str):
+        raise _not_reopened(source, "it names no data", repr(text))
+    dataset = find_dataset(text, registry, Path.cwd())
+    options = changed(absolute_dataset(dataset))
+    for name in dataset.user_options:
+        if name in options:
+            raise _not_reopened(source, f"it sets {name}, which only a user may set", text)
+    where = options.get("path")
+    if where is None:
+        return dataset
+    path = Path(str(where))
+    if not (path.is_dir() or path.is_file()):  # a device or a pipe may never end
+        raise _not_reopened(source, "its data are no longer there", str(path))
+    folder = path if path.is_dir() else path.parent
+    for name, value in options.items():
+        if isinstance(value, str) and _leads_out(value, folder, name in dataset.path_options):
+            raise _not_reopened(source, f"{name} lies outside the folder of the data", value)
+    return dataset
+
+
+def _leads_out(text: str, folder: Path, is_path: bool) -> bool:
+    """Whether a value names a place outside the folder; what is no path is one if it exists."""
+    try:
+        place = folder / Path(text).expanduser()
+        present = is_path or (len(place.parts) > 1 and os.path.lexists(place))
+        return present and not place.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError, ValueError):  # no such user, a circle of links, no path at all
+        return is_path
+
+
+def _not_reopened(source: str, problem: str, value: str) -> DataError:
+    return DataError(
+        f"the data of {source} are not opened again: {problem}",
+        expected="data that are still where they were, and options that only read their folder",
+        found=value,
+        fix="name the data with --data",
+    )
 
 
 def describe(dataset: Dataset, text: str | None) -> str:

@@ -11,13 +11,14 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, cast
 
-from cxrbench.data.datasets import find_dataset, load_cohort
+from cxrbench.data.datasets import find_dataset, load_cohort, recorded_dataset
 from cxrbench.data.files import SUFFIXES, image_stem
 from cxrbench.data.record_cells import age_of, sex_of, view_of
 from cxrbench.data.tables import read_table, shortened
 from cxrbench.errors import DataError, SettingsError, UnreadableImage
 from cxrbench.interfaces import Cohort, Dataset, Display, Record
 from cxrbench.parameters import nearest
+from cxrbench.runs.predictions import test_rows
 from cxrbench.runs.settings_file import CONFIG_FILE, read_config
 from cxrbench.store.image_pass import read_source
 
@@ -144,16 +145,23 @@ def run_cohort(
 ) -> tuple[Dataset, Cohort]:
     """The cohort ``data``, by default the one in the settings of the run.
 
+    The settings of a run are not trusted: they can only name data to read, and these must have the
+    run's test images with their patients and labels.
+
     Raises
     ------
     RunError : the settings were changed.
-    DataError : the data are not there.
+    DataError : the data are not there, are others, or would not only be read.
     """
-    if data is None:
-        run.require_unchanged(CONFIG_FILE)
-        data = str(read_config(run.path / CONFIG_FILE)["data"])
-    dataset = find_dataset(data, registry, Path.cwd())
-    return dataset, load_cohort(dataset, display, cache)
+    if data is not None:
+        dataset = find_dataset(data, registry, Path.cwd())
+        return dataset, load_cohort(dataset, display, cache)
+    config = run.require_unchanged(CONFIG_FILE)
+    source = f"{run.name}/{CONFIG_FILE}"
+    dataset = recorded_dataset(read_config(config).get("data"), registry, source)
+    cohort = load_cohort(dataset, display, cache)
+    test_rows(run, cohort)
+    return dataset, cohort
 
 
 def readers_of(registry: Registry) -> Readers:

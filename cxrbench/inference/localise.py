@@ -26,7 +26,7 @@ from cxrbench.modeling.backend import load_keras
 from cxrbench.registry import Registry
 from cxrbench.runs.additions import store_saliency, stored_saliency
 from cxrbench.runs.conditions import RunKind
-from cxrbench.runs.predictions import TestSet, read_predictions
+from cxrbench.runs.predictions import test_rows
 from cxrbench.runs.run import Run, read_run
 from cxrbench.store.prepare import prepare
 
@@ -96,41 +96,32 @@ def score_saliency(
 
 
 def score_all(
-    paths: Sequence[Path], registry: Registry, *, cache: Path, threads: int, display: Display
+    paths: Sequence[Path],
+    data: str | None,
+    registry: Registry,
+    *,
+    cache: Path,
+    threads: int,
+    display: Display,
 ) -> None:
-    """Score the saliency of each of these runs that has a model."""
+    """Score the saliency of each of these runs of ``data`` that has a model."""
+    options = LocaliseOptions(data=data)
     for run in map(read_run, paths):
         if run.kind is not RunKind.prior:
-            score_saliency(
-                run, LocaliseOptions(), registry, cache=cache, threads=threads, display=display
-            )
+            score_saliency(run, options, registry, cache=cache, threads=threads, display=display)
 
 
 def _test_boxes(run: Run, cohort: Cohort) -> dict[int, tuple[Box, ...]]:
     """The boxes of each test image that has any, by its row in the cohort."""
-    ids = read_predictions(run).image_ids.tolist()
+    tested = set(test_rows(run, cohort).tolist())
     rows = {name: row for row, name in enumerate(cohort.image_ids)}
-    missing = [name for name in ids if name not in rows]
-    tested = {rows[name] for name in ids if name in rows}
-    if (
-        missing
-        or TestSet.of(cohort, np.array(sorted(tested), int)).board_key != run.conditions.board_key
-    ):
-        raise DataError(
-            f"{cohort.name!r} is not the test data of the run {run.name!r}",
-            expected=f"its {len(ids):,} test images, with the same patients and labels",
-            found=f"{len(missing):,} of them missing, such as {', '.join(missing[:3])}"
-            if missing
-            else "other labels or patients",
-            fix="name the run's data with --data",
-        )
     by_row: dict[int, list[Box]] = defaultdict(list)
     for box in cohort.boxes:
-        row = rows.get(box.image_id)
+        row = rows[box.image_id]
         if row in tested:
             by_row[row].append(box)
     if not by_row:
-        raise no_box(cohort, len(ids))
+        raise no_box(cohort, len(tested))
     return {row: tuple(by_row[row]) for row in sorted(by_row)}
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from cxrbench.data.cohort import board_key
-from cxrbench.errors import RunError
+from cxrbench.errors import DataError, RunError
 from cxrbench.interfaces import Cohort
 from cxrbench.metrics.patients import counted_labels
 from cxrbench.runs.run import Run
@@ -132,6 +132,30 @@ def read_predictions(run: Run, part: str = "test") -> Predictions:
             found=str(error),
             fix="run the same command with --force",
         ) from error
+
+
+def test_rows(run: Run, cohort: Cohort) -> np.ndarray:
+    """The places (n,) of a run's test images in a cohort, ascending.
+
+    Raises
+    ------
+    RunError : the predictions are missing or damaged.
+    DataError : the cohort does not have these images, with these patients and labels.
+    """
+    ids = read_predictions(run).image_ids.tolist()
+    places = {name: row for row, name in enumerate(cohort.image_ids)}
+    missing = [name for name in ids if name not in places]
+    rows = np.array(sorted({places[name] for name in ids if name in places}), int)
+    if missing or TestSet.of(cohort, rows).board_key != run.conditions.board_key:
+        raise DataError(
+            f"{cohort.name!r} is not the test data of the run {run.name!r}",
+            expected=f"its {len(ids):,} test images, with the same patients and labels",
+            found=f"{len(missing):,} of them missing, such as {', '.join(missing[:3])}"
+            if missing
+            else "other labels or patients",
+            fix="name the run's data with --data",
+        )
+    return rows
 
 
 def write_predictions(val: Predictions, test: Predictions, folder: Path) -> None:

@@ -7,9 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from cxrbench.data.datasets import recorded_dataset
 from cxrbench.errors import SettingsError
-from cxrbench.options import check_options
+from cxrbench.options import check_options, options_of
+from cxrbench.registry import load_registry
 from cxrbench.request import known_options
+from cxrbench.runs.run import RUN_FILE
+from cxrbench.settings import Settings
 
 CONFIG_FILE = "settings.toml"
 
@@ -47,6 +51,32 @@ def read_config(path: Path) -> dict[str, Any]:
             found=error.found,
             fix=error.fix,
         ) from None
+
+
+def require_repeatable(path: Path, options: Mapping[str, Any]) -> None:
+    """Raise if a file in a run directory has options that do more than repeat the run.
+
+    A run directory may come from somebody else: it cannot choose where results are written, on
+    which machines they are computed, or what a dataset writes.
+
+    Raises
+    ------
+    SettingsError : the file has another option.
+    DataError : the data cannot be opened again without the user's word.
+    """
+    if not (path.parent / RUN_FILE).is_file():
+        return
+    allowed = {"recipes", "data", "seed", "calibration", "thresholds", *options_of(Settings)}
+    others = sorted(options.keys() - allowed)
+    if others:
+        raise SettingsError(
+            f"--config {path} has options that a run directory does not set",
+            expected=f"only options that a run writes into its {CONFIG_FILE}",
+            found=", ".join(others),
+            fix="set these options on the command line, or copy the file to another folder",
+        )
+    if "data" in options:
+        recorded_dataset(options["data"], load_registry(), f"{path.parent.name}/{path.name}")
 
 
 def write_config(path: Path, options: Mapping[str, Any]) -> None:

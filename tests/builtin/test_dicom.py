@@ -229,8 +229,6 @@ def test_the_text_that_repeats_a_run_works_from_any_folder(tmp_path, monkeypatch
     assert there == DICOM(
         path=str(tmp_path / "archive"),
         table=str(tmp_path / "a" / "labels.csv"),
-        key=str(tmp_path / "key"),
-        crosswalk=str(tmp_path / "c.csv"),
     )
 
 

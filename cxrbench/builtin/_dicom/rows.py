@@ -177,20 +177,40 @@ def nothing_to_use(scan: Scan, matched: RowMatch, rows: int) -> DataError:
     )
 
 
+_CROSSWALK = ("id", "file", "reason")
+
+
+def _is_crosswalk(path: Path) -> bool:
+    if path.is_symlink() or not path.is_file():
+        return False
+    first = f"{','.join(_CROSSWALK)}\n".encode()
+    with path.open("rb") as file:
+        return file.read(len(first)) == first
+
+
 def write_crosswalk(path: Path, rows: Iterable[tuple[str, str, str]]) -> None:
     """Write (id, file, reason or "") as CSV, whole or not at all, for its owner alone (mode 600).
 
+    Only a crosswalk is replaced.
+
     Raises
     ------
-    DataError : there can be no such file.
+    DataError : there can be no such file, or another file has this name.
     """
+    if os.path.lexists(path) and not _is_crosswalk(path):
+        raise DataError(
+            f"{path} is not a crosswalk, so it is not replaced",
+            expected="a new file, or a crosswalk that cxrbench wrote",
+            found="a link" if path.is_symlink() else "another file",
+            fix="choose another crosswalk=FILE",
+        )
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             with open(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
                 writer = csv.writer(file, lineterminator="\n")
-                writer.writerow(("id", "file", "reason"))
+                writer.writerow(_CROSSWALK)
                 writer.writerows(rows)
             os.replace(unfinished, path)
         except BaseException:
