@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 import tomli_w
-
 from dicom_files import SECRET
 
 SCRIPT = "# ~/.profile\nexport PATH=/usr/bin\n"
