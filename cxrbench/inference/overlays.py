@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cxrbench.output.files import replacing
 from cxrbench.store.decoding import unfit_points
 
 if TYPE_CHECKING:
@@ -63,8 +64,9 @@ def _keypoint_panels(image: ReadyImage, words: Mapping[str, Words]) -> Iterator[
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG."""
-    figure.savefig(path, dpi=_DPI, format="png")
+    """Write a figure as PNG, in one piece."""
+    with replacing(path) as partial:
+        figure.savefig(partial, dpi=_DPI, format="png")
 
 
 def _figure(image: ReadyImage, panels: Sequence[Panel], title: str) -> Figure:

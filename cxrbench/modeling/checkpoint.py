@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +22,13 @@ import numpy as np
 from cxrbench.errors import RunError
 from cxrbench.interfaces import Display
 from cxrbench.modeling.schedule import Epoch, Position
-from cxrbench.output.files import DamagedArrays, Destination, read_arrays, write_json
+from cxrbench.output.files import (
+    DamagedArrays,
+    Destination,
+    read_arrays,
+    remove_link,
+    write_json,
+)
 from cxrbench.output.show import plain
 
 FORMAT = 1
@@ -39,6 +46,8 @@ _CHECKPOINT = Destination(
     RunError,
     "choose another folder with --runs; the same command then goes on",
 )
+
+_STATE = re.compile(r"(state|best)-\d+\.npz|.+\.tmp")
 
 _DAMAGE = (DamagedArrays, OSError, ValueError, KeyError, TypeError)
 
@@ -144,7 +153,7 @@ class Checkpoints:
 
     def _remove_all_but(self, names: Sequence[str]) -> None:
         for path in self._folder.iterdir():
-            if path.name not in (*names, "checkpoint.json"):
+            if path.name not in names and _STATE.fullmatch(path.name):
                 path.unlink()
 
 
@@ -155,6 +164,7 @@ def _epoch(values: Mapping[str, Any]) -> Epoch:
 
 def _write(path: Path, arrays: Sequence[np.ndarray]) -> None:
     by_number: dict[str, Any] = {str(number): array for number, array in enumerate(arrays)}
+    remove_link(path)
     with path.open("wb") as file:
         np.savez(file, **by_number)
         file.flush()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -155,6 +156,8 @@ def write_figure(
 ) -> tuple[Path, ...]:
     """Write ``folder/name.png`` and the like; each file appears once it is whole.
 
+    Characters of the name that could lead elsewhere are replaced.
+
     Raises
     ------
     SettingsError : the folder cannot be written.
@@ -163,7 +166,7 @@ def write_figure(
     with _FIGURES.writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         for kind in formats:
-            path = folder / f"{name}.{kind}"
+            path = folder / f"{re.sub(r'[^A-Za-z0-9+@.=_-]', '_', name)}.{kind}"
             write_bytes(path, as_bytes(figure, kind))
             paths.append(path)
     return tuple(paths)

@@ -37,6 +37,7 @@ def replacing(path: Path, *, durable: bool = False, shared: bool = False) -> Ite
     """
     own = f".{os.getpid()}" if shared else ""
     partial = path.with_name(f"{path.name}{own}.tmp")
+    remove_link(partial)
     try:
         yield partial
         if durable:
@@ -53,11 +54,18 @@ def replacing(path: Path, *, durable: bool = False, shared: bool = False) -> Ite
 def write_bytes(path: Path, content: bytes, *, durable: bool = False) -> None:
     """Write a file in one piece, as `replacing` does."""
     with replacing(path, durable=durable) as partial:
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+        descriptor = os.open(partial, flags, 0o666)
         try:
             append(descriptor, content)
         finally:
             os.close(descriptor)
+
+
+def remove_link(path: Path) -> None:
+    """Remove a link at this path, which somebody else may have put there; anything else stays."""
+    if path.is_symlink():
+        path.unlink()
 
 
 def write_text(path: Path, text: str) -> None:

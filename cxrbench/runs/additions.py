@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from cxrbench.output.files import lock_of, locked
-from cxrbench.runs.directory import RUN, add_files
+from cxrbench.runs.directory import RUN, add_files, require_directory
 from cxrbench.runs.run import Run
 
 LATENCY_FILE = "latency.json"
@@ -68,6 +68,7 @@ def _json(values: Mapping[str, Any]) -> bytes:
 
 
 def _store(run: Run, contents: Mapping[str, bytes]) -> None:
+    require_directory(run.path)
     path = run.path.resolve()
     with RUN.writing(path), locked([lock_of(path)]):
         add_files(path, contents)

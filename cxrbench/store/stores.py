@@ -15,7 +15,7 @@ from typing import IO, Any
 import numpy as np
 
 from cxrbench.errors import CacheError
-from cxrbench.output.files import append, share, write_bytes
+from cxrbench.output.files import append, remove_link, share, write_bytes
 from cxrbench.store.cache import NO_PURPOSE, PURPOSE_FILE, Purpose, canonical, key_of, write_purpose
 from cxrbench.store.journal import (
     DamagedStore,
@@ -197,6 +197,9 @@ CHUNK = 128
 """Rows per journal line: at most this many images are prepared again after a kill."""
 
 
+_APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
+
+
 class StoreWriter:
     """Appends rows to a store; the caller holds the store's lock.
 
@@ -206,6 +209,8 @@ class StoreWriter:
     def __init__(self, spec: StoreSpec, cache: Path) -> None:
         self._spec = spec
         self._folder = spec.folder(cache)
+        if self._folder.is_symlink():
+            raise DamagedStore("it is a link")
         self._folder.mkdir(parents=True, exist_ok=True)
         journal = self._resume()
         write_purpose(self._folder / PURPOSE_FILE, spec.purpose)
@@ -214,7 +219,7 @@ class StoreWriter:
         self._sizes = dict(journal.sizes)
         self._chunk: list[ImageFacts] = []
         self._files = {
-            name: os.open(self._folder / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+            name: os.open(self._folder / name, _APPEND, 0o666)
             for name in (*spec.files, "journal.jsonl")
         }
         self._cut(journal)
@@ -290,6 +295,7 @@ def cut_store(spec: StoreSpec, cache: Path, row: int) -> None:
     folder = spec.folder(cache)
     text = journal_before((folder / "journal.jsonl").read_bytes(), row)
     copy = folder.with_name(folder.name + ".tmp")
+    remove_link(copy)
     if copy.exists():
         shutil.rmtree(copy)
     copy.mkdir()
@@ -313,4 +319,7 @@ def _copy_bytes(source: IO[bytes], target: IO[bytes], size: int) -> None:
 
 def remove_store(folder: Path) -> None:
     """Remove a store; processes that have it mapped keep what they see."""
-    shutil.rmtree(folder)
+    if folder.is_symlink():
+        folder.unlink()
+    else:
+        shutil.rmtree(folder)

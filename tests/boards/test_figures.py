@@ -362,3 +362,13 @@ def test_three_test_patients_are_drawn_with_a_warning(grid, tmp_path, recorder):
     assert len(made["roc"].axes) == len(rows[0][0].conditions.labels)
     assert all("*" in axes.get_title() for axes in made["roc"].axes)
     assert "3 patients" in title_of(made["roc"])
+
+
+def test_a_name_of_a_figure_leads_nowhere_else(tmp_path):
+    from matplotlib.figure import Figure
+
+    from cxrbench.output.figure_style import write_figure
+
+    (path,) = write_figure(Figure(), tmp_path / "figures", "keypoints-../../a\x1b[31m/b", ("png",))
+    assert path.parent == tmp_path / "figures"
+    assert path.name == "keypoints-.._.._a__31m_b.png"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -11,8 +12,16 @@ import pytest
 from run_conditions import NUMBERS, TEXTS, conditions
 
 from cxrbench.errors import RunError
-from cxrbench.output.files import digest_of, file_digest, write_json
-from cxrbench.runs.directory import RUN, begin, finish, is_complete, run_path
+from cxrbench.output.files import digest_of, file_digest, read_arrays, write_json
+from cxrbench.runs.directory import (
+    RUN,
+    add_files,
+    begin,
+    finish,
+    is_complete,
+    run_path,
+    scoring_again,
+)
 from cxrbench.runs.run import REPLICATES, read_run, read_runs
 
 METRICS = {
@@ -190,3 +199,86 @@ def test_failures_to_write_are_told(tmp_path):
     with pytest.raises(RunError, match="not enough room"):
         RUN.require_room(tmp_path, 10**18)
     RUN.require_room(tmp_path, 10)
+
+
+def victim_of(tmp_path):
+    """A folder of somebody's own files."""
+    (tmp_path / "victim" / "thesis").mkdir(parents=True)
+    (tmp_path / "victim" / "thesis" / "chapter1").write_text("data")
+    (tmp_path / "victim" / "photo.jpg").write_text("photo")
+    return tmp_path / "victim"
+
+
+def content(folder):
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and not path.is_symlink()
+    }
+
+
+def test_a_link_is_no_run_directory_to_write_to(tmp_path):
+    victim = victim_of(tmp_path)
+    before = content(victim)
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "one").symlink_to(victim)
+    with pytest.raises(RunError, match="is a link") as error:
+        begin(tmp_path / "runs" / "one", CONDITIONS)
+    assert str(victim) in str(error.value)
+    complete = write_run(tmp_path / "complete")
+    (tmp_path / "runs" / "two").symlink_to(complete)
+    run = read_run(tmp_path / "runs" / "two")
+    whole = content(complete)
+    with pytest.raises(RunError, match="is a link"), scoring_again(run, {}, ()):
+        pass
+    with pytest.raises(RunError, match="is a link"):
+        add_files(run.path, {"latency.json": b"{}"})
+    assert (content(victim), content(complete)) == (before, whole)
+
+
+def test_links_inside_a_run_directory_lead_nowhere(tmp_path):
+    victim = victim_of(tmp_path)
+    before = content(victim)
+    path = write_run(tmp_path / "one")
+    for name in ("encoders", "metrics.json", "run.json"):
+        shutil.move(path / name, tmp_path / f"old-{name}")
+    (path / "run.json").symlink_to(tmp_path / "old-run.json")
+    about = (tmp_path / "old-run.json").read_text()
+    (path / "encoders").symlink_to(victim / "thesis")
+    (path / "checkpoint").symlink_to(victim)
+    for name in ("metrics.json", "run.json.tmp", "labels.json.tmp", "bootstrap.npz.tmp"):
+        (path / name).symlink_to(victim / "photo.jpg")
+    begin(path, CONDITIONS, keep="checkpoint")
+    assert [entry.name for entry in path.iterdir()] == ["run.json"]
+    assert content(victim) == before
+    assert (tmp_path / "old-run.json").read_text() == about
+
+
+def test_nothing_is_removed_that_no_run_wrote(tmp_path):
+    victim = victim_of(tmp_path)
+    before = content(victim)
+    with pytest.raises(RunError, match="is not a run directory"):
+        begin(victim, CONDITIONS)
+    assert content(victim) == before
+    path = write_run(tmp_path / "one")
+    (path / "notes.txt").write_text("mine")
+    (path / "plots").mkdir()
+    begin(path, CONDITIONS)
+    finish(path, CONDITIONS)
+    assert sorted(entry.name for entry in path.iterdir()) == ["notes.txt", "plots", "run.json"]
+    assert json.loads((path / "run.json").read_text())["files"] == {}
+
+
+def test_scores_are_not_written_through_a_link(tmp_path):
+    from cxrbench.runs.scores import _write_arrays
+
+    victim = tmp_path / "profile"
+    victim.write_text("mine")
+    for name in ("bootstrap.npz", "bootstrap.npz.tmp"):
+        (tmp_path / name).symlink_to(victim)
+    _write_arrays(tmp_path / "bootstrap.npz", {"a": np.zeros(3)})
+    assert victim.read_text() == "mine"
+    assert read_arrays(tmp_path / "bootstrap.npz").keys() == {"a"}
+    (tmp_path / "x.json.tmp").symlink_to(victim)
+    write_json(tmp_path / "x.json", {})
+    assert victim.read_text() == "mine"

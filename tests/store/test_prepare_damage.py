@@ -158,3 +158,32 @@ def test_a_cache_that_is_no_folder_is_an_error(cohort, tmp_path):
     (tmp_path / "cache").write_text("a file")
     with pytest.raises(CacheError, match="--cache"):
         prepared(cohort, tmp_path / "cache")
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_a_store_is_not_written_through_a_link(cohort, tmp_path, inside):
+    cache = tmp_path / "cache"
+    prepared(cohort, cache)
+    whole = bytes_of(cache)
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    (victim / "pixels.bin").write_text("mine")
+    (marker,) = cache.rglob("pixels/*/complete.json") or cache.rglob("complete.json")
+    folder = marker.parent
+    if inside:  # an interrupted store, one of whose files is a link
+        marker.unlink()
+        (folder / "journal.jsonl").unlink()
+        (folder / "pixels.bin").unlink()
+        (folder / "pixels.bin").symlink_to(victim / "pixels.bin")
+    else:
+        folder.rename(tmp_path / "old")
+        folder.symlink_to(victim)
+    if inside:
+        with pytest.raises(CacheError, match="symbolic links"):
+            prepared(cohort, cache)
+        forget_counts()
+    else:
+        prepared(cohort, cache)
+        assert bytes_of(cache) == whole
+    assert (victim / "pixels.bin").read_text() == "mine"
+    assert [path.name for path in victim.iterdir()] == ["pixels.bin"]
