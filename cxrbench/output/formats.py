@@ -12,6 +12,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from cxrbench.output.layout import split_to_width
 from cxrbench.output.sections import CellTable, Column, Section
 
 _STYLE = """
@@ -178,8 +179,9 @@ def print_section(console: Console, section: Section) -> None:
     """Print a section: its title, its tables with a line between, its notes."""
     _print_text(console, section.title)
     for table in section.tables:
-        console.print()
-        console.print(_rich(table))
+        for fitting in split_to_width(table, console.width - 1):
+            console.print()
+            console.print(_rich(fitting))
     console.print()
     for note in section.notes:
         _print_text(console, note)
