@@ -7,6 +7,8 @@ parameters that a recipe can set (``orb:nfeatures=1000``): use the types ``int``
 
 from __future__ import annotations
 
+import hashlib
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
@@ -90,8 +92,7 @@ class Exclusion:
 class Fault:
     """A problem in a dataset's table, for `cxrbench data check`.
 
-    ``check`` is the name of a check. ``image_id`` is ``""`` if the problem does not concern a
-    single image. ``found`` is the value in the table.
+    ``check`` names a check, ``found`` is the value in the table; ``image_id`` may be ``""``.
     """
 
     check: str
@@ -107,7 +108,7 @@ class Cohort:
     unknown. ``sexes`` and ``views`` are ``""`` if unknown. ``sources`` (N,) are the arguments of
     the dataset's ``read``, usually paths. Splits and intervals are based on ``patient_ids``.
     ``no_finding`` is the label for no finding, or None. ``excluded`` lists rows without an image,
-    images without a row, and similar cases.
+    images without a row, and similar cases; ``absent`` of these rows count against --max-bad.
 
     ``patients_known`` is False if patients are unknown. ``patient_ids`` are then equal to
     ``image_ids``, no split by patient is possible, and every board states that its intervals are
@@ -128,6 +129,7 @@ class Cohort:
     excluded: tuple[Exclusion, ...] = ()
     notes: tuple[str, ...] = ()
     patients_known: bool = True
+    absent: int = 0
 
     def __len__(self) -> int:
         return len(self.image_ids)
@@ -201,10 +203,7 @@ class FittedEncoder(ABC):
         return 0
 
     def words_of(self, vectors: np.ndarray) -> np.ndarray:
-        """The word (n,) int, counted from 0, that each vector (n, d) of an image belongs to.
-
-        Only called if there is a ``word_count``; lets `cxrbench explain` show the words.
-        """
+        """The word (n,) int, from 0, of each vector (n, d); only called with a ``word_count``."""
         raise NotImplementedError(f"{type(self).__name__} has no visual words")
 
     @abstractmethod
@@ -314,7 +313,6 @@ class Dataset(Part):
         """For `cxrbench data check`: load what can be loaded, and report all faults at once.
 
         By default, the result of ``load_showing``; its `DataError` is then the only fault found.
-        ``display`` and ``cache`` are those of ``load_showing``.
         """
         return Examination(self.load_showing(display, cache))
 
@@ -337,9 +335,13 @@ class Dataset(Part):
         return self.read(source, max_pixels=max_pixels)
 
     def signature(self, source: str) -> str:
-        """A text that changes with the image and is cheap to compute; by default, size and time."""
-        stat = Path(source).stat()
-        return f"{stat.st_size}:{stat.st_mtime_ns}"
+        """A cheap text that changes with the image: by default size, time, digest of 64 kB ends."""
+        # Without waiting for a pipe.
+        with open(source, "rb", opener=lambda p, flags: os.open(p, flags | os.O_NONBLOCK)) as file:
+            stat, ends = os.fstat(file.fileno()), file.read(2**16)
+            file.seek(max(2**16, stat.st_size - 2**16))
+            ends += file.read(2**16)
+        return f"{stat.st_size}:{stat.st_mtime_ns}:{hashlib.sha256(ends).hexdigest()}"
 
     def official_parts(self, cohort: Cohort, folder: Path | None) -> tuple[str, ...] | None:
         """Each image's published split: ``train``, ``val``, ``test``, ``train_val`` or ``""``.

@@ -80,6 +80,8 @@ def nothing_found(columns: Columns, folder: Path, reasons: Sequence[str]) -> Dat
     )
 
 
+NO_FILE = "the table has a row, but there is no image file"
+
 ImagesByStem = Mapping[str, Sequence[str]]
 
 
@@ -110,7 +112,7 @@ def find_image(folder: Path, text: str, listed: dict[str, ImagesByStem]) -> tupl
         return chosen, ""
     if candidates:
         return "", f"several image files, and the table does not say which: {', '.join(candidates)}"
-    return "", "the table has a row, but there is no image file"
+    return "", NO_FILE
 
 
 IMAGE = ("image", "Image Index", "path", "image_id")

@@ -126,7 +126,7 @@ class CSV(Dataset):
 
     def _cohort(self, columns: Columns, views: Views, reasons: Sequence[str]) -> Cohort:
         """The rows without a reason to leave them out."""
-        from cxrbench.builtin._csv import SOURCE, image_id, left_out
+        from cxrbench.builtin._csv import NO_FILE, SOURCE, image_id, left_out
 
         rows = [row for row, reason in enumerate(reasons) if not reason]
         ids = [image_id(text) for text in columns.cells["image"]]
@@ -151,6 +151,7 @@ class CSV(Dataset):
             ),
             no_finding=self.no_finding if self.no_finding in labels.names else None,
             excluded=tuple(Exclusion(ids[row], why) for row, why in enumerate(reasons) if why),
+            absent=reasons.count(NO_FILE),
             notes=(*notes, *labels.notes, *_ignored_names(labels.ignored)),
             patients_known=self.patients == "known",
         )

@@ -142,6 +142,7 @@ class DICOM(Dataset):
         import numpy as np
 
         from cxrbench.builtin._dicom.rows import counted_reasons
+        from cxrbench.builtin._dicom.scan import NOT_READ
 
         used = [
             (self._image_id(key, path, one.image), path, one, row)
@@ -170,6 +171,8 @@ class DICOM(Dataset):
             sources=tuple(str(root / path) for path in paths),
             no_finding=self.no_finding if self.no_finding in labels.names else None,
             excluded=tuple(Exclusion(name, reason) for name, _, reason in excluded),
+            absent=matched.absent
+            + sum(reason.startswith(NOT_READ) for _, reason in scanned.rejected),
             notes=(
                 f"pseudonyms by {key.origin} (fingerprint {key.fingerprint})",
                 *labels.notes,

@@ -174,6 +174,7 @@ def _cohort(root: Path, table_path: Path, table: NIHTable, match: ImageMatch) ->
         sources=match.paths,
         no_finding=NO_FINDING,
         excluded=match.excluded,
+        absent=match.absent,
         notes=_notes(root, table_path, table) + match.notes + beside,
     )
 

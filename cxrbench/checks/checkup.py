@@ -10,7 +10,7 @@ import numpy as np
 from cxrbench.checks.counts import Counts, count
 from cxrbench.checks.duplicates import check_duplicates
 from cxrbench.checks.finding import Finding, Item, finding
-from cxrbench.checks.images import ImageScan, check_images, look_at_films
+from cxrbench.checks.images import ImageScan, check_images, check_share, look_at_films
 from cxrbench.checks.report import Checkup
 from cxrbench.checks.shortcuts import Shortcut, check_shortcuts, find_shortcuts
 from cxrbench.checks.tables import (
@@ -78,9 +78,10 @@ def check_up(
             display=display,
         )
         shortcuts = find_shortcuts(cohort, films, display)
-        findings += check_images(cohort, films, settings.max_bad)
+        findings += check_images(cohort, films)
         findings += check_duplicates(cohort, split, films)
         findings += check_shortcuts(shortcuts)
+    findings += check_share(cohort, films, settings.max_bad)
     counts = count(cohort, split, films)
     return _checkup(dataset, settings, merged(findings), counts, shortcuts, films, split)
 

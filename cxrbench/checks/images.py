@@ -14,14 +14,16 @@ from cxrbench.checks.finding import Finding, Item, finding
 from cxrbench.checks.likeness import DETAIL_SIDE, HASH_BYTES, film_detail, film_hash
 from cxrbench.interfaces import Cohort
 from cxrbench.store.decoding import open_image
+from cxrbench.store.grey import in_bands
 from cxrbench.store.image_pass import (
     Preparation,
     PreparedImage,
     in_order,
     prepare_source,
     quiet_single_threaded_libraries,
-    read_source,
 )
+from cxrbench.store.limits import telling_shortage
+from cxrbench.store.sources import read_source
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
@@ -136,7 +138,8 @@ def _look_at(
 
     preparation = Preparation(image_sizes=(_SIDE,), max_pixels=max_pixels)
     image = prepare_source(read, cohort.record(row), preparation)
-    file = _file(sources, image)
+    with telling_shortage(cohort.image_ids[row]):
+        file = _file(sources, image)
     if image.reason is not None:
         return file, None
     pixels = image.pixels[_SIDE]
@@ -162,6 +165,8 @@ def _file(sources: list[bytes | np.ndarray], image: PreparedImage) -> File:
             kind = f"{opened.format} {opened.mode}"
             width, height = opened.size
             coloured = image.reason is None and _is_coloured(opened)
+    except MemoryError:
+        raise
     except Exception:  # parsers of hostile files raise nearly anything; ``reason`` says what it is
         kind, width, height, coloured = "not an image", 0, 0, False
     return File(image.digest, image.reason, kind, width, height, len(source), coloured)
@@ -171,9 +176,12 @@ def _is_coloured(image: ImageFile) -> bool:
     """More than a few pixels whose channels differ; grey stored as RGB is not in colour."""
     if image.mode.startswith(_GREY_MODES):
         return False
-    channels = np.asarray(image.convert("RGB"))
-    apart = channels.max(axis=2).astype(np.int16) - channels.min(axis=2)
-    return bool((apart > _COLOURED).mean() > _COLOURED_SHARE)
+
+    def coloured(top: int, end: int) -> np.ndarray:
+        band = np.asarray(image.crop((0, top, image.width, end)).convert("RGB"))
+        return band.max(axis=2).astype(np.int16) - band.min(axis=2) > _COLOURED
+
+    return bool(in_bands(coloured, image.height).mean() > _COLOURED_SHARE)
 
 
 # The mean of nih-mini's 640 frontal films (480 patients) at 8 x 8, centred, scaled to length 100:
@@ -216,8 +224,8 @@ CONSTANT_SPREAD = 2.0
 """Standard deviation in grey levels; the least of nih-mini's films has 28."""
 
 
-def check_images(cohort: Cohort, films: ImageScan, max_bad: float) -> tuple[Finding, ...]:
-    """All faults of single images; ``max_bad`` is the share at which a run stops."""
+def check_images(cohort: Cohort, films: ImageScan) -> tuple[Finding, ...]:
+    """All faults of single images."""
 
     def flagged(check: str, mask: np.ndarray, detail: Callable[[int], str]) -> tuple[Finding, ...]:
         places = np.flatnonzero(mask).tolist()
@@ -229,7 +237,6 @@ def check_images(cohort: Cohort, films: ImageScan, max_bad: float) -> tuple[Find
     tiny = [0 < min(file.width, file.height) < TINY_SIDE for file in files]
     coloured = [file.coloured for file in files]
     return (
-        *_too_many_unreadable(films, max_bad),
         *flagged("unreadable", ~films.usable, lambda at: str(files[at].reason)),
         *flagged("tiny", np.array(tiny, bool), lambda at: f"{files[at].width}×{files[at].height}"),
         *flagged("constant", films.usable & ~shows, lambda at: _spread(films, at)),
@@ -255,9 +262,22 @@ def _spread(films: ImageScan, at: int) -> str:
     return f"standard deviation of {films.spread[at]:.1f} grey levels"
 
 
-def _too_many_unreadable(films: ImageScan, max_bad: float) -> tuple[Finding, ...]:
-    bad, total = int((~films.usable).sum()), len(films)
-    if not bad or (bad < total and bad <= max_bad * total):
+def check_share(cohort: Cohort, films: ImageScan | None, max_bad: float) -> tuple[Finding, ...]:
+    """Whether so many images are unreadable, or have no file, that a run stops: over ``max_bad``.
+
+    ``films`` may be a sample of the cohort, or None where no image was read.
+    """
+    absent = cohort.absent
+    bad, seen = (0, len(cohort)) if films is None else (int((~films.usable).sum()), len(films))
+    if not bad + absent:
         return ()
-    share = f"{bad:,} of {total:,} images are unreadable, more than --max-bad {max_bad:.3g}"
-    return finding("too-many-unreadable", [Item((), share)], f"a run would stop: {share}")
+    share = (bad / seen * len(cohort) + absent) / (len(cohort) + absent)
+    if share <= max_bad and bad < seen:
+        return ()
+    parts = []
+    if bad:
+        parts.append(f"{bad:,} of {seen:,} images are unreadable")
+    if absent:
+        parts.append(f"{absent:,} of {len(cohort) + absent:,} rows have no file")
+    text = f"{' and '.join(parts)}, more than --max-bad {max_bad:.3g}"
+    return finding("too-many-unreadable", [Item((), text)], f"a run would stop: {text}")

@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 from cxrbench.cli import (
     cache_clear,
     cache_list,
+    cache_verify,
     compare,
     data_check,
     data_download,
@@ -85,8 +86,9 @@ data = _group(
 data.command("prepare", cls=data_prepare.SeveralRecipes)(data_prepare.prepare)
 _group(
     "cache",
-    "List and remove entries of the cache.",
+    "List, verify and remove entries of the cache.",
     list=cache_list.list_cache,
+    verify=cache_verify.verify,
     clear=cache_clear.clear,
 )
 _group(

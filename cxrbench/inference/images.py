@@ -20,7 +20,7 @@ from cxrbench.interfaces import Cohort, Dataset, Display, Record
 from cxrbench.parameters import nearest
 from cxrbench.runs.predictions import test_rows
 from cxrbench.runs.settings_file import CONFIG_FILE, read_config
-from cxrbench.store.image_pass import read_source
+from cxrbench.store.sources import read_source
 
 if TYPE_CHECKING:
     import numpy as np

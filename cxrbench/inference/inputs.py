@@ -18,12 +18,12 @@ from cxrbench.recipe import Feature
 from cxrbench.store.decoding import unfit_map
 from cxrbench.store.image_pass import (
     Preparation,
-    grey_of,
     in_order,
     prepare_grey,
     quiet_single_threaded_libraries,
-    reason_of,
 )
+from cxrbench.store.limits import is_shortage, telling_shortage
+from cxrbench.store.sources import grey_of, reason_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,20 +101,40 @@ def ready_image(
     """Read and decode an image, and make the inputs of the run's model, if there is a run.
 
     An image that cannot be read, or for which a plugin fails, has a reason and nothing else.
+
+    Raises
+    ------
+    OutOfMemory, DataError : the machine lacks memory or file handles; no image is at fault.
     """
     sides = {e.image_size for e in preparation.extractors if e.image_size is not None}
     sizes = tuple(sorted({*preparation.image_sizes, *sides}))
+    with telling_shortage(image.name):
+        return _ready_image(image, preparation, trained, sizes, with_pixels=with_pixels)
+
+
+def _ready_image(
+    image: InputImage,
+    preparation: Preparation,
+    trained: TrainedRun | None,
+    sizes: tuple[int, ...],
+    *,
+    with_pixels: bool,
+) -> ReadyImage:
     try:
         grey = grey_of(image.read(preparation.max_pixels), preparation.max_pixels)
-    except (UnreadableImage, OSError) as error:
-        return ReadyImage(image, preparation, reason_of(error))
-    except Exception as error:  # a plugin's code failed on this image: the others go on
-        return ReadyImage(image, preparation, _named(error))
+    except Exception as error:
+        if is_shortage(error):
+            raise
+        if isinstance(error, UnreadableImage | OSError):
+            return ReadyImage(image, preparation, reason_of(error))
+        return ReadyImage(image, preparation, _named(error))  # a plugin's code: the others go on
     try:
         prepared = prepare_grey(grey, image.record, replace(preparation, image_sizes=sizes))
         local = {extractor.name: part for extractor, part in prepared.features.items()}
         inputs = {} if trained is None else model_inputs(trained, prepared.pixels, local)
     except Exception as error:
+        if is_shortage(error):
+            raise
         return ReadyImage(image, preparation, _named(error))
     if not with_pixels:
         return ReadyImage(image, preparation, inputs=inputs)

@@ -11,7 +11,7 @@ import numpy as np
 
 from cxrbench.errors import DataError, SettingsError, UnreadableImage
 from cxrbench.perf.hot_paths import FAMILIES
-from cxrbench.store.image_pass import read_source
+from cxrbench.store.sources import read_source
 
 if TYPE_CHECKING:
     from cxrbench.interfaces import Cohort, Dataset, Display

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import random
+from collections.abc import Iterable, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cxrbench.errors import PluginError, UnreadableImage
+from cxrbench.errors import CacheError, PluginError
 from cxrbench.parameters import changed, spelt
 from cxrbench.store.cache import Purpose, canonical, identity_of, purpose_for
-from cxrbench.store.journal import ImageFacts
-from cxrbench.store.stores import FORMAT, StoreSpec
+from cxrbench.store.image_pass import in_order, quiet_single_threaded_libraries
+from cxrbench.store.journal import ImageFacts, ImageTable
+from cxrbench.store.sources import is_the_same, signatures
+from cxrbench.store.stores import FORMAT, CompleteStore, StoreSpec
 
 if TYPE_CHECKING:
     from cxrbench.interfaces import Cohort, Dataset, FeatureExtractor
@@ -66,8 +74,13 @@ class Consumer:
         writer.append(replace(facts, count=count), (features.descriptors, *points), layout)
 
 
-def consumers_of(dataset: Dataset, cohort: Cohort, preparation: Preparation) -> list[Consumer]:
-    """The stores that a preparation of this cohort needs; their keys cover all that shapes them."""
+def consumers_of(
+    dataset: Dataset, cohort: Cohort, preparation: Preparation, threads: int = 1
+) -> list[Consumer]:
+    """The stores that a preparation of this cohort needs; their keys cover all that shapes them.
+
+    ``threads`` compute the signatures of the images.
+    """
     import cv2
 
     rows = len(cohort)
@@ -75,7 +88,7 @@ def consumers_of(dataset: Dataset, cohort: Cohort, preparation: Preparation) -> 
         "format": FORMAT,
         "dataset": dataset.name,
         "images": rows,
-        "signatures": _signatures(dataset, cohort),
+        "signatures": _signatures(dataset, cohort, threads),
         "max_pixels": preparation.max_pixels,
     }
     if not preparation.image_sizes and not preparation.extractors:
@@ -127,12 +140,74 @@ def _shaped(preparation: Preparation, *, clahe: bool) -> str:
     return ", CLAHE" * clahe + ", padded" * (preparation.fit == "pad")
 
 
-def _signatures(dataset: Dataset, cohort: Cohort) -> str:
+def notes_on_older(consumers: Iterable[Consumer], cache: Path) -> tuple[str, ...]:
+    """A note on stores in older formats for the same dataset and number of images, if any."""
+    keys = []
+    for kind in dict.fromkeys(consumer.spec.kind for consumer in consumers):
+        wanted = {(c.spec.about["dataset"], c.spec.rows) for c in consumers}
+        for path in (cache / kind).glob("*/about.json"):
+            with suppress(OSError, ValueError, KeyError, TypeError):  # damaged: no older entry
+                about = json.loads(path.read_bytes())
+                if about["format"] < FORMAT and (about["dataset"], about["images"]) in wanted:
+                    keys.append(path.parent.name)
+    if not keys:
+        return ()
+    shown = " ".join(sorted(keys)[:3]) + " …" * (len(keys) > 3)
+    return (
+        f"the cache has {len(keys)} entries of an older version, which are not used: the images "
+        f"are prepared again. To remove the entries: cxrbench cache clear {shown}",
+    )
+
+
+_MOST_COMPARED = 32
+"""Images, and at most one of a hundred: far below 2 % of what preparing them takes."""
+
+
+def changed_image(
+    images: ImageTable, dataset: Dataset, cohort: Cohort, max_pixels: int, threads: int
+) -> str | None:
+    """Compare a random sample of the images with their digests in a store; the first that differs.
+
+    Signatures are of the ends of a file, so that a change between them alone could escape.
+    """
+    digests = images.digests.tolist()
+    rows = [row for row, digest in enumerate(digests) if digest]
+    count = min(len(rows), _MOST_COMPARED, 1 + len(rows) // 100)
+    chosen = sorted(random.SystemRandom().sample(rows, count))
+    compare = partial(is_the_same, dataset, cohort, max_pixels, digests)
+    with quiet_single_threaded_libraries(), closing(in_order(compare, chosen, threads)) as same:
+        changed = [row for row, is_same in zip(chosen, same, strict=True) if not is_same]
+    return cohort.image_ids[changed[0]] if changed else None
+
+
+def require_same_images(stores: Sequence[CompleteStore], cohort: Cohort) -> None:
+    """An image that changed without a change of its signature must not be mixed with itself.
+
+    Raises
+    ------
+    CacheError
+        Two stores saw different images.
+    """
+    first = stores[0]
+    for other in stores[1:]:
+        row = first.images.different_row(other.images)
+        if row is not None:
+            raise CacheError(
+                f"the cache holds two versions of image {cohort.image_ids[row]!r}",
+                expected="images that do not change while their size, time and ends stay the same",
+                found=f"{first.folder} and {other.folder} differ",
+                fix="run the same command again; if the error returns, remove both with "
+                f"`cxrbench cache clear {first.folder.name} {other.folder.name}`",
+            )
+
+
+_CHUNK = 256
+
+
+def _signatures(dataset: Dataset, cohort: Cohort, threads: int) -> str:
+    pairs = list(zip(cohort.image_ids, cohort.sources, strict=True))
+    chunks = (pairs[start : start + _CHUNK] for start in range(0, len(pairs), _CHUNK))
     digest = hashlib.sha256()
-    for image_id, source in zip(cohort.image_ids, cohort.sources, strict=True):
-        try:
-            signature = dataset.signature(source)
-        except (OSError, UnreadableImage):
-            signature = "cannot be read"
-        digest.update(canonical([image_id, signature]).encode())
+    for part in in_order(partial(signatures, dataset), chunks, threads):
+        digest.update(part)
     return digest.hexdigest()

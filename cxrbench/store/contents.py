@@ -13,7 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
-from cxrbench.errors import SettingsError
+from cxrbench.errors import CacheError, SettingsError
 from cxrbench.output.files import is_free, locked_if_free
 from cxrbench.store.cache import (
     CACHE,
@@ -24,7 +24,7 @@ from cxrbench.store.cache import (
     lock_of,
     read_purpose,
 )
-from cxrbench.store.journal import DamagedStore
+from cxrbench.store.journal import DamagedStore, read_journal, verify_stretches
 from cxrbench.store.stores import complete_journal
 
 State = Literal["complete", "interrupted", "damaged"]
@@ -228,6 +228,29 @@ def _entry(
         files=tuple(files),
         lock=lock_of(locked),
     )
+
+
+def verification_of(entry: Entry) -> str:
+    """``sound``, or why the entry is not: all its bytes are compared with their checksums.
+
+    ``no checksums`` stands for a store of an older version and for headers, of which a damaged
+    line is read anew.
+    """
+    if entry.state != "complete":
+        return entry.state
+    try:
+        if entry.kind in STORES:
+            text = complete_journal(entry.path)
+            stretches = read_journal(text or b"", ()).stretches
+            verify_stretches(entry.path, stretches, most=None)
+            return "sound" if stretches or entry.kind == "images" else "no checksums"
+        if entry.kind == ENCODINGS:
+            from cxrbench.store.encode import require_written_vectors
+
+            require_written_vectors(entry.path.with_suffix(".npy"))
+        return "no checksums" if entry.kind == HEADERS else "sound"
+    except (CacheError, OSError, ValueError) as error:
+        return f"damaged: {' '.join(str(error).split())}"
 
 
 _SECONDS = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}

@@ -14,12 +14,16 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from cxrbench.errors import PluginError, UnreadableImage
+from cxrbench.errors import UnreadableImage
+from cxrbench.store.grey import grey_of_colour, in_bands, to_grey8
+from cxrbench.store.limits import DECODING, check_size, is_shortage, require_memory
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
@@ -28,12 +32,24 @@ if TYPE_CHECKING:
 
 Fit = Literal["stretch", "pad"]
 
-MIN_SIDE = 16
-"""Sides below this many pixels are no radiograph (a 1x1 placeholder, an icon)."""
-
 # A fixed list: Pillow also opens formats that start other programs (EPS) or that nobody tests.
 _FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "JPEG2000", "WEBP")
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_PNG_CHANNELS = {0: 1, 2: 3, 4: 2, 6: 4}
+_MAX_SCANS = 64
+"""Encoders make about ten; each costs the time of a whole image."""
+_ORIENTATION = 0x0112
+_TURNS: Mapping[int, Callable[[np.ndarray], np.ndarray]] = MappingProxyType(
+    {
+        2: np.fliplr,
+        3: lambda grey: np.rot90(grey, 2),
+        4: np.flipud,
+        5: np.transpose,
+        6: lambda grey: np.rot90(grey, -1),
+        7: lambda grey: np.rot90(grey, 2).T,
+        8: np.rot90,
+    }
+)
 _DIRECT_MODES = ("L", "I;16", "I;16B", "I;16L", "I;16N", "I", "F")
 
 
@@ -42,55 +58,30 @@ def decode(data: bytes, *, max_pixels: int) -> np.ndarray:
 
     Returns
     -------
-    (H, W) uint8. 8-bit grey is unchanged, deeper images are scaled from their own minimum..maximum
-    to 0..255, colour becomes luminance, alpha is composited over black. Orientation tags are not
-    applied.
+    (H, W) uint8. 8-bit grey is unchanged, deeper images are scaled from `grey_range` to 0..255,
+    colour becomes luminance, alpha is composited over black, orientation tags are applied.
 
     Raises
     ------
     UnreadableImage
-        Empty, not an image, damaged or truncated, a side under `MIN_SIDE`, or more than
-        ``max_pixels`` by its header (decided before anything is decoded). A JPEG carries no
+        Empty, not an image, damaged or truncated, a side under 16 pixels, or larger than
+        ``max_pixels`` allows by its header (decided before anything is decoded). A JPEG carries no
         checksum: a changed byte inside its compressed data looks like a strange image.
+    MemoryError
+        There is not enough memory now.
     """
     if not data:
         raise UnreadableImage("the file is empty")
     try:
-        pixels = _decode_sound_png(data, max_pixels)
-        return to_grey8(_decode_by_pillow(data, max_pixels) if pixels is None else pixels)
+        grey = _decode_sound_png(data, max_pixels)
+        return _decode_by_pillow(data, max_pixels) if grey is None else grey
     except UnreadableImage:
         raise
     except Exception as error:
+        if is_shortage(error):
+            raise
         # Parsers of hostile files raise nearly anything; each means "cannot be decoded".
         raise UnreadableImage(_reason(error)) from error
-
-
-def to_grey8(pixels: np.ndarray) -> np.ndarray:
-    """8-bit grey of pixels (H, W), (H, W, 3) RGB or (H, W, 4) RGBA; see `decode` for the rules.
-
-    Raises
-    ------
-    PluginError
-        Another shape, or a type that holds no pixels.
-    UnreadableImage
-        Values that are not finite.
-    """
-    _require_pixels(pixels)
-    if pixels.ndim == 3:
-        pixels = _grey_of_colour(pixels)
-    if pixels.dtype == np.bool_:
-        return pixels.astype(np.uint8) * np.uint8(255)
-    if pixels.dtype != np.uint8:
-        pixels = _scaled_to_8_bits(pixels)
-    return np.ascontiguousarray(pixels)
-
-
-def check_size(width: int, height: int, max_pixels: int) -> None:
-    """Raise `UnreadableImage` for sides that are too small or too many pixels."""
-    if min(width, height) < MIN_SIDE:
-        raise UnreadableImage(f"{width}x{height} pixels: a side is under {MIN_SIDE}")
-    if width * height > max_pixels:
-        raise UnreadableImage(f"{width}x{height} pixels: more than the limit of {max_pixels}")
 
 
 def clahe(image: np.ndarray) -> np.ndarray:
@@ -193,7 +184,10 @@ def _decode_sound_png(data: bytes, max_pixels: int) -> np.ndarray | None:
     # would comment on (iCCP, iTXt...).
     if depth < 8 or colour_type == 3 or not kinds <= {b"IHDR", b"IDAT", b"IEND", b"tIME", b"pHYs"}:
         return None
-    return _decode_by_opencv(data, header[1], header[0])
+    pixel_bytes = _PNG_CHANNELS.get(colour_type, 4) * depth // 8
+    check_size(header[0], header[1], max_pixels, pixel_bytes)
+    with DECODING.reserve(header[0] * header[1] * (pixel_bytes + 2)):
+        return _decode_by_opencv(data, header[1], header[0])
 
 
 def _decode_by_opencv(data: bytes, height: int, width: int) -> np.ndarray | None:
@@ -202,9 +196,10 @@ def _decode_by_opencv(data: bytes, height: int, width: int) -> np.ndarray | None
     pixels: np.ndarray | None = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None or pixels.shape[:2] != (height, width):
         return None
-    if pixels.ndim == 3:
-        pixels = pixels[:, :, [2, 1, 0, 3][: pixels.shape[2]]]
-    return pixels
+    if pixels.ndim == 2:
+        return to_grey8(pixels)
+    order = [2, 1, 0, 3][: pixels.shape[2]]
+    return to_grey8(in_bands(lambda a, b: grey_of_colour(pixels[a:b][:, :, order]), height))
 
 
 def _read_png_chunks(data: bytes, max_pixels: int) -> tuple[tuple[int, ...], set[bytes]]:
@@ -233,13 +228,47 @@ def _read_png_chunks(data: bytes, max_pixels: int) -> tuple[tuple[int, ...], set
 
 def _decode_by_pillow(data: bytes, max_pixels: int) -> np.ndarray:
     with open_image(data) as image:
-        check_size(*image.size, max_pixels)
-        image.load()
-        if image.mode in _DIRECT_MODES and not image.has_transparency_data:
-            return np.asarray(image)
-        if image.mode == "1":
-            return np.asarray(image.convert("L"))
-        return np.asarray(image.convert("RGBA" if image.has_transparency_data else "RGB"))
+        pixel_bytes = _bytes_while_decoding(image, data)
+        check_size(*image.size, max_pixels, pixel_bytes)
+        size = image.size[0] * image.size[1] * (pixel_bytes + 2)
+        with DECODING.reserve(size):
+            try:
+                image.load()
+            except Exception:
+                require_memory(size)
+                raise
+            return _upright(_grey_of_pillow(image), image.getexif().get(_ORIENTATION, 1))
+
+
+def _bytes_while_decoding(image: ImageFile, data: bytes) -> int:
+    """Bytes for each pixel that Pillow and the library of the format hold at the same time."""
+    held = {"1": 1, "L": 1, "P": 1}.get(image.mode, 2 if image.mode.startswith("I;16") else 4)
+    samples = len(image.getbands())
+    if image.format == "JPEG" and image.info.get("progressive"):
+        scans = data.count(b"\xff\xda")  # a marker: inside a scan no such bytes follow each other
+        if scans > _MAX_SCANS:
+            raise UnreadableImage(f"a JPEG of {scans} scans: more than the limit of {_MAX_SCANS}")
+        return held + 2 * samples  # all coefficients, until the last scan
+    return held + {"JPEG2000": 4 * samples, "WEBP": 4}.get(str(image.format), 0)
+
+
+def _grey_of_pillow(image: ImageFile) -> np.ndarray:
+    if image.mode in _DIRECT_MODES and not image.has_transparency_data:
+        return to_grey8(np.asarray(image))
+    if image.mode == "1":
+        return np.asarray(image.convert("L"))
+    mode = "RGBA" if image.has_transparency_data else "RGB"
+
+    def grey(top: int, end: int) -> np.ndarray:
+        return grey_of_colour(np.asarray(image.crop((0, top, image.width, end)).convert(mode)))
+
+    return to_grey8(in_bands(grey, image.height))
+
+
+def _upright(grey: np.ndarray, orientation: int) -> np.ndarray:
+    """As viewers show it: Exif 2.32, table 6 (the tag's values 1 to 8)."""
+    turn = _TURNS.get(orientation)
+    return grey if turn is None else np.ascontiguousarray(turn(grey))
 
 
 def open_image(data: bytes) -> ImageFile:
@@ -258,39 +287,6 @@ def open_image(data: bytes) -> ImageFile:
         if factory is not None and accepts is not None and accepts(data[:16]) is True:
             return factory(io.BytesIO(data), "")
     raise UnreadableImage("not an image, or a format that is not supported")
-
-
-def _require_pixels(pixels: np.ndarray) -> None:
-    channels_fit = pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] in (3, 4))
-    if not channels_fit or pixels.dtype.kind not in "buif":
-        raise PluginError(
-            "these are not the pixels of an image",
-            expected="an array (H, W) uint8 or uint16 grey",
-            found=f"{pixels.shape} {pixels.dtype}",
-        )
-
-
-def _grey_of_colour(pixels: np.ndarray) -> np.ndarray:
-    import cv2
-
-    grey: np.ndarray = cv2.cvtColor(np.ascontiguousarray(pixels[:, :, :3]), cv2.COLOR_RGB2GRAY)
-    if pixels.shape[2] == 3:
-        return grey
-    opaque: Any = np.iinfo(pixels.dtype).max
-    alpha = pixels[:, :, 3]
-    if (alpha == opaque).all():
-        return grey
-    composite: np.ndarray = np.rint(grey * (alpha / opaque)).astype(pixels.dtype)
-    return composite
-
-
-def _scaled_to_8_bits(pixels: np.ndarray) -> np.ndarray:
-    low, high = float(pixels.min()), float(pixels.max())
-    if not np.isfinite(high - low):
-        raise UnreadableImage("has pixel values that are not finite")
-    if low == high:
-        return np.zeros(pixels.shape, np.uint8)
-    return np.rint((pixels.astype(np.float64) - low) * (255.0 / (high - low))).astype(np.uint8)
 
 
 def _reason(error: Exception) -> str:

@@ -189,8 +189,7 @@ def _cached(path: Path, job: _EncodingJob, display: Display) -> EncodedFeatures 
         digest = str(file[_DIGEST])
         names = [name for name in file if name.startswith(_FITTED)]
         arrays = {name.removeprefix(_FITTED): file[name] for name in names}
-        if digest != file_digest(path):
-            raise ValueError("the vectors are not those that were written")
+        require_written_vectors(path, digest)
         fitted = job.encoder.fitted.from_arrays(arrays)
         encoded = EncodedFeatures(map_vectors(path), fitted)
     except (DamagedArrays, OSError, ValueError, KeyError) as error:
@@ -198,6 +197,17 @@ def _cached(path: Path, job: _EncodingJob, display: Display) -> EncodedFeatures 
         return None
     mark_used(path.with_suffix(".json"))
     return encoded
+
+
+def require_written_vectors(path: Path, digest: str = "") -> None:
+    """Raise ValueError unless the vectors have this digest, by default that beside them."""
+    if not digest:
+        try:
+            digest = str(read_arrays(path.with_suffix(".npz"), [_DIGEST])[_DIGEST])
+        except DamagedArrays as error:
+            raise ValueError(str(error)) from error
+    if digest != file_digest(path):
+        raise ValueError("the vectors are not those that were written")
 
 
 def map_vectors(path: Path) -> np.ndarray:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from cxrbench.errors import PluginError, UnreadableImage
 from cxrbench.interfaces import LocalFeatures
-from cxrbench.store.decoding import Fit, check_size, clahe, decode, fit_image, to_grey8
-from cxrbench.store.journal import NOT_READ
+from cxrbench.store.decoding import Fit, clahe, fit_image
+from cxrbench.store.limits import is_shortage, telling_shortage
+from cxrbench.store.sources import described, digest_of_source, grey_of, read_source, reason_of
 
 if TYPE_CHECKING:
     from cxrbench.interfaces import Cohort, Dataset, FeatureExtractor, Record
@@ -75,6 +76,8 @@ def prepare_image(
     ------
     PluginError
         The dataset or an extractor failed, or returned what its interface does not allow.
+    OutOfMemory, DataError
+        The machine lacks memory or file handles.
     """
     image_id, source = cohort.image_ids[row], cohort.sources[row]
     return prepare_source(
@@ -95,22 +98,20 @@ def prepare_source(
     ------
     PluginError
         An extractor failed, or returned what its interface does not allow.
+    OutOfMemory, DataError
+        The machine lacks memory or file handles.
     """
     digest = ""
-    try:
-        source = read()
-        digest = _digest(source)
-        grey = grey_of(source, preparation.max_pixels)
-    except (UnreadableImage, OSError) as error:
-        return PreparedImage(digest, reason=reason_of(error))
-    return prepare_grey(grey, record, preparation, digest)
-
-
-def reason_of(error: UnreadableImage | OSError) -> str:
-    """Why an image cannot be read, in one line; without its path, so that reasons can be shared."""
-    if isinstance(error, OSError):
-        return f"{NOT_READ}{error.strerror or error}"
-    return str(error).splitlines()[0]
+    with telling_shortage(record.image_id):
+        try:
+            source = read()
+            digest = digest_of_source(source)
+            grey = grey_of(source, preparation.max_pixels)
+        except (UnreadableImage, OSError) as error:
+            if is_shortage(error):
+                raise
+            return PreparedImage(digest, reason=reason_of(error))
+        return prepare_grey(grey, record, preparation, digest)
 
 
 def prepare_grey(
@@ -146,23 +147,6 @@ def prepare_grey(
     )
 
 
-def can_be_read(dataset: Dataset, cohort: Cohort, row: int, max_pixels: int) -> bool:
-    """Whether the system gives the image's source now, whatever is in it.
-
-    Raises
-    ------
-    PluginError
-        The dataset failed, or returned what its interface does not allow.
-    """
-    try:
-        read_source(dataset, cohort.sources[row], cohort.image_ids[row], max_pixels)
-    except UnreadableImage:
-        return True
-    except OSError:
-        return False
-    return True
-
-
 def in_order(
     work: Callable[[Item], Result],
     items: Iterable[Item],
@@ -170,11 +154,18 @@ def in_order(
     *,
     ahead: int = _AHEAD_PER_THREAD,
 ) -> Generator[Result, None, None]:
-    """Results of ``work`` in the order of the items, ``ahead`` of them for each thread at most."""
+    """Results of ``work`` in the order of the items, ``ahead`` of them for each thread at most.
+
+    The first is made before the threads start: several threads that import a library at the same
+    time, each by another of its modules, can see it half imported.
+    """
     waiting: deque[Future[Result]] = deque()
+    rest = iter(items)
+    for item in islice(rest, 1):
+        yield work(item)
     with ThreadPoolExecutor(threads) as pool:
         try:
-            for item in items:
+            for item in rest:
                 waiting.append(pool.submit(work, item))
                 if len(waiting) > threads * ahead:
                     yield waiting.popleft().result()
@@ -200,70 +191,14 @@ def quiet_single_threaded_libraries() -> Iterator[None]:
         cv2.setNumThreads(threads)
 
 
-def read_source(
-    dataset: Dataset, source: str, image_id: str, max_pixels: int
-) -> bytes | np.ndarray:
-    """What the dataset reads: an encoded file's bytes, or grey pixels (H, W) uint8 or uint16.
-
-    Raises
-    ------
-    UnreadableImage, OSError
-        The dataset's own reason to leave the image out.
-    PluginError
-        The dataset failed, or returned what its interface does not allow.
-    """
-    try:
-        content = dataset.read(source, max_pixels=max_pixels)
-    except (UnreadableImage, OSError, PluginError):
-        raise
-    except Exception as error:
-        raise PluginError(
-            f"dataset {dataset.name!r} failed to read image {image_id!r}",
-            found=f"{type(error).__name__}: {error}",
-            fix="raise UnreadableImage for an image to exclude",
-        ) from error
-    grey = (
-        isinstance(content, np.ndarray)
-        and content.ndim == 2
-        and content.dtype in (np.uint8, np.uint16)
-    )
-    if isinstance(content, bytes) or grey:
-        return content
-    raise PluginError(
-        f"dataset {dataset.name!r} read image {image_id!r} as something other than an image",
-        expected="bytes of an encoded file, or an array (H, W) uint8 or uint16",
-        found=_described(content),
-        fix="return one of these from read(), or raise UnreadableImage",
-    )
-
-
-def _digest(source: bytes | np.ndarray) -> str:
-    if isinstance(source, bytes):
-        return hashlib.sha256(source).hexdigest()
-    digest = hashlib.sha256(f"{source.dtype.str} {source.shape} ".encode())
-    digest.update(np.ascontiguousarray(source).data)
-    return digest.hexdigest()
-
-
-def grey_of(source: bytes | np.ndarray, max_pixels: int) -> np.ndarray:
-    """8-bit grey (H, W) of an encoded file or of grey pixels.
-
-    Raises
-    ------
-    UnreadableImage : it cannot be decoded, or its size is not one of a radiograph.
-    """
-    if isinstance(source, bytes):
-        return decode(source, max_pixels=max_pixels)
-    check_size(source.shape[1], source.shape[0], max_pixels)
-    return to_grey8(source)
-
-
 def _extract(
     extractor: FeatureExtractor, image: np.ndarray | None, record: Record
 ) -> LocalFeatures:
     try:
         features = extractor.extract(image, record)
     except Exception as error:
+        if is_shortage(error):
+            raise
         raise PluginError(
             f"feature extractor {extractor.name!r} failed on image {record.image_id!r}",
             expected="LocalFeatures for every image, with n = 0 where nothing is found",
@@ -287,22 +222,16 @@ def _extract(
 
 def _wrong_features(features: object) -> str | None:
     if not isinstance(features, LocalFeatures):
-        return _described(features)
+        return described(features)
     vectors, points = features.descriptors, features.keypoints
     if not isinstance(vectors, np.ndarray) or vectors.ndim != 2 or vectors.shape[1] == 0:
-        return f"descriptors: {_described(vectors)}"
+        return f"descriptors: {described(vectors)}"
     if vectors.dtype not in (np.uint8, np.float32):
-        return f"descriptors: {_described(vectors)}"
+        return f"descriptors: {described(vectors)}"
     if vectors.dtype == np.float32 and not np.isfinite(vectors).all():
         return "descriptors that are not finite"
     if points is None:
         return None
     if not isinstance(points, np.ndarray) or points.shape != (len(vectors), 4):
-        return f"keypoints: {_described(points)} for {len(vectors)} descriptors"
-    return None if points.dtype == np.float32 else f"keypoints: {_described(points)}"
-
-
-def _described(value: object) -> str:
-    if isinstance(value, np.ndarray):
-        return f"an array {value.shape} {value.dtype}"
-    return f"a {type(value).__name__}"
+        return f"keypoints: {described(points)} for {len(vectors)} descriptors"
+    return None if points.dtype == np.float32 else f"keypoints: {described(points)}"

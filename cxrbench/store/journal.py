@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+import random
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import accumulate
+from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 
@@ -66,14 +69,28 @@ class ImageTable:
         return int(differs.argmax()) if differs.any() else None
 
 
+@dataclass(frozen=True)
+class Stretch:
+    """Bytes of a data file that one line of the journal vouches for."""
+
+    file: str
+    start: int
+    size: int
+    crc32: int
+
+
 @dataclass(frozen=True, eq=False)
 class Journal:
-    """The journal's whole lines: rows they cover, bytes they take, sizes of the data files."""
+    """The journal's whole lines: rows they cover, bytes they take, sizes of the data files.
+
+    ``stretches`` are empty in a store of an older version, whose data have no checksums.
+    """
 
     images: ImageTable
     length: int
     sizes: Mapping[str, int]
     layout: Mapping[str, Any]
+    stretches: tuple[Stretch, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,14 +98,21 @@ class _Chunk:
     images: ImageTable
     sizes: Mapping[str, int]
     layout: Mapping[str, Any]
+    checksums: Mapping[str, int]
 
 
 def journal_line(
-    images: Sequence[ImageFacts], sizes: Mapping[str, int], layout: Mapping[str, Any]
+    images: Sequence[ImageFacts],
+    sizes: Mapping[str, int],
+    layout: Mapping[str, Any],
+    checksums: Mapping[str, int],
 ) -> bytes:
-    """One line for a chunk of rows, the sizes of the data files with it, and their layout."""
+    """One line for a chunk of rows, the sizes of the data files with it, and their layout.
+
+    ``checksums`` are the CRC-32 of the bytes that the chunk adds to each data file.
+    """
     rows = [[f.digest, f.height, f.width, f.reason, f.count] for f in images]
-    chunk = canonical({"images": rows, "sizes": sizes, "layout": layout})
+    chunk = canonical({"images": rows, "sizes": sizes, "layout": layout, "crc32": checksums})
     return json.dumps({"crc32": zlib.crc32(chunk.encode()), "chunk": chunk}).encode() + b"\n"
 
 
@@ -103,6 +127,7 @@ def read_journal(text: bytes, files: Sequence[str]) -> Journal:
     tables: list[ImageTable] = []
     sizes: Mapping[str, int] = dict.fromkeys(files, 0)
     layout: Mapping[str, Any] = {}
+    stretches: list[Stretch] = []
     length = 0
     for line in io.BytesIO(text):
         chunk = _journal_chunk(line)
@@ -111,9 +136,12 @@ def read_journal(text: bytes, files: Sequence[str]) -> Journal:
         if chunk is None:
             raise DamagedStore("a line of its journal is damaged")
         tables.append(chunk.images)
+        for name, crc32 in chunk.checksums.items():
+            start = sizes.get(name, 0)
+            stretches.append(Stretch(name, start, chunk.sizes.get(name, 0) - start, crc32))
         sizes, layout = chunk.sizes, chunk.layout
         length += len(line)
-    return Journal(_joined(tables), length, sizes, layout)
+    return Journal(_joined(tables), length, sizes, layout, tuple(stretches))
 
 
 def journal_before(text: bytes, row: int) -> bytes:
@@ -185,6 +213,45 @@ def _journal_chunk(line: bytes) -> _Chunk | None:
     try:
         images = _table([ImageFacts(*facts) for facts in chunk["images"]])
         sizes = {str(name): int(size) for name, size in chunk["sizes"].items()}
-        return _Chunk(images, sizes, dict(chunk["layout"]))
+        sums = {str(name): int(crc32) for name, crc32 in chunk.get("crc32", {}).items()}
+        return _Chunk(images, sizes, dict(chunk["layout"]), sums)
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise DamagedStore("a line of its journal is of another kind") from error
+
+
+SAMPLED_BYTES = 2**28
+"""Of a larger store, so many random bytes are compared when it is opened."""
+
+
+def verify_stretches(
+    folder: Path, stretches: Sequence[Stretch], most: int | None = SAMPLED_BYTES
+) -> None:
+    """Compare data files with their checksums: all bytes, or ``most`` bytes of random stretches.
+
+    Raises
+    ------
+    DamagedStore
+        They are not what was written.
+    OSError
+        A file cannot be read.
+    """
+    chosen = list(stretches)
+    if most is not None and sum(one.size for one in chosen) > most:
+        random.SystemRandom().shuffle(chosen)  # each time others, so that damage is met some day
+        ends = accumulate(one.size for one in chosen)
+        chosen = [one for one, end in zip(chosen, ends, strict=True) if end <= most] or chosen[:1]
+    for name in {one.file for one in chosen}:
+        with (folder / name).open("rb") as file:
+            for one in sorted((c for c in chosen if c.file == name), key=lambda c: c.start):
+                file.seek(one.start)
+                if _crc32(file, one.size) != one.crc32:
+                    end = one.start + one.size
+                    raise DamagedStore(f"bytes {one.start} to {end} of {name} were changed")
+
+
+def _crc32(file: IO[bytes], size: int) -> int:
+    crc32 = 0
+    while size > 0 and (part := file.read(min(size, 2**20))):
+        crc32 = zlib.crc32(part, crc32)
+        size -= len(part)
+    return crc32

@@ -57,6 +57,47 @@ class CacheListing:
 
 
 @dataclass(frozen=True)
+class CacheVerification:
+    """The result of ``cxrbench cache verify``: each entry with ``sound`` or what it is instead."""
+
+    cache: Path
+    results: tuple[tuple[Entry, str], ...]
+
+    @property
+    def damaged(self) -> tuple[Entry, ...]:
+        """The entries that are not what was written."""
+        return tuple(entry for entry, state in self.results if state.startswith("damaged"))
+
+    def sections(self) -> list[Section]:
+        """One table with a row for each entry."""
+        total = counted(len(self.results), "entry", "entries")
+        title = f"{self.cache}: {total}, {len(self.damaged):,} damaged"
+        rows = tuple(
+            (
+                e.kind,
+                e.key[:8],
+                e.purpose.what or "–",
+                e.purpose.data or "–",
+                size_text(e.size),
+                state,
+            )
+            for e, state in self.results
+        )
+        keys = " ".join(entry.key for entry in self.damaged)
+        notes = (f"To remove what is damaged: cxrbench cache clear {keys}",) if keys else ()
+        columns = (*_COLUMNS[:5], text_column("result", 12))
+        return [Section(title, (CellTable(columns, rows),) if rows else (), notes)]
+
+    def to_json(self) -> dict[str, Any]:
+        """The folder, the number of damaged entries, and all entries."""
+        return {"cache": self.cache, "damaged": len(self.damaged), "entries": self.records()}
+
+    def records(self) -> list[dict[str, Any]]:
+        """One line for each entry, with its ``result``."""
+        return [{**entry.to_json(), "result": state} for entry, state in self.results]
+
+
+@dataclass(frozen=True)
 class CacheRemoval:
     """The result of ``cxrbench cache clear``: the entries that were removed, and the others."""
 

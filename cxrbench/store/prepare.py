@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,17 +15,23 @@ from cxrbench.errors import CacheError, DataError
 from cxrbench.interfaces import Exclusion
 from cxrbench.output.files import locked
 from cxrbench.store.cache import CACHE, PURPOSE_FILE, lock_of, mark_used
-from cxrbench.store.consumers import Consumer, consumers_of
+from cxrbench.store.consumers import (
+    Consumer,
+    changed_image,
+    consumers_of,
+    notes_on_older,
+    require_same_images,
+)
 from cxrbench.store.image_pass import (
     ImagesInOrder,
     Preparation,
     PreparedImage,
-    can_be_read,
     in_order,
     prepare_image,
     quiet_single_threaded_libraries,
 )
 from cxrbench.store.journal import DamagedStore
+from cxrbench.store.sources import can_be_read
 from cxrbench.store.stores import (
     CompleteStore,
     FeatureStore,
@@ -95,16 +101,20 @@ def prepare(  # noqa: PLR0913 - what is wanted of the images, and where and by w
     """
     if len(cohort) == 0:
         raise DataError(f"cohort {cohort.name!r} has no images")
-    consumers = consumers_of(dataset, cohort, preparation)
+    consumers = consumers_of(dataset, cohort, preparation, threads)
     stores = {consumer: _open_or_none(consumer, cache) for consumer in consumers}
+    job = _ImagePass(dataset, cohort, preparation, threads, frozenset(), images_in_order)
+    stale = _stale(stores, job, display)
+    stores |= dict.fromkeys(stale)
     again = _readable_again(stores.values(), dataset, cohort, preparation.max_pixels)
     missing = [c for c, store in stores.items() if store is None or store.images.not_read & again]
     if missing:
-        job = _ImagePass(dataset, cohort, preparation, threads, again, images_in_order)
-        _fill(missing, job, cache, display)
+        for note in notes_on_older(missing, cache):
+            display.say(note)
+        _fill(missing, replace(job, readable_again=again, stale=stale), cache, display)
         stores |= {consumer: _require_store(consumer, cache) for consumer in missing}
     opened = {consumer: store for consumer, store in stores.items() if store is not None}
-    _require_same_images(tuple(opened.values()), cohort)
+    require_same_images(tuple(opened.values()), cohort)
     for store in opened.values():
         mark_used(store.folder / PURPOSE_FILE)
     try:
@@ -123,6 +133,7 @@ class _ImagePass:
     threads: int
     readable_again: frozenset[int]
     images_in_order: ImagesInOrder
+    stale: frozenset[Consumer] = frozenset()
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,6 +159,26 @@ def _open_or_none(consumer: Consumer, cache: Path) -> CompleteStore | None:
         return None  # looked at again, said and rebuilt under its lock
 
 
+def _stale(
+    stores: Mapping[Consumer, CompleteStore | None], job: _ImagePass, display: Display
+) -> frozenset[Consumer]:
+    """The stores that were made of other images, which look the same from outside: all or none."""
+    complete = {consumer: store for consumer, store in stores.items() if store is not None}
+    if not complete:
+        return frozenset()
+    images = next(iter(complete.values())).images
+    image_id = changed_image(
+        images, job.dataset, job.cohort, job.preparation.max_pixels, job.threads
+    )
+    if image_id is None:
+        return frozenset()
+    display.say(
+        f"image {image_id!r} is not the one that the cache was made of, though its size, time and "
+        "ends are the same: all images are prepared again"
+    )
+    return frozenset(complete)
+
+
 def _readable_again(
     stores: Iterable[CompleteStore | None], dataset: Dataset, cohort: Cohort, max_pixels: int
 ) -> frozenset[int]:
@@ -157,7 +188,7 @@ def _readable_again(
 
 
 def _require_store(consumer: Consumer, cache: Path) -> CompleteStore:
-    store = open_store(consumer.spec, cache)
+    store = open_store(consumer.spec, cache, verify=False)
     if store is None:
         raise _removed(consumer.spec.folder(cache))
     return store
@@ -187,6 +218,10 @@ def _bytes_left(writers: Mapping[Consumer, StoreWriter]) -> int:
 
 
 def _still_missing(consumer: Consumer, job: _ImagePass, cache: Path, display: Display) -> bool:
+    if consumer in job.stale:
+        with suppress(FileNotFoundError):  # another process was first
+            remove_store(consumer.spec.folder(cache))
+        return True
     try:
         store = open_store(consumer.spec, cache)
     except DamagedStore as error:
@@ -245,21 +280,6 @@ def _narrowed(preparation: Preparation, consumers: Sequence[Consumer]) -> Prepar
     )
 
 
-def _require_same_images(stores: Sequence[CompleteStore], cohort: Cohort) -> None:
-    """An image that changed without a change of its signature must not be mixed with itself."""
-    first = stores[0]
-    for other in stores[1:]:
-        row = first.images.different_row(other.images)
-        if row is not None:
-            raise CacheError(
-                f"the cache holds two versions of image {cohort.image_ids[row]!r}",
-                expected="images that do not change while their size and time stay the same",
-                found=f"{first.folder} and {other.folder} differ",
-                fix="run the same command again; if the error returns, remove both with "
-                f"`cxrbench cache clear {first.folder.name} {other.folder.name}`",
-            )
-
-
 def _prepared(
     stores: Mapping[Consumer, CompleteStore], cohort: Cohort, made: Sequence[Consumer]
 ) -> Prepared:
@@ -295,16 +315,17 @@ def _pixels(stores: Mapping[Consumer, CompleteStore], *, clahe: bool) -> dict[in
 
 def _report(prepared: Prepared, cohort: Cohort, max_bad: float, display: Display) -> None:
     """Say which images are left out and why; raise `DataError` if they are too many."""
-    bad, total = len(prepared.excluded), len(cohort)
+    absent = cohort.absent
+    bad, total = len(prepared.excluded) + absent, len(cohort) + absent
     if not bad:
         return
-    lines = _reasons(prepared.excluded)
+    lines = [*_reasons(prepared.excluded), *[f"{absent}: rows without a file"] * bool(absent)]
     if bad == total or bad > max_bad * total:
         raise DataError(
             f"{bad} of {total} images of {cohort.name!r} cannot be used",
             expected=f"at most {max_bad:.3g} of them (--max-bad), and at least one usable image",
             found="; ".join(lines[:_EXAMPLES]),
-            fix="repair these images, or accept more with --max-bad",
+            fix="repair or add these images, or accept more with --max-bad",
         )
     display.say(f"{bad} of {total} images are excluded:")
     for line in lines:

@@ -6,7 +6,9 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -26,9 +28,10 @@ from cxrbench.store.journal import (
     journal_line,
     last_sizes,
     read_journal,
+    verify_stretches,
 )
 
-FORMAT = 1
+FORMAT = 2
 """Part of every key; raised when the same inputs would give other bytes."""
 
 
@@ -64,8 +67,11 @@ class CompleteStore:
     layout: Mapping[str, Any]
 
 
-def open_store(spec: StoreSpec, cache: Path) -> CompleteStore | None:
+def open_store(spec: StoreSpec, cache: Path, *, verify: bool = True) -> CompleteStore | None:
     """The store, or None while it is not complete.
+
+    With ``verify``, its data are compared with their checksums: all of them, or a sample of a large
+    store. Leave it out only where this process has just done that, or written the store.
 
     Raises
     ------
@@ -79,6 +85,9 @@ def open_store(spec: StoreSpec, cache: Path) -> CompleteStore | None:
     journal = read_journal(text, spec.files)
     if len(journal.images) != spec.rows:
         raise DamagedStore("it does not have a row for each image")
+    if verify:
+        with _reading(folder):
+            verify_stretches(folder, journal.stretches)
     return CompleteStore(folder, journal.images, journal.layout)
 
 
@@ -90,17 +99,26 @@ def complete_journal(folder: Path) -> bytes | None:
     DamagedStore
         It is marked complete, but its files are not what it was completed with.
     """
-    try:
-        marker = json.loads((folder / "complete.json").read_bytes())
+    with _reading(folder):
+        try:
+            marker = json.loads((folder / "complete.json").read_bytes())
+        except FileNotFoundError:
+            return None
         text = (folder / "journal.jsonl").read_bytes()
         if marker["journal"] != hashlib.sha256(text).hexdigest():
             raise DamagedStore("its journal was changed after it was completed")
         if key_of(json.loads((folder / "about.json").read_bytes())) != folder.name:
             raise DamagedStore("about.json was changed after it was completed")
         require_sizes(folder, last_sizes(text), exact=True)
+    return text
+
+
+@contextmanager
+def _reading(folder: Path) -> Iterator[None]:
+    """Turn what reading a complete store raises into `DamagedStore` or `CacheError`."""
+    try:
+        yield
     except FileNotFoundError as error:
-        if error.filename == str(folder / "complete.json"):
-            return None
         raise DamagedStore("a file is missing") from error
     except OSError as error:
         raise CacheError(
@@ -110,7 +128,6 @@ def complete_journal(folder: Path) -> bytes | None:
         ) from error
     except (ValueError, KeyError, TypeError) as error:
         raise DamagedStore("a file in it was changed") from error
-    return text
 
 
 @dataclass(frozen=True, eq=False)
@@ -217,6 +234,7 @@ class StoreWriter:
         self.rows = len(journal.images)
         self._layout = dict(journal.layout)
         self._sizes = dict(journal.sizes)
+        self._checksums = dict.fromkeys(spec.files, 0)
         self._chunk: list[ImageFacts] = []
         self._files = {
             name: os.open(self._folder / name, _APPEND, 0o666)
@@ -232,8 +250,10 @@ class StoreWriter:
     def append(self, facts: ImageFacts, data: Sequence[np.ndarray], layout: dict[str, Any]) -> None:
         """Add one row: one array for each of the store's files, none for an excluded image."""
         for name, array in zip(self._spec.files, data, strict=False):
-            append(self._files[name], np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+            content = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+            append(self._files[name], content)
             self._sizes[name] += array.nbytes
+            self._checksums[name] = zlib.crc32(content, self._checksums[name])
         self._layout.update(layout)
         self._chunk.append(facts)
         if len(self._chunk) == CHUNK or self.rows + len(self._chunk) == self._spec.rows:
@@ -260,11 +280,12 @@ class StoreWriter:
     def _commit(self) -> None:
         for name in self._spec.files:
             os.fsync(self._files[name])
-        line = journal_line(self._chunk, self._sizes, self._layout)
+        line = journal_line(self._chunk, self._sizes, self._layout, self._checksums)
         append(self._files["journal.jsonl"], line)
         os.fsync(self._files["journal.jsonl"])
         self.rows += len(self._chunk)
         self._chunk.clear()
+        self._checksums = dict.fromkeys(self._checksums, 0)
 
     def _resume(self) -> Journal:
         """The journal of what is there; `DamagedStore` if the data do not reach that far."""
@@ -278,6 +299,7 @@ class StoreWriter:
             raise DamagedStore("it has more rows than there are images")
         if resumed.images:
             require_sizes(self._folder, resumed.sizes, exact=False)
+            verify_stretches(self._folder, resumed.stretches)
         return resumed
 
     def _cut(self, journal: Journal) -> None:

@@ -19,7 +19,8 @@ from cxrbench.errors import DataError, PluginError
 from cxrbench.interfaces import Cohort, Dataset
 from cxrbench.output.display import SilentDisplay
 from cxrbench.settings import resolve_settings
-from cxrbench.store.image_pass import Preparation, prepare_image, read_source
+from cxrbench.store.image_pass import Preparation, prepare_image
+from cxrbench.store.sources import read_source
 from cxrbench.testing.check import NotChecked, Subject
 from cxrbench.testing.samples import compare_speed, difference
 

@@ -102,6 +102,8 @@ MORE = {
     "cache list as_json": 'Prints `{"cache", "size", "entries": [{"kind", "key", '
     '"what", "dataset", "data", "size", "last_used", "state", "path", "in_use"}]}`, '
     "sizes in bytes, times in UTC.",
+    "cache verify as_json": 'Prints `{"cache", "damaged", "entries": [{…}]}`, entries as in '
+    "`cache list` with a `result`, `damaged` their number.",
     "cache clear data": "The folder need not exist any more.",
     "cache clear everything": "Cannot be combined with other conditions.",
     "cache clear yes": "Needed if standard input is not a terminal.",

@@ -10,7 +10,7 @@ from conftest import Recorder
 from cxrbench.builtin.nih import NIH
 from cxrbench.builtin.phantom import Phantom
 from cxrbench.checks.duplicates import check_duplicates
-from cxrbench.checks.images import check_images, look_at_films
+from cxrbench.checks.images import check_images, check_share, look_at_films
 from cxrbench.data.splits import Split
 
 
@@ -37,7 +37,7 @@ def change(path, edit) -> str:
 
 def test_drawn_films_have_nothing_wrong(drawn_films):
     cohort, films = look(drawn_films)
-    assert check_images(cohort, films, 0.01) == ()
+    assert check_images(cohort, films) == ()
     assert check_duplicates(cohort, None, films) == ()
     assert {file.kind for file in films.files} == {"PNG L"}
     assert {(file.width, file.height) for file in films.files} == {(160, 160)}
@@ -55,7 +55,7 @@ EDITS = {
 def test_a_planted_fault_is_found_and_named(films_to_spoil, name):
     image = change(paths(films_to_spoil)[5], EDITS[name])
     cohort, films = look(films_to_spoil)
-    assert images_by_check(check_images(cohort, films, 0.5)) == {name: [image]}
+    assert images_by_check(check_images(cohort, films)) == {name: [image]}
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_a_planted_fault_is_found_and_named(films_to_spoil, name):
 def test_a_negative_and_an_image_upside_down_are_told_apart(films_to_spoil, edit, words):
     change(paths(films_to_spoil)[5], edit)
     cohort, films = look(films_to_spoil)
-    ((item,),) = (f.items for f in check_images(cohort, films, 0.5))
+    ((item,),) = (f.items for f in check_images(cohort, films))
     assert item.detail.startswith(f"{words}: likeness -")
 
 
@@ -73,7 +73,7 @@ def test_grey_stored_in_three_channels_or_with_a_small_tint_is_not_in_colour(fil
     change(paths(films_to_spoil)[0], lambda image: cv2.merge([image] * 3))
     change(paths(films_to_spoil)[1], lambda image: cv2.merge([image, image, image | 7]))
     cohort, films = look(films_to_spoil)
-    assert check_images(cohort, films, 0.5) == ()
+    assert check_images(cohort, films) == ()
     assert [file.kind for file in films.files[:2]] == ["PNG RGB"] * 2
 
 
@@ -87,22 +87,34 @@ def test_images_that_cannot_be_read_are_told_with_their_reason(films_to_spoil):
     films = look_at_films(
         NIH(), cohort, np.arange(4), max_pixels=10**6, threads=1, display=Recorder()
     )
-    found = {f.check: f for f in check_images(cohort, films, 0.9)}
+    found = {f.check: f for f in check_images(cohort, films)}
+    assert check_share(cohort, films, 0.9)  # not one of the four can be used
     reasons = [item.detail for item in found["unreadable"].items]
     for reason, words in zip(
         reasons, ("truncated", "8x8 pixels", "not an image", "No such file"), strict=True
     ):
         assert words in reason
     assert images_by_check([found["tiny"]]) == {"tiny": [icon.stem]}
-    assert "too-many-unreadable" in found  # not one of the four can be used
 
 
 @pytest.mark.parametrize(("max_bad", "stops"), [(0.01, True), (0.5, False)])
 def test_as_many_unreadable_images_as_stop_a_run_are_an_error(films_to_spoil, max_bad, stops):
     paths(films_to_spoil)[0].write_bytes(b"")
     cohort, films = look(films_to_spoil)
-    found = images_by_check(check_images(cohort, films, max_bad))
-    assert ("too-many-unreadable" in found) == stops
+    assert [one.check for one in check_share(cohort, films, max_bad)] == (
+        ["too-many-unreadable"] * stops
+    )
+
+
+@pytest.mark.parametrize("looked", [True, False])
+def test_rows_without_a_file_count_as_unreadable_images_do(films_to_spoil, looked):
+    for path in paths(films_to_spoil)[:3]:
+        path.unlink()
+    cohort, films = look(films_to_spoil)
+    share = 3 / (len(cohort) + 3)
+    (found,) = check_share(cohort, films if looked else None, share - 0.001)
+    assert f"3 of {len(cohort) + 3} rows have no file" in found.summary
+    assert check_share(cohort, films if looked else None, share + 0.001) == ()
 
 
 def test_a_dataset_that_decodes_by_itself():
@@ -112,7 +124,7 @@ def test_a_dataset_that_decodes_by_itself():
         dataset, cohort, np.array([2, 5]), max_pixels=10**6, threads=1, display=Recorder()
     )
     assert [file.kind for file in films.files] == ["uint8 pixels"] * 2
-    found = images_by_check(check_images(cohort, films, 0.01))
+    found = images_by_check(check_images(cohort, films))
     assert found == {"tiny": [cohort.image_ids[2], cohort.image_ids[5]]}
 
 

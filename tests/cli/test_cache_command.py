@@ -135,3 +135,24 @@ def test_what_another_process_uses_is_kept_and_said(cli, cache):
     (left,) = listed(cli, cache)
     assert left["in_use"]
     assert reader[0] >= 0
+
+
+def test_verify_names_the_entry_that_rotted(cli, cache):
+    said = cli("cache", "verify", "--cache", cache)
+    assert said.code == 0
+    assert "6 entries, 0 damaged" in said.out
+    path = next((cache / "pixels").rglob("pixels.bin"))
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    said = cli("cache", "verify", "--cache", cache)
+    assert said.code == 1
+    assert f"cxrbench cache clear {path.parent.name}" in said.out
+    told = json.loads(cli("cache", "verify", "--cache", cache, "--json").out)
+    assert told["damaged"] == 1
+    results = {entry["key"]: entry["result"] for entry in told["entries"]}
+    assert "of pixels.bin were changed" in results.pop(path.parent.name)
+    assert set(results.values()) == {"sound"}
+    assert cli("cache", "verify", "features/", "--cache", cache).code == 0
+    assert cli("cache", "clear", path.parent.name, "--yes", "--cache", cache).code == 0
+    assert cli("cache", "verify", "--cache", cache).code == 0

@@ -5,19 +5,25 @@ from __future__ import annotations
 import contextlib
 import io
 import struct
+import threading
+import time
 import warnings
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageOps
 
 from cxrbench.errors import PluginError, UnreadableImage
 from cxrbench.interfaces import Box
-from cxrbench.store.decoding import clahe, decode, fit_box, fit_image, to_grey8
+from cxrbench.store.decoding import clahe, decode, fit_box, fit_image
+from cxrbench.store.grey import to_grey8
+from cxrbench.store.image_pass import in_order
+from cxrbench.store.limits import MemoryBudget
 
 LIMIT = 1_000_000
 
@@ -285,3 +291,126 @@ def test_a_box_follows_its_pixels(shape, fit):
     told = [fitted.x, fitted.y, fitted.x + fitted.width, fitted.y + fitted.height]
     np.testing.assert_allclose(found, told, atol=1.01)
     assert (fitted.image_id, fitted.label) == ("a", "Mass")
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "TIFF", "WEBP"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_an_image_is_turned_as_viewers_turn_it(format, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    options = {"lossless": True} if format == "WEBP" else {}
+    data = encoded(film(20, 33), format, exif=exif, **options)
+    shown = ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("L")
+    decoded = decode(data, max_pixels=LIMIT)
+    np.testing.assert_array_equal(decoded, np.asarray(shown))
+    assert decoded.flags.c_contiguous
+    assert decoded.shape == ((33, 20) if orientation > 4 else (20, 33))
+
+
+def test_an_orientation_that_does_not_exist_changes_nothing():
+    exif = Image.Exif()
+    exif[0x0112] = 77
+    decoded = decode(encoded(film(), "PNG", exif=exif), max_pixels=LIMIT)
+    np.testing.assert_array_equal(decoded, film())
+
+
+@pytest.mark.parametrize("format", ["PNG", "TIFF"])
+@pytest.mark.parametrize("marker", [65535, 0])
+def test_a_small_marker_does_not_cost_a_deep_image_its_grey_levels(format, marker):
+    deep = (film(256, 256, np.uint16) // 16 + 20_000).astype(np.uint16)  # 12 bits of 16
+    plain = decode(encoded(deep, format), max_pixels=LIMIT)
+    marked = deep.copy()
+    marked[5:17, 5:17] = marker
+    decoded = decode(encoded(marked, format), max_pixels=LIMIT)
+    assert (decoded[5:17, 5:17] == (255 if marker else 0)).all()
+    rest = np.ones(deep.shape, bool)
+    rest[5:17, 5:17] = False
+    assert len(np.unique(decoded[rest])) > 200
+    assert np.corrcoef(decoded[rest], plain[rest])[0, 1] > 0.999
+
+
+def test_grey_levels_far_apart_that_many_pixels_have_are_kept():
+    deep = np.full((64, 64), 1000, np.uint16)
+    deep[::2], deep[:, :8] = 1010, 60_000  # an eighth of the image
+    decoded = decode(encoded(deep), max_pixels=LIMIT)
+    assert sorted(np.unique(decoded)) == [0, 255]
+
+
+def test_bands_change_no_value():
+    tall = film(700, 40, np.uint16)
+    colour = np.stack([tall, tall // 2, tall // 3, np.full_like(tall, 40_000)], axis=2)
+    luminance = cv2.cvtColor(np.ascontiguousarray(colour[:, :, :3]), cv2.COLOR_RGB2GRAY)
+    over_black = np.rint(luminance * (40_000 / 65535)).astype(np.uint16)
+    low, high = int(over_black.min()), int(over_black.max())
+    expected = np.rint((over_black.astype(float) - low) * (255 / (high - low)))
+    np.testing.assert_array_equal(to_grey8(colour), expected)
+    floats = tall.astype(np.float32)
+    scaled = np.rint((floats.astype(float) - floats.min()) * (255.0 / np.ptp(floats.astype(float))))
+    np.testing.assert_array_equal(to_grey8(floats), scaled)
+
+
+def rgba16(side: int) -> bytes:
+    rows = zlib.compress((b"\0" + bytes(8 * side)) * side, 9)
+    header = struct.pack(">IIBBBBB", side, side, 16, 6, 0, 0, 0)
+    body = png_chunk(b"IHDR", header) + png_chunk(b"IDAT", rows) + png_chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + body
+
+
+def progressive(scans: int, mode: str = "RGB") -> bytes:
+    data = encoded(Image.fromarray(film()).convert(mode), "JPEG", progressive=True)
+    first = data.index(b"\xff\xda")
+    last = data.index(b"\xff\xc4", first) if b"\xff\xc4" in data[first:] else len(data) - 2
+    return data[:last] + data[first:last] * scans + data[last:]
+
+
+@pytest.mark.parametrize(
+    ("make", "limit"),
+    [
+        (lambda: rgba16(100), 19_999),
+        (lambda: encoded(Image.fromarray(film()).convert("RGB"), "JPEG", progressive=True), 7_679),
+        (lambda: encoded(Image.fromarray(film()).convert("RGB"), "JPEG2000"), 12_287),
+    ],
+    ids=["RGBA of 16 bits", "progressive JPEG", "JPEG 2000"],
+)
+def test_an_image_may_take_the_memory_of_as_many_grey_pixels_while_it_is_decoded(make, limit):
+    data = make()
+    with pytest.raises(UnreadableImage, match="bytes while decoding: more than the limit"):
+        decode(data, max_pixels=limit)
+    assert decode(data, max_pixels=limit + 1).shape in (film().shape, (100, 100))
+
+
+def test_a_jpeg_of_hundreds_of_scans_is_refused_before_it_is_decoded():
+    with pytest.raises(UnreadableImage, match=r"scans: more than the limit of 64"):
+        decode(progressive(100), max_pixels=LIMIT)
+    assert decode(progressive(0), max_pixels=LIMIT).shape == film().shape
+
+
+def test_threads_share_the_memory_of_decoders():
+    budget, active, most = MemoryBudget(100), [0], [0]
+    lock = threading.Lock()
+
+    def work(size: int) -> None:
+        with budget.reserve(size):
+            with lock:
+                active[0] += size
+                most[0] = max(most[0], active[0])
+            time.sleep(0.002)
+            with lock:
+                active[0] -= size
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, [40, 60, 10, 100, 30, 50] * 5))
+        assert most[0] <= 100
+        pool.submit(work, 10**12).result(timeout=10)  # alone, not never
+
+
+def test_the_first_item_is_done_before_the_threads_start():
+    seen: list[tuple[int, bool]] = []
+
+    def work(item: int) -> int:
+        seen.append((item, threading.current_thread() is threading.main_thread()))
+        return item
+
+    assert list(in_order(work, range(5), 3)) == [0, 1, 2, 3, 4]
+    assert seen[0] == (0, True)
+    assert not any(main for _, main in seen[1:])

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 import pytest
+from PIL import Image
 from prepared_films import (
     Folder,
     ListDisplay,
@@ -19,7 +21,9 @@ from prepared_films import (
     prepared,
 )
 
-from cxrbench.errors import CacheError
+from cxrbench import Exclusion, UnreadableImage
+from cxrbench.errors import CacheError, DataError, OutOfMemory
+from cxrbench.store.decoding import decode
 
 
 @pytest.fixture(autouse=True)
@@ -58,7 +62,8 @@ def test_an_image_that_could_not_be_read_is_tried_again_by_the_next_call(flaky, 
     Folder.counts.clear()
     still = prepared(cohort, cache, dataset=flaky, max_bad=0.01)
     assert still.made == frozenset()
-    assert Folder.counts == {cohort.sources[200]: 1}  # tried, and nothing else was read
+    assert Folder.counts[cohort.sources[200]] == 1
+    assert Folder.counts.total() == 1 + 3  # and three are compared with those of before
     Flaky.broken.clear()
     Folder.counts.clear()
     healed = prepared(cohort, cache, dataset=flaky, display=display)
@@ -110,3 +115,97 @@ def test_killed_while_a_store_is_cut_it_ends_with_the_same_bytes(
     assert {n: d for n, d in bytes_of(cache).items() if n not in remains} == bytes_of(
         tmp_path / "whole"
     )
+
+
+SHORTAGES = {
+    "memory": MemoryError(),
+    "file handles": OSError(errno.EMFILE, os.strerror(errno.EMFILE)),
+    "all file handles": OSError(errno.ENFILE, os.strerror(errno.ENFILE)),
+    "memory of the system": OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)),
+}
+
+
+@dataclass(frozen=True)
+class Short(Folder):
+    """A machine that lacks something when it comes to one image."""
+
+    why: str = ""
+
+    def read(self, source, *, max_pixels):
+        if Path(source).name == "0200.png":
+            raise SHORTAGES[self.why]
+        return super().read(source, max_pixels=max_pixels)
+
+
+@pytest.mark.parametrize("why", SHORTAGES)
+def test_a_shortage_stops_the_command_and_is_no_property_of_the_image(why, tmp_path):
+    cohort, cache = make_cohort(tmp_path / "films", 300), tmp_path / "cache"
+    prepared(cohort, tmp_path / "whole")
+    with pytest.raises((OutOfMemory, DataError), match=r"'0200\.png'(?s:.*)run the same"):
+        prepared(cohort, cache, dataset=Short(why=why), max_bad=1.0)
+    assert prepared(cohort, cache).usable.all()
+    assert bytes_of(cache) == bytes_of(tmp_path / "whole")
+
+
+class OpenCVShortage(Exception):
+    __module__ = "cv2"
+    code = -4
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OpenCVShortage("Failed to allocate")])
+@pytest.mark.parametrize("place", ["decoding.open_image", "image_pass.fit_image"])
+def test_a_shortage_while_decoding_stops_too(error, place, tmp_path, monkeypatch):
+    cohort, cache = make_cohort(tmp_path / "films", 20), tmp_path / "cache"
+    for source in cohort.sources:
+        Image.open(source).convert("P").save(source)
+
+    def short(*_):
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"cxrbench.store.{place}", short)
+        with pytest.raises(OutOfMemory, match="--threads"):
+            prepared(cohort, cache, max_bad=1.0)
+    assert prepared(cohort, cache).usable.all()
+
+
+def test_a_shortage_when_signatures_are_made_is_no_other_key(tmp_path, monkeypatch):
+    cohort, cache = make_cohort(tmp_path / "films", 20), tmp_path / "cache"
+    with monkeypatch.context() as patch:
+        patch.setattr(Folder, "signature", lambda *_: (_ for _ in ()).throw(SHORTAGES["memory"]))
+        with pytest.raises(OutOfMemory):
+            prepared(cohort, cache)
+    assert not cache.exists()
+
+
+def test_a_decoder_that_reports_damage_for_want_of_memory_is_not_believed(monkeypatch):
+    """libjpeg and others say "broken data" when an allocation fails."""
+    file = io.BytesIO()
+    Image.fromarray(np.zeros((32, 32), np.uint8)).save(file, "JPEG")
+
+    def broken(image):
+        raise OSError("broken data stream when reading image file")
+
+    def no_memory(size):
+        raise MemoryError
+
+    monkeypatch.setattr("PIL.JpegImagePlugin.JpegImageFile.load", broken)
+    with pytest.raises(UnreadableImage, match="broken data"):
+        decode(file.getvalue(), max_pixels=10_000)
+    monkeypatch.setattr("cxrbench.store.decoding.require_memory", no_memory)
+    with pytest.raises(MemoryError):
+        decode(file.getvalue(), max_pixels=10_000)
+
+
+def test_rows_without_a_file_count_as_unreadable_images_do(tmp_path):
+    cohort = make_cohort(tmp_path / "films", 30)
+    display = ListDisplay()
+    lateral = Exclusion("b", "not a frontal view: LATERAL")
+    others = replace(cohort, excluded=(lateral,) * 50)
+    assert prepared(others, tmp_path / "cache", display=display).usable.all()
+    assert display.said == []
+    lacking = replace(others, absent=10)
+    with pytest.raises(DataError, match=r"10 of 40 images.*(?s:.*)without a file(?s:.*)--max-bad"):
+        prepared(lacking, tmp_path / "cache", max_bad=0.24)
+    prepared(lacking, tmp_path / "cache", max_bad=0.25, display=display)
+    assert display.said[0] == "10 of 40 images are excluded:"

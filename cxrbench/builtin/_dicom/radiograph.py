@@ -93,7 +93,7 @@ def _telling_nothing() -> Iterator[None]:
     """A value that is not of its type makes a header damaged; the message would quote it."""
     try:
         yield
-    except UnreadableImage:
+    except (UnreadableImage, MemoryError):
         raise
     except Exception:
         raise UnreadableImage("damaged: its header cannot be read") from None

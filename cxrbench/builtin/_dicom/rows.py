@@ -84,11 +84,16 @@ SEVERAL_ROWS = "several rows of the table fit this file"
 
 @dataclass(frozen=True)
 class RowMatch:
-    """Pairs of (file, row), sorted; files and rows that are in none, with the reason."""
+    """Pairs of (file, row), sorted; files and rows that are in none, with the reason.
+
+    ``absent`` is how many of these rows can have no file at all: more rows than rejected files,
+    which may be named by the SOP Instance UID in them.
+    """
 
     pairs: tuple[tuple[int, int], ...]
     files: tuple[tuple[int, str], ...]
     rows: tuple[tuple[int, str], ...]
+    absent: int
 
 
 def match(
@@ -121,12 +126,14 @@ def match(
         else:
             pairs.append((file, rows[0]))
     known = {name for path in rejected for name in _names(path)}
+    named = {name for image in images for name in _names(image)}
+    unnamed = sum(named.isdisjoint(_names(path)) for path in rejected)
     lost = [
         (row, NO_FILE)
         for row, files in enumerate(candidates)
         if not files and known.isdisjoint(_names(images[row]))
     ]
-    return RowMatch(tuple(pairs), tuple(rest), tuple(lost))
+    return RowMatch(tuple(pairs), tuple(rest), tuple(lost), max(0, len(lost) - unnamed))
 
 
 def _names(path: str) -> tuple[str, str, str]:

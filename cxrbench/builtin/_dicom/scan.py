@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -20,6 +21,12 @@ from cxrbench.builtin._dicom.key import Key
 from cxrbench.builtin._dicom.radiograph import Radiograph, read_radiograph
 
 _LOOKED_AT = 100
+
+NOT_READ = "cannot be read: "
+"""How the reason of a file begins that the system could not read: another time it may."""
+
+_SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+"""What the machine lacks, whatever the file."""
 
 
 @dataclass
@@ -263,8 +270,16 @@ def _look(root: str, key: Key, memory: Memory, accept_unknown: bool, path: str) 
         return _Look(file, signature, radiograph, new=True)
     except UnreadableImage as error:
         return _Look(file, signature, str(error), new=True)
-    except OSError as error:
-        why = f"cannot be read: {error.strerror or type(error).__name__}"
+    except (OSError, MemoryError) as error:
+        if isinstance(error, MemoryError) or error.errno in _SHORTAGES:
+            raise DataError(
+                "the headers of the DICOM files cannot be read now",
+                expected="memory and file handles that are free",
+                found=getattr(error, "strerror", None) or "no memory is left",
+                fix="close other programs or raise the limits (ulimit -n 4096), and run the same "
+                "command again; what was read is kept",
+            ) from error
+        why = f"{NOT_READ}{error.strerror or type(error).__name__}"
         return _Look(file, signature, why, new=False)  # by the next time it may be mended
 
 

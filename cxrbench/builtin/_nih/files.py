@@ -30,12 +30,16 @@ Files = Mapping[str, Sequence[str]]
 
 @dataclass(frozen=True)
 class ImageMatch:
-    """``rows`` of the table that have an image, the ``paths`` of these images, and the rest."""
+    """``rows`` of the table that have an image, the ``paths`` of these images, and the rest.
+
+    ``absent`` is how many rows lack a file that should be there.
+    """
 
     rows: tuple[int, ...]
     paths: tuple[str, ...]
     excluded: tuple[Exclusion, ...]
     notes: tuple[str, ...]
+    absent: int = 0
 
 
 def find_images(root: Path) -> Files:
@@ -65,6 +69,10 @@ def find_images(root: Path) -> Files:
     )
 
 
+_WHOLE_TABLE = 112_120
+"""Rows of NIH's own table: beside it, any part of the images is a cohort, and the rest no fault."""
+
+
 def match_images(file_names: Sequence[str], image_ids: Sequence[str], files: Files) -> ImageMatch:
     """Give each row of the table its image file, by the name without extension.
 
@@ -76,7 +84,7 @@ def match_images(file_names: Sequence[str], image_ids: Sequence[str], files: Fil
     ------
     DataError : not a single row has an image.
     """
-    rows, paths, excluded = [], [], []
+    rows, paths, excluded, absent = [], [], [], 0
     for row, (name, image_id) in enumerate(zip(file_names, image_ids, strict=True)):
         candidates = files.get(image_id, ())
         path = choose_image(name, candidates)
@@ -88,6 +96,7 @@ def match_images(file_names: Sequence[str], image_ids: Sequence[str], files: Fil
         elif candidates:
             excluded.append(Exclusion(image_id, _ambiguous(candidates)))
         else:
+            absent += 1
             excluded.append(Exclusion(image_id, "the table has a row, but there is no image file"))
     strangers = sorted(files.keys() - set(image_ids))
     excluded += [
@@ -96,7 +105,8 @@ def match_images(file_names: Sequence[str], image_ids: Sequence[str], files: Fil
     if not rows:
         raise _nothing_matches(file_names, files)
     notes = _notes(len(image_ids) - len(rows), len(image_ids), len(strangers))
-    return ImageMatch(tuple(rows), tuple(paths), tuple(excluded), notes)
+    absent *= len(image_ids) < _WHOLE_TABLE
+    return ImageMatch(tuple(rows), tuple(paths), tuple(excluded), notes, absent)
 
 
 def places_beside(root: Path, paths: Sequence[str]) -> tuple[str, ...]:
