@@ -34,6 +34,9 @@ class Option:
     metavar, envvar : as on the command line.
     switch : whether a flag has an opposite, ``--no-NAME``.
     positional : whether the command line takes it without a name.
+    short : a second name of one letter, such as ``-d``.
+    also : other spellings of values, by the spelling.
+    hint : what to do about a value that cannot work, if no choice is near.
     name, kind, fallback : of the field; `options_of` fills them in.
     """
 
@@ -50,6 +53,9 @@ class Option:
     envvar: str = ""
     switch: bool = False
     positional: bool = False
+    short: str = ""
+    also: Mapping[str, str] = field(default_factory=dict)
+    hint: str = ""
     name: str = ""
     kind: Any = None
     fallback: Any = None
@@ -88,6 +94,7 @@ class Option:
         ------
         SettingsError : it cannot work.
         """
+        value = self.also.get(value, value) if isinstance(value, str) else value
         for kind in self.kinds:
             fit = _fit(value, kind)
             if fit is not _MISFIT and self._in_range(fit) and (not self.valid or self.valid(fit)):
@@ -97,7 +104,7 @@ class Option:
             f"{self.flag} cannot be {text}",
             expected=self.expected_text,
             found=text,
-            fix=nearest(str(value), self.choices) or None,
+            fix=nearest(str(value), self.choices) or self.hint or None,
         )
 
     def read(self, value: Any) -> Any:
@@ -219,13 +226,20 @@ def _fit_all(value: Any, kinds: tuple[Any, ...]) -> Any:
     return _MISFIT if _MISFIT in items else items
 
 
+def _share(text: str) -> float:
+    """A number, also as ``5%`` of 1."""
+    return float(text[:-1]) / 100 if text.endswith("%") else float(text)
+
+
 def _number_from(text: str, kinds: tuple[Any, ...]) -> Any:
     """The number or numbers that a text spells, if the option takes such; else the text."""
     try:
         if int in kinds:
             return int(text)
+        if float in kinds:
+            return _share(text)
         if any(get_origin(kind) is tuple and float in get_args(kind) for kind in kinds):
-            return tuple(map(float, text.split(",")))
+            return tuple(map(_share, text.split(",")))
     except ValueError:
         pass
     return text

@@ -1,12 +1,13 @@
-"""Set the fields of a part from text such as ``nfeatures=1000,encoding=vlad``."""
+"""Set the fields of a part from text such as ``nfeatures=1000``; propose names for typos."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
-from types import NoneType, UnionType
+from types import MappingProxyType, NoneType, UnionType
 from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from cxrbench.errors import CxrbenchError, PluginError, RecipeError
@@ -18,10 +19,78 @@ _PLAIN = (int, float, bool, str)
 _BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
+PACKAGES: Mapping[str, str] = MappingProxyType(
+    dict.fromkeys(("attention", "gated"), "cxrbench-attention")
+    | dict.fromkeys(("convnexttiny", "convnext"), "cxrbench-convnext")
+    | dict.fromkeys(("densenet121", "densenet"), "cxrbench-densenet")
+    | dict.fromkeys(("efficientnetb0", "efficientnet"), "cxrbench-efficientnet")
+    | dict.fromkeys(("efficientnetv2b0", "efficientnetv2"), "cxrbench-efficientnet")
+    | dict.fromkeys(("metadata",), "cxrbench-metadata")
+    | dict.fromkeys(("mobilenet",), "cxrbench-mobilenet")
+    | dict.fromkeys(("hog", "lbp", "glcm", "texture"), "cxrbench-texture")
+)
+"""The packages of cxrbench's repository by the parts that they provide."""
+
+
 def nearest(name: str, names: Iterable[str]) -> str:
-    """A question that proposes the closest of ``names``, or an empty text when none is close."""
-    close = get_close_matches(name.lower(), list(names), n=1, cutoff=0.5)
-    return f"Did you mean {close[0]!r}?" if close else ""
+    """A question that proposes the closest of ``names``, or an empty text when none is close.
+
+    Case, hyphens, underscores and spaces do not matter. Two names that differ in their digits
+    alone, such as resnet18 and resnet50, are no typo of each other, and the text says so.
+    """
+    other = _closest(name, names)
+    if not other:
+        return ""
+    (stem, digits), (other_stem, _) = _stem(_key(name)), _stem(_key(other))
+    if digits and stem == other_stem and _key(name) != _key(other):
+        return f"The nearest is {other!r}."
+    return f"Did you mean {other!r}?"
+
+
+def _closest(name: str, names: Iterable[str]) -> str:
+    by_key = {_key(other): other for other in sorted(names, key=len, reverse=True)}
+    key = _key(name)
+    if key in by_key:
+        return by_key[key]
+    stem, digits = _stem(key)
+    keys = [
+        *([other for other in by_key if _stem(other)[0] == stem] if digits else []),
+        *get_close_matches(key, by_key, n=1, cutoff=0.7),
+        *(other for other in by_key if len(key) > 2 and sorted(other) == sorted(key)),
+        *(other for other in by_key if len(key) > 2 and other.startswith(key)),
+    ]
+    return by_key[keys[0]] if keys else ""
+
+
+def _key(name: str) -> str:
+    return re.sub(r"[\s_-]", "", name.lower())
+
+
+def _stem(key: str) -> tuple[str, str]:
+    stem = key.rstrip("0123456789")
+    return stem, key[len(stem) :]
+
+
+def advice_on_part(name: str, kinds: Collection[str], known: Mapping[str, Collection[str]]) -> str:
+    """What to do about a name that none of ``kinds`` has; ``known`` are all names by kind."""
+    pieces = [piece for piece in re.split(r"[\s,;/&|]+", name) if piece]
+    parts = {*known.get("backbone", ()), *known.get("feature", ())}
+    if len(pieces) > 1 and parts.issuperset(pieces):
+        return f"Join parts by +: {'+'.join(pieces)}"
+    for kind, names in known.items():
+        if name in names and kind == "fusion":
+            return f"{name} is a fusion: write it after @, as in resnet+orb@{name}"
+        if name in names and kind == "dataset":
+            return f"{name} is a dataset: use --data {name}"
+        if name in names:
+            return f"{name} is a {kind}: join it to the other parts by +"
+    own = [other for kind in kinds for other in known[kind]]
+    proposal, meant = nearest(name, [*own, *PACKAGES]), _closest(name, [*own, *PACKAGES])
+    if meant in PACKAGES and meant not in own:
+        package = PACKAGES[meant]
+        question = "" if meant == name else f"{proposal} "
+        return f"{question}Install {package}, which provides it: pip install ./plugins/{package}"
+    return proposal or "Install a plugin that provides it; `cxrbench plugins list` shows all parts"
 
 
 def field_types(part: type) -> dict[str, Any]:
@@ -82,7 +151,7 @@ def parse_pairs(text: str, where: str) -> dict[str, str]:
         if not equals or not name or not value:
             raise RecipeError(
                 f"{where} has a parameter that cannot be read",
-                expected="name=value, several separated by commas",
+                expected="name=value, several separated by commas; parts are joined by +",
                 found=repr(item),
             )
         if name in pairs:
@@ -148,7 +217,7 @@ def unknown_parameter(where: str, name: str, names: Iterable[str]) -> RecipeErro
         f"{where} has no parameter {name!r}",
         expected=", ".join(names) if names else "no parameters at all",
         found=repr(name),
-        fix=f"{nearest(name, names)} See `cxrbench plugins list`.".strip(),
+        fix=f"{nearest(name, names)} See `cxrbench plugins show {where}`.".strip(),
     )
 
 
@@ -168,7 +237,7 @@ def build(part: type, pairs: Mapping[str, str], where: str) -> Any:
         raise RecipeError(
             f"{where} cannot be made with these parameters",
             found=f"{type(error).__name__}: {error}",
-            fix="change the parameters; `cxrbench plugins list` says whose part it is",
+            fix=f"change the parameters; `cxrbench plugins show {where}` lists them",
         ) from error
 
 

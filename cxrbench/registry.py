@@ -27,7 +27,7 @@ from cxrbench.interfaces import (
     Fusion,
     Part,
 )
-from cxrbench.parameters import field_types, nearest
+from cxrbench.parameters import advice_on_part, field_types, nearest
 from cxrbench.recipe_text import PERMUTED
 
 GROUP = "cxrbench"
@@ -89,9 +89,8 @@ class Registry:
                 raise broken_error(plugin)
         names = ", ".join(plugin.name for plugin in self.broken)
         advice = (
-            nearest(name, (n for kind in kinds for n in self.parts[kind])),
-            "Install a plugin that provides it, or see `cxrbench plugins list`.",
-            f"Installed and broken: {names}." if names else "",
+            advice_on_part(name, kinds, self.parts),
+            f"(Installed and broken: {names})" if names else "",
         )
         raise RecipeError(
             f"there is no {' or '.join(kinds)} named {name!r}",

@@ -44,10 +44,13 @@ class Request:
             "A folder, a table, or the name of a dataset, such as `phantom` or "
             "`phantom:patients=200`.",
             metavar="DATA",
+            short="d",
             default="the current folder if it contains a cohort, else phantom",
         ),
     ] = None
-    runs: Annotated[Path, Option("Folder of the run directories.", metavar="DIR")] = Path("runs")
+    runs: Annotated[Path, Option("Folder of the run directories.", metavar="DIR", short="r")] = (
+        Path("runs")
+    )
     cache: Annotated[
         Path,
         Option(
@@ -59,10 +62,15 @@ class Request:
     ] = field(default_factory=_user_cache)
     threads: Annotated[
         int | None,
-        Option("Number of threads that read images.", least=1, default="one for each core"),
+        Option(
+            "Number of threads that read images.", least=1, default="one for each core", short="j"
+        ),
     ] = None
     seed: Annotated[
-        int, Option("Seed of initial weights, image order, augmentation and codebooks.", least=0)
+        int,
+        Option(
+            "Seed of initial weights, image order, augmentation and codebooks.", least=0, short="s"
+        ),
     ] = 0
     seeds: Annotated[int, Option("Number of seeds to run, counted up from `--seed`.", least=1)] = 1
     force: Annotated[bool, Option("Repeat runs that are already complete.")] = False

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, astuple, dataclass
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 from cxrbench.errors import SettingsError
@@ -87,7 +88,11 @@ class Settings:
     ] = 0.01
     protocol: Annotated[
         Literal["finetune", "probe"],
-        Option("Train backbone and head, or only the head on a frozen backbone.", panel="Training"),
+        Option(
+            "Train backbone and head, or only the head on a frozen backbone.",
+            panel="Training",
+            short="p",
+        ),
     ] = "finetune"
     weights: Annotated[
         tuple[str, ...],
@@ -95,6 +100,7 @@ class Settings:
             "Initial weights of backbones: `imagenet`, `none` (random) or a file. For one backbone "
             "only: `BACKBONE=` and one of these; repeatable.",
             metavar="WEIGHTS",
+            short="w",
             valid=_one_for_each_backbone,
             expected="imagenet, none, FILE or BACKBONE=FILE, once for each backbone",
         ),
@@ -115,6 +121,7 @@ class Settings:
             "Images per training step. `auto` measures which number is fastest.",
             least=1,
             metavar="N|auto",
+            short="b",
         ),
     ] = 32
     learning_rate: Annotated[
@@ -177,6 +184,8 @@ class Settings:
         Option(
             "Device that computes networks. `auto`: a GPU if there is one, else the CPU.",
             panel="Computing",
+            also=MappingProxyType(dict.fromkeys(("cuda", "cuda:0", "gpu:0"), "gpu")),
+            hint="use gpu, and choose among several GPUs with CUDA_VISIBLE_DEVICES",
         ),
     ] = "auto"
     devices: Annotated[

@@ -15,7 +15,7 @@ def main() -> None:
     try:
         from cxrbench.cli.app import app
 
-        app()
+        app(prog_name="cxrbench")
     except CxrbenchError as error:
         _fail(str(error))
     except KeyboardInterrupt:  # before typer, which has its own handling, took over

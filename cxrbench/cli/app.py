@@ -29,22 +29,30 @@ from cxrbench.cli import (
     plugins_doctor,
     plugins_list,
     plugins_new,
+    plugins_show,
     predict,
     report,
     run,
     score,
     submit,
 )
+from cxrbench.cli.usage import plain_errors
 
 
 class Commands(TyperGroup):
     """The commands; on Ctrl-C each ends with exit code 130 and without a traceback."""
 
+    def make_context(self, *arguments: Any, **options: Any) -> Any:
+        with plain_errors():
+            return super().make_context(*arguments, **options)
+
     def invoke(self, ctx: Any) -> Any:
         try:
-            return super().invoke(ctx)
+            with plain_errors():
+                return super().invoke(ctx)
         except KeyboardInterrupt:
-            typer.echo("cxrbench: interrupted; completed work is kept", err=True)
+            message = "cxrbench: interrupted; completed work is kept"
+            typer.echo(f"{message}, and the same command continues from there", err=True)
             raise typer.Exit(130) from None
 
 
@@ -93,8 +101,9 @@ _group(
 )
 _group(
     "plugins",
-    "List, check and create plugins.",
+    "List, show, check and create plugins.",
     list=plugins_list.list_plugins,
+    show=plugins_show.show_parts,
     check=plugins_check.check,
     doctor=plugins_doctor.doctor,
     new=plugins_new.new,
@@ -121,7 +130,9 @@ def _version(show: bool) -> None:
 def options(
     version: Annotated[
         bool,
-        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+        typer.Option(
+            "--version", "-V", callback=_version, is_eager=True, help="Print the version."
+        ),
     ] = False,
     strict_plugins: Annotated[
         bool, typer.Option("--strict-plugins", help="Fail if any installed plugin is broken.")

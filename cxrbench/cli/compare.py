@@ -6,12 +6,14 @@ from typing import Annotated, Any
 
 import typer
 
-from cxrbench.cli.options import Format, takes
+from cxrbench.cli.options import Format, complete_runs, takes
 
 Row = Annotated[
     str,
     typer.Argument(
-        metavar="RUN", help="A run directory or a recipe. A recipe stands for all its seeds."
+        metavar="RUN",
+        help="A run directory or a recipe. A recipe stands for all its seeds.",
+        autocompletion=complete_runs,
     ),
 ]
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cxrbench.cli.options import Format, takes
+from cxrbench.cli.options import Format, complete_data, takes
 
 
 @takes("split", "fractions", "split_seed", "max_pixels", "max_bad", "cache", "threads")
@@ -15,7 +15,9 @@ def check(
     data: Annotated[
         str,
         typer.Argument(
-            metavar="DATA", help="A folder, a table, or the name of a dataset, such as phantom."
+            metavar="DATA",
+            help="A folder, a table, or the name of a dataset, such as phantom.",
+            autocompletion=complete_data,
         ),
     ],
     no_images: Annotated[

@@ -42,13 +42,13 @@ def download(
     from cxrbench.data.download.catalog import find_source
     from cxrbench.data.download.download import DownloadOptions, DownloadReport, look
     from cxrbench.data.download.download import download as fetch_missing
-    from cxrbench.output.display import RichDisplay
+    from cxrbench.output.display import new_display
     from cxrbench.output.show import show
 
     source = find_source(data)
     folder = into if into is not None else Path(source.name)
     fetched = not dry_run and fetch_missing(
-        source, folder, DownloadOptions(base_url, keep_archives), RichDisplay()
+        source, folder, DownloadOptions(base_url, keep_archives), new_display()
     )
     states = look(source, folder, base_url)
     report = DownloadReport(source.name, folder, states, dry_run, fetched)

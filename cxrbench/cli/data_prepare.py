@@ -7,7 +7,14 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from cxrbench.cli.options import Config, Format, takes, with_config
+from cxrbench.cli.options import (
+    Config,
+    Format,
+    complete_data,
+    complete_recipes,
+    takes,
+    with_config,
+)
 
 
 class SeveralRecipes(TyperCommand):
@@ -32,13 +39,14 @@ class SeveralRecipes(TyperCommand):
 def prepare(
     where: Annotated[
         str | None,
-        typer.Argument(metavar="DATA", help="Same as --data."),
+        typer.Argument(metavar="DATA", help="Same as --data.", autocompletion=complete_data),
     ] = None,
     recipes: Annotated[
         list[str] | None,
         typer.Option(
             "--for",
             metavar="RECIPE…",
+            autocompletion=complete_recipes,
             help="The recipes of the later run, such as resnet resnet+orb+sift.",
         ),
     ] = None,

@@ -8,7 +8,14 @@ from typing import Annotated, Any
 import typer
 
 from cxrbench.cli.localise import IouThreshold, Method
-from cxrbench.cli.options import SEED_OF_RUN, Format, takes
+from cxrbench.cli.options import (
+    SEED_OF_RUN,
+    Format,
+    complete_labels,
+    complete_recipes,
+    complete_runs,
+    takes,
+)
 
 
 @takes(
@@ -23,12 +30,14 @@ def explain(  # noqa: PLR0913 - each argument is an option of the command
             metavar="[RUN] IMAGE…",
             help="The directory of a complete run, or a recipe with only one run (not with "
             "--extractor); then image files, folders, tables of paths, or image ids of --data.",
+            autocompletion=complete_runs,
         ),
     ],
     label: Annotated[
         list[str] | None,
         typer.Option(
             metavar="LABEL",
+            autocompletion=complete_labels,
             help="Explain this label; repeatable. \\[default: the labels with the highest scores]",
         ),
     ] = None,
@@ -43,13 +52,14 @@ def explain(  # noqa: PLR0913 - each argument is an option of the command
         str | None,
         typer.Option(
             metavar="FEATURES",
+            autocompletion=complete_recipes,
             help="Draw only the keypoints of these features, such as orb:nfeatures=1000+sift. "
             "Needs no run.",
         ),
     ] = None,
-    output: Annotated[Path, typer.Option(metavar="DIR", help="Folder to write.")] = Path(
-        "explained"
-    ),
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder to write.")
+    ] = Path("explained"),
     iou_threshold: IouThreshold = 0.5,
     *,
     output_format: Format,

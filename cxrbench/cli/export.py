@@ -24,11 +24,13 @@ class ModelFormat(StrEnum):
 def export(
     run: OneRun,
     model_format: Annotated[
-        ModelFormat, typer.Option("--format", help="Format of the model.")
+        ModelFormat, typer.Option("--format", "-f", help="Format of the model.")
     ] = ModelFormat.keras,
     output: Annotated[
         Path | None,
         typer.Option(
+            "--output",
+            "-o",
             metavar="PATH",
             help="File or folder to write. \\[default: the run's name, in the current folder]",
         ),

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cxrbench.cli.options import BoardRows, Json, takes
+from cxrbench.cli.options import BoardRows, Json, complete_labels, takes
 
 FigureFormat = StrEnum("FigureFormat", ["png", "svg", "both"])
 
@@ -35,15 +35,18 @@ class FigureKind(StrEnum):
 )
 def figures(
     rows: BoardRows = None,
-    output: Annotated[Path, typer.Option(metavar="DIR", help="Folder to write.")] = Path("figures"),
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder to write.")
+    ] = Path("figures"),
     output_format: Annotated[
         FigureFormat,
-        typer.Option("--format", metavar="|".join(FigureFormat), help="Format of the files."),
+        typer.Option("--format", "-f", metavar="|".join(FigureFormat), help="Format of the files."),
     ] = FigureFormat.both,
     label: Annotated[
         list[str] | None,
         typer.Option(
             metavar="LABEL",
+            autocompletion=complete_labels,
             help="Draw only this label; repeatable. \\[default: the labels that count in macro]",
         ),
     ] = None,
@@ -62,16 +65,17 @@ def figures(
     All rows must be on one leaderboard. Only the figures of keypoints need the images.
     """
     from cxrbench.boards.figures import KINDS, all_figures, figure_count
-    from cxrbench.boards.figures.rows import choose_rows, whole_board
+    from cxrbench.boards.figures.rows import choose_rows, label_columns, whole_board
     from cxrbench.inference.explain import KEYPOINT_IMAGES, extractors_of, keypoint_figures
-    from cxrbench.output.display import RichDisplay
+    from cxrbench.output.display import new_display
     from cxrbench.output.figure_style import write_figure
     from cxrbench.request import request_of
     from cxrbench.runs.conditions import RunKind
 
-    display, request = RichDisplay(), request_of(options)
+    display, request = new_display(), request_of(options)
     selection = choose_rows(rows or (), request.runs)
     board = whole_board(selection, request.runs)
+    label_columns(label or (), selection[0])  # a wrong name is refused before anything is drawn
     formats = ("png", "svg") if output_format == FigureFormat.both else (output_format.value,)
     kinds = [kind.value for kind in only or FigureKind]
     of_runs = [kind for kind in KINDS if kind in kinds]

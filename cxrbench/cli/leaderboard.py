@@ -25,13 +25,13 @@ def leaderboard(
     from cxrbench.boards.board import boards
     from cxrbench.boards.leaderboard import Leaderboard
     from cxrbench.boards.literature import LITERATURE
-    from cxrbench.output.display import RichDisplay
+    from cxrbench.output.display import new_display
     from cxrbench.output.show import show
     from cxrbench.request import request_of
     from cxrbench.runs.run import read_runs
 
     complete, skipped = read_runs(request_of(options).runs)
-    display = RichDisplay()
+    display = new_display()
     for run in skipped:
         display.say(f"left out: {run.reason}")
     leaderboard = Leaderboard(

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cxrbench.cli.options import Format, takes
+from cxrbench.cli.options import Format, complete_runs, takes
 
 Method = Annotated[
     str,
@@ -33,6 +33,7 @@ def localise(
         list[str],
         typer.Argument(
             metavar="RUN…",
+            autocompletion=complete_runs,
             help="Run directories or recipes. A recipe stands for all its seeds.",
         ),
     ],

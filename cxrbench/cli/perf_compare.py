@@ -32,7 +32,9 @@ class Outcome(StrEnum):
 
 @takes("cache", data=of.IMAGES_OF)
 def compare(  # noqa: PLR0913 - each argument is an option of the command
-    base: Annotated[str, typer.Argument(metavar="BASE", help=SIDE)],
+    base: Annotated[
+        str, typer.Argument(metavar="BASE", help=f"{SIDE} BASE..HEAD names two revisions.")
+    ],
     head: Annotated[
         str,
         typer.Argument(
@@ -41,9 +43,9 @@ def compare(  # noqa: PLR0913 - each argument is an option of the command
     ] = "HEAD",
     path: of.HotPaths = None,
     threshold: Annotated[
-        float,
-        typer.Option(min=0.001, max=10, help="A change must exceed this to count: 0.05 is 5 %."),
-    ] = 0.05,
+        str,
+        typer.Option(metavar="SHARE", help="A change must exceed this, such as 0.05 or 5%."),
+    ] = "0.05",
     budget: Annotated[
         float | None,
         typer.Option(
@@ -91,6 +93,8 @@ def compare(  # noqa: PLR0913 - each argument is an option of the command
     output: Annotated[
         Path | None,
         typer.Option(
+            "--output",
+            "-o",
             metavar="FILE",
             help="Store the result with all samples here, also after an interruption. "
             "\\[default: in the cache]",
@@ -106,7 +110,8 @@ def compare(  # noqa: PLR0913 - each argument is an option of the command
     slower, faster, no change beyond --threshold, or inconclusive. Exit codes: 0 pass, 1 a path is
     slower, 2 a path could not be run.
     """
-    from cxrbench.output.display import RichDisplay
+    from cxrbench.options import Option
+    from cxrbench.output.display import new_display
     from cxrbench.perf.comparison import BUDGET_SECONDS, GateSettings
     from cxrbench.perf.gate import QUICK_SECONDS, ComparisonRequest
     from cxrbench.perf.gate import compare as compared
@@ -115,20 +120,25 @@ def compare(  # noqa: PLR0913 - each argument is an option of the command
 
     seconds = budget if budget is not None else QUICK_SECONDS if quick else BUDGET_SECONDS
     request = request_of(options)
+    least = Option("", name="threshold", kind=float, least=0.001, most=10, unit="a share").read(
+        threshold
+    )
+    if ".." in base and not Path(base).exists():  # git's and asv's way to write two revisions
+        base, _, head = base.replace("...", "..").partition("..")
     comparing = ComparisonRequest(
         base=base,
-        head=head,
+        head=head or "HEAD",
         paths=require_known(path or ()),
         quick=quick,
         data=request.data,
-        settings=GateSettings(threshold, seconds, clock.value),
+        settings=GateSettings(least, seconds, clock.value),
         image_size=image_size,
         batch_size=batch_size,
         cache=request.cache,
         output=output,
         allow_cross_machine=allow_cross_machine,
     )
-    comparison = compared(comparing, RichDisplay())
+    comparison = compared(comparing, new_display())
     _show(comparison, output_format, markdown, benchmark_json)
     fails = inconclusive is Outcome.fails
     code = 130 if comparison.interrupted else comparison.exit_code(inconclusive_fails=fails)

@@ -22,7 +22,12 @@ def history(
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Also plot the history: FILE.png or FILE.svg."),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Also plot the history: FILE.png or FILE.svg.",
+        ),
     ] = None,
     *,
     output_format: Format,

@@ -17,4 +17,4 @@ HotPaths = Annotated[
 ]
 IMAGES_OF = "Folder or dataset of the images to use. [default: four drawn images]"
 ImageSize = Annotated[int, typer.Option(min=32, help="Side in pixels of the images for networks.")]
-BatchSize = Annotated[int, typer.Option(min=1, help="Images in a batch.")]
+BatchSize = Annotated[int, typer.Option("--batch-size", "-b", min=1, help="Images in a batch.")]

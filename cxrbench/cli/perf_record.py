@@ -37,7 +37,7 @@ def record(
     **options: Any,
 ) -> None:
     """Measure the hot paths of one version of the code, and add the result to a history file."""
-    from cxrbench.output.display import RichDisplay
+    from cxrbench.output.display import new_display
     from cxrbench.output.show import show
     from cxrbench.perf.history import NewRecording
     from cxrbench.perf.process import Work
@@ -47,7 +47,7 @@ def record(
     from cxrbench.request import request_of
 
     require_history(history)
-    display, request = RichDisplay(), request_of(options)
+    display, request = new_display(), request_of(options)
     with ExitStack() as stack:
         films = Path(stack.enter_context(TemporaryDirectory()))
         write_films_of(request.data, films, request.cache, display)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from cxrbench.cli.options import Format, takes
+from cxrbench.cli.options import Format, complete_parts, takes
 
 
 @takes()
@@ -14,7 +14,10 @@ def check(
     names: Annotated[
         list[str],
         typer.Argument(
-            metavar="NAME…", help="Plugins, or parts with parameters as in a recipe.", min=1
+            metavar="NAME…",
+            help="Plugins, or parts with parameters as in a recipe.",
+            min=1,
+            autocompletion=complete_parts,
         ),
     ],
     image_size: Annotated[

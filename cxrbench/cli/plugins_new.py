@@ -22,6 +22,8 @@ def new(
     output: Annotated[
         Path | None,
         typer.Option(
+            "--output",
+            "-o",
             metavar="DIR",
             help="Folder to write. \\[default: cxrbench-NAME here]",
         ),

@@ -47,12 +47,15 @@ def predict(  # noqa: PLR0913 - each argument is an option of the command
     ],
     output: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="File to write. \\[default: standard output]"),
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="File to write. \\[default: standard output]"
+        ),
     ] = None,
     output_format: Annotated[
         PredictionFormat | None,
         typer.Option(
             "--format",
+            "-f",
             help="Format of the predictions. \\[default: by the ending of FILE, else csv]",
         ),
     ] = None,

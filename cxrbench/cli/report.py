@@ -18,9 +18,9 @@ from cxrbench.cli.options import BoardRows, Json, Literature, takes
 )
 def report(
     rows: BoardRows = None,
-    output: Annotated[Path, typer.Option(metavar="FILE", help="File to write.")] = Path(
-        "report.html"
-    ),
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="File to write.")
+    ] = Path("report.html"),
     cases: Annotated[
         int, typer.Option(min=0, help="Number of test images of each kind to show; 0 for none.")
     ] = 3,
@@ -38,10 +38,10 @@ def report(
     from cxrbench.boards.figures.rows import choose_rows, whole_board
     from cxrbench.boards.report.cases import Viewing, cases_chapter
     from cxrbench.boards.report.page import gather_report, write_report
-    from cxrbench.output.display import RichDisplay
+    from cxrbench.output.display import new_display
     from cxrbench.request import request_of
 
-    display, request = RichDisplay(), request_of(options)
+    display, request = new_display(), request_of(options)
     selection = choose_rows(rows or (), request.runs)
     board = whole_board(selection, request.runs)
     viewing = Viewing(cases, request.data, request.device, request.cache, request.thread_count)

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cxrbench.cli.options import Format, PerLabel, takes
+from cxrbench.cli.options import Format, PerLabel, complete_runs, takes
 
 
 @takes("runs", "calibration", "thresholds")
@@ -15,6 +15,7 @@ def score(
         list[str],
         typer.Argument(
             metavar="RUN…",
+            autocompletion=complete_runs,
             help="Directories of complete runs, or recipes. A recipe stands for all its seeds.",
         ),
     ],
@@ -26,7 +27,7 @@ def score(
     """Score the saved predictions of runs again, with other thresholds or another calibration."""
     from cxrbench.boards.board import boards
     from cxrbench.boards.leaderboard import Leaderboard
-    from cxrbench.output.display import RichDisplay
+    from cxrbench.output.display import new_display
     from cxrbench.output.files import lock_of, locked
     from cxrbench.output.show import show
     from cxrbench.request import request_of
@@ -39,7 +40,7 @@ def score(
     scoring = scoring_of(request.calibration, request.thresholds)
     named = [find_row(text, request.runs, read=read_predicted) for text in rows]
     paths = list(dict.fromkeys(run.path for row in named for run in row))
-    with RichDisplay().task("scoring", len(paths)) as advance:
+    with new_display().task("scoring", len(paths)) as advance:
         for path in paths:
             with locked([lock_of(path)]):
                 score_again(path, scoring)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from cxrbench.errors import SettingsError
 from cxrbench.interfaces import Dataset
-from cxrbench.parameters import data_text
+from cxrbench.parameters import data_text, nearest
 from cxrbench.recipe import PRIOR, Recipe, parse_recipe
 from cxrbench.recipe_text import ablated
 from cxrbench.registry import Registry
@@ -163,12 +163,14 @@ def _check_weights(plans: Sequence[Plan]) -> None:
                 f"--weights {text} names a backbone that no recipe uses",
                 expected=" or ".join(sorted(named)) or "a recipe with a backbone",
                 found=repr(backbone),
+                fix=nearest(backbone, named) or None,
             )
         if value not in ("imagenet", "none") and not Path(value).expanduser().is_file():
             raise SettingsError(
                 f"--weights {text}: there is no such file",
                 expected="imagenet, none, FILE or BACKBONE=FILE",
                 found=repr(value),
+                fix=nearest(value, ("imagenet", "none")) or "check the path",
             )
 
 

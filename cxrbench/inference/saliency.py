@@ -17,6 +17,7 @@ from cxrbench.interfaces import LocalFeatures
 from cxrbench.modeling.assemble import Network
 from cxrbench.modeling.backend import load_keras, value_and_gradient
 from cxrbench.modeling.predict import padded_batches
+from cxrbench.parameters import nearest
 from cxrbench.store.image_pass import in_order
 
 
@@ -161,6 +162,7 @@ def choose_method(name: str, trained: TrainedRun) -> Method:
             f"--method cannot be {name!r}",
             expected=f"auto, {', '.join(METHODS)}",
             found=repr(name),
+            fix=nearest(name, ("auto", *METHODS)) or None,
         )
     if trained.image_size is None and all(f.extractor.image_size is None for f in recipe.features):
         raise SettingsError(

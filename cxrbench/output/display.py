@@ -5,12 +5,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, redirect_stdout
+from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
-from cxrbench.interfaces import Advance
+from cxrbench.interfaces import Advance, Display
 
 if TYPE_CHECKING:
     from rich.progress import Progress
+
+_SILENT: ContextVar[bool] = ContextVar("silent", default=False)
 
 
 class SilentDisplay:
@@ -101,11 +104,26 @@ class RichDisplay:
 
 
 @contextmanager
-def progress(*, lines_on_stdout: bool = False) -> Iterator[RichDisplay]:
+def silence() -> Iterator[None]:
+    """Displays that are made inside show nothing (``--quiet``)."""
+    token = _SILENT.set(True)
+    try:
+        yield
+    finally:
+        _SILENT.reset(token)
+
+
+def new_display(*, lines_on_stdout: bool = False) -> Display:
+    """The display of a command."""
+    return SilentDisplay() if _SILENT.get() else RichDisplay(lines_on_stdout=lines_on_stdout)
+
+
+@contextmanager
+def progress(*, lines_on_stdout: bool = False) -> Iterator[Display]:
     """A display for a command whose result goes to standard output.
 
     Keras and plugins print at times. That goes to standard error, so that standard output carries
     the result alone; with ``lines_on_stdout``, beside a table, nothing is moved.
     """
     with nullcontext() if lines_on_stdout else redirect_stdout(sys.stderr):
-        yield RichDisplay(lines_on_stdout=lines_on_stdout)
+        yield new_display(lines_on_stdout=lines_on_stdout)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from cxrbench.errors import DataError, SettingsError, UnreadableImage
+from cxrbench.parameters import nearest
 from cxrbench.perf.hot_paths import FAMILIES
 from cxrbench.store.sources import read_source
 
@@ -114,7 +115,8 @@ def require_known(named: Sequence[str]) -> tuple[str, ...]:
                 f"there is no hot path {path!r}",
                 expected=f"a name that begins with {', '.join(FAMILIES)}",
                 found=path,
-                fix="such as decode, extract/orb or forward/resnet50",
+                fix=nearest(path.partition("/")[0], FAMILIES)
+                or "such as decode, extract/orb or forward/resnet50",
             )
     return tuple(dict.fromkeys(named))
 

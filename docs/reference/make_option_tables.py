@@ -130,6 +130,9 @@ MORE = {
     '"milliseconds", "not_measured"}]`.',
     "plugins list as_json": 'Prints `{"plugins": [{"name", "provides", "package", "version", '
     '"state", "error", "fix"}]}`. `provides` has a kind and a name each, such as `feature orb`.',
+    "plugins show as_json": 'Prints `{"parts": [{"kind", "name", "aliases", "plugin", "package", '
+    '"version", "summary", "properties", "parameters": [{"name", "of", "values", "least", "most", '
+    '"default", "text"}], "example"}]}`. `of` is the part or the encoding that has the parameter.',
     "plugins check as_json": 'Prints `{"checks": [{"kind", "part", "check", "state", "seconds", '
     '"told"}]}`. `state` is `ok`, `failed` or `skipped`.',
     "plugins doctor as_json": 'Prints `{"plugins": [{…}]}` as `plugins list` does, with the '

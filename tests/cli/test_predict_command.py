@@ -193,7 +193,7 @@ def test_if_no_image_can_be_used_the_reasons_are_written_and_the_code_is_1(cli, 
 
 
 WRONG = {
-    "no input": ((), "Missing argument"),
+    "no input": ((), "predict needs INPUT…"),
     "input": (("nothing.png",), "nothing.png does not exist"),
     "table": (("nothing.csv",), "nothing.csv does not exist"),
     "empty folder": (("empty",), "the folder empty has no images"),
@@ -202,7 +202,7 @@ WRONG = {
     "no table": (("a.png", "--images", "."), "--images needs a table"),
     "device": (("a.png", "--device", "tpu"), "--device cannot be 'tpu'"),
     "batch": (("a.png", "--batch-size", "0"), "Invalid value for '--batch-size'"),
-    "format": (("a.png", "--format", "xml"), "'xml' is not one of"),
+    "format": (("a.png", "--format", "xml"), "--format cannot be 'xml'"),
     "parquet": (("a.png", "--format", "parquet"), "--format parquet needs a file"),
     "suffix": (("a.png", "--output", "out.xlsx"), "the format of --output out.xlsx is unknown"),
     "folder": (("a.png", "--output", "no/out.csv"), "cannot be written"),

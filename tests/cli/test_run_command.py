@@ -68,11 +68,11 @@ def test_a_skipped_run_is_told_in_every_format(cli, grid, tmp_path):
 
 WRONG = {
     "no recipe": (("run",), "no recipe was given"),
-    "unknown command": (("runn", "orb"), "No such command"),
-    "unknown option": (("run", "orb", "--dta", "x"), "No such option"),
-    "no number": (("run", "orb", "--epochs", "many"), "Invalid value for '--epochs'"),
+    "unknown command": (("runn", "orb"), "cxrbench has no command 'runn'"),
+    "unknown option": (("run", "orb", "--dta", "x"), "run has no option --dta"),
+    "no number": (("run", "orb", "--epochs", "many"), "--epochs cannot be 'many'"),
     "no seeds": (("run", "orb", "--seeds", "0"), "--seeds cannot be 0"),
-    "format": (("run", "orb", "--format", "xml"), "'xml' is not one of"),
+    "format": (("run", "orb", "--format", "xml"), "--format cannot be 'xml'"),
     "recipe": (("run", "obr"), "Did you mean 'orb'?"),
     "data": (("run", "orb", "--data", "/nothing/here"), "there is no such file"),
     "fractions": (("run", "orb", "--fractions", "a,b"), "--fractions cannot be 'a,b'"),

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
 
 import pytest
 
+from cxrbench import FeatureExtractor, Identity
+from cxrbench.errors import RecipeError
 from cxrbench.output.show import show
-from cxrbench.registry import Plugin
+from cxrbench.recipe import parse_recipe
+from cxrbench.registry import Plugin, Registry
 from cxrbench.testing import CheckResult
-from cxrbench.testing.documents import CheckReport, Diagnoses, PluginList
+from cxrbench.testing.documents import (
+    CheckReport,
+    Diagnoses,
+    PartCards,
+    PluginList,
+    part_cards,
+)
 
 PLUGINS = [
     Plugin("orb", "m", "cxrbench", "1", ("feature orb",)),
@@ -85,3 +95,68 @@ def test_one_check_is_not_many(capsys):
     assert capsys.readouterr().out.splitlines()[0] == "kind,part,check,state,seconds,told"
     show(CheckReport(RESULTS[:1]), "markdown")
     assert capsys.readouterr().out.startswith("### 1 check in 0.2 s, 0 failed\n")
+
+
+@dataclass(frozen=True)
+class Odd(FeatureExtractor):
+    """An odd one.
+
+    Parameters
+    ----------
+    low, high : bounds of
+        something.
+    """
+
+    name = "odd"
+    aliases = ("strange",)
+    image_size = 32
+    encodings: ClassVar = {"identity": Identity}
+
+    low: int = 3
+    high: float = 0.5
+    mode: Literal["a", "b"] = "a"
+    text: str | None = None
+
+    def __post_init__(self):
+        if not (2 <= self.low <= 9 and 0 <= self.high < 1):
+            raise ValueError("out of range")
+
+    def extract(self, image, record): ...
+
+
+def test_a_card_shows_values_ranges_and_defaults_and_a_recipe_that_parses(capsys):
+    plugin = Plugin("odds", "m", "cxrbench-odds", "2", ("feature odd",))
+    parts = {kind: {} for kind in ("backbone", "fusion", "dataset")}
+    registry = Registry({**parts, "feature": {"odd": Odd, "strange": Odd}}, (plugin,))
+    for name in ("odd", "Strange", "odd:low=4", "odds"):
+        (card,) = part_cards(name, registry)
+        assert (card.name, card.package, card.summary) == ("odd", "cxrbench-odds", "An odd one.")
+    rows = {row.name: row for row in card.parameters}
+    assert (rows["low"].least, rows["low"].most, rows["low"].default) == (2, 9, 3)
+    assert (rows["high"].least, rows["high"].most) == (0, 0.999)
+    assert rows["high"].text == rows["low"].text == "bounds of something."
+    assert (rows["mode"].values, rows["mode"].least) == ("one of 'a', 'b'", None)
+    assert (rows["text"].values, rows["text"].default) == ("text or none", None)
+    assert rows["permuted"].values == "true or false"
+    assert card.example == "cxrbench run resnet resnet+odd:high=0.5,low=3"
+    show(PartCards([card]), "table")
+    out = capsys.readouterr().out
+    assert "feature odd (also strange), of cxrbench-odds 2: An odd one." in out
+    assert "2 to 9" in out
+    show(PartCards([card]), "csv")
+    assert capsys.readouterr().out.startswith("kind,part,name,of,values,least,most,default,text\n")
+    with pytest.raises(RecipeError, match="Did you mean 'odd'"):
+        part_cards("od", registry)
+
+
+def test_every_installed_part_has_a_card_whose_recipe_parses(registry):
+    for kind, parts in registry.parts.items():
+        for name in parts:
+            card = next(card for card in part_cards(name, registry) if card.kind == kind)
+            text = card.example.split()[-1]
+            if kind != "dataset":
+                assert parse_recipe(text, registry).text
+            assert all(row.values for row in card.parameters)
+    (card,) = part_cards("orb", registry)
+    words = [(row.of, row.default) for row in card.parameters if row.name == "words"]
+    assert words == [("bow", 256), ("vlad", 16)]

@@ -14,6 +14,7 @@ from cxrbench.errors import RunError, SettingsError
 from cxrbench.metrics.calibration import Calibration
 from cxrbench.output.figure_style import folded
 from cxrbench.output.sections import count_or_unknown
+from cxrbench.parameters import nearest
 from cxrbench.runs.conditions import RunKind
 from cxrbench.runs.predictions import Predictions, read_predictions
 from cxrbench.runs.run import read_runs
@@ -151,15 +152,17 @@ def label_columns(names: Sequence[str], row: Seeds) -> tuple[int, ...]:
     SettingsError : the board has no such label.
     """
     labels, counted = row[0].conditions.labels, row[0].conditions.labels_counted
-    unknown = [label for label in names if label not in labels]
+    spelt = {label.lower(): label for label in labels}
+    unknown = [name for name in names if name.lower() not in spelt]
     if unknown:
         raise SettingsError(
             f"the board has no label {', '.join(unknown)}",
             expected=", ".join(labels),
             found=", ".join(unknown),
-            fix="use labels of this board with --label",
+            fix=nearest(unknown[0], labels) or "use labels of this board with --label",
         )
-    return tuple(labels.index(label) for label in names or counted or labels)
+    chosen = [spelt[name.lower()] for name in names]
+    return tuple(labels.index(label) for label in chosen or counted or labels)
 
 
 def calibration_of(row: Seeds) -> str:
