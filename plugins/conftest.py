@@ -1,4 +1,4 @@
-"""Which conformance checks take long: those of a network that start other processes."""
+"""Which conformance checks take long: those of a network that start other processes or train."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from cxrbench.testing import Check
 
-_SLOW = ("export", "gradients-jax", "gradients-torch")
+_SLOW = ("export", "gradients-jax", "gradients-torch", "noise")
 
 
 @pytest.hookimpl(tryfirst=True)  # before what was not asked for is left out

@@ -21,7 +21,7 @@ LABELS = 3
 FEATURES: Mapping[str, int] = {"orb": 16, "sift": 5}
 """The features that a fusion is checked with, and the lengths of their vectors."""
 
-_STAND_IN_SIZE = 32
+STAND_IN_SIZE = 32
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class StandIn(Backbone):
     """A small CNN in place of a backbone, to check a fusion with."""
 
     name: ClassVar[str] = "standin"
-    image_size: ClassVar[int] = _STAND_IN_SIZE
+    image_size: ClassVar[int] = STAND_IN_SIZE
     freeze_at: ClassVar[str] = "maps"
 
     def build(self, image_size: int, weights: str | None) -> Any:
@@ -78,7 +78,7 @@ def make_network(subject: Subject, *, seed: int) -> Network:
 
 def fused(fusion: Fusion, features: Mapping[str, int], *, image: bool, seed: int = 0) -> Network:
     """A fusion of a stand-in's image, or of none, and of features of these lengths."""
-    trunk = build_trunk(StandIn(), _STAND_IN_SIZE, None, seed) if image else None
+    trunk = build_trunk(StandIn(), STAND_IN_SIZE, None, seed) if image else None
     statistics = {
         name: Statistics(np.zeros(length, np.float32), np.ones(length, np.float32))
         for name, length in features.items()
@@ -88,7 +88,7 @@ def fused(fusion: Fusion, features: Mapping[str, int], *, image: bool, seed: int
 
 def side_of(subject: Subject) -> int:
     """The side in pixels of the images."""
-    return subject.image_size if subject.kind == "backbone" else _STAND_IN_SIZE
+    return subject.image_size if subject.kind == "backbone" else STAND_IN_SIZE
 
 
 def make_inputs(subject: Subject, images: list[np.ndarray]) -> dict[str, np.ndarray]:

@@ -92,13 +92,15 @@ def _of_kind(subject: Subject) -> tuple[Any, Mapping[str, Callable[[Any], str]]]
 
         return datasets.DatasetSubject(subject), datasets.CHECKS
     from cxrbench.modeling.backend import BACKENDS
-    from cxrbench.testing import gradients, models, networks
+    from cxrbench.testing import gradients, models, networks, null
     from cxrbench.testing import models as shapes
 
     of_kind = shapes.backbone_shapes if subject.kind == "backbone" else shapes.fusion_shapes
     derived = {f"gradients-{name}": partial(gradients.gradients_on, name) for name in BACKENDS}
     *before, (last, speed) = models.COMMON.items()
-    return networks.Sample(subject), {"shapes": of_kind, **dict(before), **derived, last: speed}
+    own = {"noise": null.noise} if subject.kind == "fusion" else {}
+    checks = {"shapes": of_kind, **dict(before), **derived, **own, last: speed}
+    return networks.Sample(subject), checks
 
 
 def _skipped(check: Check) -> CheckResult:

@@ -20,10 +20,10 @@ WITHOUT_DATA = ("registration", "import", "recognising")
 
 
 def slow(check: Check) -> bool:
-    """ResNet50, and what starts another backend."""
+    """ResNet50, what starts another backend, and what trains."""
     if check.part == "resnet50":
         return check.name not in ("registration", "import", "shapes")
-    return check.name in ("export", "gradients-jax", "gradients-torch")
+    return check.name in ("export", "gradients-jax", "gradients-torch", "noise")
 
 
 def asked() -> list[object]:

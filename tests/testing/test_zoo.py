@@ -16,8 +16,8 @@ BUILTIN = [
     EntryPoint(name, f"cxrbench.builtin.{name}", "cxrbench")
     for name in ("resnet50", "orb", "sift", "concat", "phantom")
 ]
-# In processes of their own, or beside ResNet50: what takes long.
-LONG = ("export", "gradients-jax", "gradients-torch", "speed")
+# In processes of their own, in training, or beside ResNet50: what takes long.
+LONG = ("export", "gradients-jax", "gradients-torch", "noise", "speed")
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def registry_with(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=pytest.mark.slow if broken.check in LONG[:2] else ())
+        pytest.param(name, marks=pytest.mark.slow if broken.check in LONG[:4] else ())
         for name, broken in ZOO.items()
     ],
 )

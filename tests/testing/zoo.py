@@ -246,6 +246,9 @@ ZOO = {
     "forgets_the_image": Broken(
         "fusion", "gradients-tensorflow", _JOINED, "projected[-1]", "gradient through to 'image'"
     ),
+    "overfits": Broken(
+        "fusion", "noise", "Dropout(0.5,", "Dropout(0.0,", "by a feature without information"
+    ),
     # Datasets
     "label_of_2": Broken("dataset", "shapes", "patient % 2", "patient % 3", "labels"),
     "no_such_setting": Broken("dataset", "shapes", '"epochs": 5', '"epoch": 5', "'epoch'"),
