@@ -96,11 +96,11 @@ def _of_kind(subject: Subject) -> tuple[Any, Mapping[str, Callable[[Any], str]]]
     from cxrbench.testing import models as shapes
 
     of_kind = shapes.backbone_shapes if subject.kind == "backbone" else shapes.fusion_shapes
+    derived: dict[str, Callable[[Any], str]]
     derived = {f"gradients-{name}": partial(gradients.gradients_on, name) for name in BACKENDS}
     *before, (last, speed) = models.COMMON.items()
-    own = {"noise": null.noise} if subject.kind == "fusion" else {}
-    checks = {"shapes": of_kind, **dict(before), **derived, **own, last: speed}
-    return networks.Sample(subject), checks
+    derived |= {"noise": null.noise} if subject.kind == "fusion" else {}
+    return networks.Sample(subject), {"shapes": of_kind, **dict(before), **derived, last: speed}
 
 
 def _skipped(check: Check) -> CheckResult:

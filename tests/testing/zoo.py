@@ -85,8 +85,8 @@ _STATE = "\n@dataclass(frozen=True)\nclass Odd"
 _MEAN = "np.concatenate(list(images)).mean(axis=0)"
 _SHARED = "import time; shared.append(image.copy()); time.sleep(0.002); image = shared[-1]"
 _MAPS = "        model = keras.Model(grey, maps, name=self.name)"
-_JOINED = 'keras.layers.Add(name="sum")(projected)'
-_ALONE = "return projected[0] if len(projected) == 1 else "
+_JOINED = 'keras.layers.Concatenate(name="joined")(projected)'
+_ALONE = "        if len(projected) == 1:"
 _READ = "        if positive:\n"
 
 
@@ -234,7 +234,7 @@ ZOO = {
     ),
     "keeps_the_map": Broken(
         "fusion", "shapes", _ALONE,
-        "projected = [keras.ops.expand_dims(one, 1) for one in projected]\n        " + _ALONE,
+        "        projected = [keras.ops.expand_dims(one, 1) for one in projected]\n" + _ALONE,
         "one vector",
     ),
     "attends_to_the_batch": Broken(
@@ -246,8 +246,8 @@ ZOO = {
     "forgets_the_image": Broken(
         "fusion", "gradients-tensorflow", _JOINED, "projected[-1]", "gradient through to 'image'"
     ),
-    "overfits": Broken(
-        "fusion", "noise", "Dropout(0.5,", "Dropout(0.0,", "by a feature without information"
+    "adds_up": Broken(
+        "fusion", "noise", _JOINED, 'keras.layers.Add(name="sum")(projected)', "loses too much"
     ),
     # Datasets
     "label_of_2": Broken("dataset", "shapes", "patient % 2", "patient % 3", "labels"),
