@@ -50,7 +50,8 @@ def row_saliency(seeds: Seeds) -> RowSaliency:
     """The saliency of a row; none unless all seeds were scored, by one method and threshold."""
     stored = [scores for scores in map(stored_saliency, seeds) if scores is not None]
     conditions = {(scores["method"], scores["iou_threshold"]) for scores in stored}
-    if len(stored) < len(seeds) or len(conditions) > 1:
+    counts = {scores["bootstrap"].get("replicates") for scores in stored}
+    if len(stored) < len(seeds) or len(conditions) > 1 or len(counts) > 1:
         return RowSaliency(None, None, dict.fromkeys(SALIENCY, UNDEFINED))
     estimates = [_read(scores, "map") for scores in stored]
     means = estimates[0]

@@ -73,7 +73,7 @@ def figures(
     from cxrbench.runs.conditions import RunKind
 
     display, request = new_display(), request_of(options)
-    selection = choose_rows(rows or (), request.runs)
+    selection = choose_rows(rows or (), request.runs, display)
     board = whole_board(selection, request.runs)
     label_columns(label or (), selection[0])  # a wrong name is refused before anything is drawn
     formats = ("png", "svg") if output_format == FigureFormat.both else (output_format.value,)

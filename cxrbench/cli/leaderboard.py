@@ -28,9 +28,9 @@ def leaderboard(
     from cxrbench.output.display import new_display
     from cxrbench.output.show import show
     from cxrbench.request import request_of
-    from cxrbench.runs.run import read_runs
+    from cxrbench.runs.selection import read_board_runs
 
-    complete, skipped = read_runs(request_of(options).runs)
+    complete, skipped = read_board_runs(request_of(options).runs, per_label=per_label)
     display = new_display()
     for run in skipped:
         display.say(f"left out: {run.reason}")

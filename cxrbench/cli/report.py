@@ -42,7 +42,7 @@ def report(
     from cxrbench.request import request_of
 
     display, request = new_display(), request_of(options)
-    selection = choose_rows(rows or (), request.runs)
+    selection = choose_rows(rows or (), request.runs, display)
     board = whole_board(selection, request.runs)
     viewing = Viewing(cases, request.data, request.device, request.cache, request.thread_count)
     document = gather_report(

@@ -72,7 +72,7 @@ def submit(  # noqa: PLR0913 - each argument is an option of the command
     from cxrbench.registry import load_registry
     from cxrbench.request import request_of
     from cxrbench.runs.assessment import scoring_of
-    from cxrbench.runs.run import read_runs
+    from cxrbench.runs.selection import read_board_runs
 
     request = request_of(options)
     submission = Submission(
@@ -94,6 +94,6 @@ def submit(  # noqa: PLR0913 - each argument is an option of the command
     )
     with progress(lines_on_stdout=output_format is Format.table) as display:
         key = submit(submission, load_registry(), display)
-    complete, _ = read_runs(request.runs)
+    complete, _ = read_board_runs(request.runs)
     of_board = [run for run in complete if run.conditions.board_key == key]
     show(Leaderboard(boards(of_board, per_label=per_label), per_label=per_label), output_format)

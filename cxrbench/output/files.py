@@ -5,9 +5,12 @@ from __future__ import annotations
 import errno
 import fcntl
 import hashlib
+import io
 import json
+import math
 import os
 import shutil
+import stat
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -225,12 +228,37 @@ def is_free(path: Path) -> bool:
     return True
 
 
+# Reading
+
+
+def open_regular(path: Path) -> io.BufferedReader:
+    """Open a file for reading; `OSError` for what is none: a pipe or a device may never end."""
+    file = open(path, "rb", opener=_without_waiting)  # noqa: SIM115 - the caller closes it
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "not a file", str(path))
+    return file
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def read_regular(path: Path, most: int) -> bytes:
+    """The content of a file of at most so many bytes; `OSError` for a larger one or no file."""
+    with open_regular(path) as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise OSError(errno.EFBIG, f"larger than {size_text(most)}", str(path))
+    return content
+
+
 # Digests
 
 
 def file_digest(path: Path, algorithm: str = "sha256") -> str:
-    """The hexadecimal digest of a file."""
-    with path.open("rb") as file:
+    """The hexadecimal digest of a file; `OSError` for what is no file, such as a pipe."""
+    with open_regular(path) as file:
         return hashlib.file_digest(file, algorithm).hexdigest()
 
 
@@ -253,24 +281,56 @@ _DAMAGE = (
     EOFError,
     NotImplementedError,
     RuntimeError,
+    TypeError,
     zipfile.BadZipFile,
     zlib.error,
 )
+_HEADERS = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
 
 
 class DamagedArrays(Exception):
     """Why the arrays of a file cannot be read."""
 
 
-def read_arrays(path: Path, names: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+MOST_ARRAYS = 2**33
+"""Bytes that the arrays of a file may unpack to: a small file can hold many zeros."""
+
+
+def read_arrays(
+    path: Path, names: Sequence[str] | None = None, *, most: int = MOST_ARRAYS
+) -> dict[str, np.ndarray]:
     """Arrays of an ``.npz`` file by name, read without pickle: all, or only those of ``names``.
+
+    ``most`` is the largest number of bytes that they may take in memory.
 
     Raises
     ------
-    DamagedArrays : the file cannot be read, is damaged, lacks a name, or holds Python objects.
+    DamagedArrays : the file cannot be read, is damaged, lacks a name, holds Python objects, or
+        more than ``most`` bytes.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in (file.files if names is None else names)}
+        with open_regular(path) as stream, zipfile.ZipFile(stream) as file:
+            members = [f"{name}.npy" for name in names] if names is not None else file.namelist()
+            size = sum(file.getinfo(member).file_size for member in members)
+            if size > most:
+                raise ValueError(f"its arrays take {size_text(size)}, more than {size_text(most)}")
+            return {m.removesuffix(".npy"): _read_array(file, m) for m in members}
     except _DAMAGE as error:
         raise DamagedArrays(" ".join(str(error).split()) or type(error).__name__) from error
+
+
+def _read_array(file: zipfile.ZipFile, member: str) -> np.ndarray:
+    """NumPy itself allocates whatever a header says; here it has to fit the size of the member."""
+    with file.open(member) as stream:
+        read_header = _HEADERS[np.lib.format.read_magic(stream)]
+        shape, fortran, dtype = read_header(stream)
+        if dtype.hasobject:
+            raise ValueError(f"{member} holds Python objects, a pickle")
+        content = stream.read()
+    if any(side < 0 for side in shape) or math.prod(shape) * dtype.itemsize != len(content):
+        raise ValueError(f"{member} does not have the size of its shape {shape}")
+    flat = np.frombuffer(bytearray(content), dtype)
+    return flat.reshape(shape, order="F" if fortran else "C")

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from cxrbench.output.files import lock_of, locked
+from cxrbench.runs import validation
 from cxrbench.runs.directory import RUN, add_files, require_directory
 from cxrbench.runs.run import Run
 
@@ -25,7 +26,10 @@ def stored_saliency(run: Run) -> dict[str, Any] | None:
     ------
     RunError : the file is not the one that was written.
     """
-    return run.read_json(SALIENCY_FILE) if SALIENCY_FILE in run.files else None
+    if SALIENCY_FILE not in run.files:
+        return None
+    scores: dict[str, Any] = run.read_json(SALIENCY_FILE, validation.SALIENCY)
+    return scores
 
 
 def saliency_replicates(run: Run, measures: Sequence[str]) -> dict[str, np.ndarray]:
@@ -36,7 +40,12 @@ def saliency_replicates(run: Run, measures: Sequence[str]) -> dict[str, np.ndarr
     RunError : they are missing or damaged.
     """
     fix = "score it again with `cxrbench localise --force`"
-    return run.read_arrays(SALIENCY_BOOTSTRAP_FILE, measures, fix=fix)
+    arrays = run.read_arrays(SALIENCY_BOOTSTRAP_FILE, measures, fix=fix)
+    count = (stored_saliency(run) or {})["bootstrap"].get("replicates")
+    if any(len(array) != count for array in arrays.values()):
+        name = f"{run.name}/{SALIENCY_BOOTSTRAP_FILE}"
+        raise validation.damaged(name, f"it has not {count} replicates", "others")
+    return arrays
 
 
 def store_saliency(
@@ -55,7 +64,10 @@ def stored_latency(run: Run) -> float | None:
     ------
     RunError : the file is not the one that was written.
     """
-    return run.read_json(LATENCY_FILE)["latency_seconds"] if LATENCY_FILE in run.files else None
+    if LATENCY_FILE not in run.files:
+        return None
+    seconds: float = run.read_json(LATENCY_FILE, validation.LATENCY)["latency_seconds"]
+    return seconds
 
 
 def store_latency(run: Run, values: Mapping[str, Any]) -> None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from enum import StrEnum
 from functools import cache
 from types import MappingProxyType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
-from cxrbench.errors import RunError
 from cxrbench.recipe import PRIOR
+from cxrbench.runs import validation
+from cxrbench.runs.validation import Check, damaged, require
 
 EXTERNAL = "external"
 
@@ -101,7 +102,7 @@ class Conditions:
 
     def to_json(self) -> dict[str, Any]:
         """The keys of ``run.json``; a trained run is not ``submitted``, and has no such key."""
-        values = {name: getattr(self, name) for name in _kinds()}
+        values = {name: getattr(self, name) for name in _checks()}
         if self.submitted is None:
             del values["submitted"]
         return {**values, **self.others}
@@ -114,49 +115,61 @@ def read_conditions(values: Mapping[str, Any], name: str) -> Conditions:
     ------
     RunError : a key is missing, or its value is of another type.
     """
-    kinds = _kinds()
-    known = {key: values[key] for key in kinds if key in values}
-    for key, kind in kinds.items():
-        value = known.get(key)
-        fits = isinstance(value, kind) and (bool in kind or not isinstance(value, bool))
-        if not fits if key in known else key in _REQUIRED:
-            raise damaged_key(name, key, value)
+    checks = _checks()
+    known = {key: values[key] for key in checks if key in values}
+    for key, check in checks.items():
+        if check(known[key]) is not None if key in known else key in _REQUIRED:
+            require(values, validation.record({key: check}), name)
     lists = {key: tuple(value) for key, value in known.items() if isinstance(value, list)}
     others = {
         key: value
         for key, value in values.items()
-        if key not in kinds and key not in ("format", "status", "files")
+        if key not in checks and key not in ("format", "status", "files")
     }
-    return Conditions(**known | lists, others=others)
+    require(others, validation.shallow, name)
+    conditions = Conditions(**known | lists, others=others)
+    _require_labels(conditions, name)
+    return conditions
 
 
-def damaged_key(name: str, key: str, value: object) -> RunError:
-    """What to raise where a key of a run's JSON file has no value that a run writes."""
-    return RunError(
-        f"{name} is damaged: {key!r} has no valid value",
-        found=repr(value),
-        fix="run the same command with --force",
-    )
+def _require_labels(conditions: Conditions, name: str) -> None:
+    labels = conditions.labels
+    if len(set(labels)) < len(labels) or not {*conditions.labels_counted} <= {*labels}:
+        raise damaged(name, "its labels are not unique, or others count in macro", labels)
+    if conditions.no_finding is not None and conditions.no_finding not in labels:
+        raise damaged(name, "no_finding is not one of its labels", conditions.no_finding)
+    missing = {"calibration", "thresholds"} - conditions.scoring.keys()
+    if missing:
+        raise damaged(name, f"its scoring has no {' and no '.join(sorted(missing))}", "nothing")
 
 
 _REQUIRED = frozenset(
     one.name for one in fields(Conditions) if one.default is one.default_factory is MISSING
 )
-# What the JSON of a field's type is read as.
-_READ_AS: Mapping[Any, tuple[type, ...]] = MappingProxyType(
-    {tuple: (list,), Mapping: (dict,), float: (float, int)}
+_PLAIN: Mapping[Any, Check] = MappingProxyType(
+    {
+        str: validation.text,
+        bool: validation.flag,
+        int: validation.count,
+        float: validation.number,
+        Any: validation.shallow,
+    }
 )
 
 
 @cache
-def _kinds() -> dict[str, tuple[type, ...]]:
-    """The types of each key's values in JSON."""
+def _checks() -> dict[str, Check]:
+    """A check of each key's value in JSON, from the type of its field."""
     hints = get_type_hints(Conditions)
     del hints["others"]
-    return {name: tuple(_read_as(hint)) for name, hint in hints.items()}
+    return {name: _check_of(hint) for name, hint in hints.items()}
 
 
-def _read_as(hint: Any) -> Iterator[type]:
-    for one in get_args(hint) if isinstance(hint, UnionType) else (hint,):
-        kind = get_origin(one) or one
-        yield from _READ_AS.get(kind, (kind,))
+def _check_of(hint: Any) -> Check:
+    if isinstance(hint, UnionType):  # of one type and None
+        return validation.optional(_check_of(get_args(hint)[0]))
+    if get_origin(hint) is tuple:
+        return validation.list_of(_check_of(get_args(hint)[0]))
+    if get_origin(hint) is Mapping:
+        return validation.mapping_of(_check_of(get_args(hint)[1]))
+    return _PLAIN[hint]

@@ -48,6 +48,7 @@ class TestSet:
 
 
 PREDICTIONS_FILE = "predictions.parquet"
+_MOST_CELLS = 2 * 10**8
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,14 +106,11 @@ def read_predictions(run: Run, part: str = "test") -> Predictions:
     ------
     RunError : the predictions are missing, damaged, or other than those that the run wrote.
     """
-    import pandas as pd
-
-    run.require_unchanged(PREDICTIONS_FILE)
     conditions, labels = run.conditions, run.conditions.labels
     try:
-        whole = pd.read_parquet(run.path / PREDICTIONS_FILE)
-        table = whole[whole["split"] == part].sort_values("image", kind="stable")
-        return Predictions(
+        table = _read_table(run.require_unchanged(PREDICTIONS_FILE), run)
+        table = table[table["split"] == part].sort_values("image", kind="stable")
+        predictions = Predictions(
             image_ids=table["image"].to_numpy(str),
             # Where patients are unknown, images are what is drawn and compared.
             patients=table["patient" if conditions.patients_known else "image"].to_numpy(str),
@@ -126,12 +124,79 @@ def read_predictions(run: Run, part: str = "test") -> Predictions:
             sexes=table["sex"].fillna("").to_numpy(str),
             views=table["view"].fillna("").to_numpy(str),
         )
-    except (KeyError, ValueError) as error:
+        _require_valid(predictions)
+    except (KeyError, TypeError, ValueError, NotImplementedError, OSError, MemoryError) as error:
         raise RunError(
             f"{PREDICTIONS_FILE} of the run {run.name!r} is damaged",
-            found=str(error),
+            found=" ".join(str(error).split())[:300] or type(error).__name__,
             fix="run the same command with --force",
         ) from error
+    if part == "test":
+        _require_board(run, predictions)
+    return predictions
+
+
+def _require_board(run: Run, test: Predictions) -> None:
+    """Raise `RunError` unless the predictions are of the test images that the run names."""
+    key = board_key(
+        test.label_names,
+        test.image_ids.tolist(),
+        test.patients.tolist(),
+        test.y_true,
+        patients_known=test.patients_known,
+    )
+    if key != run.conditions.board_key:
+        raise RunError(
+            f"{PREDICTIONS_FILE} of the run {run.name!r} is damaged: it is of other test images",
+            expected=f"labels, images, patients and truth of the board {run.conditions.board_key}",
+            found=key,
+            fix="copy the run directory again, or run the same command with --force",
+        )
+
+
+def _read_table(path: Path, run: Run) -> Any:
+    """The columns of the file that a run writes; metadata of pandas in it are not used."""
+    from pyarrow import parquet
+
+    labels = run.conditions.labels
+    numbers = [f"{kind}_{label}" for kind in ("y_true", "y_score") for label in labels]
+    texts = ["image", "patient", "split", "sex", "view"]
+    with parquet.ParquetFile(path) as file:
+        about = file.metadata
+        cells = about.num_rows * (len(numbers) + len(texts) + 1)
+        if cells > _MOST_CELLS:
+            raise ValueError(f"it has {cells:,} cells, more than {_MOST_CELLS:,}")
+        kinds = {field.name: field.type for field in file.schema_arrow}
+        if len(kinds) < len(file.schema_arrow):
+            raise ValueError("a column comes twice")
+        for names, fits in ((texts, _is_text), (["age", *numbers], _is_number)):
+            for name in names:
+                if not fits(kinds[name]):
+                    raise ValueError(f"the column {name!r} is of {kinds[name]}")
+        return file.read(columns=[*texts, "age", *numbers]).to_pandas(ignore_metadata=True)
+
+
+def _is_text(kind: Any) -> bool:
+    from pyarrow import types
+
+    return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_null(kind))
+
+
+def _is_number(kind: Any) -> bool:
+    from pyarrow import types
+
+    return bool(types.is_floating(kind) or types.is_integer(kind))
+
+
+def _require_valid(predictions: Predictions) -> None:
+    """Raise `ValueError` for values that no run writes."""
+    truth, score = predictions.y_true, predictions.y_score
+    if not ((truth == 0) | (truth == 1) | np.isnan(truth)).all():
+        raise ValueError("a value of y_true is not 1, 0 or unknown")
+    if not ((score >= 0) & (score <= 1)).all():
+        raise ValueError("a value of y_score is not between 0 and 1")
+    if len(set(predictions.image_ids.tolist())) < len(predictions):
+        raise ValueError("an image comes twice")
 
 
 def test_rows(run: Run, cohort: Cohort) -> np.ndarray:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from types import MappingProxyType, NoneType
 from typing import Any, Literal
 
 import numpy as np
@@ -16,8 +15,16 @@ import numpy as np
 from cxrbench.errors import RunError
 from cxrbench.metrics.intervals import METHOD
 from cxrbench.metrics.patients import EffectivePatients
-from cxrbench.output.files import DamagedArrays, digest_of, file_digest, read_arrays
-from cxrbench.runs.conditions import Conditions, RunKind, damaged_key, read_conditions
+from cxrbench.output.files import (
+    DamagedArrays,
+    digest_of,
+    file_digest,
+    read_arrays,
+    read_regular,
+)
+from cxrbench.runs import validation
+from cxrbench.runs.conditions import Conditions, RunKind, read_conditions
+from cxrbench.runs.validation import Check, damaged, require
 
 FORMAT = 4
 RUN_FILE = "run.json"
@@ -34,10 +41,8 @@ REPLICATES = ("macro_auroc", "macro_auroc_findings", "micro_auroc")
 """What is resampled for every board; `DETAILS_FILE` has the other measures, and each label's."""
 
 _FORCE = "run the same command with --force"
-_SCORE = (float, int, NoneType)
-_METRICS: Mapping[str, Any] = MappingProxyType(
-    {"images": int, "patients": (int, NoneType), **dict.fromkeys(REPLICATES, _SCORE)}
-)
+_MOST_JSON = 2**26
+_MOST_REPLICATES = 2**28
 
 
 @dataclass(frozen=True)
@@ -100,14 +105,22 @@ class Run:
         ------
         RunError : the file is missing, damaged or other than the one that the run wrote.
         """
-        rows = self.read_json(LABELS_FILE)
-        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-            raise RunError(f"{self.name}/{LABELS_FILE} is damaged", expected="a list of objects")
+        names = self.conditions.labels
+        rows: list[dict[str, Any]] = self.read_json(
+            LABELS_FILE, validation.labels_check(len(names))
+        )
+        if tuple(row["label"] for row in rows) != names:
+            raise damaged(f"{self.name}/{LABELS_FILE}", "its labels are not the run's", "others")
         return rows
 
     def replicates(self, names: Sequence[str] = REPLICATES) -> dict[str, np.ndarray]:
         """The bootstrap replicates, each (B,) float64, by names of `REPLICATES`."""
-        return self._replicates(BOOTSTRAP_FILE, names)  # unchanged, as `read_run` made sure
+        return {name: self._macro_replicates[name] for name in names}
+
+    @cached_property
+    def _macro_replicates(self) -> dict[str, np.ndarray]:
+        """Those of `REPLICATES`; unchanged, as `read_run` made sure."""
+        return self._replicates(BOOTSTRAP_FILE, REPLICATES)
 
     def details(self, names: Sequence[str]) -> dict[str, np.ndarray]:
         """Those of other measures, float32, by names: ``macro_brier`` (B,), ``label_f1`` (L, B).
@@ -116,27 +129,35 @@ class Run:
         ------
         RunError : the file is missing, damaged or other than the one that the run wrote.
         """
-        return self.read_arrays(DETAILS_FILE, names)
+        arrays = self.read_arrays(DETAILS_FILE, names)
+        count = len(self._macro_replicates["macro_auroc"])
+        if any(array.shape[-1] != count for array in arrays.values()):
+            raise damaged(f"{self.name}/{DETAILS_FILE}", f"it has not {count} replicates", "others")
+        return arrays
 
-    def read_json(self, name: str) -> Any:
-        """The content of a JSON file of the run, if it is what the run wrote.
+    def read_json(self, name: str, check: Check) -> Any:
+        """The content of a JSON file of the run, if it is what the run wrote, and valid.
 
         Raises
         ------
         RunError : the file is missing, damaged or other than the one that the run wrote.
         """
         try:
-            content = (self.path / name).read_bytes()
+            content = read_regular(self.path / name, _MOST_JSON)
         except OSError as error:
             raise self._changed(name) from error
         if hashlib.sha256(content).hexdigest() != self.files.get(name):
             raise self._changed(name)
-        return _json(self.path / name, content)
+        return require(_json(self.path / name, content), check, f"{self.name}/{name}")
 
     def require_unchanged(self, name: str) -> Path:
         """The path of a file of the run; `RunError` unless it is there, and what the run wrote."""
         path = self.path / name
-        if not path.is_file() or file_digest(path) != self.files.get(name):
+        try:
+            digest = file_digest(path)
+        except OSError as error:
+            raise self._changed(name) from error
+        if digest != self.files.get(name):
             raise self._changed(name)
         return path
 
@@ -162,13 +183,26 @@ class Run:
         self, name: str, arrays: Sequence[str], fix: str = _FORCE
     ) -> dict[str, np.ndarray]:
         try:
-            return read_arrays(self.path / name, arrays)
+            replicates = read_arrays(self.path / name, arrays, most=_MOST_REPLICATES)
+            _require_replicates(replicates, len(self.conditions.labels))
         except DamagedArrays as error:
             raise RunError(
                 f"the replicates in {name} of the run {self.name!r} cannot be read",
                 found=str(error),
                 fix=fix,
             ) from error
+        return replicates
+
+
+def _require_replicates(arrays: Mapping[str, np.ndarray], labels: int) -> None:
+    """As many replicates (B,) of each measure, (L, B) of one of labels; finite, or NaN."""
+    sizes = {array.shape[-1] for array in arrays.values() if array.ndim}
+    for name, array in arrays.items():
+        shape = (labels,) if name.startswith("label_") else ()
+        if array.dtype.kind != "f" or array.shape[:-1] != shape or len(sizes) != 1:
+            raise DamagedArrays(f"{name} has the shape {array.shape} of {array.dtype}")
+        if np.isinf(array).any() or array.ndim == 0:
+            raise DamagedArrays(f"{name} has infinite values")
 
 
 @dataclass(frozen=True)
@@ -189,13 +223,11 @@ def read_run(path: Path) -> Run:
     """
     run = _read(path, (COMPLETE,))
     run.require_unchanged(BOOTSTRAP_FILE)
-    metrics = run.read_json(METRICS_FILE)
-    name = f"{path.name}/{METRICS_FILE}"
-    if not isinstance(metrics, dict):
-        raise RunError(f"{name} is damaged", expected="a JSON object")
-    for key, kind in _METRICS.items():
-        if not isinstance(metrics.get(key), kind):
-            raise damaged_key(name, key, metrics.get(key))
+    metrics = run.read_json(METRICS_FILE, validation.METRICS)
+    calibration = metrics.get("calibration", {"labels": ()})
+    calibrated = run.conditions.scoring["calibration"] != "none"
+    if calibrated and len(calibration["labels"]) != len(run.conditions.labels):
+        raise damaged(f"{path.name}/{METRICS_FILE}", "labels without a calibration", calibration)
     return Run(path, run.conditions, run.files, metrics)
 
 
@@ -229,11 +261,22 @@ def read_runs(
         )
     runs: dict[str, Run] = {}
     skipped = []
-    for path in sorted(folder.iterdir()):
-        if not (path / RUN_FILE).exists():
-            continue
+    try:
+        paths = sorted(folder.iterdir())
+    except OSError as error:
+        raise RunError(
+            f"the runs at {folder} cannot be read",
+            expected="a folder that this user may read",
+            found=error.strerror or str(error),
+        ) from error
+    for path in paths:
         try:
+            if not (path / RUN_FILE).exists():
+                continue
             run = read(path)
+        except OSError as error:
+            skipped.append(SkippedRun(path, f"{path.name!r} cannot be read: {error.strerror}"))
+            continue
         except RunError as error:
             skipped.append(SkippedRun(path, str(error).splitlines()[0]))
             continue
@@ -254,7 +297,7 @@ def read_run_file(path: Path) -> dict[str, Any]:
     """
     file = path / RUN_FILE
     try:
-        content = file.read_bytes()
+        content = read_regular(file, _MOST_JSON)
     except FileNotFoundError:
         raise
     except OSError as error:
@@ -287,14 +330,20 @@ def _read(path: Path, usable: Sequence[str]) -> Run:
         )
     name = f"{path.name}/{RUN_FILE}"
     conditions = read_conditions(values, name)
-    if not isinstance(values.get("files"), dict):
-        raise damaged_key(name, "files", values.get("files"))
+    require(values, validation.record({"files": validation.mapping_of(validation.text)}), name)
     return Run(path, conditions, values["files"])
 
 
 def _json(path: Path, content: bytes) -> Any:
     try:
-        return json.loads(content.decode())
+        value = json.loads(content.decode(), parse_constant=_refuse)
+        if b"\\u" in content:
+            json.dumps(value, ensure_ascii=False).encode()  # half of a character is no text
+        return value
     except (ValueError, RecursionError) as error:
         name = f"{path.parent.name}/{path.name}"
         raise RunError(f"{name} is damaged", found=str(error)) from error
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(f"{constant} is not JSON")

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from cxrbench.errors import PluginError, RecipeError, RunError
+from cxrbench.metrics.boxes import MEASURES as SALIENCY_MEASURES
 from cxrbench.metrics.estimate import read_estimate
 from cxrbench.metrics.intervals import SeedScores
+from cxrbench.metrics.measures import MEASURES
 from cxrbench.output.sections import count_or_unknown
 from cxrbench.parameters import nearest
 from cxrbench.recipe import parse_recipe
 from cxrbench.registry import Registry, load_registry
+from cxrbench.runs.additions import saliency_replicates, stored_latency, stored_saliency
 from cxrbench.runs.conditions import RunKind
-from cxrbench.runs.run import REPLICATES, RUN_FILE, Run, read_run, read_runs
+from cxrbench.runs.predictions import read_predictions
+from cxrbench.runs.run import REPLICATES, RUN_FILE, Run, SkippedRun, read_run, read_runs
 
 Seeds = tuple[Run, ...]
 """The runs of one row, by seed."""
@@ -59,6 +66,73 @@ def find_row(text: str, runs: Path, *, read: Callable[[Path], Run] = read_run) -
     return rows[0]
 
 
+def read_board_runs(
+    folder: Path, *, per_label: bool = False, predictions: bool = False
+) -> tuple[tuple[Run, ...], tuple[SkippedRun, ...]]:
+    """The complete runs below ``folder`` that a board can be made of, and what was skipped.
+
+    Everything that a board reads was read and is valid, with ``per_label`` also the scores of
+    labels, with ``predictions`` also these; runs of one board agree on its test set. One damaged
+    run therefore costs its own row only.
+
+    Raises
+    ------
+    RunError : there is no such folder.
+    """
+    complete, skipped = read_runs(
+        folder, read=partial(_read_whole, per_label=per_label, predictions=predictions)
+    )
+    boards: dict[str, list[Run]] = {}
+    for run in complete:
+        boards.setdefault(run.conditions.board_key, []).append(run)
+    why = "names the test set of other runs, and has other labels, images, patients or replicates"
+    odd: dict[Path, str] = {}
+    for runs in boards.values():
+        usual = Counter(map(_board_facts, runs)).most_common(1)[0][0]
+        odd |= {run.path: f"{run.name!r} {why}" for run in runs if _board_facts(run) != usual}
+    for seeds in group_rows(run for run in complete if run.path not in odd):
+        odd |= _damaged_seeds(seeds)
+    return (
+        tuple(run for run in complete if run.path not in odd),
+        (*skipped, *(SkippedRun(path, reason) for path, reason in odd.items())),
+    )
+
+
+def _damaged_seeds(seeds: Seeds) -> dict[Path, str]:
+    """The runs whose replicates cannot be joined with those of other seeds, and why."""
+    names = [f"{kind}_{name}" for kind in ("macro", "micro") for name in MEASURES]
+    reasons = {}
+    for run in seeds if len(seeds) > 1 else ():
+        try:
+            run.details([name for name in names if name not in REPLICATES])
+        except RunError as error:
+            reasons[run.path] = str(error).splitlines()[0]
+    return reasons
+
+
+def _read_whole(path: Path, *, per_label: bool, predictions: bool) -> Run:
+    run = read_run(path)
+    run.replicates()
+    stored_latency(run)
+    if stored_saliency(run) is not None:
+        saliency_replicates(run, SALIENCY_MEASURES)
+    if per_label:
+        _ = run.labels
+        run.details([f"label_{name}" for name in MEASURES])
+    if predictions:
+        read_predictions(run)
+    return run
+
+
+def _board_facts(run: Run) -> tuple[object, ...]:
+    """What the runs of one board have in common."""
+    conditions, metrics = run.conditions, run.metrics
+    return (
+        *(conditions.labels, conditions.labels_counted, conditions.patients_known),
+        *(metrics["images"], metrics["patients"], len(run.replicates()["macro_auroc"])),
+    )
+
+
 def find_pair(a: str, b: str, runs: Path) -> tuple[Seeds, Seeds]:
     """The two rows of one board that the texts name; each text as in `find_row`.
 
@@ -85,7 +159,7 @@ def find_pair(a: str, b: str, runs: Path) -> tuple[Seeds, Seeds]:
 def _rows_named(text: str, runs: Path, read: Callable[[Path], Run]) -> tuple[Seeds, ...]:
     """One row or more."""
     for path in (Path(text), runs / text):
-        if (path / RUN_FILE).exists():
+        if os.path.exists(path / RUN_FILE):  # Path.exists raises for a name that is too long
             return ((read(path),),)
     complete = read_runs(runs, read=read)[0] if runs.is_dir() else ()
     rows = group_rows(_with_recipe(text, complete))
@@ -157,7 +231,8 @@ def _canonical(text: str, registry: Registry) -> str:
 
 def require_one_board(a: Sequence[Run], b: Sequence[Run]) -> None:
     """Raise `RunError` unless both rows were scored on the same test images."""
-    if a[0].conditions.board_key == b[0].conditions.board_key:
+    runs = (*a, *b)
+    if len({(run.conditions.board_key, _board_facts(run)) for run in runs}) == 1:
         return
     raise RunError(
         f"{a[0].name} and {b[0].name} were not scored on the same test images",

@@ -22,6 +22,7 @@ from cxrbench.boards.figures.forest import MOST_ROWS, draw_forest
 from cxrbench.boards.figures.pareto import draw_pareto, front
 from cxrbench.boards.figures.rows import choose_rows, read_figure_row, row_names, whole_board
 from cxrbench.boards.figures.training import draw_training, read_history
+from cxrbench.data.cohort import board_key
 from cxrbench.errors import RunError
 from cxrbench.metrics.calibration import calibrate
 from cxrbench.metrics.curves import GRID
@@ -346,7 +347,9 @@ def test_three_test_patients_are_drawn_with_a_warning(grid, tmp_path, recorder):
     few.to_parquet(path / "predictions.parquet", index=False)
     info = json.loads((path / "run.json").read_text())
     metrics = json.loads((path / "metrics.json").read_text())
-    info |= {"labels_counted": [], "board_key": "small"}
+    truth = few[[f"y_true_{label}" for label in info["labels"]]].to_numpy()
+    key = board_key(info["labels"], list(few["image"]), list(few["patient"]), truth)
+    info |= {"labels_counted": [], "board_key": key}
     metrics |= {"images": len(few), "patients": 3}
     for name in ("macro_auroc", "macro_auroc_findings", "macro_average_precision"):
         metrics[name] = None

@@ -11,14 +11,14 @@ import numpy as np
 
 from cxrbench.boards.board import Board, boards
 from cxrbench.errors import RunError, SettingsError
+from cxrbench.interfaces import Display
 from cxrbench.metrics.calibration import Calibration
 from cxrbench.output.figure_style import folded
 from cxrbench.output.sections import count_or_unknown
 from cxrbench.parameters import nearest
 from cxrbench.runs.conditions import RunKind
 from cxrbench.runs.predictions import Predictions, read_predictions
-from cxrbench.runs.run import read_runs
-from cxrbench.runs.selection import Seeds, find_row, require_one_board
+from cxrbench.runs.selection import Seeds, find_row, read_board_runs, require_one_board
 
 FEW_PATIENTS = 20
 
@@ -71,8 +71,12 @@ class FigureRow:
         return float(np.mean(known)) if len(known) == len(values) else None
 
 
-def choose_rows(names: Sequence[str], folder: Path) -> tuple[Seeds, ...]:
+def choose_rows(
+    names: Sequence[str], folder: Path, display: Display | None = None
+) -> tuple[Seeds, ...]:
     """The rows that ``names`` mean, or without names those of the largest board in ``folder``.
+
+    Without names, damaged runs are left out, and ``display`` names them.
 
     Raises
     ------
@@ -84,7 +88,10 @@ def choose_rows(names: Sequence[str], folder: Path) -> tuple[Seeds, ...]:
             require_one_board(rows[0], row)
         # Two names of one row are one row.
         return tuple({tuple(run.conditions.run_key for run in row): row for row in rows}.values())
-    complete, _ = read_runs(folder)
+    complete, skipped = read_board_runs(folder, per_label=True, predictions=True)
+    if display is not None:
+        for run in skipped:
+            display.say(f"left out: {run.reason}")
     largest = boards(complete, per_label=False)[:1]
     if not largest:
         raise RunError(
@@ -100,7 +107,7 @@ def whole_board(rows: Sequence[Seeds], folder: Path) -> Board:
     runs = {run.conditions.run_key: run for row in rows for run in row}
     if folder.is_dir():
         key = rows[0][0].conditions.board_key
-        beside, _ = read_runs(folder)
+        beside, _ = read_board_runs(folder)
         runs = {
             run.conditions.run_key: run for run in beside if run.conditions.board_key == key
         } | runs

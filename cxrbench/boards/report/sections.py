@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from cxrbench import __version__
@@ -13,7 +14,6 @@ from cxrbench.boards.board import Board, LabelRow
 from cxrbench.boards.comparison import Difference, paired_difference
 from cxrbench.boards.comparison_text import p_cell
 from cxrbench.boards.figures.rows import row_names
-from cxrbench.errors import RunError
 from cxrbench.metrics.estimate import Estimate
 from cxrbench.metrics.measures import CALIBRATION, RANKING, THRESHOLDED
 from cxrbench.metrics.ranking import SIGNIFICANCE, holm
@@ -26,6 +26,7 @@ from cxrbench.output.sections import (
     number,
     text_column,
 )
+from cxrbench.runs import validation
 from cxrbench.runs.conditions import RunKind
 from cxrbench.runs.run import SUBGROUPS_FILE, Run
 from cxrbench.runs.selection import Seeds, row_scores
@@ -200,9 +201,9 @@ def commands(rows: Sequence[Seeds]) -> str:
     lines = [f"pip install cxrbench=={__version__}", ""]
     for name, row in zip(row_names(rows), rows, strict=True):
         lines += [f"# {name}", *(_command(run) for run in row), ""]
-    config = next((path for row in rows if (path := row[0].path / CONFIG_FILE).is_file()), None)
-    if config is not None:
-        lines += [f"# {config.parent.name}/{CONFIG_FILE}", *_settings(config)]
+    run = next((row[0] for row in rows if CONFIG_FILE in row[0].files), None)
+    if run is not None:
+        lines += [f"# {run.name}/{CONFIG_FILE}", *_settings(run.require_unchanged(CONFIG_FILE))]
     return "\n".join(lines).rstrip()
 
 
@@ -210,11 +211,11 @@ def _command(run: Run) -> str:
     submitted = run.conditions.submitted
     if submitted is not None:
         return f"# submitted: {submitted['table']}, SHA-256 {submitted['sha256']}"
-    return f"cxrbench run --config {run.name}/{CONFIG_FILE}"
+    return f"cxrbench run --config {quote(f'{run.name}/{CONFIG_FILE}')}"
 
 
 def _settings(path: Path) -> list[str]:
-    return path.read_text(encoding="utf-8").splitlines()
+    return path.read_text(encoding="utf-8", errors="replace").splitlines()
 
 
 _GROUP_MEASURES = {
@@ -255,9 +256,7 @@ def _group_section(name: str, row: Seeds) -> Section:
 
 
 def _read_groups(run: Run) -> list[dict[str, Any]]:
-    attributes = run.read_json(SUBGROUPS_FILE)
-    if not isinstance(attributes, list):
-        raise RunError(f"{run.name}/{SUBGROUPS_FILE} is damaged", expected="a list")
+    attributes: list[dict[str, Any]] = run.read_json(SUBGROUPS_FILE, validation.SUBGROUPS)
     return attributes if run.has_intervals else [_without_intervals(one) for one in attributes]
 
 
