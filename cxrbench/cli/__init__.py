@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import errno
+import io
+import os
 import sys
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -10,25 +13,109 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 def main() -> None:
     """Run the command line; a user's error is one message and exit code 2, without a traceback."""
+    from cxrbench.cli.interruption import MESSAGE, Interruption
+
+    with Interruption():
+        try:
+            _prepare_streams()
+            _run()
+        except SystemExit as end:
+            if end.code == 130:
+                print(MESSAGE.format(by=""), file=sys.stderr)
+            raise
+        except KeyboardInterrupt:
+            print(MESSAGE.format(by=""), file=sys.stderr)
+            sys.exit(130)
+
+
+def _run() -> None:
     from cxrbench.errors import CxrbenchError
 
     try:
         from cxrbench.cli.app import app
 
-        app(prog_name="cxrbench")
+        try:
+            app(prog_name="cxrbench")
+        finally:
+            sys.stdout.flush()
     except CxrbenchError as error:
         _fail(str(error))
-    except KeyboardInterrupt:  # before typer, which has its own handling, took over
-        sys.exit(130)
+    except BrokenPipeError:  # whoever read standard output has enough, as in `cxrbench … | head`
+        _forget_output()
+        sys.exit(2)
     except OSError as error:
-        if error.errno not in _FULL:
-            raise
-        _fail(
-            f"the disk is full: {error.filename or error.strerror}\n"
-            "  to do: free disk space and run the same command again; completed work is kept"
-        )
+        _forget_output()
+        _fail(_described(error))
 
 
 def _fail(message: str) -> None:
     print(f"cxrbench: {message}", file=sys.stderr)
     sys.exit(2)
+
+
+def _described(error: OSError) -> str:
+    what = error.strerror or str(error) or type(error).__name__
+    where = "" if error.filename is None else f": {os.fsdecode(error.filename)}"
+    if error.errno in _FULL:
+        return (
+            f"the disk is full{where or f': {what}'}\n"
+            "  to do: free disk space and run the same command again; completed work is kept"
+        )
+    return (
+        f"a file cannot be read or written{where}\n  got: {what}\n"
+        "  to do: check the file and its folder, then run the same command again; completed work "
+        "is kept"
+    )
+
+
+# Standard output
+
+
+# What messages and tables hold besides ASCII, for an output that cannot.
+_NEAR = {
+    **dict.fromkeys("─━═╌╍┄┅┈┉╴╶╸╺–—−", "-"),
+    **dict.fromkeys("│┃║", "|"),
+    **dict.fromkeys("┌┐└┘├┤┬┴┼╭╮╯╰┏┓┗┛┡┩╇╈", "+"),
+    **dict.fromkeys("‘’", "'"),
+    **dict.fromkeys("“”", '"'),
+    **{"±": "+-", "·": ".", "•": "*", "×": "x", "…": "...", "≤": "<=", "≥": ">=", "→": "->"},
+    **{"←": "<-", "✓": "ok", "✗": "x", "²": "2", "µ": "u", "\N{NO-BREAK SPACE}": " "},
+    **dict.fromkeys("█▇▆▅▄▃▂▁▏▎▍▌▋▊▉", "#"),
+}
+
+
+def _near(error: UnicodeError) -> tuple[str, int]:
+    """Something near for typographic characters; names keep theirs as escapes."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end]
+    whole = "".join(
+        _NEAR.get(character) or character.encode("ascii", "backslashreplace").decode()
+        for character in text
+    )
+    return whole, error.end
+
+
+def _prepare_streams() -> None:
+    """Make standard output and error take every character, and exist."""
+    codecs.register_error("cxrbench.near", _near)
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # closed before the program began, as by `>&-`
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+        elif isinstance(stream, io.TextIOWrapper) and _is_limited(stream.encoding):
+            stream.reconfigure(errors="cxrbench.near")
+
+
+def _is_limited(encoding: str) -> bool:
+    return not codecs.lookup(encoding).name.startswith("utf")
+
+
+def _forget_output() -> None:
+    """Where what standard output still holds cannot be written, do not try it at the end again."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        descriptor = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(descriptor, sys.stdout.fileno())
+        os.close(descriptor)

@@ -42,17 +42,20 @@ from cxrbench.cli.usage import plain_errors
 class Commands(TyperGroup):
     """The commands; on Ctrl-C each ends with exit code 130 and without a traceback."""
 
-    def make_context(self, *arguments: Any, **options: Any) -> Any:
-        with plain_errors():
-            return super().make_context(*arguments, **options)
+    def make_context(self, *arguments: Any, **settings: Any) -> Any:
+        """Parse the command line."""
+        try:
+            with plain_errors():
+                return super().make_context(*arguments, **settings)
+        except KeyboardInterrupt:
+            raise typer.Exit(130) from None
 
     def invoke(self, ctx: Any) -> Any:
+        """Call the command."""
         try:
             with plain_errors():
                 return super().invoke(ctx)
         except KeyboardInterrupt:
-            message = "cxrbench: interrupted; completed work is kept"
-            typer.echo(f"{message}, and the same command continues from there", err=True)
             raise typer.Exit(130) from None
 
 

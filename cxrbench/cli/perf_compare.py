@@ -152,6 +152,7 @@ def _show(
     markdown: Path | None,
     benchmark_json: Path | None,
 ) -> None:
+    from cxrbench.output.files import write_text
     from cxrbench.output.formats import markdown_text
     from cxrbench.output.show import show
     from cxrbench.perf.pytest_benchmark import write_benchmark_files
@@ -160,7 +161,7 @@ def _show(
     show(comparison, output)
     if markdown is not None:
         markdown.parent.mkdir(parents=True, exist_ok=True)
-        markdown.write_text(markdown_text(comparison.sections()), encoding="utf-8")
+        write_text(markdown, markdown_text(comparison.sections()))
     if benchmark_json is not None:
         write_benchmark_files(comparison, benchmark_json)
     if comparison.in_state(INCONCLUSIVE):

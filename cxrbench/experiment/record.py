@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import shutil
+import zipfile
 from collections.abc import Iterable
 from dataclasses import astuple, fields
 from pathlib import Path
@@ -17,7 +19,7 @@ from cxrbench.experiment.stages import Clock
 from cxrbench.interfaces import Cohort, Exclusion
 from cxrbench.modeling.backend import load_keras
 from cxrbench.modeling.schedule import Epoch
-from cxrbench.output.files import replacing
+from cxrbench.output.files import replacing, write_arrays
 from cxrbench.runs.assessment import Scoring, assess
 from cxrbench.runs.directory import RUN
 from cxrbench.runs.predictions import predictions_of, write_predictions
@@ -55,15 +57,24 @@ def record(
             "standardised_mean": encoded.statistics.mean,
             "standardised_variance": encoded.statistics.variance,
         }
-        np.savez_compressed(folder / "encoders" / f"{name}.npz", **arrays)
+        write_arrays(folder / "encoders" / f"{name}.npz", arrays, compressed=True)
     if outcome.model is not None:
-        # HDF5 fails badly on a full disk, so check first: two files of 4 bytes a number.
-        RUN.require_room(folder, 9 * outcome.parameters)
-        model = _uncompiled(outcome.model)
-        model.save_weights(folder / "model.weights.h5")
-        model.save(folder / "model.keras")
+        RUN.require_room(folder, 9 * outcome.parameters)  # two files of 4 bytes a number
+        _save_model(_uncompiled(outcome.model), folder)
     clock.stop("save")
     return clock.laps
+
+
+def _save_model(model: Any, folder: Path) -> None:
+    """Write ``model.keras``, and beside it the weights alone, which it holds as they are."""
+    # HDF5 fails badly on a full disk. For the archive, Keras makes the file of weights in memory.
+    model.save(folder / "model.keras")
+    with (
+        zipfile.ZipFile(folder / "model.keras") as archive,
+        archive.open("model.weights.h5") as weights,
+        (folder / "model.weights.h5").open("wb") as file,
+    ):
+        shutil.copyfileobj(weights, file, 1 << 20)
 
 
 def _uncompiled(model: Any) -> Any:
@@ -78,7 +89,7 @@ def _uncompiled(model: Any) -> Any:
 
 
 def _write_csv(path: Path, items: Iterable[Any], kind: type) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with replacing(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(field.name for field in fields(kind))
         writer.writerows(map(astuple, items))

@@ -111,7 +111,7 @@ def set_random_state(states: Sequence[np.ndarray]) -> None:
 
 @contextmanager
 def _without_tensorflows_announcements() -> Iterator[None]:
-    """Hold back the standard error of C++ code; show it if anything fails.
+    """Hold back the standard error of C++ code; show it if anything fails, unless by Ctrl-C.
 
     TensorFlow announces its build and looks for CUDA before its log level can be set, on every
     start and on machines without a GPU too.
@@ -123,7 +123,7 @@ def _without_tensorflows_announcements() -> Iterator[None]:
         os.dup2(buffer.fileno(), 2)
         try:
             yield
-        except BaseException:
+        except Exception:
             buffer.seek(0)
             os.write(stderr, buffer.read())
             raise

@@ -13,7 +13,7 @@ import shutil
 import stat
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,6 +80,16 @@ def write_json(path: Path, value: Any, *, durable: bool = False) -> None:
     """Write plain values as indented JSON in one piece."""
     text = json.dumps(value, indent=2, allow_nan=False) + "\n"
     write_bytes(path, text.encode(), durable=durable)
+
+
+def write_arrays(
+    path: Path, arrays: Mapping[str, np.ndarray], *, compressed: bool = False, durable: bool = False
+) -> None:
+    """Write an ``.npz`` file in one piece; it is in memory before."""
+    content = io.BytesIO()
+    save: Any = np.savez_compressed if compressed else np.savez
+    save(content, **arrays)
+    write_bytes(path, content.getvalue(), durable=durable)
 
 
 def append(descriptor: int, content: bytes | memoryview) -> None:

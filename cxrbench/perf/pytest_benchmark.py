@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from cxrbench.errors import SettingsError
+from cxrbench.output.files import write_text
 from cxrbench.perf.comparison import BASE, HEAD, SpeedComparison
 
 FORMAT_VERSION = "5.1.0"
@@ -32,7 +33,7 @@ def write_benchmark_files(comparison: SpeedComparison, folder: Path) -> tuple[Pa
     folder.mkdir(parents=True, exist_ok=True)
     base, head = folder / "0001_base.json", folder / "0002_head.json"
     for path, side, turn in ((base, 0, BASE), (head, 1, HEAD)):
-        path.write_text(json.dumps(_document(comparison, side, turn), indent=4) + "\n")
+        write_text(path, json.dumps(_document(comparison, side, turn), indent=4) + "\n")
     return base, head
 
 

@@ -12,6 +12,7 @@ from cxrbench.data.cohort import board_key
 from cxrbench.errors import DataError, RunError
 from cxrbench.interfaces import Cohort
 from cxrbench.metrics.patients import counted_labels
+from cxrbench.output.files import write_bytes
 from cxrbench.runs.run import Run
 
 
@@ -231,9 +232,8 @@ def write_predictions(val: Predictions, test: Predictions, folder: Path) -> None
     import pandas as pd
 
     tables = [_table(val, "val"), _table(test, "test")]
-    pd.concat([table for table in tables if len(table)]).to_parquet(
-        folder / PREDICTIONS_FILE, index=False
-    )
+    whole = pd.concat([table for table in tables if len(table)])
+    write_bytes(folder / PREDICTIONS_FILE, whole.to_parquet(index=False))
 
 
 def _table(part: Predictions, name: str) -> Any:

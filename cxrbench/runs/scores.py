@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy as np
 from cxrbench.metrics.estimate import Estimate
 from cxrbench.metrics.intervals import METHOD, SeedScores
 from cxrbench.metrics.patients import EffectivePatients
-from cxrbench.output.files import replacing, write_json
+from cxrbench.output.files import write_arrays, write_json
 from cxrbench.output.show import plain
 from cxrbench.runs.assessment import Assessment, Scoring, assess
 from cxrbench.runs.directory import RUN, scoring_again
@@ -43,15 +42,10 @@ def write_scores(assessment: Assessment, folder: Path, *, patients_known: bool) 
     arrays |= {f"micro_{name}": array for name, array in resampled.micro.items()}
     arrays["macro_auroc_findings"] = resampled.macro_auroc_findings
     # Not compressed: random digits do not shrink, and a board of many runs reads them all.
-    _write_arrays(folder / BOOTSTRAP_FILE, {name: arrays.pop(name) for name in REPLICATES})
+    write_arrays(folder / BOOTSTRAP_FILE, {name: arrays.pop(name) for name in REPLICATES})
     arrays |= {f"label_{name}": array for name, array in resampled.labels.items()}
     single = {name: array.astype(np.float32) for name, array in arrays.items()}
-    _write_arrays(folder / DETAILS_FILE, single)
-
-
-def _write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
-    with replacing(path) as partial, partial.open("wb") as file:
-        np.savez(file, **arrays)
+    write_arrays(folder / DETAILS_FILE, single)
 
 
 def score_again(path: Path, scoring: Scoring) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from cxrbench.data.datasets import recorded_dataset
 from cxrbench.errors import SettingsError
 from cxrbench.options import check_options, options_of
+from cxrbench.output.files import write_text
 from cxrbench.registry import load_registry
 from cxrbench.request import known_options
 from cxrbench.runs.run import RUN_FILE
@@ -84,4 +85,4 @@ def write_config(path: Path, options: Mapping[str, Any]) -> None:
     import tomli_w
 
     values = {name: value for name, value in options.items() if value is not None}
-    path.write_text(_HEAD.format(path=path.name) + tomli_w.dumps(values), encoding="utf-8")
+    write_text(path, _HEAD.format(path=path.name) + tomli_w.dumps(values))

@@ -5,8 +5,10 @@ from __future__ import annotations
 import keyword
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from cxrbench import __version__
 from cxrbench.errors import PluginError, SettingsError
@@ -51,15 +53,7 @@ def write_plugin(kind: str, name: str, registry: Registry, output: Path | None =
     folder = Path(f"cxrbench-{name.replace('_', '-')}") if output is None else output
     texts = render(kind, name)
     try:
-        folder.mkdir(parents=True)
-        for file, text in texts.items():
-            (folder / file).parent.mkdir(exist_ok=True)
-            (folder / file).write_text(text, encoding="utf-8")
-    except FileExistsError as error:
-        raise SettingsError(
-            f"{folder} already exists and is not overwritten",
-            fix="choose another folder with --output, or remove it",
-        ) from error
+        _write_whole(folder, texts)
     except OSError as error:
         raise SettingsError(
             f"cannot write the plugin to {folder}",
@@ -67,6 +61,22 @@ def write_plugin(kind: str, name: str, registry: Registry, output: Path | None =
             fix="choose another folder with --output",
         ) from error
     return NewPlugin(folder, tuple(texts), _COMMANDS[kind].format(name=name))
+
+
+def _write_whole(folder: Path, texts: Mapping[str, str]) -> None:
+    """Write all files or none: the folder takes its name when they are all there."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as place:
+        whole = Path(place, folder.name)
+        for file, text in texts.items():
+            (whole / file).parent.mkdir(parents=True, exist_ok=True)
+            (whole / file).write_text(text, encoding="utf-8")
+        if os.path.lexists(folder):
+            raise SettingsError(
+                f"{folder} already exists and is not overwritten",
+                fix="choose another folder with --output, or remove it",
+            )
+        whole.rename(folder)
 
 
 def _check_name(kind: str, name: str, registry: Registry) -> None:

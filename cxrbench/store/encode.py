@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from cxrbench.output.files import (
     locked,
     read_arrays,
     replacing,
-    write_bytes,
+    write_arrays,
 )
 from cxrbench.store.cache import (
     CACHE,
@@ -236,10 +235,8 @@ def _save_fitted(path: Path, fitted: FittedEncoder) -> None:
                 f"{type(fitted).__name__}.arrays() holds Python objects in {name!r}",
                 expected="plain numbers or text, which load without pickle",
             )
-    contents = io.BytesIO()
     arrays[_DIGEST] = np.array(file_digest(path))
-    np.savez(contents, **arrays)
-    write_bytes(path.with_suffix(".npz"), contents.getvalue(), durable=True)
+    write_arrays(path.with_suffix(".npz"), arrays, durable=True)
 
 
 def _digest(rows: np.ndarray) -> str:
