@@ -19,7 +19,8 @@ import typer
 
 import cxrbench
 from cxrbench import errors, hookspecs, interfaces, scaffold, testing
-from cxrbench.boards.board import LABEL_COLUMNS, ROW_COLUMNS
+from cxrbench.boards.board import ROW_COLUMNS
+from cxrbench.boards.label_rows import LABEL_COLUMNS
 from cxrbench.checks.finding import CHECKS
 from cxrbench.cli.app import app
 from cxrbench.encoders.visual_words import VLAD, BagOfWords

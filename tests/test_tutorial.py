@@ -13,8 +13,8 @@ import pytest
 TUTORIAL = Path(__file__).parents[1] / "docs" / "tutorial.md"
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", TUTORIAL.read_text("utf-8"), re.MULTILINE | re.DOTALL)
 INSTALL = "python3 -m venv .venv && . .venv/bin/activate && pip install .\n"
-# A run's key, a p-value, seconds, any other number.
-NUMBERS = re.compile(r"-[0-9a-f]{10}\b|(< )?(\d+ min )?[+-]?\d[\d,.]*( s\b)?")
+# A run's key, a fingerprint, a p-value, seconds, any other number.
+NUMBERS = re.compile(r"-[0-9a-f]{10}\b|\([0-9a-f]{8}\)|(< )?(\d+ min )?[+-]?\d[\d,.]*( s\b)?")
 
 
 def words(text: str) -> str:

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from cxrbench.boards.label_rows import (
+    LabelRow,
+    flat_columns,
+    label_rows,
+    mean_if_known,
+    number_or_nan,
+)
 from cxrbench.boards.saliency_columns import (
     SALIENCY,
     SaliencyReference,
@@ -17,10 +24,11 @@ from cxrbench.boards.saliency_columns import (
     saliency_references,
 )
 from cxrbench.metrics.estimate import ENDS, Estimate, read_estimate
-from cxrbench.metrics.intervals import SeedScores
 from cxrbench.metrics.measures import MEASURES
-from cxrbench.metrics.patients import MIN_PATIENTS, UNKNOWN_PATIENTS, EffectivePatients
+from cxrbench.metrics.patients import MIN_PATIENTS, UNKNOWN_PATIENTS
 from cxrbench.metrics.ranking import ranks
+from cxrbench.output.sections import count_or_unknown
+from cxrbench.recipe_text import split_recipe
 from cxrbench.runs.additions import stored_latency
 from cxrbench.runs.conditions import Conditions, RunKind
 from cxrbench.runs.run import REPLICATES, Run
@@ -57,9 +65,6 @@ ROW_COLUMNS = (
 )
 """The columns of a row in CSV and its keys in JSON, before those of `OTHER_MEASURES`."""
 
-LABEL_COLUMNS = ("recipe", "label", "counted", "positives", "known", "threshold", "board", "runs")
-"""The same of a label's row, before those of `MEASURES`."""
-
 
 @dataclass(frozen=True)
 class Row:
@@ -79,6 +84,8 @@ class Row:
         not measured.
     saliency_method, saliency_iou_threshold : None where the saliency was not scored.
     has_intervals : False where a run was scored by a version that computed them otherwise.
+    unused_parts : parts of the recipe that the linear head left out, with the number of seeds
+        where it did so in some seeds alone.
     """
 
     rank: int | None
@@ -92,6 +99,7 @@ class Row:
     saliency_method: str | None
     saliency_iou_threshold: float | None
     has_intervals: bool = True
+    unused_parts: tuple[str, ...] = ()
 
     @property
     def recipe(self) -> str:
@@ -119,7 +127,7 @@ class Row:
         values = {
             **{name: getattr(conditions, name) for name in _FROM_CONDITIONS},
             **conditions.scoring,
-            **_flat(self.measures, (*_HEADLINES, *SALIENCY)),
+            **flat_columns(self.measures, (*_HEADLINES, *SALIENCY)),
             "rank": self.rank,
             "recipe": self.recipe,
             "macro_auroc_sd": self.macro_auroc_sd,
@@ -137,36 +145,7 @@ class Row:
             "runs": self.runs,
         }
         columns = {name: values[name] for name in ROW_COLUMNS}
-        return {**columns, **_flat(self.measures, OTHER_MEASURES)}
-
-
-@dataclass(frozen=True)
-class LabelRow:
-    """One label's scores in one row, the mean over its seeds; ``runs`` says which row.
-
-    ``scores`` are by measure, NaN where undefined; so is the ``threshold``.
-    """
-
-    recipe: str
-    label: str
-    counted: bool
-    positives: int
-    known: int
-    threshold: float
-    board: str
-    runs: tuple[str, ...]
-    scores: Mapping[str, Estimate]
-
-    def columns(self) -> dict[str, Any]:
-        """The values of `LABEL_COLUMNS`, then those of the measures."""
-        columns = {name: getattr(self, name) for name in LABEL_COLUMNS}
-        return {**columns, **_flat(self.scores, MEASURES)}
-
-
-def _flat(measures: Mapping[str, Estimate], names: Iterable[str]) -> dict[str, float]:
-    return {
-        column: value for name in names for column, value in measures[name].columns(name).items()
-    }
+        return {**columns, **flat_columns(self.measures, OTHER_MEASURES)}
 
 
 @dataclass(frozen=True)
@@ -175,7 +154,7 @@ class Board:
 
     ``test_patients`` is None where patients are unknown. ``labels_left_out`` are labels of the
     cohort that a submission has no predictions for. ``saliency_references`` stand beside the rows'
-    saliency, if any row has it.
+    saliency, if any row has it. ``hidden`` are the recipes of control rows that are left out.
     """
 
     key: str
@@ -187,6 +166,17 @@ class Board:
     rows: tuple[Row, ...]
     per_label: tuple[LabelRow, ...]
     saliency_references: tuple[SaliencyReference, ...] = ()
+    hidden: tuple[str, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """The data and the split of this board, its test images and its counted labels."""
+        data = dict.fromkeys(row.conditions.data_text for row in self.rows)
+        return (
+            f"{'; '.join(data)} · {self.test_images:,} test images of "
+            f"{count_or_unknown(self.test_patients)} patients · "
+            f"{len(self.labels_counted)} of {len(self.labels)} labels counted"
+        )
 
     @property
     def patients_known(self) -> bool:
@@ -222,24 +212,40 @@ class Board:
                 "patients_known": self.patients_known,
             },
             "notes": self.notes,
+            "hidden": self.hidden,
             "rows": [row.columns() for row in self.rows],
             "saliency_references": [one.to_json() for one in self.saliency_references],
         }
 
 
-def boards(runs: Iterable[Run], *, per_label: bool = True) -> tuple[Board, ...]:
+def boards(
+    runs: Iterable[Run], *, per_label: bool = True, controls: bool = False
+) -> tuple[Board, ...]:
     """Sort runs into boards; those with the most rows come first.
 
-    Without ``per_label`` their `Board.per_label` is empty, and less is read.
+    Without ``per_label`` their `Board.per_label` is empty, and less is read. Control rows, such as
+    ``orb:permuted=true``, are no contestants: without ``controls`` they are left out, take no rank
+    and are not in the correction of the others' p-values. A board of controls alone shows them.
     """
     by_board: dict[str, list[Run]] = defaultdict(list)
     for run in runs:
         by_board[run.conditions.board_key].append(run)
-    unsorted = [_board(key, members, per_label) for key, members in by_board.items()]
+    unsorted = [
+        _board(key, members, per_label, () if controls else _hidden(members))
+        for key, members in by_board.items()
+    ]
     return tuple(sorted(unsorted, key=lambda board: (-len(board.rows), board.key)))
 
 
-def _board(key: str, runs: Sequence[Run], per_label: bool) -> Board:
+def _hidden(runs: Sequence[Run]) -> tuple[str, ...]:
+    """The recipes of the control rows; none where there is nothing else to show."""
+    trained = [run.conditions.recipe for run in runs if run.kind is RunKind.trained]
+    controls = dict.fromkeys(text for text in trained if split_recipe(text).has_control_parts)
+    return tuple(controls) if len(controls) < len(set(trained)) else ()
+
+
+def _board(key: str, runs: Sequence[Run], per_label: bool, hidden: tuple[str, ...]) -> Board:
+    runs = [run for run in runs if run.conditions.recipe not in hidden]
     rows = group_rows(runs)
     scores = [row_scores(seeds, ("macro_auroc",))["macro_auroc"] for seeds in rows]
     means = [row.mean for row in scores]
@@ -257,8 +263,9 @@ def _board(key: str, runs: Sequence[Run], per_label: bool) -> Board:
         test_images=first.test_images,
         test_patients=first.test_patients,
         rows=tuple(_row(rows[i], places[i]) for i in order),
-        per_label=tuple(row for i in order for row in _label_rows(rows[i])) if per_label else (),
+        per_label=tuple(row for i in order for row in label_rows(rows[i])) if per_label else (),
         saliency_references=saliency_references(rows),
+        hidden=hidden,
     )
 
 
@@ -291,58 +298,26 @@ def _row(seeds: Seeds, rank: int | None) -> Row:
             **saliency.measures,
         },
         macro_auroc_sd=_deviation(_values(seeds, "macro_auroc")),
-        train_seconds=_mean_of([one.train_seconds for one in conditions]),
-        images_per_second=_mean_of([one.images_per_second for one in conditions]),
-        latency_seconds=_mean_of([stored_latency(run) for run in seeds]),
+        train_seconds=mean_if_known([one.train_seconds for one in conditions]),
+        images_per_second=mean_if_known([one.images_per_second for one in conditions]),
+        latency_seconds=mean_if_known([stored_latency(run) for run in seeds]),
         saliency_method=saliency.method,
         saliency_iou_threshold=saliency.iou_threshold,
         has_intervals=all(run.has_intervals for run in seeds),
+        unused_parts=_unused_parts(conditions),
     )
 
 
-_SAME_IN_ALL_SEEDS = ("label", "counted", "positives", "known")
-
-
-def _label_rows(seeds: Seeds) -> Iterable[LabelRow]:
-    conditions, names = seeds[0].conditions, tuple(run.name for run in seeds)
-    joined = len(seeds) > 1 and all(run.has_intervals for run in seeds)
-    arrays = [f"label_{name}" for name in MEASURES]
-    drawn = [run.details(arrays) for run in seeds] if joined else []
-    for index, rows in enumerate(zip(*(run.labels for run in seeds), strict=True)):
-        values = {name: np.array([_number(row[name]) for row in rows]) for name in MEASURES}
-        if joined:
-            patients = EffectivePatients.from_json(rows[0]["effective_patients"])
-            scores = {}
-            for name in MEASURES:
-                replicates = np.stack([one[f"label_{name}"][index] for one in drawn])
-                label = SeedScores(values[name], replicates)
-                scores[name] = Estimate.of(name, label, patients.of(name))
-        elif seeds[0].has_intervals and len(seeds) == 1:
-            scores = {name: read_estimate(rows[0], name) for name in MEASURES}
-        else:
-            scores = {name: Estimate(float(np.mean(values[name]))) for name in MEASURES}
-        yield LabelRow(
-            recipe=conditions.recipe,
-            board=conditions.board_key,
-            runs=names,
-            **{name: rows[0][name] for name in _SAME_IN_ALL_SEEDS},
-            threshold=_number(_mean_of([row["threshold"] for row in rows])),
-            scores=scores,
-        )
+def _unused_parts(seeds: Sequence[Conditions]) -> tuple[str, ...]:
+    names = Counter(name for one in seeds for name in (one.linear_head or {}).get("left_out", ()))
+    return tuple(
+        name if count == len(seeds) else f"{name} (in {count} of {len(seeds)} seeds)"
+        for name, count in names.items()
+    )
 
 
 def _values(seeds: Seeds, name: str) -> list[float]:
-    return [_number(run.metrics[name]) for run in seeds]
-
-
-def _number(value: float | None) -> float:
-    return math.nan if value is None else value
-
-
-def _mean_of(values: Sequence[float | None]) -> float | None:
-    """The mean; None when one is undefined, for the mean of the others is another quantity."""
-    known = [value for value in values if value is not None]
-    return float(np.mean(known)) if len(known) == len(values) else None
+    return [number_or_nan(run.metrics[name]) for run in seeds]
 
 
 def _deviation(values: Sequence[float]) -> float:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import groupby
+from types import MappingProxyType
 from typing import Any
+
+import numpy as np
 
 from cxrbench.boards.ablation import Ablation
 from cxrbench.boards.ablation_tables import ablation_columns, ablation_records, ablation_section
-from cxrbench.boards.board import LABEL_COLUMNS, ROW_COLUMNS, Board, LabelRow, Row
+from cxrbench.boards.board import ROW_COLUMNS, Board, Row
+from cxrbench.boards.label_rows import LABEL_COLUMNS, LabelRow
 from cxrbench.boards.literature import Published, literature_section
 from cxrbench.boards.saliency_columns import SALIENCY
 from cxrbench.metrics.estimate import Estimate
@@ -18,7 +23,7 @@ from cxrbench.output.sections import (
     Column,
     Section,
     count_of_parameters,
-    count_or_unknown,
+    counted,
     duration,
     interval,
     number,
@@ -88,14 +93,40 @@ class Leaderboard:
         return [{**row.columns(), "runs": " ".join(row.runs)} for row in rows]
 
 
+def _largest(name: str) -> Callable[[Row], float]:
+    return lambda row: -np.nan_to_num(row.measures[name].value, nan=-np.inf)
+
+
+def _smallest(name: str) -> Callable[[Row], float]:
+    return lambda row: math.inf if getattr(row, name) is None else getattr(row, name)
+
+
+ORDERS: Mapping[str, Callable[[Row], Any] | None] = MappingProxyType(
+    {
+        "macro": None,  # the order of a board
+        "micro": _largest("micro_auroc"),
+        "ap": _largest("mean_ap"),
+        "recipe": lambda row: row.recipe,
+        "parameters": _smallest("parameters"),
+        "training": _smallest("train_seconds"),
+        "latency": _smallest("latency_seconds"),
+    }
+)
+"""Orders of rows: the best score first, or the lowest cost; unknown values come last."""
+
+
+def sorted_boards(boards: Sequence[Board], order: str) -> tuple[Board, ...]:
+    """The boards with their rows in one of `ORDERS`."""
+    key = ORDERS[order]
+    if key is None:
+        return tuple(boards)
+    return tuple(replace(board, rows=tuple(sorted(board.rows, key=key))) for board in boards)
+
+
 def board_sections(board: Board, *, per_label: bool) -> tuple[Section, ...]:
     """What is shown of a board; with ``per_label`` the scores of each label are a section more."""
-    title = (
-        f"{board.test_images:,} test images of {count_or_unknown(board.test_patients)} patients · "
-        f"{len(board.labels_counted)} of {len(board.labels)} labels counted"
-    )
     tables = (_score_table(board), _cost_table(board), *_saliency_tables(board))
-    scores = Section(title, tables, tuple(_notes(board)))
+    scores = Section(board.title, tables, tuple(_notes(board)))
     if not per_label:
         return (scores,)
     rows = groupby(board.per_label, key=lambda row: row.runs)
@@ -107,8 +138,17 @@ def board_sections(board: Board, *, per_label: bool) -> tuple[Section, ...]:
 def _notes(board: Board) -> Iterator[str]:
     unit = "patients" if board.patients_known else "images"
     if same := _shared_conditions(board.rows):
-        values = ", ".join(f"{name} {text}" for name, text in same.items())
-        yield f"All rows except prior: {values}."
+        values = ", ".join(f"{name} {text}" for name, text in same.items() if name != "weights")
+        if values:
+            yield f"All trained rows: {values}."
+        if "weights" in same:
+            yield f"Weights of all backbones: {same['weights']}."
+    yield from _row_notes(board.rows)
+    if board.hidden:
+        yield (
+            f"Not shown: {counted(len(board.hidden), 'control row')}; --controls shows "
+            f"{'it' if len(board.hidden) == 1 else 'them'}."
+        )
     not_counted = [label for label in board.labels if label not in board.labels_counted]
     if not_counted:
         yield (
@@ -130,12 +170,26 @@ def _notes(board: Board) -> Iterator[str]:
     )
     if any(row.seeds == 1 and row.kind is RunKind.trained for row in board.rows):
         yield "The rank of a row with one seed compares that trained model, not its recipe."
-    ranks = [row.rank for row in board.rows if row.rank is not None]
+    rows = sorted(board.rows, key=_largest("macro_auroc"))
+    ranks = [row.rank for row in rows if row.rank is not None]
     if ranks != sorted(ranks):
         yield (
             "Ranks do not follow the order of scores here: a row whose score varies less can be "
             "significantly worse where a row with a lower score is not."
         )
+
+
+def _row_notes(rows: Sequence[Row]) -> Iterator[str]:
+    """What only some rows have: submissions, and parts that a linear head does not use."""
+    submitted = [row.recipe for row in rows if row.kind is RunKind.submitted]
+    if submitted:
+        yield f"Submitted predictions: {', '.join(submitted)}."
+    for row in rows:
+        if row.unused_parts:
+            yield (
+                f"{row.recipe}: the linear head left out {', '.join(row.unused_parts)}. "
+                "Cross-validation within the training split gave a lower AUROC with it."
+            )
 
 
 def _seeds_note(rows: Sequence[Row]) -> str:
@@ -176,24 +230,28 @@ def _score_table(board: Board) -> CellTable:
 
 def _cost_table(board: Board) -> CellTable:
     shared = _shared_conditions(board.rows)
-    known = [name for name in _CONDITIONS if any(condition(r, name) != "–" for r in board.rows)]
-    differing = [name for name in known if name not in shared]
-    timed = any(row.latency_seconds is not None for row in board.rows)
-    numbers = ("mean AP", "parameters", "training", "images/s", *(["latency"] if timed else []))
-    rows = (
-        (
-            row.recipe,
-            number(row.measures["mean_ap"].value, ".3f"),
-            count_of_parameters(row.parameters),
-            "–" if row.train_seconds is None else duration(row.train_seconds),
-            number(row.images_per_second, ",.0f"),
-            *([_latency(row.latency_seconds)] if timed else []),
-            *(condition(row, name) for name in differing),
-        )
-        for row in board.rows
-    )
-    columns = (text_column("recipe"), *map(Column, numbers), *map(text_column, differing))
-    return CellTable(columns, tuple(rows))
+    rows = board.rows
+    differing = [
+        name
+        for name in _CONDITIONS
+        if name not in shared and any(condition(row, name) != "–" for row in rows)
+    ]
+    numbers = {
+        "mean AP": [number(row.measures["mean_ap"].value, ".3f") for row in rows],
+        "parameters": [count_of_parameters(row.parameters) for row in rows],
+        "training": [_duration(row.train_seconds) for row in rows],
+        "images/s": [number(row.images_per_second, ",.0f") for row in rows],
+        "latency": [_latency(row.latency_seconds) for row in rows],
+    }
+    measured = {name: cells for name, cells in numbers.items() if set(cells) != {"–"}}
+    texts = {name: [condition(row, name) for row in rows] for name in differing}
+    columns = (text_column("recipe"), *map(Column, measured), *map(text_column, differing))
+    cells = zip((row.recipe for row in rows), *measured.values(), *texts.values(), strict=True)
+    return CellTable(columns, tuple(cells))
+
+
+def _duration(seconds: float | None) -> str:
+    return "–" if seconds is None else duration(seconds)
 
 
 def _latency(seconds: float | None) -> str:
@@ -202,11 +260,11 @@ def _latency(seconds: float | None) -> str:
 
 def _saliency_tables(board: Board) -> Iterator[CellTable]:
     """A table of scored saliency with what chance gives, if any row of the board has it."""
-    lines: list[tuple[str, str, list[Estimate]]] = [
+    lines: list[tuple[str, Iterable[Estimate], str]] = [
         (
             row.recipe,
-            f"{row.saliency_method} ≥ {row.saliency_iou_threshold:g}",
             [row.measures[name] for name in SALIENCY],
+            f"{row.saliency_method} ≥ {row.saliency_iou_threshold:g}",
         )
         for row in board.rows
         if row.saliency_method is not None
@@ -214,33 +272,33 @@ def _saliency_tables(board: Board) -> Iterator[CellTable]:
     if not lines:
         return
     lines += [
-        (reference.name, f"≥ {reference.iou_threshold:g}", list(reference.measures.values()))
+        (reference.name, reference.measures.values(), f"≥ {reference.iou_threshold:g}")
         for reference in board.saliency_references
     ]
-    heads = (text_column("recipe"), text_column("saliency"))
-    yield CellTable(
-        (*heads, *map(Column, ("hit rate", "energy", "IoU"))),
-        tuple((name, how, *map(interval, estimates)) for name, how, estimates in lines),
+    columns = (
+        text_column("recipe"),
+        *map(Column, ("hit rate", "energy", "IoU")),
+        text_column("saliency"),
     )
+    cells = ((name, *map(interval, estimates), how) for name, estimates, how in lines)
+    yield CellTable(columns, tuple(cells))
 
 
 def _shared_conditions(rows: Sequence[Row]) -> dict[str, str]:
-    """What is the same in all rows that look at images; said once, it leaves room."""
-    others = [row for row in rows if row.kind is not RunKind.prior]
-    texts = {name: {condition(row, name) for row in others} for name in _CONDITIONS}
-    return {
-        name: values.pop()
-        for name, values in texts.items()
-        if len(values) == 1 and "–" not in values
-    }
+    """What is the same in all trained rows that have it; said once, it leaves room."""
+    trained = [row for row in rows if row.kind is RunKind.trained]
+    texts = {name: {condition(row, name) for row in trained} - {"–"} for name in _CONDITIONS}
+    return {name: values.pop() for name, values in texts.items() if len(values) == 1}
 
 
 def condition(row: Row, name: str) -> str:
-    """The text of a condition; the prior has none, and of a submission little is known."""
+    """The text of a condition; a dash for rows that were not trained, or have no such thing."""
+    if row.kind is not RunKind.trained:
+        return str(row.seeds) if name == "seeds" and row.kind is not RunKind.prior else "–"
     if name == "seeds":
         return str(row.seeds)
-    if row.kind is RunKind.prior or (row.kind is RunKind.submitted and name != "protocol"):
-        return "–"
+    if name in ("weights", "trains") and row.conditions.image_size is None:
+        return "–"  # there is no backbone
     return _computed_on(row) if name == "on" else str(getattr(row.conditions, name))
 
 

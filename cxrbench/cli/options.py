@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,6 +23,15 @@ _FORMAT = Annotated[
     Format,
     typer.Option("--format", "-f", metavar="|".join(Format), help="Format of the standard output."),
 ]
+_OUTPUT = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FILE",
+        help="File to write the result to. [default: standard output]".replace("[", "\\["),
+    ),
+]
 _AS_JSON = Annotated[bool, typer.Option("--json", help="Same as --format json.")]
 _QUIET = Annotated[
     bool, typer.Option("--quiet", "-q", help="Show only the result: no progress, no messages.")
@@ -33,26 +43,33 @@ def takes(*names: str, **texts: str) -> Callable[[Callable[..., None]], Callable
     """Give a command the options of these names; it gets the given ones as ``**options``.
 
     ``texts`` are options whose help and default differ in this command. A parameter
-    ``output_format: Format`` stands for ``--format`` and ``--json``. All have ``--quiet``.
+    ``output_format: Format`` stands for ``--format``, ``--json`` and, where the command has no
+    ``output`` of its own, ``--output``. All have ``--quiet``.
     """
     every = known_options()
     declared = [every[name] for name in (*names, *texts)]
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         own = list(inspect.signature(command, eval_str=True).parameters.values())
-        formats = (
-            (_named("output_format", _FORMAT, Format.table), _named("as_json", _AS_JSON, False))
-            if any(one.annotation is Format for one in own)
-            else ()
-        )
+        formats = []
+        if any(one.annotation is Format for one in own):
+            formats += [_named("output_format", _FORMAT, Format.table)]
+            formats += [_named("as_json", _AS_JSON, False)]
+        has_output = formats and all(one.name != "output" for one in own)
+        if has_output:
+            formats.append(_named("output", _OUTPUT, None))
 
         def call(**values: Any) -> None:
             options = {option.name: values.pop(option.name) for option in declared}
             if formats and values.pop("as_json"):
                 values["output_format"] = Format.json
             given = {n: v for n, v in options.items() if v not in (None, [], ())}
+            path = values.pop("output") if has_output else None
             with _silence() if values.pop("quiet") else nullcontext():
-                command(**values, **given)
+                if path is None:
+                    command(**values, **given)
+                else:
+                    _into_file(path, partial(command, **values, **given))
 
         before = [one for one in own if one.kind is one.POSITIONAL_OR_KEYWORD]
         after = [
@@ -73,6 +90,20 @@ def _silence() -> AbstractContextManager[None]:
     from cxrbench.output.display import silence
 
     return silence()
+
+
+def _into_file(path: Path, command: Callable[[], None]) -> None:
+    """Write what the command prints to ``path``, also where it ends with an exit code."""
+    from cxrbench.output.show import standard_output_to
+
+    ending: typer.Exit | None = None
+    with standard_output_to(path):
+        try:
+            command()
+        except typer.Exit as exit_code:  # such as that of a check with errors
+            ending = exit_code
+    if ending is not None:
+        raise ending
 
 
 def _parameter(declared: Option, text: str) -> inspect.Parameter:

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import fields, is_dataclass
-from pathlib import PurePath
+from errno import EISDIR
+from pathlib import Path, PurePath
+from tempfile import TemporaryFile
 from types import NoneType
 from typing import Any, Protocol
 
 import numpy as np
 from rich.console import Console
 
+from cxrbench.errors import SettingsError
+from cxrbench.output.files import Destination, write_text
 from cxrbench.output.formats import WRITERS, print_section
 from cxrbench.output.sections import Section
 
@@ -22,6 +28,7 @@ FORMATS = ("table", "json", "csv", *WRITERS)
 """What ``--format`` takes."""
 
 _WIDTH_OF_A_FILE = 120
+_RESULT = Destination("the result", SettingsError, "choose another file with --output")
 
 
 class Result(Protocol):
@@ -49,6 +56,26 @@ def show(result: Result, output: str) -> None:
             print_section(console, section)
     else:
         sys.stdout.write(WRITERS[output](result.sections()))
+
+
+@contextmanager
+def standard_output_to(path: Path) -> Iterator[None]:
+    """Write to ``path`` what the block prints, whole, once it is at its end.
+
+    Raises
+    ------
+    SettingsError : the file cannot be written; before the block where that can be seen then.
+    """
+    with _RESULT.writing(path):
+        if path.is_dir():
+            raise IsADirectoryError(EISDIR, "it is a folder", str(path))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        TemporaryFile(dir=path.parent).close()
+    text = io.StringIO()
+    with redirect_stdout(text):
+        yield
+    with _RESULT.writing(path):
+        write_text(path, text.getvalue())
 
 
 def plain(value: Any) -> Any:

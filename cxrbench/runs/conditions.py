@@ -100,6 +100,13 @@ class Conditions:
         """Whether a model was trained here, this is the prior, or predictions were submitted."""
         return kind_of(self.recipe, self.origin)
 
+    @property
+    def data_text(self) -> str:
+        """The data and the split in words: ``nih (98650a8c) · patient split, seed 0``."""
+        return (
+            f"{self.dataset} ({self.fingerprint[:8]}) · {self.split} split, seed {self.split_seed}"
+        )
+
     def to_json(self) -> dict[str, Any]:
         """The keys of ``run.json``; a trained run is not ``submitted``, and has no such key."""
         values = {name: getattr(self, name) for name in _checks()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from cxrbench.metrics.intervals import SeedScores
 from cxrbench.metrics.measures import MEASURES
 from cxrbench.output.sections import count_or_unknown
 from cxrbench.parameters import nearest
-from cxrbench.recipe import parse_recipe
+from cxrbench.recipe import PRIOR, parse_recipe
 from cxrbench.registry import Registry, load_registry
 from cxrbench.runs.additions import saliency_replicates, stored_latency, stored_saliency
 from cxrbench.runs.conditions import RunKind
@@ -176,6 +177,31 @@ def _rows_named(text: str, runs: Path, read: Callable[[Path], Run]) -> tuple[See
         found=f"{len(complete)} complete runs",
         fix=nearest(text, known) or "use one of these, or set the folder with --runs",
     )
+
+
+def with_recipes(patterns: Sequence[str], runs: Sequence[Run]) -> tuple[Run, ...]:
+    """The priors, and the runs with one of these recipes.
+
+    A recipe can be written in every way that `cxrbench.run` accepts, or with ``*`` for any text.
+
+    Raises
+    ------
+    RunError : no run has such a recipe.
+    """
+    chosen = {PRIOR}
+    for pattern in patterns:
+        matches = {r.conditions.recipe for r in runs if fnmatchcase(r.conditions.recipe, pattern)}
+        matches |= {run.conditions.recipe for run in _with_recipe(pattern, runs)}
+        if not matches:
+            known = sorted({run.conditions.recipe for run in runs})
+            raise RunError(
+                f"no run has the recipe {pattern!r}",
+                expected=", ".join(known) or None,
+                found=pattern,
+                fix=nearest(pattern, known) or "use one of these, or * for any text",
+            )
+        chosen |= matches
+    return tuple(run for run in runs if run.conditions.recipe in chosen)
 
 
 def _several(text: str, rows: Sequence[Seeds]) -> RunError:

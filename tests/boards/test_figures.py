@@ -83,9 +83,11 @@ def test_every_figure_of_every_row_with_what_it_was_scored_on(rows, board, recor
     assert figure_count(rows) == len(made)
     assert "prior: no training curves: the run was not trained by cxrbench" in recorder.lines
     metrics = rows[0][0].metrics
-    told = f"{metrics['images']} test images of {metrics['patients']} patients · drawn"
+    fingerprint = rows[0][0].conditions.fingerprint
+    data = f"drawn ({fingerprint[:8]}) · patient split, seed 0 · "
+    data += f"{metrics['images']} test images of {metrics['patients']} patients"
     for name, figure in made.items():
-        assert told in title_of(figure), name
+        assert data in " ".join(title_of(figure).split()), name
     assert "grid, tinynet, prior" in title_of(made["roc"])
     assert title_of(made["confusion-grid"]).startswith("Confusion matrices · grid")
 

@@ -199,3 +199,16 @@ def test_a_tampered_run_is_left_out_and_the_others_stand(grid, tmp_path):
     (board,) = boards(runs)
     seeds = {row.recipe: row.seeds for row in board.rows}
     assert seeds == {"tinynet": 2, "tinynet+grid+rows:words=8": 2, "grid": 1, "prior": 1}
+
+
+def test_controls_are_no_contestants_unless_asked_for():
+    texts = ("orb", "orb+sift", "orb:permuted=true+sift")
+    runs = [stored(text, score) for text, score in zip(texts, (0.6, 0.7, 0.9), strict=True)]
+    (board,) = boards(runs)
+    assert [row.recipe for row in board.rows] == ["orb+sift", "orb"]
+    assert board.hidden == ("orb:permuted=true+sift",)
+    (whole,) = boards(runs, controls=True)
+    assert [row.recipe for row in whole.rows] == [texts[2], texts[1], texts[0]]
+    (alone,) = boards(runs[2:])
+    assert [row.recipe for row in alone.rows] == [texts[2]]
+    assert whole.hidden == alone.hidden == ()

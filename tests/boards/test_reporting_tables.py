@@ -12,9 +12,17 @@ from pathlib import Path
 import pytest
 from run_conditions import conditions
 
-from cxrbench.boards.board import OTHER_MEASURES, Board, LabelRow, Row
-from cxrbench.boards.leaderboard import Leaderboard, condition
+from cxrbench.boards.board import OTHER_MEASURES, Board, Row
+from cxrbench.boards.label_rows import LabelRow
+from cxrbench.boards.leaderboard import (
+    ORDERS,
+    Leaderboard,
+    board_sections,
+    condition,
+    sorted_boards,
+)
 from cxrbench.boards.saliency_columns import SALIENCY
+from cxrbench.cli.leaderboard import Sort
 from cxrbench.metrics.estimate import UNDEFINED, Estimate
 from cxrbench.metrics.measures import MEASURES
 from cxrbench.output.show import show
@@ -28,7 +36,7 @@ def row(recipe: str, rank: int | None = 1, *, seeds: int = 2, macro: Estimate = 
     told = {"weights": "none", "trains": "head", "backend": "tensorflow", "device": "cpu"}
     told |= {"protocol": "probe", "precision": "float32", "dataset": "nih", "devices": 1}
     told |= {"engine": "keras", "recipe": recipe, "labels_counted": ("A", "B")}
-    told |= {"parameters": 23_600_000, "board_key": "k"}
+    told |= {"parameters": 23_600_000, "board_key": "k", "split": "patient"}
     return Row(
         rank=rank,
         conditions=conditions(**{**told, **changes}),
@@ -118,16 +126,14 @@ def test_tables_fit_and_cut_nothing(printed, width):
     assert max(map(len, out.splitlines())) <= width
     assert "…" not in out
     for words in ("0.500 [0.500, 0.500]", "12 min 30 s", "23.6 M", "300 patients", "2 of 3 labels"):
-        assert words in out
+        assert words in " ".join(out.split())
     for label in LABELS:
         assert label in out
     assert "6 of 128" in out
     assert "Hernia *" in out
-    flat = "".join(out.split())
-    assert (
-        "Allrowsexceptprior:seeds2,protocolprobe,headmlp,weightsnone,trainshead,ontensorflowcpu"
-        in flat
-    )
+    flat = " ".join(out.split())
+    assert "All trained rows: seeds 2, protocol probe, head mlp, on tensorflow cpu." in flat
+    assert flat.startswith("nih (x) · patient split, seed 0 · 1,280 test images of 300 patients")
 
 
 def test_a_recipe_is_whole_where_there_is_room(printed):
@@ -135,12 +141,40 @@ def test_a_recipe_is_whole_where_there_is_room(printed):
 
 
 def test_what_differs_between_rows_is_a_column(monkeypatch, capsys):
-    rows = (row("orb"), row("resnet50", protocol="finetune", trains="from conv5_block1_1_conv"))
-    board = Board("k", LABELS, LABELS, (), 10, 5, rows, ())
+    about = {"image_size": 224, "weights": "imagenet"}
+    rows = (
+        row("resnet50", **about),
+        row("resnet50+orb", protocol="finetune", trains="from conv5_block1_1_conv", **about),
+        row("orb"),
+    )
+    board = Board("k", LABELS, LABELS, (), 10, 5, rows, (), hidden=("orb:permuted=true+sift",))
     show(Leaderboard((board,)), "table")
     out = capsys.readouterr().out
     assert "from conv5_block1_1_conv" in out
-    assert "All rows except prior: seeds 2, head mlp, weights none, on tensorflow cpu" in out
+    assert "All trained rows: seeds 2, head mlp, on tensorflow cpu." in out
+    assert "Weights of all backbones: imagenet." in out
+    assert "Not shown: 1 control row; --controls shows it." in out
+
+
+def test_a_row_says_what_its_linear_head_left_out():
+    rows = (replace(row("mobilenet+orb"), unused_parts=("orb (in 1 of 2 seeds)",)), row("orb"))
+    (section,) = board_sections(Board("k", LABELS, LABELS, (), 10, 5, rows, ()), per_label=False)
+    (note,) = (note for note in section.notes if "left out" in note)
+    assert note.startswith("mobilenet+orb: the linear head left out orb (in 1 of 2 seeds).")
+
+
+@pytest.mark.parametrize(
+    ("order", "first"), [("macro", "b"), ("micro", "a"), ("recipe", "a"), ("parameters", "c")]
+)
+def test_rows_are_shown_in_the_order_asked_for(order, first):
+    a, b, c = row("a"), row("b"), row("c", parameters=3)
+    a = replace(a, measures={**a.measures, "micro_auroc": Estimate(0.9)})
+    board = Board("k", LABELS, LABELS, (), 10, 5, (b, a, c), ())
+    assert sorted_boards((board,), order)[0].rows[0].recipe == first
+
+
+def test_each_order_has_a_choice_on_the_command_line():
+    assert list(Sort) == list(ORDERS)
 
 
 def test_ranks_and_what_is_unknown(printed):

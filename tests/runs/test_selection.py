@@ -10,8 +10,8 @@ import pytest
 from run_conditions import conditions
 
 from cxrbench.errors import RunError
-from cxrbench.runs.run import Run
-from cxrbench.runs.selection import find_pair, find_row, find_run, group_rows
+from cxrbench.runs.run import Run, read_runs
+from cxrbench.runs.selection import find_pair, find_row, find_run, group_rows, with_recipes
 
 FUSED = "tinynet+grid+rows:words=8"
 
@@ -109,3 +109,18 @@ def test_a_board_has_one_prior_and_that_is_the_one_with_validation_images():
     ]
     for some in (runs, runs[::-1]):
         assert sorted(map(names, group_rows(some))) == [["c"], ["d"], ["e", "f"]]
+
+
+def test_recipes_are_chosen_in_any_spelling_or_by_a_pattern_and_priors_stay(grid):
+    runs, _ = read_runs(grid.runs)
+
+    def recipes(*patterns):
+        return {run.conditions.recipe for run in with_recipes(patterns, runs)}
+
+    assert recipes("rows:words=8+GRID+tinynet") == {FUSED, "prior"}
+    assert recipes("tinynet*") == {r.conditions.recipe for r in runs if "tiny" in r.name} | {
+        "prior"
+    }
+    with pytest.raises(RunError, match="no run has the recipe 'grd'") as error:
+        recipes("grid", "grd")
+    assert "grid" in error.value.fix

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from cxrbench.boards.board import Board, Row
-from cxrbench.boards.figures.rows import board_conditions
 from cxrbench.output.figure_style import BLACK, BLUE, GREY, new_figure, styled
 from cxrbench.runs.conditions import RunKind
 
@@ -28,7 +27,7 @@ def draw_forest(board: Board) -> Figure:
     title = (
         f"AUROC and rank of the {len(board.rows)} rows of the board"
         + (f", without {left_out} lower rows" if left_out else "")
-        + f"\n{board_conditions(board)}\n"
+        + f"\n{board.title}\n"
         f"line: 95 % interval over {unit} (Wilson, bootstrap variance, t), and seeds; dotted: prior"
     )
     figure = new_figure(title, height=1.25 + 0.23 * len(rows))

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cxrbench.boards.board import Board, Row
-from cxrbench.boards.figures.rows import board_conditions
 from cxrbench.output.figure_style import BLUE, GREY, VERMILION, new_figure, note, styled
 from cxrbench.runs.conditions import RunKind
 
@@ -165,7 +164,7 @@ def draw_pareto(board: Board) -> Figure:
     unit = "patients" if board.patients_known else "images"
     title = (
         "Macro AUROC against cost\n"
-        f"{board_conditions(board)}\n"
+        f"{board.title}\n"
         "line: Pareto front (no row is better at the same or lower cost); thin bars: 95 % "
         f"interval over {unit} (Wilson, bootstrap variance, t), and seeds; dotted: prior"
     )

@@ -16,6 +16,7 @@ from cxrbench.metrics.calibration import Calibration
 from cxrbench.output.figure_style import folded
 from cxrbench.output.sections import count_or_unknown
 from cxrbench.parameters import nearest
+from cxrbench.recipe_text import split_recipe
 from cxrbench.runs.conditions import RunKind
 from cxrbench.runs.predictions import Predictions, read_predictions
 from cxrbench.runs.selection import Seeds, find_row, read_board_runs, require_one_board
@@ -111,7 +112,9 @@ def whole_board(rows: Sequence[Seeds], folder: Path) -> Board:
         runs = {
             run.conditions.run_key: run for run in beside if run.conditions.board_key == key
         } | runs
-    (board,) = boards(runs.values(), per_label=False)
+    recipes = [split_recipe(row[0].conditions.recipe) for row in rows]
+    controls = any(recipe.has_control_parts for recipe in recipes)
+    (board,) = boards(runs.values(), per_label=False, controls=controls)
     return board
 
 
@@ -184,22 +187,10 @@ def has_thresholds(row: Seeds) -> bool:
 
 
 def conditions(row: Seeds) -> str:
-    """The test set of the row, for the second line of a title."""
-    run, patients = row[0].conditions, count_or_unknown(row[0].test_patients)
-    return (
-        f"{row[0].test_images:,} test images of {patients} patients · {run.dataset}, "
-        f"split {run.split} (seed {run.split_seed})"
-    )
-
-
-def board_conditions(board: Board) -> str:
-    """The same for a board."""
-    row, patients = board.rows[0].conditions, count_or_unknown(board.test_patients)
-    return (
-        f"{board.test_images:,} test images of {patients} patients · {row.dataset}, split "
-        f"{row.split} (seed {row.split_seed}) · {len(board.labels_counted)} of "
-        f"{len(board.labels)} labels counted"
-    )
+    """The data and the test set of the row, for the second line of a title."""
+    patients = count_or_unknown(row[0].test_patients)
+    data = row[0].conditions.data_text
+    return f"{data} · {row[0].test_images:,} test images of {patients} patients"
 
 
 def seeds_text(row: Seeds, how: str) -> str:

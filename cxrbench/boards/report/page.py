@@ -97,7 +97,7 @@ def gather_report(
     """
     figures = _figures(rows, board, display)
     runs = [run for row in rows for run in row]
-    (own,) = boards(runs, per_label=True)
+    (own,) = boards(runs, per_label=True, controls=True)
     chapters = (
         Chapter("conditions", "Conditions", (conditions_section(board, runs),)),
         Chapter(

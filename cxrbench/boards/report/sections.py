@@ -10,10 +10,11 @@ from shlex import quote
 from typing import Any
 
 from cxrbench import __version__
-from cxrbench.boards.board import Board, LabelRow
+from cxrbench.boards.board import Board
 from cxrbench.boards.comparison import Difference, paired_difference
 from cxrbench.boards.comparison_text import p_cell
 from cxrbench.boards.figures.rows import row_names
+from cxrbench.boards.label_rows import LabelRow
 from cxrbench.metrics.estimate import Estimate
 from cxrbench.metrics.measures import CALIBRATION, RANKING, THRESHOLDED
 from cxrbench.metrics.ranking import SIGNIFICANCE, holm
