@@ -77,7 +77,9 @@ def measure(request: Request, display: Display) -> tuple[Run, ...]:
     clock = Clock()
     registry = load_registry()
     dataset = find_dataset(request.data, registry, Path.cwd())
-    added = ablation_recipes(request.recipes, registry) if request.ablation else ()
+    added: tuple[str, ...] = ()
+    if request.ablation:
+        added = ablation_recipes(request.recipes, registry, noise=request.ablation_noise)
     plans = make_plans((*request.recipes, *added), registry, request.settings, dataset)
     display.say(describe(dataset, request.data))
     if added:

@@ -7,6 +7,9 @@ from dataclasses import dataclass, replace
 PERMUTED = "permuted"
 """The parameter of every backbone and feature that trains it on other patients' images."""
 
+NOISE = "noise"
+"""The feature without information that an ablation can put in the place of a part."""
+
 _ON = f"{PERMUTED}=true"
 
 
@@ -22,8 +25,8 @@ class RecipeText:
 
     @property
     def has_control_parts(self) -> bool:
-        """Whether some part is permuted."""
-        return any(map(is_permuted, self.parts))
+        """Whether some part is permuted, or noise."""
+        return any(is_permuted(part) or part_name(part) == NOISE for part in self.parts)
 
     def without(self, part: str) -> RecipeText:
         """The recipe with this part left out."""
@@ -33,6 +36,19 @@ class RecipeText:
         """The recipe with this part permuted."""
         parts = (permuted(other) if other == part else other for other in self.parts)
         return replace(self, parts=tuple(parts))
+
+    def noisy(self, part: str) -> RecipeText:
+        """The recipe with noise in the place of this part, not in canonical order.
+
+        Use `same_parts` to compare it with others.
+        """
+        without = self.without(part)
+        return replace(without, parts=(*without.parts, NOISE))
+
+    @property
+    def same_parts(self) -> RecipeText:
+        """The same for all recipes of the same parts, whatever their order."""
+        return replace(self, parts=tuple(sorted(self.parts)))
 
 
 def split_recipe(text: str) -> RecipeText:
@@ -58,14 +74,17 @@ def permuted(part: str) -> str:
     return f"{name}:{','.join(sorted(pairs, key=lambda pair: pair.partition('=')[0]))}"
 
 
-def ablated(text: str) -> tuple[str, ...]:
-    """What the question needs whether each part of a canonical recipe helps.
+def ablated(text: str, *, noise: bool = False) -> tuple[str, ...]:
+    """The other recipes that show whether each part of a canonical recipe helps.
 
-    For each of two parts or more: the recipe without it, and the recipe with it permuted. Nothing
-    for a recipe of one part, which leaves nothing to compare with, and for one that is a control.
+    For each of two parts or more: the recipe without it, the recipe with it permuted, and with
+    ``noise`` the recipe with noise in its place. Nothing for a recipe of one part, which leaves
+    nothing to compare with, and for one that is a control.
     """
     recipe = split_recipe(text)
     if len(recipe.parts) < 2 or recipe.has_control_parts:
         return ()
     without = [str(recipe.without(part)) for part in recipe.parts]
-    return (*without, *(str(recipe.control(part)) for part in recipe.parts))
+    controls = [str(recipe.control(part)) for part in recipe.parts]
+    noisy = [recipe.noisy(part) for part in recipe.parts] if noise else []
+    return (*without, *controls, *map(str, noisy))

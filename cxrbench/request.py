@@ -81,6 +81,13 @@ class Request:
             "what each part adds."
         ),
     ] = False
+    ablation_noise: Annotated[
+        bool,
+        Option(
+            "With `--ablation`: also run each recipe with `noise` in the place of each part, and "
+            "report what a part without information changes."
+        ),
+    ] = False
     saliency: Annotated[
         bool, Option("Also score saliency maps against the boxes of the test images.")
     ] = False
@@ -152,5 +159,11 @@ def request_of(options: Mapping[str, Any]) -> Request:
             f"--ray-address {request.ray_address} has no meaning without --executor ray",
             expected="--executor ray beside it",
             found=f"--executor {request.executor}",
+        )
+    if request.ablation_noise and not request.ablation:
+        raise SettingsError(
+            "--ablation-noise has no meaning without --ablation",
+            expected="--ablation beside it",
+            found="--ablation-noise alone",
         )
     return request

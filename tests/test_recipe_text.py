@@ -36,7 +36,20 @@ def test_what_an_ablation_needs_is_canonical_and_differs_by_one_part(registry, t
         assert {split_recipe(o).fusion for o in needed} == {recipe.fusion}
 
 
-@pytest.mark.parametrize("text", ["resnet50", "orb:words=8", "prior", "orb:permuted=true+sift"])
+@pytest.mark.parametrize("text", TEXTS)
+def test_noise_takes_the_place_of_each_part(registry, text):
+    recipe = split_recipe(text)
+    added = ablated(text, noise=True)[2 * len(recipe.parts) :]
+    for other, part in zip(added, recipe.parts, strict=True):
+        read = parse_recipe(other, registry)
+        assert set(split_recipe(read.text).parts) == {*recipe.parts, "noise"} - {part}
+        assert split_recipe(read.text).same_parts == recipe.noisy(part).same_parts
+        assert ablated(read.text, noise=True) == ()
+
+
+@pytest.mark.parametrize(
+    "text", ["resnet50", "orb:words=8", "prior", "orb:permuted=true+sift", "noise:size=6+orb"]
+)
 def test_one_part_and_a_control_have_no_ablation(text):
     assert ablated(text) == ()
 

@@ -28,6 +28,7 @@ def test_options_are_those_of_the_request_or_of_its_settings():
     [
         ({"executor": "slurm"}, r"--executor cannot be 'slurm'\n  expected: local or ray"),
         ({"ray_address": "127.0.0.1:6379"}, "no meaning without --executor ray"),
+        ({"ablation_noise": True}, "no meaning without --ablation"),
         ({"seeds": 0}, r"--seeds cannot be 0\n  expected: a whole number from 1 up"),
         ({"threads": True}, r"--threads cannot be true(?s:.*)got: true"),
         ({"force": "yes"}, r"--force cannot be 'yes'\n  expected: true or false"),

@@ -1,4 +1,4 @@
-"""Does a part help? Rows that differ by one part, and their control with that part permuted."""
+"""Does a part help? Rows that differ by one part, with that part permuted or noise in its place."""
 
 from __future__ import annotations
 
@@ -44,9 +44,10 @@ class Gain:
     """What a part does to one score; differences are those of means over seeds.
 
     ``part`` is the recipe minus the one without the part; ``control`` is the recipe with the part
-    permuted minus the one without it; ``beyond_control`` the recipe minus its control. The last
-    two differences are None without a control. The ``_p_holm`` are adjusted over both tests of all
-    rows of the table.
+    permuted minus the one without it; ``beyond_control`` the recipe minus its control; ``noise``
+    the recipe with noise in the place of the part minus the one without it. The last three
+    differences are None where the control or the recipe with noise was not measured. The
+    ``_p_holm`` are adjusted over both tests of all rows of the table.
     """
 
     part: Difference
@@ -54,6 +55,7 @@ class Gain:
     control: Difference | None
     beyond_control: Difference | None
     beyond_control_p_holm: float
+    noise: Difference | None = None
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,8 @@ class PartGain:
     """One part of a recipe: what it adds, and what it costs.
 
     ``without`` and ``control`` are the recipes to compare with; the control need not have been
-    measured, then ``runs_control`` is empty. ``parameters`` and ``train_seconds`` (NaN where
+    measured, then ``runs_control`` is empty. ``noise`` is the recipe with noise in the place of the
+    part, or ``""`` if it was not measured. ``parameters`` and ``train_seconds`` (NaN where
     unknown) are those of the recipe minus those without the part. ``config`` repeats the first of
     ``runs``.
     """
@@ -79,6 +82,8 @@ class PartGain:
     runs: tuple[str, ...]
     runs_without: tuple[str, ...]
     runs_control: tuple[str, ...]
+    noise: str = ""
+    runs_noise: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -157,7 +162,9 @@ def _ablation(key: str, runs: Sequence[Run]) -> Ablation:
 def _gains(rows: Sequence[_Row]) -> Iterator[PartGain]:
     alike: dict[tuple[str, str], list[_Row]] = defaultdict(list)
     beside_backbone: dict[tuple[str, str], list[_Row]] = defaultdict(list)
+    unordered: dict[tuple[str, str], list[_Row]] = defaultdict(list)
     for row in rows:
+        unordered[str(row.recipe.same_parts), _conditions(row.run.conditions)].append(row)
         alike[str(row.recipe), _conditions(row.run.conditions)].append(row)
         if not row.has_backbone:
             key = str(row.recipe), _conditions(row.run.conditions, _OF_THE_BACKBONE)
@@ -170,8 +177,13 @@ def _gains(rows: Sequence[_Row]) -> Iterator[PartGain]:
         for part in row.recipe.parts:
             less = str(row.recipe.without(part))
             controls = alike.get((str(row.recipe.control(part)), strictly), [])
+            noisy = str(row.recipe.noisy(part).same_parts)
             for other in alike.get((less, strictly), []) + beside_backbone.get((less, loosely), []):
-                yield _gain(part, row, other, controls[0] if controls else None)
+                noise = unordered.get((noisy, _conditions(other.run.conditions)), [])
+                yield _gain(
+                    *(part, row, other),
+                    *(controls[0] if controls else None, noise[0] if noise else None),
+                )
 
 
 def _conditions(conditions: Conditions, left_out: frozenset[str] = frozenset()) -> str:
@@ -180,25 +192,31 @@ def _conditions(conditions: Conditions, left_out: frozenset[str] = frozenset()) 
     return digest_of([values, settings])
 
 
-def _gain(part: str, row: _Row, without: _Row, control: _Row | None) -> PartGain:
+def _gain(
+    part: str, row: _Row, without: _Row, control: _Row | None, noise: _Row | None
+) -> PartGain:
     return PartGain(
         part=part,
         recipe=str(row.recipe),
         without=str(without.recipe),
         control=str(row.recipe.control(part)),
         protocol=row.run.conditions.protocol,
-        macro_auroc=_gain_of("macro_auroc", row, without, control),
-        micro_auroc=_gain_of("micro_auroc", row, without, control),
+        macro_auroc=_gain_of("macro_auroc", row, without, control, noise),
+        micro_auroc=_gain_of("micro_auroc", row, without, control, noise),
         parameters=row.parameters - without.parameters,
         train_seconds=row.train_seconds() - without.train_seconds(),
         config=str(row.runs[0].path / "settings.toml"),
         runs=row.names,
         runs_without=without.names,
         runs_control=() if control is None else control.names,
+        noise="" if noise is None else str(noise.recipe),
+        runs_noise=() if noise is None else noise.names,
     )
 
 
-def _gain_of(score: Score, row: _Row, without: _Row, control: _Row | None) -> Gain:
+def _gain_of(
+    score: Score, row: _Row, without: _Row, control: _Row | None, noise: _Row | None
+) -> Gain:
     def minus(a: _Row, b: _Row) -> Difference:
         return paired_difference(a.scores[score], b.scores[score], a.patients(score))
 
@@ -208,6 +226,7 @@ def _gain_of(score: Score, row: _Row, without: _Row, control: _Row | None) -> Ga
         control=None if control is None else minus(control, without),
         beyond_control=None if control is None else minus(row, control),
         beyond_control_p_holm=math.nan,
+        noise=None if noise is None else minus(noise, without),
     )
 
 

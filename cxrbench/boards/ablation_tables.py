@@ -1,4 +1,4 @@
-"""What each part of a recipe adds, beside its permuted control: tables, sentences and records."""
+"""What each part of a recipe adds, beside its controls: tables, sentences and records."""
 
 from __future__ import annotations
 
@@ -35,6 +35,12 @@ def ablation_section(ablation: Ablation) -> Section:
             "recipes that are needed."
         )
         return Section(title, (), (note,))
+    noise = (
+        " noise: the recipe with 256 random numbers per image in the place of the part, minus the "
+        "recipe without the part."
+        if any(row.noise for row in ablation.rows)
+        else ""
+    )
     unit = "images" if ablation.test_patients is None else "patients"
     return Section(
         title,
@@ -44,8 +50,8 @@ def ablation_section(ablation: Ablation) -> Section:
             f"[low, high]: 95 % interval over {unit} (paired bootstrap, t quantile), including "
             "seed-to-seed variation where there are several seeds. permuted: the same recipe, "
             "trained with this part's features of other training patients, minus the recipe "
-            "without the part. p: two-sided, paired. Holm: p corrected for the gains and the gains "
-            "minus their controls of all rows of this table.",
+            f"without the part.{noise} p: two-sided, paired. Holm: p corrected for the gains and "
+            "the gains minus their controls of all rows of this table.",
         ),
     )
 
@@ -60,6 +66,8 @@ def _macro_lines(row: PartGain) -> Iterator[tuple[str, ...]]:
     gain = row.macro_auroc
     yield (row.part, row.without, "own", *_cells(gain.part, gain.part_p_holm))
     yield ("", "", "permuted", *_cells(gain.control, math.nan))
+    if gain.noise is not None:
+        yield ("", "", "noise", *_cells(gain.noise, math.nan))
     beyond = _cells(gain.beyond_control, gain.beyond_control_p_holm)
     yield ("", "", "own − permuted", *beyond)
 

@@ -105,7 +105,9 @@ def options_to_repeat(plan: Plan, seed: int, dataset: Dataset) -> dict[str, Any]
     return {"recipes": [plan.recipe.text], "data": data_text(dataset), "seed": seed, **settings}
 
 
-def ablation_recipes(recipes: Sequence[str], registry: Registry) -> tuple[str, ...]:
+def ablation_recipes(
+    recipes: Sequence[str], registry: Registry, *, noise: bool = False
+) -> tuple[str, ...]:
     """The recipes that the ablation of these needs and that are not among them.
 
     Raises
@@ -113,11 +115,13 @@ def ablation_recipes(recipes: Sequence[str], registry: Registry) -> tuple[str, .
     SettingsError : every recipe has one part only, or is a control itself.
     """
     texts = [parse_recipe(text, registry).text for text in recipes]
-    others = [other for text in texts for other in ablated(text)]
+    added = [other for text in texts for other in ablated(text, noise=noise)]
+    others = [parse_recipe(other, registry).text for other in added]
     if texts and not others:
         raise SettingsError(
             "--ablation has no part to leave out",
-            expected="a recipe of two parts or more, none of them permuted, such as resnet+orb",
+            expected="a recipe of two parts or more, none of them permuted or noise, such as "
+            "resnet+orb",
             found=", ".join(texts),
         )
     return tuple(dict.fromkeys(text for text in others if text not in texts))

@@ -140,6 +140,27 @@ def test_gain_control_and_what_is_beyond_it():
     assert (len(row.runs), len(row.runs_without), len(row.runs_control)) == (2, 1, 1)
 
 
+def test_noise_in_the_place_of_a_part_is_another_control():
+    runs = [stored("orb+sift", 0.63), stored("orb", 0.62, noise=2), stored("sift", 0.61, noise=3)]
+    runs += [stored("noise+sift", 0.6, noise=4), stored("noise", 0.5)]
+    orb, sift = ablations(runs)[0].rows
+    assert (orb.part, orb.noise, len(orb.runs_noise)) == ("orb", "noise+sift", 1)
+    assert orb.macro_auroc.noise.difference == pytest.approx(-0.01)
+    assert orb.macro_auroc.noise.low < -0.01 < orb.macro_auroc.noise.high
+    assert (sift.noise, sift.runs_noise, sift.macro_auroc.noise) == ("", (), None)
+    # It takes part in no correction.
+    assert orb.macro_auroc.part_p_holm == ablations(runs[:3])[0].rows[0].macro_auroc.part_p_holm
+
+
+def test_noise_in_the_place_of_the_backbone_has_the_conditions_of_the_features():
+    runs = [stored("resnet50+orb", 0.7, **FINETUNE), stored("orb"), stored("resnet50", **FINETUNE)]
+    runs += [stored("noise+orb", 0.59), stored("resnet50+noise", 0.58, **FINETUNE)]
+    orb, network = ablations(runs)[0].rows
+    assert (orb.part, orb.noise) == ("orb", "resnet50+noise")
+    assert (network.part, network.noise) == ("resnet50", "noise+orb")
+    assert network.macro_auroc.noise.difference == pytest.approx(-0.01)
+
+
 def test_holm_is_over_all_tests_of_the_table():
     runs = [stored("orb+sift", 0.63), stored("orb", 0.62, noise=2), stored("sift", 0.61, noise=3)]
     runs.append(stored("orb:permuted=true+sift", 0.62, noise=4))

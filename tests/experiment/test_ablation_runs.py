@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import shutil
 import tomllib
 from pathlib import Path
@@ -19,7 +20,10 @@ OPTIONS = {
     **{"data": "drawn:patients=100", "head": "mlp", "epochs": 6},
     **{"batch_size": 16, "learning_rate": 1e-3},
 }
-ADDED = ("static", "grid", "grid:permuted=true+static", "grid+static:permuted=true")
+ADDED = (
+    *("static", "grid", "grid:permuted=true+static", "grid+static:permuted=true"),
+    *("noise+static", "grid+noise"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +31,9 @@ def ablated(tiny_plugin, tmp_path_factory):
     """grid shows each label; static is noise."""
     folder, display = tmp_path_factory.mktemp("ablated"), Recorder()
     where = {"runs": folder / "runs", "cache": folder / "cache"}
-    result = cxrbench.run("static+grid", ablation=True, display=display, **OPTIONS, **where)
+    result = cxrbench.run(
+        "static+grid", ablation=True, ablation_noise=True, display=display, **OPTIONS, **where
+    )
     return folder, display, result
 
 
@@ -65,6 +71,18 @@ def test_a_part_that_knows_nothing_adds_no_more_than_its_control(ablated):
     assert gain["beyond_control_p_holm"] > 0.05
 
 
+def test_noise_in_the_place_of_a_part_adds_nothing(cli, ablated):
+    folder, _, result = ablated
+    grid, static = result["boards"][0]["ablation"]
+    assert (grid["noise"], static["noise"]) == ("noise+static", "grid+noise")
+    assert grid["macro_auroc"]["noise"]["difference"] < 0.15
+    assert static["macro_auroc"]["noise"]["difference"] < 0.03
+    said = cli("leaderboard", "--runs", folder / "runs", "--ablation").out
+    lines = [line.split() for line in said.splitlines()]
+    assert [line[0] for line in lines if line[:1] == ["noise"]] == ["noise", "noise"]
+    assert "noise: the recipe with 256 random numbers" in " ".join(said.split())
+
+
 def test_the_leaderboard_says_the_same_from_run_directories(cli, ablated):
     folder, _, result = ablated
     said = cli("leaderboard", "--runs", folder / "runs", "--ablation", "--json", "--per-label")
@@ -87,10 +105,11 @@ def test_without_a_control_it_is_said_how_to_get_it(cli, ablated, tmp_path):
     folder, _, _ = ablated
     runs, _ = read_runs(folder / "runs")
     for run in runs:
-        if "permuted" not in run.conditions.recipe:
+        if not {"permuted", "noise"} & set(re.split(r"\W", run.conditions.recipe)):
             shutil.copytree(run.path, tmp_path / run.path.name)
     said = cli("leaderboard", "--runs", tmp_path, "--ablation", "--format", "html").out
     assert "run its permuted control grid:permuted=true+static" in said
+    assert "random numbers" not in said
     told = next(part for part in said.split("`") if part.startswith("cxrbench run --config"))
     options = told.split()[1:]
     assert tomllib.loads(Path(options[2]).read_text())["recipes"] == ["grid+static"]
