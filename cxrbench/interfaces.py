@@ -111,8 +111,7 @@ class Cohort:
     images without a row, and similar cases; ``absent`` of these rows count against --max-bad.
 
     ``patients_known`` is False if patients are unknown. ``patient_ids`` are then equal to
-    ``image_ids``, no split by patient is possible, and every board states that its intervals are
-    over images.
+    ``image_ids``, no split by patient is possible, and the intervals of boards are over images.
     """
 
     name: str
@@ -287,8 +286,7 @@ class Dataset(Part):
     those that say where something lies, which is no condition of a result. ``user_options`` are
     those that write a file or name a secret: a run directory neither records nor sets them.
     ``file_suffixes`` are endings such as ``".dcm"``, in small letters, of image files that
-    ``read_new`` reads. ``general`` datasets recognise a path by its form alone, such as any CSV
-    file: they are tried last.
+    ``read_new`` reads. ``general`` datasets, which recognise any CSV file, are tried last.
     """
 
     defaults: ClassVar[Mapping[str, object]] = {}
@@ -336,12 +334,12 @@ class Dataset(Part):
 
     def signature(self, source: str) -> str:
         """A cheap text that changes with the image: by default size, time, digest of 64 kB ends."""
-        # Without waiting for a pipe.
+        # O_NONBLOCK: a pipe does not keep the program waiting.
         with open(source, "rb", opener=lambda p, flags: os.open(p, flags | os.O_NONBLOCK)) as file:
-            stat, ends = os.fstat(file.fileno()), file.read(2**16)
+            stat, digest = os.fstat(file.fileno()), hashlib.sha256(file.read(2**16))
             file.seek(max(2**16, stat.st_size - 2**16))
-            ends += file.read(2**16)
-        return f"{stat.st_size}:{stat.st_mtime_ns}:{hashlib.sha256(ends).hexdigest()}"
+            digest.update(file.read(2**16))
+        return f"{stat.st_size}:{stat.st_mtime_ns}:{digest.hexdigest()}"
 
     def official_parts(self, cohort: Cohort, folder: Path | None) -> tuple[str, ...] | None:
         """Each image's published split: ``train``, ``val``, ``test``, ``train_val`` or ``""``.
