@@ -141,6 +141,14 @@ class Settings:
             otherwise={"probe": 10},
         ),
     ] = 5
+    min_steps: Annotated[
+        int,
+        Option(
+            "Keep no epoch before this training step, or before three quarters of `--epochs` if "
+            "that is earlier, and wait at least as long. 0: no such limit.",
+            least=0,
+        ),
+    ] = 500
     activations: Annotated[
         Literal["cache", "recompute"],
         Option(

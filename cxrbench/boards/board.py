@@ -50,6 +50,11 @@ _FROM_CONDITIONS = (
     *("precision", "engine", "dataset", "fingerprint", "split", "split_seed", "train_images"),
     "version",
 )
+_OWN = (
+    *("rank", "recipe", "macro_auroc_sd", "parameters", "train_seconds", "images_per_second"),
+    *("latency_seconds", "seeds", "best_epochs", "epochs_trained", "saliency_method"),
+    *("saliency_iou_threshold", "runs"),
+)
 
 
 def _columns(*names: str) -> tuple[str, ...]:
@@ -59,7 +64,8 @@ def _columns(*names: str) -> tuple[str, ...]:
 ROW_COLUMNS = (
     *("rank", "recipe", *_columns("macro_auroc"), "macro_auroc_sd", *_columns(*_HEADLINES[1:])),
     *("intervals_over", "labels_counted", "parameters", "trainable_parameters", "train_seconds"),
-    *("images_per_second", "latency_seconds", "seeds", *_FROM_CONDITIONS),
+    *("images_per_second", "latency_seconds", "seeds", "best_epochs", "epochs_trained"),
+    *_FROM_CONDITIONS,
     *("calibration", "thresholds", "saliency_method", *_columns(*SALIENCY)),
     *("saliency_iou_threshold", "board", "runs"),
 )
@@ -82,6 +88,7 @@ class Row:
         validating.
     latency_seconds : the time of one image from its file to its probabilities; None where it was
         not measured.
+    best_epochs, epochs_trained : of each seed; empty if no epoch was chosen.
     saliency_method, saliency_iou_threshold : None where the saliency was not scored.
     has_intervals : False where a run was scored by a version that computed them otherwise.
     unused_parts : parts of the recipe that the linear head left out, with the number of seeds
@@ -98,6 +105,8 @@ class Row:
     latency_seconds: float | None
     saliency_method: str | None
     saliency_iou_threshold: float | None
+    best_epochs: tuple[int, ...] = ()
+    epochs_trained: tuple[int | None, ...] = ()
     has_intervals: bool = True
     unused_parts: tuple[str, ...] = ()
 
@@ -128,21 +137,11 @@ class Row:
             **{name: getattr(conditions, name) for name in _FROM_CONDITIONS},
             **conditions.scoring,
             **flat_columns(self.measures, (*_HEADLINES, *SALIENCY)),
-            "rank": self.rank,
-            "recipe": self.recipe,
-            "macro_auroc_sd": self.macro_auroc_sd,
+            **{name: getattr(self, name) for name in _OWN},
             "intervals_over": "patients" if conditions.patients_known else "images",
             "labels_counted": len(conditions.labels_counted),
-            "parameters": self.parameters,
             "trainable_parameters": conditions.trainable_parameters,
-            "train_seconds": self.train_seconds,
-            "images_per_second": self.images_per_second,
-            "latency_seconds": self.latency_seconds,
-            "seeds": self.seeds,
-            "saliency_method": self.saliency_method,
-            "saliency_iou_threshold": self.saliency_iou_threshold,
             "board": conditions.board_key,
-            "runs": self.runs,
         }
         columns = {name: values[name] for name in ROW_COLUMNS}
         return {**columns, **flat_columns(self.measures, OTHER_MEASURES)}
@@ -301,6 +300,8 @@ def _row(seeds: Seeds, rank: int | None) -> Row:
         train_seconds=mean_if_known([one.train_seconds for one in conditions]),
         images_per_second=mean_if_known([one.images_per_second for one in conditions]),
         latency_seconds=mean_if_known([stored_latency(run) for run in seeds]),
+        best_epochs=tuple(one.best_epoch for one in conditions if one.best_epoch is not None),
+        epochs_trained=tuple(one.epochs_trained for one in conditions if one.best_epoch),
         saliency_method=saliency.method,
         saliency_iou_threshold=saliency.iou_threshold,
         has_intervals=all(run.has_intervals for run in seeds),

@@ -18,6 +18,7 @@ from cxrbench.boards.label_rows import LABEL_COLUMNS, LabelRow
 from cxrbench.boards.literature import Published, literature_section
 from cxrbench.boards.saliency_columns import SALIENCY
 from cxrbench.metrics.estimate import Estimate
+from cxrbench.modeling.schedule import early_epoch_warning, few_positives_warning
 from cxrbench.output.sections import (
     CellTable,
     Column,
@@ -90,7 +91,14 @@ class Leaderboard:
         rows: list[Row | LabelRow] = []
         for board in self.boards:
             rows += board.per_label if self.per_label else board.rows
-        return [{**row.columns(), "runs": " ".join(row.runs)} for row in rows]
+        return [{**row.columns(), **_joined(row)} for row in rows]
+
+
+def _joined(row: Row | LabelRow) -> dict[str, str]:
+    """The lists of a row as a CSV has them."""
+    lists = ("runs", *(("best_epochs", "epochs_trained") if isinstance(row, Row) else ()))
+    texts = {name: ["" if v is None else str(v) for v in getattr(row, name)] for name in lists}
+    return {name: " ".join(values) for name, values in texts.items()}
 
 
 def _largest(name: str) -> Callable[[Row], float]:
@@ -144,6 +152,7 @@ def _notes(board: Board) -> Iterator[str]:
         if "weights" in same:
             yield f"Weights of all backbones: {same['weights']}."
     yield from _row_notes(board.rows)
+    yield from _kept_epochs(board.rows)
     if board.hidden:
         yield (
             f"Not shown: {counted(len(board.hidden), 'control row')}; --controls shows "
@@ -190,6 +199,22 @@ def _row_notes(rows: Sequence[Row]) -> Iterator[str]:
                 f"{row.recipe}: the linear head left out {', '.join(row.unused_parts)}. "
                 "Cross-validation within the training split gave a lower AUROC with it."
             )
+
+
+def _kept_epochs(rows: Sequence[Row]) -> Iterator[str]:
+    """The epochs whose weights the rows have, and where their choice may be chance."""
+    rows = [row for row in rows if row.best_epochs]
+    texts, warnings = [], []
+    for row in rows:
+        epochs = list(zip(row.best_epochs, row.epochs_trained, strict=True))
+        kept = ", ".join(f"{best} of {trained or 'unknown'}" for best, trained in epochs)
+        texts.append(f"{row.recipe} {kept}")
+        early = (early_epoch_warning(best, trained or best) for best, trained in epochs)
+        warnings += [f"{row.recipe}: {text}" for text in dict.fromkeys(early) if text]
+    few = dict.fromkeys(few_positives_warning(row.conditions.val_positives) for row in rows)
+    if texts:
+        yield f"Epochs kept, of those trained, for each seed: {'; '.join(texts)}."
+    yield from (f"Warning: {text}." for text in (*warnings, *few) if text)
 
 
 def _seeds_note(rows: Sequence[Row]) -> str:

@@ -25,7 +25,16 @@ from cxrbench.store.cache import identity_of
 
 # Settings that say how training goes: the prior has none of them.
 _TRAINING = (
-    *("protocol", "epochs", "batch_size", "learning_rate", "patience", "augment", "activations"),
+    *(
+        "protocol",
+        "epochs",
+        "batch_size",
+        "learning_rate",
+        "patience",
+        "min_steps",
+        "augment",
+        "activations",
+    ),
     *AUGMENTATION_OPTIONS,
 )
 # Settings whose resolved values are conditions instead. Where a file or a list lies is no
@@ -95,9 +104,14 @@ def cohort_conditions(
         "labels": cohort.label_names,
         "labels_counted": tuple(label for label, counts in counted if counts),
         "no_finding": cohort.no_finding,
+        "val_positives": _positives(cohort, split) if "val" in parts else None,
         "patients_known": cohort.patients_known,
         **sizes,
     }
+
+
+def _positives(cohort: Cohort, split: Split) -> int:
+    return int((cohort.labels[split.rows("val")] == 1).sum())
 
 
 def checkpoint_key(conditions: Conditions) -> str:
@@ -122,6 +136,8 @@ def _shaping(recipe: Recipe, settings: Settings, data: PreparedCohort) -> dict[s
     names = ("protocol", "head", "device", "devices", "precision", "engine")
     ours = {name: values[name] for name in names} | {"backend": backend_name()}
     left_out = {*_RESOLVED, *(_TRAINING if recipe.is_prior else ())}
+    if settings.head == "linear":  # has no epochs; runs from before this option keep their keys
+        left_out.add("min_steps")
     return {
         "recipe": recipe.text,
         **_backbone_conditions(recipe, settings),

@@ -80,6 +80,7 @@ class _Task:
             batch_size=0 if settings.batch_size == "auto" else settings.batch_size,
             learning_rate=settings.learning_rate,
             patience=settings.patience,
+            min_steps=settings.min_steps,
             seed=self.seed,
             augmentation=settings.augmentation,
             devices=settings.devices,

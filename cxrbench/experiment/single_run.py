@@ -146,6 +146,7 @@ def _cost(outcome: RunOutcome) -> dict[str, Any]:
         "parameters": outcome.parameters,
         "trainable_parameters": outcome.trainable_parameters,
         "best_epoch": None if training is None else training.best_epoch,
+        "epochs_trained": len(training.history) or None if training else None,
         "train_seconds": None if training is None else training.seconds,
         "images_per_second": None if training is None else training.images_per_second,
         "linear_head": None if head is None else head.choices,

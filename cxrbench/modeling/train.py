@@ -20,14 +20,22 @@ from cxrbench.modeling.checkpoint import Checkpoint, Checkpoints
 from cxrbench.modeling.inputs import Inputs, feed, training_view
 from cxrbench.modeling.parallel import check_batch_size, train_batch
 from cxrbench.modeling.predict import keras_predictor, predict_logits, sigmoid
-from cxrbench.modeling.schedule import Epoch, Position, TrainingSchedule
+from cxrbench.modeling.schedule import (
+    Epoch,
+    Position,
+    TrainingSchedule,
+    early_epoch_warning,
+    few_positives_warning,
+    kept_text,
+    schedule_for,
+)
 
 NO_AUGMENTATION = Augmentation()
 
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """Adam with this learning rate, and early stopping with this patience."""
+    """Adam with this learning rate; early stopping with this patience, not before ``min_steps``."""
 
     epochs: int
     batch_size: int
@@ -36,6 +44,7 @@ class TrainSettings:
     seed: int
     augmentation: Augmentation = NO_AUGMENTATION
     devices: int = 1
+    min_steps: int = 0
 
 
 @dataclass(frozen=True)
@@ -98,7 +107,7 @@ def train(
     ):
         state = _TrainingState(model, inputs, settings, checkpoints)
         predict = keras_predictor(model, inputs)
-        schedule, position = state.resume(display)
+        schedule, position = state.resume(display, steps)
         advance(steps * schedule.epoch + len(position.losses))
         while schedule.epoch < settings.epochs and not schedule.exhausted:
             state.model.optimizer.learning_rate = schedule.learning_rate
@@ -116,6 +125,12 @@ def train(
                 f"loss {epoch.loss:.3f} val {epoch.val_loss:.3f} {epoch.images_per_second:,.0f}/s",
             )
     model.set_weights(state.best)
+    trained, kept = len(position.history), schedule.best_epoch
+    display.say(f"  {kept_text(kept, trained, settings.epochs)}")
+    positives = int(np.count_nonzero(y_val == 1))
+    for warning in (early_epoch_warning(kept, trained), few_positives_warning(positives)):
+        if warning:
+            display.say(f"  warning: {warning}")
     seconds = sum(epoch.seconds for epoch in position.history)
     images = sum(epoch.seconds * epoch.images_per_second for epoch in position.history)
     return Training(position.history, schedule.best_epoch, seconds, images / seconds)
@@ -167,9 +182,16 @@ class _TrainingState:
         self.model.optimizer.build(self.model.trainable_variables)
         self._bytes = sum(4 * int(np.prod(variable.shape)) for variable in self._variables())
 
-    def resume(self, display: Display) -> tuple[TrainingSchedule, Position]:
+    def resume(self, display: Display, steps: int) -> tuple[TrainingSchedule, Position]:
         """The state to continue from; the schedule follows from the scores of past epochs."""
-        schedule = TrainingSchedule(self._settings.learning_rate, self._settings.patience)
+        settings = self._settings
+        schedule = schedule_for(
+            settings.learning_rate,
+            settings.patience,
+            epochs=settings.epochs,
+            steps=steps,
+            min_steps=settings.min_steps,
+        )
         checkpoint = None if self._checkpoints is None else self._checkpoints.load(display)
         if checkpoint is None:
             return schedule, Position()

@@ -74,6 +74,7 @@ class Conditions:
     citation: str | None = None
     val_images: int = 0
     test_images: int = 0
+    val_positives: int | None = None
     train_patients: int | None = None
     val_patients: int | None = None
     test_patients: int | None = None
@@ -88,6 +89,7 @@ class Conditions:
     parameters: int | None = None
     trainable_parameters: int | None = None
     best_epoch: int | None = None
+    epochs_trained: int | None = None
     train_seconds: float | None = None
     images_per_second: float | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)

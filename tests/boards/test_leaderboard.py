@@ -212,3 +212,35 @@ def test_controls_are_no_contestants_unless_asked_for():
     (alone,) = boards(runs[2:])
     assert [row.recipe for row in alone.rows] == [texts[2]]
     assert whole.hidden == alone.hidden == ()
+
+
+def test_the_kept_epochs_are_in_every_format_and_chance_is_warned_of():
+    runs = [stored("a", 0.7, seed=seed) for seed in (0, 1)] + [stored("b", 0.6), stored("c", 0.5)]
+    epochs = [(3, 54), (44, 54), (90, None), (None, None)]
+    told = [
+        replace(
+            run,
+            conditions=replace(
+                run.conditions,
+                best_epoch=best,
+                epochs_trained=trained,
+                val_positives=55 if best else None,
+            ),
+        )
+        for run, (best, trained) in zip(runs, epochs, strict=True)
+    ]
+    board = Leaderboard(boards(told))
+    rows = {row["recipe"]: row for row in plain(board.to_json())["boards"][0]["rows"]}
+    assert (rows["a"]["best_epochs"], rows["a"]["epochs_trained"]) == ([3, 44], [54, 54])
+    assert (rows["c"]["best_epochs"], rows["c"]["epochs_trained"]) == ([], [])
+    lines = {line["recipe"]: line for line in board.records()}
+    assert (lines["a"]["best_epochs"], lines["b"]["epochs_trained"]) == ("3 44", "")
+    notes = board.sections()[0].notes
+    assert (
+        "Epochs kept, of those trained, for each seed: a 3 of 54, 44 of 54; b 90 of unknown."
+        in notes
+    )
+    warnings = [note for note in notes if note.startswith("Warning")]
+    assert len(warnings) == 2
+    assert warnings[0].startswith("Warning: a: epoch 3 of 54 was kept, one of the first 3")
+    assert "55 positive labels, fewer than 100" in warnings[1]

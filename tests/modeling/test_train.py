@@ -195,6 +195,25 @@ def test_the_best_epochs_weights_are_restored(noise):
     assert rates[-1] < rates[0]
 
 
+def test_an_early_epoch_is_not_kept_and_the_end_is_said(noise, recorder):
+    """With 4 steps an epoch, step 33 is in epoch 9."""
+    common = {"epochs": 12, "patience": 2, "learning_rate": 0.2}
+    free = trained(linear_model(2, 4), noise, **common)
+    assert free.best_epoch < 9
+    settings = replace(SETTINGS, **common, min_steps=33)
+    held = train(
+        linear_model(2, 4), noise, train_rows=TRAIN, val_rows=VAL, settings=settings,
+        display=recorder,
+    )  # fmt: skip
+    scores = [epoch.val_macro_auroc for epoch in held.history]
+    assert held.best_epoch == 9 + int(np.argmax(scores[8:]))
+    trained_epochs, positives = len(held.history), int((noise.labels[VAL] == 1).sum())
+    said = "\n".join(recorder.lines)
+    assert f"kept epoch {held.best_epoch}" in said
+    assert ("stopped early" in said) == (trained_epochs < 12)
+    assert (f"{positives} positive labels" in said) == (positives < 100)
+
+
 def test_the_loss_of_an_epoch_is_the_mean_over_its_batches(noise):
     model = linear_model(2, 4)
     training = trained(model, noise, epochs=2, learning_rate=1e-12)  # the weights stay
