@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +27,7 @@ from cxrbench.metrics.estimate import ENDS, Estimate, read_estimate
 from cxrbench.metrics.measures import MEASURES
 from cxrbench.metrics.patients import MIN_PATIENTS, UNKNOWN_PATIENTS
 from cxrbench.metrics.ranking import ranks
+from cxrbench.modeling.schedule import early_epoch_warning, few_positives_warning
 from cxrbench.output.sections import count_or_unknown
 from cxrbench.recipe_text import split_recipe
 from cxrbench.runs.additions import stored_latency
@@ -147,6 +148,22 @@ class Row:
         return {**columns, **flat_columns(self.measures, OTHER_MEASURES)}
 
 
+def _kept_epochs(rows: Sequence[Row]) -> Iterator[str]:
+    """The epochs whose weights the rows have, and where their choice may be chance."""
+    rows = [row for row in rows if row.best_epochs]
+    texts, warnings = [], []
+    for row in rows:
+        epochs = list(zip(row.best_epochs, row.epochs_trained, strict=True))
+        kept = ", ".join(f"{best} of {trained or 'unknown'}" for best, trained in epochs)
+        texts.append(f"{row.recipe} {kept}")
+        early = (early_epoch_warning(best, trained or best) for best, trained in epochs)
+        warnings += [f"{row.recipe}: {text}" for text in dict.fromkeys(early) if text]
+    few = dict.fromkeys(few_positives_warning(row.conditions.val_positives) for row in rows)
+    if texts:
+        yield f"Epochs kept, of those trained, for each seed: {'; '.join(texts)}."
+    yield from (f"Warning: {text}." for text in (*warnings, *few) if text)
+
+
 @dataclass(frozen=True)
 class Board:
     """Rows that share labels, test images, patients and their truth, best macro AUROC first.
@@ -196,6 +213,7 @@ class Board:
             *((old + ", ".join(stale),) if stale else ()),
             *(() if self.labels_counted else (few,)),
             *((left_out,) if self.labels_left_out else ()),
+            *_kept_epochs(self.rows),
         )
 
     def to_json(self) -> dict[str, Any]:

@@ -18,7 +18,6 @@ from cxrbench.boards.label_rows import LABEL_COLUMNS, LabelRow
 from cxrbench.boards.literature import Published, literature_section
 from cxrbench.boards.saliency_columns import SALIENCY
 from cxrbench.metrics.estimate import Estimate
-from cxrbench.modeling.schedule import early_epoch_warning, few_positives_warning
 from cxrbench.output.sections import (
     CellTable,
     Column,
@@ -152,7 +151,6 @@ def _notes(board: Board) -> Iterator[str]:
         if "weights" in same:
             yield f"Weights of all backbones: {same['weights']}."
     yield from _row_notes(board.rows)
-    yield from _kept_epochs(board.rows)
     if board.hidden:
         yield (
             f"Not shown: {counted(len(board.hidden), 'control row')}; --controls shows "
@@ -199,22 +197,6 @@ def _row_notes(rows: Sequence[Row]) -> Iterator[str]:
                 f"{row.recipe}: the linear head left out {', '.join(row.unused_parts)}. "
                 "Cross-validation within the training split gave a lower AUROC with it."
             )
-
-
-def _kept_epochs(rows: Sequence[Row]) -> Iterator[str]:
-    """The epochs whose weights the rows have, and where their choice may be chance."""
-    rows = [row for row in rows if row.best_epochs]
-    texts, warnings = [], []
-    for row in rows:
-        epochs = list(zip(row.best_epochs, row.epochs_trained, strict=True))
-        kept = ", ".join(f"{best} of {trained or 'unknown'}" for best, trained in epochs)
-        texts.append(f"{row.recipe} {kept}")
-        early = (early_epoch_warning(best, trained or best) for best, trained in epochs)
-        warnings += [f"{row.recipe}: {text}" for text in dict.fromkeys(early) if text]
-    few = dict.fromkeys(few_positives_warning(row.conditions.val_positives) for row in rows)
-    if texts:
-        yield f"Epochs kept, of those trained, for each seed: {'; '.join(texts)}."
-    yield from (f"Warning: {text}." for text in (*warnings, *few) if text)
 
 
 def _seeds_note(rows: Sequence[Row]) -> str:
