@@ -17,6 +17,9 @@ from cxrbench.parameters import alternatives, nearest
 
 _MISFIT = object()
 
+LARGEST_SEED = 2**32 - 1
+"""Of any seed: NumPy's older generators take 32 bits."""
+
 
 @dataclass(frozen=True)
 class Option:
@@ -127,8 +130,8 @@ class Option:
             words = "a whole number" if kind is int else self.unit
             if self.least is None:
                 return words
-            return (
-                f"{words} from {self.least:g} {'up' if self.most is None else f'to {self.most:g}'}"
+            return f"{words} from {self.least:g} " + (
+                "up" if self.most is None else f"to {self.most:.10g}"
             )
         texts = {bool: "true or false", str: "text", Path: "a path"}
         return texts.get(kind, "text or a list of texts")

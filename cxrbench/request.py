@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from cxrbench import settings
 from cxrbench.errors import SettingsError
-from cxrbench.options import Option, check_options, options_of
+from cxrbench.options import LARGEST_SEED, Option, check_options, options_of
 
 
 def _is_rule(text: str) -> bool:
@@ -69,7 +69,10 @@ class Request:
     seed: Annotated[
         int,
         Option(
-            "Seed of initial weights, image order, augmentation and codebooks.", least=0, short="s"
+            "Seed of initial weights, image order, augmentation and codebooks.",
+            least=0,
+            most=LARGEST_SEED,
+            short="s",
         ),
     ] = 0
     seeds: Annotated[int, Option("Number of seeds to run, counted up from `--seed`.", least=1)] = 1
@@ -154,6 +157,12 @@ def request_of(options: Mapping[str, Any]) -> Request:
     checked = check_options(options, known_options())
     own = {name: checked.pop(name) for name in options_of(Request) if name in checked}
     request = Request(**own, settings=checked)
+    if request.seed + request.seeds - 1 > LARGEST_SEED:
+        raise SettingsError(
+            f"--seed {request.seed} --seeds {request.seeds} go beyond the largest seed",
+            expected=f"seeds from 0 to {LARGEST_SEED}",
+            found=f"{request.seed} to {request.seed + request.seeds - 1}",
+        )
     if request.ray_address is not None and request.executor != "ray":
         raise SettingsError(
             f"--ray-address {request.ray_address} has no meaning without --executor ray",

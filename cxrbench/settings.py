@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from cxrbench.errors import SettingsError
 from cxrbench.modeling.augmentation import MEDICAL, Augmentation
-from cxrbench.options import Option, check_options, options_of
+from cxrbench.options import LARGEST_SEED, Option, check_options, options_of
 
 Engine = Literal["auto", "keras", "openvino"]
 
@@ -61,7 +61,10 @@ class Settings:
         ),
     ] = (0.7, 0.1, 0.2)
     split_seed: Annotated[
-        int, Option("Seed of the split, independent of the seed of the run.", least=0)
+        int,
+        Option(
+            "Seed of the split, independent of the seed of the run.", least=0, most=LARGEST_SEED
+        ),
     ] = 0
     image_size: Annotated[
         int | None,

@@ -49,7 +49,9 @@ def _run() -> None:
 
 
 def _fail(message: str) -> None:
-    print(f"cxrbench: {message}", file=sys.stderr)
+    from cxrbench.output.sections import visible
+
+    print(f"cxrbench: {visible(message)}", file=sys.stderr)
     sys.exit(2)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -54,9 +56,20 @@ class Commands(TyperGroup):
         """Call the command."""
         try:
             with plain_errors():
-                return super().invoke(ctx)
+                result = super().invoke(ctx)
+            sys.stdout.flush()  # or a failure would be shown at the end, without a reason
+            return result
+        except BrokenPipeError:  # typer would end silently, with a code that means something else
+            discard_output()
+            typer.echo("cxrbench: the output is incomplete: its reader has ended", err=True)
+            raise typer.Exit(2) from None
         except KeyboardInterrupt:
             raise typer.Exit(130) from None
+
+
+def discard_output() -> None:
+    """Throw away what could not be written, which would be tried again at the end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 app = typer.Typer(

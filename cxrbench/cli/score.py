@@ -32,6 +32,7 @@ def score(
     from cxrbench.output.show import show
     from cxrbench.request import request_of
     from cxrbench.runs.assessment import scoring_of
+    from cxrbench.runs.directory import RUN
     from cxrbench.runs.run import read_predicted, read_run
     from cxrbench.runs.scores import score_again
     from cxrbench.runs.selection import find_row
@@ -42,7 +43,7 @@ def score(
     paths = list(dict.fromkeys(run.path for row in named for run in row))
     with new_display().task("scoring", len(paths)) as advance:
         for path in paths:
-            with locked([lock_of(path)]):
+            with RUN.writing(path), locked([lock_of(path)]):
                 score_again(path, scoring)
             advance()
     scored = boards([read_run(path) for path in paths], per_label=per_label)

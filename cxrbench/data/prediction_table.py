@@ -12,6 +12,7 @@ import numpy as np
 
 from cxrbench.data.tables import HEADINGS, read_table, shortened
 from cxrbench.errors import DataError
+from cxrbench.output.sections import from_csv_cell
 from cxrbench.parameters import nearest
 
 IMAGE_HEADINGS = ("image", "Image Index", "image_id", "path", "filename", "file", "id")
@@ -124,7 +125,7 @@ def read_predictions_table(
     lines: list[int] = []
     cells: list[list[str]] = []
     for line, row in table.rows:
-        images.append(row[places["image"]].strip())
+        images.append(from_csv_cell(row[places["image"]].strip()))
         lines.append(line)
         cells.append([row[place] for place in columns.values()])
     if not images:

@@ -19,6 +19,7 @@ from cxrbench.errors import DataError, RunError, SettingsError
 from cxrbench.experiment.cohort import DividedCohort
 from cxrbench.experiment.conditions import NOT_COMPUTED, cohort_conditions, keys_of
 from cxrbench.interfaces import Cohort, Dataset, Display
+from cxrbench.options import LARGEST_SEED
 from cxrbench.output.files import file_digest, lock_of, locked
 from cxrbench.recipe import PRIOR
 from cxrbench.registry import Registry
@@ -109,10 +110,10 @@ def _check_name(submission: Submission) -> None:
             expected="a new name without spaces at its ends; prior is reserved",
             found=repr(submission.name),
         )
-    if submission.split_seed < 0 or submission.seed < 0:
+    if not all(0 <= seed <= LARGEST_SEED for seed in (submission.split_seed, submission.seed)):
         raise SettingsError(
-            "the seeds are negative",
-            expected="--seed and --split-seed of 0 or more",
+            "a seed is negative or too large",
+            expected=f"--seed and --split-seed from 0 to {LARGEST_SEED}",
             found=f"--seed {submission.seed} --split-seed {submission.split_seed}",
         )
 
@@ -223,7 +224,7 @@ def _store(
     )
     with RUN.writing(submission.runs):
         submission.runs.mkdir(parents=True, exist_ok=True)
-    with locked([lock_of(path)], display):
+    with RUN.writing(path), locked([lock_of(path)], display):
         if is_complete(path) and not submission.force:
             _refuse_other(path, conditions, submission)
         display.say(f"{submission.name} in {path}")

@@ -17,6 +17,7 @@ from cxrbench.data.record_cells import age_of, sex_of, view_of
 from cxrbench.data.tables import read_table, shortened
 from cxrbench.errors import DataError, SettingsError, UnreadableImage
 from cxrbench.interfaces import Cohort, Dataset, Display, Record
+from cxrbench.output.sections import from_csv_cell
 from cxrbench.parameters import nearest
 from cxrbench.runs.predictions import test_rows
 from cxrbench.runs.settings_file import CONFIG_FILE, read_config
@@ -302,7 +303,7 @@ def _images_of_table(path: Path, source: ImageSource) -> Iterator[InputImage]:
     for _, row in table.rows:
         empty = False
         cells = {key: row[place].strip() for key, place in places.items()}
-        name = cells["image"]
+        name = cells["image"] = from_csv_cell(cells["image"])
         read = partial(_read_file, folder / name, source.readers) if name else _unnamed
         yield InputImage(_record(cells), read)
     if empty:

@@ -26,7 +26,16 @@ from cxrbench.metrics.thresholds import apply_thresholds
 from cxrbench.modeling.predict import padded_batches
 from cxrbench.output.files import replacing
 from cxrbench.output.formats import WRITERS as DOCUMENTS
-from cxrbench.output.sections import CellTable, Column, Section, text_column
+from cxrbench.output.sections import (
+    CellTable,
+    Column,
+    Section,
+    as_csv_cell,
+    text_column,
+    visible,
+    visible_line,
+    visible_section,
+)
 
 _ROW_GROUP = 10_000
 _UNBROKEN = "\N{NO-BREAK SPACE}"
@@ -158,7 +167,9 @@ def write_csv(batches: Iterable[PredictedBatch], columns: PredictionColumns, out
     """One row per image; unknown values are empty."""
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["image", *columns.numbers, "error"])
-    writer.writerows(columns.rows(batches))
+    # Numbers are texts here, and stay as they are.
+    shown = visible if out.isatty() else str
+    writer.writerows([shown(as_csv_cell(c)) for c in row] for row in columns.rows(batches))
 
 
 def write_json(batches: Iterable[PredictedBatch], columns: PredictionColumns, out: IO[str]) -> None:
@@ -208,7 +219,7 @@ def write_table(
     )
     for name, *numbers, error in columns.rows(batches):
         text = lines.fill(error or _ranked(numbers, columns.label_names))
-        out.write(f"{name}\n{text.replace(_UNBROKEN, ' ')}\n")
+        out.write(f"{visible_line(name)}\n{text.replace(_UNBROKEN, ' ')}\n")
 
 
 def _ranked(numbers: Sequence[str], label_names: Sequence[str]) -> str:
@@ -229,7 +240,8 @@ def write_document(
     rows = tuple(
         (name, *map(_cell, numbers), error) for name, *numbers, error in columns.rows(batches)
     )
-    out.write(DOCUMENTS[kind]([Section(columns.run, (CellTable(cells, rows),))]))
+    section = visible_section(Section(columns.run, (CellTable(cells, rows),)))
+    out.write(DOCUMENTS[kind]([section]))
 
 
 def _cell(text: str) -> str:

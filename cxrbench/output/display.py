@@ -9,6 +9,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 from cxrbench.interfaces import Advance, Display
+from cxrbench.output.sections import visible
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -45,7 +46,7 @@ class RichDisplay:
 
     def say(self, text: str) -> None:
         """Print one line as it is."""
-        self._lines.print(text, markup=False, emoji=False, soft_wrap=True)
+        self._lines.print(visible(text), markup=False, emoji=False, soft_wrap=True)
 
     @contextmanager
     def task(self, description: str, total: int) -> Iterator[Advance]:
@@ -54,11 +55,11 @@ class RichDisplay:
         Bars of work that goes on side by side share one place; the last that ends there stays.
         """
         with self._shared_progress() as progress:
-            task = progress.add_task(description, total=total, detail="")
+            task = progress.add_task(visible(description), total=total, detail="")
 
             def advance(steps: int = 1, detail: str = "") -> None:
                 if detail:
-                    progress.update(task, advance=steps, detail=detail)
+                    progress.update(task, advance=steps, detail=visible(detail))
                 else:
                     progress.update(task, advance=steps)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Protocol
+import re
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,61 @@ class Section:
     title: str
     tables: tuple[CellTable, ...]
     notes: tuple[str, ...] = ()
+
+
+# Characters that a terminal obeys in place of showing them, and halves of characters.
+_OBEYED = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+_FORMULA = re.compile(r"'*[=+\-@\t\r]")
+
+
+def visible(text: str) -> str:
+    """The text with escapes, such as ``\\x1b``, in place of characters that a terminal obeys.
+
+    Names of files, labels and recipes can come from anybody. Tabs and ends of lines stay.
+    """
+    return _OBEYED.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+
+
+def visible_section(section: Section) -> Section:
+    """The same section without characters that a terminal obeys; cells are single lines."""
+    tables = tuple(
+        CellTable(
+            tuple(replace(column, name=visible_line(column.name)) for column in table.columns),
+            tuple(tuple(map(visible_line, row)) for row in table.rows),
+        )
+        for table in section.tables
+    )
+    return Section(visible(section.title), tables, tuple(map(visible, section.notes)))
+
+
+def visible_line(text: str) -> str:
+    """As `visible`, with ends of lines as escapes too."""
+    return visible(text).replace("\n", "\\n").replace("\t", " ")
+
+
+def as_csv_cell(value: Any) -> Any:
+    """A text that a spreadsheet would compute, such as ``=1+1``, with an apostrophe before it.
+
+    Numbers stay as they are. `from_csv_cell` gives the text back.
+    """
+    if not isinstance(value, str) or not _FORMULA.match(value) or _is_number(value):
+        return value
+    return f"'{value}"
+
+
+def from_csv_cell(text: str) -> str:
+    """The text that `as_csv_cell` wrote."""
+    return text[1:] if text.startswith("'") and _FORMULA.match(text) else text
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def text_column(name: str, least: int = 7) -> Column:

@@ -22,7 +22,7 @@ from rich.console import Console
 from cxrbench.errors import SettingsError
 from cxrbench.output.files import Destination, write_text
 from cxrbench.output.formats import WRITERS, print_section
-from cxrbench.output.sections import Section
+from cxrbench.output.sections import Section, as_csv_cell, visible, visible_section
 
 FORMATS = ("table", "json", "csv", *WRITERS)
 """What ``--format`` takes."""
@@ -52,10 +52,11 @@ def show(result: Result, output: str) -> None:
         _print_csv(result.records(), getattr(result, "columns", ()))
     elif output == "table":
         console = plain_console()
-        for section in result.sections():
+        for section in map(visible_section, result.sections()):
             print_section(console, section)
     else:
-        sys.stdout.write(WRITERS[output](result.sections()))
+        sections = tuple(map(visible_section, result.sections()))
+        sys.stdout.write(WRITERS[output](sections))
 
 
 @contextmanager
@@ -110,4 +111,9 @@ def _print_csv(records: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> 
         return
     writer = csv.DictWriter(sys.stdout, columns, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(map(plain, records))
+    writer.writerows({k: _csv_cell(v) for k, v in plain(record).items()} for record in records)
+
+
+def _csv_cell(value: Any) -> Any:
+    cell = as_csv_cell(value)
+    return visible(cell) if isinstance(cell, str) and sys.stdout.isatty() else cell

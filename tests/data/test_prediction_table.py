@@ -125,3 +125,13 @@ def test_many_rows_keep_their_places(tmp_path):
     )
     found = read_predictions_table(path, LABELS)
     np.testing.assert_array_equal(found.y_score[found.rows_for(ids, "test"), 0], scores)
+
+
+def test_names_that_predict_wrote_as_text_are_read_back(tmp_path):
+    from cxrbench.output.sections import as_csv_cell
+
+    names = ["=a.png", "-b.png", "'=c.png", "d.png"]
+    rows = [f"{as_csv_cell(name)},0.1,0.2,0.3" for name in names]
+    assert rows[0].startswith("'=")
+    path = table(tmp_path, "image,Mass,Pleural_Thickening,No Finding", *rows)
+    assert read_predictions_table(path, LABELS).rows_for(names, "test").tolist() == [0, 1, 2, 3]

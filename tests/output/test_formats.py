@@ -145,3 +145,65 @@ def test_notes_fold_in_a_terminal_alone_and_never_within_quotes(is_terminal):
     if is_terminal:
         assert path.removeprefix("--data ") in lines
         assert " ".join(lines).strip() == note
+
+
+ODD = "a\x1b[2J\x9b\u202eb\r\nc"
+SHOWN = r"a\x1b[2J\x9b\u202eb\r\nc"
+
+
+def test_a_terminal_obeys_no_name(capsys):
+    from cxrbench.output.sections import visible_section
+    from cxrbench.output.show import show
+
+    class Shown:
+        def sections(self):
+            columns = (text_column(ODD), Column("n"))
+            return (Section(ODD, (CellTable(columns, ((ODD, "1"),)),), (ODD,)),)
+
+    for output in ("table", "markdown", "html", "latex"):
+        show(Shown(), output)
+        text = capsys.readouterr().out
+        assert not set(text) & set("\x1b\x9b\u202e\r"), output
+    section = visible_section(Shown().sections()[0])
+    assert section.tables[0].rows == ((SHOWN, "1"),)
+    assert section.title == SHOWN.replace(r"\n", "\n")  # texts may have lines
+
+
+def test_progress_and_errors_show_no_control_characters(capsys):
+    from cxrbench.cli import _fail
+    from cxrbench.output.display import RichDisplay
+
+    display = RichDisplay()
+    display.say(ODD)
+    with display.task(ODD, 1) as advance:
+        advance(1, ODD)
+    with pytest.raises(SystemExit):
+        _fail(ODD)
+    assert r"a\x1b[2J\x9b\u202eb\r" in (told := capsys.readouterr().err)
+    assert not set(told) & set("\x9b\u202e")
+    assert "\x1b[2J" not in told
+
+
+FORMULAS = ("=1+1", "+cmd|x", "-2+3", "@SUM(A1)", "\t=1", "'=1", "''@x")
+TEXTS = ("-0.5", "+1", "1e-3", "-inf", "Mass", "'tis", "a=b", "", "--", "'")
+
+
+@pytest.mark.parametrize("text", [*FORMULAS, *TEXTS])
+def test_cells_that_a_spreadsheet_computes_are_written_as_text(text):
+    from cxrbench.output.sections import as_csv_cell, from_csv_cell
+
+    cell = as_csv_cell(text)
+    assert (cell == f"'{text}") is (text in FORMULAS or text == "--")
+    assert from_csv_cell(cell) == text
+    assert as_csv_cell(-0.5) == -0.5
+
+
+def test_a_csv_has_no_formulas(capsys):
+    from cxrbench.output.show import show
+
+    class Lines:
+        def records(self):
+            return [{"image": "=HYPERLINK(1)", "score": -0.5, "unknown": None}]
+
+    show(Lines(), "csv")
+    assert capsys.readouterr().out == "image,score,unknown\n'=HYPERLINK(1),-0.5,\n"
