@@ -16,13 +16,14 @@ from cxrbench.data.cohort import fingerprint, no_box
 from cxrbench.errors import DataError, SettingsError
 from cxrbench.inference.images import cohort_images, run_cohort
 from cxrbench.inference.inputs import ReadyImage, ready_batches
-from cxrbench.inference.saliency import Saliency, choose_method
+from cxrbench.inference.saliency import Saliency, choose_method, uses_pixels
 from cxrbench.inference.trained import TrainedRun, load_trained, on_device
 from cxrbench.interfaces import Box, Cohort, Dataset, Display
 from cxrbench.metrics.boxes import CENTRE_SIGMA, Localised, localise, summarise
 from cxrbench.metrics.estimate import Estimate
 from cxrbench.metrics.intervals import METHOD
 from cxrbench.modeling.backend import load_keras
+from cxrbench.recipe import parse_recipe
 from cxrbench.registry import Registry
 from cxrbench.runs.additions import store_saliency, stored_saliency
 from cxrbench.runs.conditions import RunKind
@@ -85,7 +86,7 @@ def score_saliency(
         boxes = _test_boxes(run, cohort)
         _require_same_images(trained, dataset, cohort, cache, threads, display)
         saliency = Saliency(trained, method, threads=threads)
-        with display.task("localising", len(boxes)) as advance:
+        with display.task(f"localising {run.conditions.recipe}", len(boxes)) as advance:
             scores: list[Localised] = []
             for of_image in _localised(saliency, dataset, cohort, boxes, options.iou_threshold):
                 scores.extend(of_image)
@@ -104,10 +105,14 @@ def score_all(
     threads: int,
     display: Display,
 ) -> None:
-    """Score the saliency of each of these runs of ``data`` that has a model."""
+    """Score the saliency of each of these runs of ``data`` whose model looks at pixels."""
     options = LocaliseOptions(data=data)
     for run in map(read_run, paths):
-        if run.kind is not RunKind.prior:
+        if run.kind is RunKind.prior:
+            continue
+        if not uses_pixels(parse_recipe(run.conditions.recipe, registry)):
+            display.say(f"{run.name}: no saliency scores, because the recipe uses no pixels")
+        else:
             score_saliency(run, options, registry, cache=cache, threads=threads, display=display)
 
 

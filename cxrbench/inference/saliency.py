@@ -18,6 +18,7 @@ from cxrbench.modeling.assemble import Network
 from cxrbench.modeling.backend import load_keras, value_and_gradient
 from cxrbench.modeling.predict import padded_batches
 from cxrbench.parameters import nearest
+from cxrbench.recipe import Recipe
 from cxrbench.store.image_pass import in_order
 
 
@@ -149,6 +150,12 @@ METHODS: tuple[Method, ...] = get_args(Method)
 _CAMS = {"gradcam": gradcam, "gradcam++": gradcam_plus_plus}
 
 
+def uses_pixels(recipe: Recipe) -> bool:
+    """Whether the recipe has a backbone, or a feature of the image."""
+    extractors = [feature.extractor for feature in recipe.features]
+    return recipe.backbone is not None or any(one.image_size is not None for one in extractors)
+
+
 def choose_method(name: str, trained: TrainedRun) -> Method:
     """``auto`` is ``gradcam`` where there is a backbone, else ``occlusion``.
 
@@ -164,7 +171,7 @@ def choose_method(name: str, trained: TrainedRun) -> Method:
             found=repr(name),
             fix=nearest(name, ("auto", *METHODS)) or None,
         )
-    if trained.image_size is None and all(f.extractor.image_size is None for f in recipe.features):
+    if not uses_pixels(recipe):
         raise SettingsError(
             f"the recipe {recipe.text!r} uses no pixels, so there is no saliency map",
             expected="a run with a backbone, or with features of the image",

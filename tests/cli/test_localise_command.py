@@ -143,3 +143,15 @@ def test_runs_that_cannot_be_scored(localise, grid, run):
     said = localise(run)
     assert (said.code, said.out) == (2, "")
     assert "model.weights.h5 of the run 'copy' was changed after the run" in said.err
+
+
+def test_a_recipe_without_pixels_does_not_stop_a_run_with_saliency(cli, tmp_path):
+    options = ("--data", "drawn", "--saliency", "--runs", tmp_path / "runs", "--image-size", 32)
+    said = cli("run", "grid", "noise:size=4", *options, "--cache", tmp_path / "cache", "--json")
+    assert said.code == 0, said.err
+    assert "noise:size=4" in said.err
+    assert "no saliency scores, because the recipe uses no pixels" in said.err
+    (board,) = json.loads(said.out)["boards"]
+    rows = {row["recipe"]: row for row in board["rows"]}
+    assert rows["grid"]["saliency_method"] == "occlusion"
+    assert board["hidden"] == ["noise:size=4"]  # a control
