@@ -43,8 +43,8 @@ def bare(root: Path) -> int:
 
 def careful(root: Path, memory: Path) -> int:
     """The dataset's own scan."""
-    kept = Memory(memory, str(root), accept_unknown=False)
     key = Key(b"a key that only this benchmark has", "benchmark")
+    kept = Memory(memory, str(root), key, accept_unknown=False)
     found = scan(str(root), key, kept, leave_out=(), accept_unknown=False, display=None)
     return len(found.radiographs)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 CXRBENCH_API = 1
 
-_RENDERING = 1
+_RENDERING = 2
 """Part of every signature; raised when the same file would give other pixels."""
 
 
@@ -38,7 +39,8 @@ class DICOM(Dataset):
     ``path`` is the folder; files are known by their content, whatever their names. ``table`` is a
     CSV file whose column ``image`` holds file names, paths below the folder, or SOP Instance UIDs.
     ``labels``, ``findings``, ``separator``, ``uncertain``, ``blank`` and ``no_finding`` say how its
-    labels are written, as for the dataset ``csv``.
+    labels are written, as for the dataset ``csv``. ``patient`` is its column of patients, who are
+    those of the headers otherwise.
 
     Patients are pseudonyms: HMAC-SHA-256 with the key in the file ``key``, in
     ``CXRBENCH_DICOM_KEY``, or in the user's configuration folder, where one is made. ``image_ids``
@@ -55,6 +57,7 @@ class DICOM(Dataset):
     path: str = ""
     table: str = ""
     image: str = ""
+    patient: str = ""
     labels: str = ""
     findings: str = ""
     separator: str = "|"
@@ -91,13 +94,18 @@ class DICOM(Dataset):
         DataError : folder, table or key cannot be used, or no file can.
         """
         from cxrbench.builtin._dicom.key import find_key
-        from cxrbench.builtin._dicom.rows import match, nothing_to_use, read_labels
+        from cxrbench.builtin._dicom.rows import (
+            match,
+            nothing_to_use,
+            read_labels,
+            without_unknown_patients,
+        )
         from cxrbench.builtin._dicom.scan import Memory, scan
 
         _require_pydicom()
         root = self._root()
         table = self._table(root)
-        labels = read_labels(table, self.image, self._label_options())
+        labels = read_labels(table, self.image, self.patient, self._label_options())
         key = find_key(self.key)
         private = (self.key, self.crosswalk)
         own = [str(table), *(str(Path(name).expanduser()) for name in private if name)]
@@ -106,7 +114,7 @@ class DICOM(Dataset):
         scanned = scan(
             str(root),
             key,
-            Memory(memory, str(root), accept_unknown=accept),
+            Memory(memory, str(root), key, accept_unknown=accept),
             leave_out=own,
             accept_unknown=accept,
             display=display,
@@ -114,9 +122,13 @@ class DICOM(Dataset):
         matched = match(
             labels.images, scanned.radiographs, [path for path, _ in scanned.rejected], key
         )
+        matched, patients, notes = without_unknown_patients(
+            matched, scanned.radiographs, labels, key, by_table=bool(self.patient)
+        )
         if not matched.pairs:
             raise nothing_to_use(scanned, matched, len(labels.images))
-        return self._cohort(root, scanned, labels, matched, key)
+        cohort = self._cohort(root, scanned, labels, matched, key, patients)
+        return replace(cohort, notes=(*notes, *cohort.notes))
 
     def read(self, source: str, *, max_pixels: int) -> np.ndarray:
         """The image as it is meant to be seen, grey (H, W) uint8."""
@@ -125,11 +137,11 @@ class DICOM(Dataset):
         return read_pixels(source, max_pixels=max_pixels)
 
     def read_new(self, source: str, *, max_pixels: int) -> np.ndarray:
-        """As `read`, unless the header says that it is no frontal chest radiograph."""
+        """As `read`, for a frontal chest radiograph; ``unknown`` says what is taken for one."""
         from cxrbench.builtin._dicom.radiograph import require_radiograph
 
         _require_pydicom()
-        require_radiograph(source, accept_unknown=True)
+        require_radiograph(source, accept_unknown=self.unknown == "accept")
         return self.read(source, max_pixels=max_pixels)
 
     def signature(self, source: str) -> str:
@@ -137,7 +149,13 @@ class DICOM(Dataset):
         return f"{super().signature(source)}:dicom{_RENDERING}"
 
     def _cohort(
-        self, root: Path, scanned: Scan, labels: LabelRows, matched: RowMatch, key: Key
+        self,
+        root: Path,
+        scanned: Scan,
+        labels: LabelRows,
+        matched: RowMatch,
+        key: Key,
+        patients: Mapping[int, str],
     ) -> Cohort:
         import numpy as np
 
@@ -145,8 +163,10 @@ class DICOM(Dataset):
         from cxrbench.builtin._dicom.scan import NOT_READ
 
         used = [
-            (self._image_id(key, path, one.image), path, one, row)
-            for (path, one), row in ((scanned.radiographs[f], row) for f, row in matched.pairs)
+            (self._image_id(key, path, one.image), path, replace(one, patient=patients[f]), row)
+            for f, (path, one), row in (
+                (f, scanned.radiographs[f], row) for f, row in matched.pairs
+            )
         ]
         used.sort(key=lambda each: each[0])
         ids, paths, radiographs, rows = map(list, zip(*used, strict=True))

@@ -10,6 +10,7 @@ import typer
 from cxrbench.cli.localise import IouThreshold, Method
 from cxrbench.cli.options import (
     SEED_OF_RUN,
+    AcceptUnknown,
     Format,
     complete_labels,
     complete_recipes,
@@ -61,6 +62,7 @@ def explain(  # noqa: PLR0913 - each argument is an option of the command
         Path, typer.Option("--output", "-o", metavar="DIR", help="Folder to write.")
     ] = Path("explained"),
     iou_threshold: IouThreshold = 0.5,
+    accept_unknown: AcceptUnknown = False,
     *,
     output_format: Format,
     **options: Any,
@@ -83,6 +85,7 @@ def explain(  # noqa: PLR0913 - each argument is an option of the command
         device=request.device,
         cache=request.cache,
         threads=request.thread_count,
+        accept_unknown=accept_unknown,
     )
     with progress() as display:
         if extractor is not None:

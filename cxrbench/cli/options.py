@@ -268,6 +268,14 @@ OneRun = Annotated[
         autocompletion=complete_runs,
     ),
 ]
+AcceptUnknown = Annotated[
+    bool,
+    typer.Option(
+        "--accept-unknown",
+        help="Also read DICOM files that do not say what they show or from where, as frontal chest "
+        "radiographs.",
+    ),
+]
 SEED_OF_RUN = "The seed of the run, if RUN is a recipe."
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 BoardRows = Annotated[

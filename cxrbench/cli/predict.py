@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cxrbench.cli.options import SEED_OF_RUN, OneRun, takes
+from cxrbench.cli.options import SEED_OF_RUN, AcceptUnknown, OneRun, takes
 
 if TYPE_CHECKING:
     from cxrbench.inference.images import ImageCount, ImageSource
@@ -81,6 +81,7 @@ def predict(  # noqa: PLR0913 - each argument is an option of the command
         ),
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images per batch.")] = 32,
+    accept_unknown: AcceptUnknown = False,
     **options: Any,
 ) -> None:
     """Predict the labels of new images with the model of a complete run."""
@@ -105,7 +106,8 @@ def predict(  # noqa: PLR0913 - each argument is an option of the command
     request, stdout, tally = request_of(options), sys.stdout, Tally()
     with progress() as display, ExitStack() as stack:
         registry = load_registry()
-        source = ImageSource(tuple(inputs), readers_of(registry), image_column, images)
+        readers = readers_of(registry, accept_unknown=accept_unknown)
+        source = ImageSource(tuple(inputs), readers, image_column, images)
         _keep_inputs(output, source)
         settings = resolve_settings(request.settings, {})
         path = find_run(run, request.runs, options.get("seed")).path
@@ -147,6 +149,11 @@ def predict(  # noqa: PLR0913 - each argument is an option of the command
         display.say(
             f"{tally.failed:,} of {tally.images:,} images could not be scored; the first is "
             f"{tally.first}"
+        )
+    if tally.unknown and not accept_unknown:
+        display.say(
+            f"{tally.unknown:,} of them do not say what they show. Use --accept-unknown if you are "
+            "sure that they are frontal chest radiographs."
         )
     if tally.failed == tally.images:
         raise typer.Exit(1)

@@ -130,6 +130,17 @@ def image_stem(name: str) -> str:
     return stem if dot + extension.lower() in SUFFIXES else base
 
 
+def has_dicom_mark(path: Path) -> bool:
+    """Whether a file begins as DICOM files do, which often have no ending; False if unreadable."""
+    try:
+        if not os.path.isfile(path):  # a pipe would be waited for
+            return False
+        with path.open("rb") as file:
+            return file.read(132)[128:] == b"DICM"
+    except OSError:  # whoever reads all of it says why
+        return False
+
+
 def list_images(folder: Path) -> Mapping[str, Sequence[str]]:
     """Paths of the image files in a folder, sorted, by their names without extension.
 

@@ -54,6 +54,7 @@ class ExplainOptions:
     device: str
     cache: Path
     threads: int
+    accept_unknown: bool = False
 
 
 _VALUES = ("label", "probability", "threshold", "truth", "boxes", "flat", "hit", "energy", "iou")
@@ -214,7 +215,8 @@ def _images(
     if options.data is not None:
         dataset = find_dataset(options.data, registry, Path.cwd())
         cohort = (dataset, load_cohort(dataset, display, options.cache))
-    source = ImageSource(tuple(map(Path, inputs)), readers_of(registry), cohort=cohort)
+    readers = readers_of(registry, accept_unknown=options.accept_unknown)
+    source = ImageSource(tuple(map(Path, inputs)), readers, cohort=cohort)
     return list(source), cohort and cohort[1]
 
 

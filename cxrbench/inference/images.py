@@ -12,13 +12,13 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, cast
 
 from cxrbench.data.datasets import find_dataset, load_cohort, recorded_dataset
-from cxrbench.data.files import SUFFIXES, image_stem
+from cxrbench.data.files import SUFFIXES, has_dicom_mark, image_stem
 from cxrbench.data.record_cells import age_of, sex_of, view_of
 from cxrbench.data.tables import read_table, shortened
 from cxrbench.errors import DataError, SettingsError, UnreadableImage
 from cxrbench.interfaces import Cohort, Dataset, Display, Record
 from cxrbench.output.sections import from_csv_cell
-from cxrbench.parameters import nearest
+from cxrbench.parameters import build, nearest
 from cxrbench.runs.predictions import test_rows
 from cxrbench.runs.settings_file import CONFIG_FILE, read_config
 from cxrbench.store.sources import read_source
@@ -165,11 +165,30 @@ def run_cohort(
     return dataset, cohort
 
 
-def readers_of(registry: Registry) -> Readers:
-    """The installed datasets that read their own file formats, by the endings of these files."""
+def readers_of(registry: Registry, *, accept_unknown: bool = False) -> Readers:
+    """The installed datasets that read their own file formats, by the endings of these files.
+
+    With ``accept_unknown`` they take files that do not say what they show, if they have a choice.
+    """
     parts = {part.name: part for part in registry.parts["dataset"].values()}
     datasets = [cast("type[Dataset]", part) for part in parts.values()]
-    return {suffix: kind() for kind in datasets for suffix in kind.file_suffixes}
+    return {s: _reader(kind, accept_unknown) for kind in datasets for s in kind.file_suffixes}
+
+
+def _reader(kind: type[Dataset], accept_unknown: bool) -> Dataset:
+    pairs = {"unknown": "accept"} if accept_unknown and hasattr(kind, "unknown") else {}
+    return cast("Dataset", build(kind, pairs, kind.name))
+
+
+_DICOM = ".dcm"
+
+
+def _reader_of(path: Path, readers: Readers) -> Dataset | None:
+    """By the ending of the name, else by DICOM's mark in the file."""
+    reader = readers.get(path.suffix.lower())
+    if reader is None and _DICOM in readers and has_dicom_mark(path):
+        return readers[_DICOM]
+    return reader
 
 
 def _nothing_at(path: Path, cohort: tuple[Dataset, Cohort] | None) -> DataError:
@@ -214,7 +233,7 @@ def _read_file(path: Path, readers: Readers, max_pixels: int) -> bytes | np.ndar
         raise UnreadableImage(
             f"a file of {status.st_size} bytes: more than {max_pixels} pixels need"
         )
-    reader = readers.get(path.suffix.lower())
+    reader = _reader_of(path, readers)
     return (
         path.read_bytes() if reader is None else reader.read_new(str(path), max_pixels=max_pixels)
     )
@@ -272,7 +291,14 @@ def _entries(
             fix="check its permissions (chmod u+rx)",
         ) from error
     names = [(entry.name, _is_folder(entry)) for entry in visible]
-    return sorted((n, inner) for n, inner in names if inner or n.lower().endswith(suffixes))
+    return sorted((n, inner) for n, inner in names if inner or _is_image(folder / n, suffixes))
+
+
+def _is_image(path: Path, suffixes: tuple[str, ...]) -> bool:
+    """By the ending of the name; DICOM files often have none."""
+    if path.name.lower().endswith(suffixes):
+        return True
+    return not path.suffix[1:].isalpha() and _DICOM in suffixes and has_dicom_mark(path)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -37,6 +37,9 @@ from cxrbench.output.sections import (
     visible_section,
 )
 
+UNDECLARED = ("has no modality", "does not say")
+"""How the reasons begin of DICOM files that do not say what they show, or from where."""
+
 _ROW_GROUP = 10_000
 _UNBROKEN = "\N{NO-BREAK SPACE}"
 
@@ -111,10 +114,14 @@ def _predicted(
 
 @dataclass
 class Tally:
-    """The number of images, the number of them that have an error, and the first error."""
+    """The number of images, the number of them that have an error, and the first error.
+
+    ``unknown`` are those that do not say what they show, of formats that can say it.
+    """
 
     images: int = 0
     failed: int = 0
+    unknown: int = 0
     first: str = ""
 
     def over(self, batches: Iterable[PredictedBatch], advance: Advance) -> Iterator[PredictedBatch]:
@@ -125,6 +132,7 @@ class Tally:
                 self.first = "{}: {}".format(*bad[0])
             self.images += len(batch.names)
             self.failed += len(bad)
+            self.unknown += sum(str(why).startswith(UNDECLARED) for _, why in bad)
             yield batch
             advance(len(batch.names))
 

@@ -16,7 +16,13 @@ pytest.importorskip("pydicom", reason='needs the extra "dicom"')
 from dicom_files import as_jpeg, compressed, pixels, radiograph, save, write
 from dicom_folders import folder_of, load, only, table, use_key
 from pydicom.dataset import Dataset
-from pydicom.uid import JPEG2000Lossless, generate_uid
+from pydicom.uid import (
+    CTImageStorage,
+    DigitalXRayImageStorageForPresentation,
+    JPEG2000Lossless,
+    SecondaryCaptureImageStorage,
+    generate_uid,
+)
 
 from cxrbench import DataError
 from cxrbench.builtin.dicom import DICOM, cxrbench_datasets
@@ -65,6 +71,9 @@ def test_a_small_archive_gives_its_cohort(tmp_path):
         ({"BodyPartExamined": None, "StudyDescription": "CHEST 2 VIEWS"}, (45, "F", "PA")),
         ({"BodyPartExamined": "THORAX"}, (45, "F", "PA")),
         ({"Modality": "RG", "PatientSex": "O"}, (45, "", "PA")),
+        ({"Modality": None, "SOPClassUID": DigitalXRayImageStorageForPresentation},
+         (45, "F", "PA")),
+        ({"Modality": None, "SOPClassUID": None}, (45, "F", "PA")),  # by the file meta group
         ({"PatientAge": "095Y"}, (90, "F", "PA")),
         ({"PatientAge": None, "PatientBirthDate": "19800630", "StudyDate": "20200629"},
          (39, "F", "PA")),
@@ -89,7 +98,8 @@ def code(value: str) -> list[Dataset]:
     [
         ({"Modality": "CT"}, "not a radiograph: modality CT"),
         ({"Modality": "DOE"}, "not a radiograph: another modality"),
-        ({"Modality": None}, "has no modality"),
+        ({"Modality": None, "SOPClassUID": SecondaryCaptureImageStorage}, "has no modality"),
+        ({"Modality": None, "SOPClassUID": CTImageStorage}, "its SOP class is another"),
         ({"PresentationIntentType": "FOR PROCESSING"}, "raw data for processing"),
         ({"BodyPartExamined": "RIBCAGE"}, "does not show the chest alone: RIBCAGE"),
         ({"BodyPartExamined": "CHEST_ABDOMEN"}, "does not show the chest alone: another part"),
@@ -232,10 +242,159 @@ def test_the_text_that_repeats_a_run_works_from_any_folder(tmp_path, monkeypatch
     )
 
 
+_FRESH = """
+import sys
+from cxrbench.builtin._dicom import header
+from cxrbench.builtin._dicom.key import Key
+from cxrbench.builtin._dicom.pixels import read_pixels
+from cxrbench.builtin._dicom.radiograph import read_radiograph
+
+def modules():
+    return {name for name in sys.modules if name.split(".")[0] == "pydicom"}
+
+assert not modules()
+load, seen = header.load_pydicom, []
+def loaded():
+    load()
+    seen.append(modules())
+header.load_pydicom = loaded
+for path in sys.argv[1:]:
+    read_radiograph(path, Key(b"k" * 32, ""), accept_unknown=True)
+    read_pixels(path, max_pixels=10**6)
+print(sorted(modules() - seen[0]))
+"""
+
+
+def test_every_module_of_pydicom_is_imported_under_one_lock():
+    """Threads that import two of them at the same time see one of them half imported."""
+    corpus = Path(__file__).parents[1] / "corpora" / "dicom"
+    command = [sys.executable, "-c", _FRESH, *map(str, sorted(corpus.iterdir()))]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+_SCAN = """
+import sys
+from cxrbench.builtin._dicom.key import Key
+from cxrbench.builtin._dicom.scan import Memory, scan
+assert "pydicom" not in sys.modules
+key = Key(b"k" * 32, "")
+memory = Memory(None, "", key, accept_unknown=False)
+found = scan(sys.argv[1], key, memory, leave_out=(), accept_unknown=False, display=None)
+print(len(found.radiographs))
+"""
+
+
+def test_fresh_processes_scan_with_threads(tmp_path):
+    for number in range(16):
+        write(tmp_path / str(number), pixels(seed=number))
+    command = [sys.executable, "-c", _SCAN, str(tmp_path)]
+    fresh = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(6)
+    ]
+    assert [process.communicate()[0] for process in fresh] == ["16\n"] * 6
+
+
 def test_pydicom_is_imported_only_where_it_is_used():
     code = "import sys, cxrbench.builtin.dicom; print('pydicom' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+def anonymous(root: Path, count: int = 3, **elements) -> Path:
+    """Files as published collections have them: no modality, patient, body part, view or UID."""
+    nothing = dict.fromkeys(
+        ("Modality", "PatientID", "BodyPartExamined", "ViewPosition", "SOPInstanceUID"), None
+    )
+    for number in range(count):
+        write(root / f"{number}.dicom", pixels(seed=number), **{**nothing, **elements})
+    return root
+
+
+@pytest.mark.parametrize("column", ["patient_id", "who"])
+def test_patients_can_be_those_of_the_table(column, tmp_path):
+    root = anonymous(tmp_path / "archive")
+    table(root, "0,A,1,0", "1,B,0,1", "2,A,0,0", header=f"image_id,{column},Effusion,Mass")
+    options = {"patient": "who"} if column == "who" else {}
+    cohort = load(root, unknown="accept", image_ids="path", **options)
+    assert cohort.image_ids == ("0.dicom", "1.dicom", "2.dicom")
+    first, second, third = cohort.patient_ids
+    assert first == third != second
+    assert "A" not in cohort.patient_ids
+    assert cohort.label_names == ("Effusion", "Mass")
+    said = "3 files have no Patient ID: all patients are those of the table"
+    assert (said in cohort.notes) == (not options)
+
+
+def test_headers_and_table_are_never_mixed(tmp_path):
+    root = tmp_path / "archive"
+    write(root / "a", PatientID="1")
+    write(root / "b", PatientID="2")
+    table(root, "a,5,1", "b,5,0", header="image,patient,Mass")
+    assert len(set(load(root).patient_ids)) == 2  # all headers have one
+    assert len(set(load(root, patient="patient").patient_ids)) == 1
+    write(root / "b", PatientID=None)
+    assert len(set(load(root).patient_ids)) == 1
+
+
+def test_a_row_without_a_patient_is_left_out(tmp_path):
+    root = anonymous(tmp_path / "archive", 2)
+    table(root, "0,A,1", "1,,1", header="image,patient,Mass")
+    cohort = load(root, unknown="accept", image_ids="path")
+    assert cohort.image_ids == ("0.dicom",)
+    assert [e.reason for e in cohort.excluded] == [
+        "the table does not name its patient: a split could leak"
+    ]
+    with pytest.raises(DataError, match="no column"):
+        load(root, patient="nobody")
+
+
+def test_the_advice_of_the_message_leads_to_a_cohort(tmp_path):
+    root = anonymous(tmp_path / "archive")
+    table(root, "0,A,1,0", "1,B,0,1", "2,A,0,0", header="image_id,who,Effusion,Mass")
+    with pytest.raises(DataError, match=r"to do: .*unknown=accept") as error:
+        load(root, labels="Effusion+Mass")
+    assert "patient=" not in str(error.value)
+    with pytest.raises(DataError, match=r"to do: .*patient=COLUMN") as error:
+        load(root, unknown="accept", labels="Effusion+Mass")
+    assert "unknown=accept" not in str(error.value)
+    options = {"patient": "who", "labels": "Effusion+Mass"}
+    assert len(load(root, unknown="accept", **options)) == 3
+
+
+NAMES = [
+    ("1.2.840.1.17", "1.2.840.1.17"),
+    ("1.2.840.1.17.dcm", "1.2.840.1.17"),
+    ("1.2.840.1.17.DCM", "1.2.840.1.17.dcm"),
+    ("1.2.840.1.17", "1.2.840.1.17.dcm"),
+    ("a/1.2.840.1.17.dicom", "1.2.840.1.17"),
+    ("a/CR.1.17.dcm", "a/CR.1.17"),
+    ("IM.0001.IMA", "IM.0001"),
+    ("IM0001.dcm", "IM0001.png"),
+]
+
+
+@pytest.mark.parametrize(("file", "row"), NAMES)
+def test_names_have_dots_and_no_ending_as_they_like(file, row, tmp_path):
+    root = tmp_path / "archive"
+    write(root / file, PatientID="1")
+    write(root / "1.2.840.1", PatientID="2")
+    write(root / "IM", PatientID="3")
+    table(root, f"{row},1,0", "1.2.840.1,0,0", "IM,0,0")
+    cohort = load(root, image_ids="path")
+    assert set(cohort.image_ids) == {file, "1.2.840.1", "IM"}
+    assert cohort.excluded == ()
+    assert cohort.labels[cohort.image_ids.index(file)].tolist() == [1, 0]
+
+
+def test_rows_that_can_have_no_file_are_counted(tmp_path):
+    root = folder_of(tmp_path, ViewPosition="LL")
+    lateral = "1.2.3.4.5"  # the table may mean the lateral file by the UID in it
+    table(root, "good.dcm,1,0", f"{lateral},0,0", "gone.dcm,0,1", "lost.dcm,0,0")
+    assert load(root).absent == 2
+    table(root, "good.dcm,1,0", "odd,0,0", "gone.dcm,0,1", "lost.dcm,0,0")
+    assert load(root).absent == 2
 
 
 REAL = os.environ.get("CXRBENCH_REAL_DATA")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +26,7 @@ from pydicom.uid import (
     HTJ2KLossless,
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
+    JPEGBaseline8Bit,
     JPEGExtended12Bit,
     JPEGLosslessSV1,
     JPEGLSLossless,
@@ -317,6 +319,79 @@ def test_a_deflated_bomb_is_inflated_within_its_bound(tmp_path):
     path.write_bytes(data[:start] + b"".join(parts) + packer.flush())
     assert path.stat().st_size < 2**20
     assert "once inflated" in refused(path)
+
+
+@pytest.mark.parametrize("deflated", [False, True])
+def test_a_header_of_endless_items_is_refused_soon(tmp_path, deflated):
+    path = save(tmp_path / "a", radiograph())
+    raw = path.read_bytes()
+    start = 144 + struct.unpack_from("<I", raw, 140)[0]
+    place = raw.index(b"\x10\x00\x20\x00LO")  # before the Patient ID
+    items = b"\xfe\xff\x00\xe0\0\0\0\0" * 1_000_000
+    sequence = b"\x09\x00\x10\x10SQ\0\0\xff\xff\xff\xff" + items
+    body = raw[start:place] + sequence + b"\xfe\xff\xdd\xe0\0\0\0\0" + raw[place:]
+    if deflated:
+        dataset = radiograph()
+        dataset.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+        raw = save(path, dataset).read_bytes()
+        start = 144 + struct.unpack_from("<I", raw, 140)[0]
+        packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+        body = packer.compress(body) + packer.flush()
+    path.write_bytes(raw[:start] + body)
+    begun = time.process_time()
+    assert "damaged" in refused(path) or "endless" in refused(path)
+    assert time.process_time() - begun < 5
+
+
+def test_a_jpeg_of_hundreds_of_scans_is_refused(tmp_path):
+    dataset = as_jpeg(radiograph(bits=8))
+
+    def with_scans(raw: bytes) -> bytes:
+        return JPEG[:-2] + JPEG[JPEG.index(b"\xff\xda") : -2] * 100 + JPEG[-2:]
+
+    frame = pydicom.encaps.get_frame(dataset.PixelData, 0, number_of_frames=1)
+    JPEG = frame.rstrip(b"\0")
+    path = save(tmp_path / "a", compressed(dataset, JPEGBaseline8Bit, with_scans))
+    assert "scans" in refused(path)
+
+
+def test_a_small_marker_does_not_cost_an_image_without_a_window_its_grey_levels(tmp_path):
+    image = pixels((256, 256), bits=12)
+    plain = read(write(tmp_path / "plain", image, bits=16))
+    image[5:17, 5:17] = 65535
+    marked = read(write(tmp_path / "marked", image, bits=16))
+    assert (marked[5:17, 5:17] == 255).all()
+    rest = np.ones(image.shape, bool)
+    rest[5:17, 5:17] = False
+    assert len(np.unique(marked[rest])) > 200
+    assert np.corrcoef(marked[rest], plain[rest])[0, 1] > 0.999
+
+
+@pytest.mark.parametrize("error", [MemoryError(), None])
+def test_a_shortage_is_no_damage(tmp_path, monkeypatch, error):
+    """Neither of the header, nor of pixels whose decoder reports something else."""
+    path = write(tmp_path / "a")
+
+    def short(*_):
+        raise error or RuntimeError("the decoder failed")
+
+    if error:
+        with monkeypatch.context() as patch:
+            patch.setattr("cxrbench.builtin._dicom.radiograph._identified", short)
+            with pytest.raises(MemoryError):
+                read_radiograph(str(path), KEY, accept_unknown=True)
+    monkeypatch.setattr("cxrbench.builtin._dicom.pixels._decoded", short)
+    if error is None:
+        assert "cannot be decoded" in refused(path)
+        monkeypatch.setattr(
+            "cxrbench.builtin._dicom.pixels._require_memory", lambda _: short_of_memory()
+        )
+    with pytest.raises(MemoryError):
+        read(path)
+
+
+def short_of_memory() -> None:
+    raise MemoryError
 
 
 def test_a_12_bit_jpeg_changes_little(tmp_path):

@@ -265,10 +265,17 @@ def test_predict_takes_dicom_files_and_refuses_what_is_no_chest_radiograph(cli, 
     planted(folder / "c.dicom", 3, Modality="CT")
     (folder / "d.dcm").write_text("no image")
     os.mkfifo(folder / "e.dcm")
+    planted(folder / "g1.2", 1, PatientID=None)
+    planted(folder / "h", 4, Modality="PX", BodyPartExamined="JAW")
     image = DICOM().read(str(folder / "a.dcm"), max_pixels=10**6)
     cv2.imwrite(str(folder / "f.png"), image)
+    command = ("predict", grid.run_of("grid"), folder, "--json", "--engine", "keras")
 
-    said = cli("predict", grid.run_of("grid"), folder, "--json", "--engine", "keras")
+    said = cli(*command)
+    rows = {Path(row["image"]).name: row for row in json.loads(said.out)["predictions"]}
+    assert rows["a.dcm"]["error"] == "does not say from where it was taken (View Position)"
+    assert "--accept-unknown" in said.err
+    said = cli(*command, "--accept-unknown")
 
     assert said.code == 0, said.err
     rows = {Path(row["image"]).name: row for row in json.loads(said.out)["predictions"]}
@@ -279,7 +286,54 @@ def test_predict_takes_dicom_files_and_refuses_what_is_no_chest_radiograph(cli, 
         "d.dcm": "not a DICOM file",
         "e.dcm": "cannot be read: not a file",
         "f.png": None,
+        "g1.2": None,
+        "h": "not a radiograph: modality PX",
     }
-    scores = [{k: v for k, v in rows[n].items() if k != "image"} for n in ("a.dcm", "f.png")]
-    assert scores[0] == scores[1]
+    scores = [
+        {k: v for k, v in rows[n].items() if k != "image"} for n in ("a.dcm", "f.png", "g1.2")
+    ]
+    assert scores[0] == scores[1] == scores[2]
     assert leaks((said.out + said.err).encode()) == set()
+
+
+def test_the_cache_of_headers_does_not_tell_which_file_is_whose(tmp_path, recorder):
+    root = folder_of(tmp_path)
+    dataset, cache = DICOM(path=str(root)), tmp_path / "cache"
+    cohort = dataset.load_showing(recorder, cache)
+    (path,) = (cache / "headers").iterdir()
+    text = path.read_text()
+    assert all(patient in text for patient in cohort.patient_ids)
+    for source in cohort.sources:
+        stat = os.stat(source)
+        for number in (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino):
+            assert str(number) not in text
+    before = path.stat().st_size
+    dataset.load_showing(recorder, cache)
+    assert path.stat().st_size == before
+
+
+def test_headers_of_the_first_version_are_removed_and_read_again(tmp_path, recorder):
+    root = folder_of(tmp_path)
+    dataset, cache = DICOM(path=str(root)), tmp_path / "cache"
+    dataset.load_showing(recorder, cache)
+    (path,) = (cache / "headers").iterdir()
+    first, *lines = path.read_text().splitlines()
+    old = [json.dumps([json.loads(line)[0], "1+:1716:17", "a lateral view"]) for line in lines[:2]]
+    path.write_text("\n".join((first, *old, *lines)) + "\n")
+    assert len(dataset.load_showing(recorder, cache)) == 2
+    assert "1716" not in path.read_text()
+    assert len(path.read_text().splitlines()) == 1 + len(lines)
+
+
+def test_a_file_that_is_replaced_with_the_same_size_and_time_is_read_again(tmp_path, recorder):
+    root = folder_of(tmp_path)
+    dataset, cache = DICOM(path=str(root), image_ids="path"), tmp_path / "cache"
+    first = dataset.load_showing(recorder, cache)
+    path = root / "odd"
+    known = path.stat()
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"045Y", b"046Y"))
+    os.utime(path, ns=(known.st_atime_ns, known.st_mtime_ns))
+    second = dataset.load_showing(recorder, cache)
+    row = first.image_ids.index("odd")
+    assert (first.ages[row], second.ages[row]) == (45, 46)

@@ -24,8 +24,8 @@ def display_table(stored: np.ndarray, elements: Dataset, form: Form) -> np.ndarr
     """What each value from the lowest to the highest of ``form.range`` is shown as, uint8.
 
     ``stored`` (H, W) are the values of the image: without window and VOI LUT they are stretched
-    from the lowest to the highest that occurs. Padding (PS3.3 C.7.5.1.1.2) does not count, and is
-    black.
+    from the lowest to the highest that occurs, or over the part that holds nearly all of them.
+    Padding (PS3.3 C.7.5.1.1.2) does not count, and is black.
     """
     low, high = form.range
     values = np.arange(low, high + 1)
@@ -37,9 +37,7 @@ def display_table(stored: np.ndarray, elements: Dataset, form: Form) -> np.ndarr
     elif real_number(elements, "WindowWidth") is not None:
         shown = _windowed(modality, elements)
     else:
-        occurs = np.zeros(len(values), bool)
-        occurs[stored if low == 0 else stored.astype(np.int32) - low] = True
-        shown = _stretched(modality, occurs & ~padding)
+        shown = _stretched(modality, np.where(padding, 0, _counts(stored, low, len(values))))
     # Presentation LUT Shape says the same again (PS3.3 C.8.11.1.1.1) and would invert twice.
     grey = np.rint((1 - shown if form.inverted else shown) * 255).astype(np.uint8)
     grey[padding] = 0
@@ -88,10 +86,37 @@ def _windowed(values: np.ndarray, elements: Dataset) -> np.ndarray:
     return np.clip((values - center) / width + 0.5, 0, 1)
 
 
-def _stretched(values: np.ndarray, occurs: np.ndarray) -> np.ndarray:
-    if not occurs.any():
+_BAND = 256
+
+
+def _counts(stored: np.ndarray, low: int, size: int) -> np.ndarray:
+    """How many pixels have each value from ``low`` on; in bands, for the memory."""
+    counts = np.zeros(size, np.int64)
+    for top in range(0, len(stored), _BAND):
+        band = stored[top : top + _BAND].reshape(-1).astype(np.int64)
+        counts += np.bincount(band - low, minlength=size)
+    return counts
+
+
+_OUTSIDE = 0.005
+
+
+def _stretched(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """From 0 to 1, by the rule for other deep images, `cxrbench.store.grey.grey_range`.
+
+    A burnt-in marker far outside the values of all but 0.5 % of the pixels does not set the range.
+    """
+    if not counts.any():
         return np.zeros(len(values))
-    low, high = values[occurs].min(), values[occurs].max()
+    order = np.argsort(values, kind="stable")
+    order = order[counts[order] > 0]
+    shares = np.cumsum(counts[order]) / counts.sum()
+    low, high = values[order[0]], values[order[-1]]
+    places = np.searchsorted(shares, (_OUTSIDE, 1 - _OUTSIDE))
+    first, last = values[order[places]]
+    span = last - first
+    if span > 0 and high - low > 4 * span:
+        low, high = max(low, first - span / 10), min(high, last + span / 10)
     return np.clip((values - low) / (high - low if high > low else 1), 0, 1)
 
 

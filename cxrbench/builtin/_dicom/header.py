@@ -5,15 +5,18 @@ from __future__ import annotations
 import io
 import os
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.util import find_spec
+from threading import Lock
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from cxrbench import UnreadableImage
 
 if TYPE_CHECKING:
+    import numpy as np
     from pydicom.dataset import Dataset
     from pydicom.tag import BaseTag
 
@@ -52,6 +55,27 @@ CODECS = MappingProxyType(
 """What imagecodecs decodes, and by which function."""
 
 INSTALL = 'pip install "cxrbench[dicom]"'
+
+
+_IMPORTING = Lock()
+
+
+def load_pydicom() -> None:
+    """Import pydicom once, whichever thread comes first.
+
+    Its modules import each other: two threads that begin with different ones would see them half
+    imported.
+    """
+    with _IMPORTING:
+        for name in ("filereader", "datadict", "uid", "multival", "encaps", "pixels"):
+            import_module(f"pydicom.{name}")
+
+
+def codec_function(uid: str) -> Callable[[bytes], np.ndarray]:
+    """The function of imagecodecs that decodes this transfer syntax; it is imported here."""
+    with _IMPORTING:
+        codec: Callable[[bytes], np.ndarray] = getattr(import_module("imagecodecs"), CODECS[uid])
+    return codec
 
 
 def require_decoder(uid: str) -> None:
@@ -112,7 +136,10 @@ HEADER_BYTES = 64 * 2**20
 """A header may make us read so much at most; whole ones have some 10 kB."""
 
 _PIXEL_TAGS = (0x7FE00008, 0x7FE00009, PIXEL_DATA)
-_MAX_VALUE = 2**20
+_MAX_VALUE = 2**18
+_MAX_READS = 50_000
+"""Each element and each item takes two or three; whole headers have some hundreds of elements."""
+_BYTES_PER_READ = 4096
 _UNDEFINED = 0xFFFFFFFF
 _MAGIC = 128
 _ITEM = b"\xfe\xff\x00\xe0"
@@ -123,6 +150,7 @@ _END_OF_ITEMS = b"\xfe\xff\xdd\xe0"
 class Parsed:
     """The elements asked for, and where the pixels are.
 
+    ``storage`` is the SOP class UID in the file meta group, ``""`` where there is none.
     ``pixel_bytes`` is the length of the pixel data as the file states it, None where compressed
     pixels follow, and -1 where there are none. ``syntax`` is the transfer syntax UID.
     """
@@ -130,6 +158,7 @@ class Parsed:
     elements: Dataset
     syntax: str
     pixel_bytes: int | None
+    storage: str = ""
 
 
 def parse(path: str, tags: Sequence[str], *, with_pixels: bool, budget: int) -> Parsed:
@@ -143,6 +172,7 @@ def parse(path: str, tags: Sequence[str], *, with_pixels: bool, budget: int) -> 
     UnreadableImage : no DICOM file, damaged, truncated, or larger than the budget.
     OSError : it cannot be opened or read.
     """
+    load_pydicom()
     with _Bounded(path, budget) as file:
         head = file.read(1024)
         if head[_MAGIC : _MAGIC + 4] != b"DICM" and not _begins_with_an_element(head):
@@ -164,6 +194,7 @@ def parse(path: str, tags: Sequence[str], *, with_pixels: bool, budget: int) -> 
 def _parse(file: _Bounded, head: bytes, watch: _Watch, *, with_pixels: bool) -> Parsed:
     from pydicom.filereader import read_partial
 
+    storage = ""
     if DEFLATED.encode() in head:
         elements = _parse_deflated(file, watch, with_pixels=with_pixels)
         syntax = DEFLATED
@@ -172,6 +203,7 @@ def _parse(file: _Bounded, head: bytes, watch: _Watch, *, with_pixels: bool) -> 
             cast("BinaryIO", file), watch, force=True, specific_tags=watch.wanted
         )
         uid = str(elements.file_meta.get("TransferSyntaxUID", "") or "")
+        storage = str(elements.file_meta.get("MediaStorageSOPClassUID", "") or "")
         implicit, little = elements.original_encoding
         native = IMPLICIT_LITTLE if implicit else EXPLICIT_LITTLE if little else EXPLICIT_BIG
         syntax = uid or native
@@ -179,7 +211,8 @@ def _parse(file: _Bounded, head: bytes, watch: _Watch, *, with_pixels: bool) -> 
         raise UnreadableImage("truncated: the pixels end early")
     if not with_pixels and syntax != DEFLATED and watch.pixels > 0:
         _require_whole(file, watch.pixels)
-    return Parsed(elements, syntax, None if watch.pixels == _UNDEFINED else watch.pixels)
+    pixel_bytes = None if watch.pixels == _UNDEFINED else watch.pixels
+    return Parsed(elements, syntax, pixel_bytes, storage)
 
 
 class _Watch:
@@ -215,15 +248,41 @@ class _Bounded(io.BufferedReader):
         super().__init__(io.FileIO(path), 16 * 1024)
         self.size = os.fstat(self.fileno()).st_size
         self.left = budget
+        self._count = _Count(self.size)
 
     def read(self, size: int | None = -1, /) -> bytes:
         if size is None or size < 0:  # pydicom, where it would inflate a whole file
             raise UnreadableImage("damaged: a deflated file with an unusual header")
+        self._count.advance()
         if size > 65536:
             size = min(size, max(0, self.size - self.tell()))
         self.left -= size
         if self.left < 0:
             raise UnreadableImage("larger than its pixels may be, or with an endless header")
+        return super().read(size)
+
+
+class _Count:
+    """Counts the reads of a file of ``size`` bytes: millions of empty items cost minutes."""
+
+    def __init__(self, size: int) -> None:
+        self._left = _MAX_READS + size // _BYTES_PER_READ
+
+    def advance(self) -> None:
+        self._left -= 1
+        if self._left < 0:
+            raise UnreadableImage("damaged: an endless header")
+
+
+class _Inflated(io.BytesIO):
+    """Inflated bytes, read as often as a file of this size may be."""
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__(content)
+        self._count = _Count(len(content))
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self._count.advance()
         return super().read(size)
 
 
@@ -245,7 +304,7 @@ def _parse_deflated(file: _Bounded, watch: _Watch, *, with_pixels: bool) -> Data
     # Preamble, "DICM", and the element that states how long the rest of the group is.
     file.seek(_MAGIC + 4 + 12 + int(meta.FileMetaInformationGroupLength))
     limit = file.left if with_pixels else _MAX_VALUE
-    stream = io.BytesIO(_inflate(file, limit, whole=with_pixels))
+    stream = _Inflated(_inflate(file, limit, whole=with_pixels))
     return read_dataset(stream, False, True, stop_when=watch, specific_tags=watch.wanted)
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import struct
+from contextlib import nullcontext
 from dataclasses import dataclass
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from cxrbench import UnreadableImage
@@ -18,6 +20,7 @@ from cxrbench.builtin._dicom.header import (
     PLUGINS,
     RLE,
     Parsed,
+    codec_function,
     parse,
     require_decoder,
     text,
@@ -203,10 +206,15 @@ _TAGS = (
     *("PixelPaddingValue", "PixelPaddingRangeLimit"),
 )
 _BYTES_PER_PIXEL = 2
+_LARGE_PIXELS = 2**25
+_LARGE = Lock()
+"""Held while a larger image is decoded, so that threads do not hold several at the same time."""
+_MAX_SCANS = 64
+"""Of a progressive JPEG: encoders make about ten; each costs the time of a whole image."""
 
 
 def read_pixels(path: str, *, max_pixels: int) -> np.ndarray:
-    """The image as grey (H, W) uint8, bright where the body absorbs.
+    """The image as grey (H, W) uint8, bright where the body absorbs. Large ones wait in line.
 
     A window, or a VOI LUT, that the file has is applied; without one, the values in the image are
     scaled from their own minimum..maximum.
@@ -219,20 +227,38 @@ def read_pixels(path: str, *, max_pixels: int) -> np.ndarray:
     """
     budget = max_pixels * _BYTES_PER_PIXEL + HEADER_BYTES
     header = parse(path, _TAGS, with_pixels=False, budget=HEADER_BYTES)
+    shape = _form(header)
     try:
-        shape = form_of(header)
         _require_size(shape, max_pixels)
-        parsed = parse(path, _TAGS, with_pixels=True, budget=budget)
-        stored = _decoded(parsed, shape)
-        return _displayed(stored, parsed, shape)
+        with _LARGE if shape.width * shape.height > _LARGE_PIXELS else nullcontext():
+            parsed = parse(path, _TAGS, with_pixels=True, budget=budget)
+            stored = _decoded(parsed, shape)
+            return _displayed(stored, parsed, shape)
     except (UnreadableImage, MemoryError):
         raise
     except Exception as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
+        _require_memory(shape)
         # Decoders of hostile files raise nearly anything, and their messages may quote the file.
         reason = f"damaged: its pixels cannot be decoded ({type(error).__name__})"
         raise UnreadableImage(reason) from None
+
+
+def _form(header: Parsed) -> Form:
+    try:
+        return form_of(header)
+    except (UnreadableImage, MemoryError):
+        raise
+    except Exception:  # a value that is not of its type; the message would quote it
+        raise UnreadableImage("damaged: its header cannot be read") from None
+
+
+def _require_memory(shape: Form) -> None:
+    """Raise MemoryError if there is none: decoders in C report a failed allocation as damage."""
+    import numpy as np
+
+    np.empty(shape.width * shape.height * 8, np.uint8)
 
 
 def _require_size(shape: Form, max_pixels: int) -> None:
@@ -250,7 +276,7 @@ def _decoded(parsed: Parsed, shape: Form) -> np.ndarray:
     elements, syntax = parsed.elements, parsed.syntax
     frame = _checked_frame(elements.PixelData, syntax, shape) if shape.compressed else b""
     if syntax in CODECS:
-        return np.clip(_by_imagecodecs(frame, CODECS[syntax], shape), *shape.range)
+        return np.clip(_by_imagecodecs(frame, syntax, shape), *shape.range)
     decoder = get_decoder(EXPLICIT_LITTLE if syntax == DEFLATED else syntax)
     stored, _ = decoder.as_array(
         elements, index=0, raw=True, decoding_plugin=PLUGINS.get(syntax, "")
@@ -263,6 +289,8 @@ def _checked_frame(encapsulated: bytes, syntax: str, shape: Form) -> bytes:
     from pydicom.encaps import get_frame
 
     frame = get_frame(encapsulated, 0, number_of_frames=1)
+    if frame.count(b"\xff\xda") > _MAX_SCANS and frame.startswith(_JPEG_START):
+        raise UnreadableImage(f"a JPEG of more than {_MAX_SCANS} scans")
     if syntax == RLE:
         require_rle_size(frame, shape.width * shape.height)
         return frame
@@ -277,12 +305,11 @@ def _checked_frame(encapsulated: bytes, syntax: str, shape: Form) -> bytes:
     return frame
 
 
-def _by_imagecodecs(frame: bytes, codec: str, shape: Form) -> np.ndarray:
+def _by_imagecodecs(frame: bytes, syntax: str, shape: Form) -> np.ndarray:
     """Neither JPEG nor JPEG-LS knows signs: a sign is the highest of the bits stored."""
-    import imagecodecs
     import numpy as np
 
-    decoded: np.ndarray = getattr(imagecodecs, codec)(frame)
+    decoded = codec_function(syntax)(frame)
     if decoded.shape != (shape.height, shape.width) or decoded.dtype not in (np.uint8, np.uint16):
         raise UnreadableImage("damaged: its pixels were decoded as something other than an image")
     if not shape.signed:

@@ -37,6 +37,10 @@ _IDENTIFYING = (
     *("SOPInstanceUID", "StudyDate"),
 )
 _FOR_PROCESSING = "1.2.840.10008.5.1.4.1.1.1.1.1"
+_STORAGE = "1.2.840.10008.5.1.4.1.1."
+_RADIOGRAPHY = (f"{_STORAGE}1", f"{_STORAGE}1.1", _FOR_PROCESSING)
+"""SOP classes of Computed Radiography and of Digital X-Ray: they stand for a missing modality."""
+_SECONDARY = (f"{_STORAGE}7", *(f"{_STORAGE}7.{number}" for number in range(1, 5)))
 # A name that is none of these may be anything, a patient's too, and is not repeated.
 _OTHER_MODALITIES = frozenset(
     {
@@ -54,8 +58,8 @@ _DATE = re.compile(r"([0-9]{4})\.?([0-9]{2})\.?([0-9]{2})")
 class Radiograph:
     """What is kept of one frontal chest radiograph: nothing that identifies without the key.
 
-    ``image`` and ``patient`` are pseudonyms of SOP Instance UID (``""`` without one) and Patient
-    ID. ``age`` in years, None where unknown; ``sex`` and ``view`` are ``""`` where unknown.
+    ``image`` and ``patient`` are pseudonyms of SOP Instance UID and Patient ID, ``""`` without
+    one. ``age`` in years, None where unknown; ``sex`` and ``view`` are ``""`` where unknown.
     """
 
     image: str
@@ -100,7 +104,7 @@ def _telling_nothing() -> Iterator[None]:
 
 
 def _view(parsed: Parsed, accept_unknown: bool) -> str:
-    _require_radiograph(parsed.elements)
+    _require_radiograph(parsed, accept_unknown)
     form_of(parsed)
     require_chest(parsed.elements, accept_unknown=accept_unknown)
     return view_of(parsed.elements, accept_unknown=accept_unknown)
@@ -110,28 +114,31 @@ def _identified(elements: Dataset, key: Key, view: str) -> Radiograph:
     # Not the issuer of the id with it: one patient with and without it would be two, and could be
     # in two parts of a split; two patients taken for one do no harm.
     patient, uid = text(elements, "PatientID"), text(elements, "SOPInstanceUID")
-    if not patient:
-        raise UnreadableImage("has no Patient ID: a split could leak")
     sex = text(elements, "PatientSex").upper()
     return Radiograph(
         image=key.pseudonym("image", uid) if uid else "",
-        patient=key.pseudonym("patient", patient),
+        patient=key.pseudonym("patient", patient) if patient else "",
         age=_age(elements),
         sex=sex if sex in ("F", "M") else "",
         view=view,
     )
 
 
-def _require_radiograph(elements: Dataset) -> None:
+def _require_radiograph(parsed: Parsed, accept_unknown: bool) -> None:
+    elements = parsed.elements
     modality = text(elements, "Modality").upper()
+    storage = text(elements, "SOPClassUID") or parsed.storage
+    if not modality and storage not in _RADIOGRAPHY:
+        if storage.startswith(_STORAGE) and storage not in _SECONDARY:
+            raise UnreadableImage("not a radiograph: its SOP class is another")
+        if not accept_unknown:
+            raise UnreadableImage("has no modality")
     if modality in _OTHER_MODALITIES:
         raise UnreadableImage(f"not a radiograph: modality {modality}")
-    if modality not in MODALITIES:
-        raise UnreadableImage(
-            "not a radiograph: another modality" if modality else "has no modality"
-        )
+    if modality and modality not in MODALITIES:
+        raise UnreadableImage("not a radiograph: another modality")
     raw = text(elements, "PresentationIntentType").upper() == "FOR PROCESSING"
-    if raw or text(elements, "SOPClassUID") == _FOR_PROCESSING:
+    if raw or storage == _FOR_PROCESSING:
         raise UnreadableImage("raw data for processing, not for presentation")
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import csv
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from cxrbench import HEADINGS, DataError, LabelOptions, read_table
+from cxrbench import HEADINGS, DataError, LabelOptions, image_stem, read_table
 from cxrbench.builtin._dicom.key import Key
 from cxrbench.builtin._dicom.radiograph import Radiograph
 
@@ -29,16 +29,22 @@ IMAGE_COLUMNS = (
 
 @dataclass(frozen=True, eq=False)
 class LabelRows:
-    """``images`` (N) as the table writes them, ``values`` (N, L) float32 1, 0 or NaN, and notes."""
+    """``images`` (N) as the table writes them, ``values`` (N, L) float32 1, 0 or NaN, and notes.
+
+    ``patients`` (N) are the cells of the column of patients, None if the table has none.
+    """
 
     names: tuple[str, ...]
     images: tuple[str, ...]
     values: np.ndarray
+    patients: tuple[str, ...] | None
     notes: tuple[str, ...]
 
 
-def read_labels(path: Path, image: str, options: LabelOptions) -> LabelRows:
-    """Read and check the table; ``image`` is its column of images, ``""`` for the usual names.
+def read_labels(path: Path, image: str, patient: str, options: LabelOptions) -> LabelRows:
+    """Read and check the table.
+
+    ``image`` and ``patient`` are its columns of images and patients, ``""`` for the usual names.
 
     Raises
     ------
@@ -51,14 +57,26 @@ def read_labels(path: Path, image: str, options: LabelOptions) -> LabelRows:
         if not table.places(headings):
             raise table.missing_column(headings["image"], "name it: image=COLUMN")
         usual = [name for names in HEADINGS.values() for name in names]
-        headings |= options.columns(table, (image, *IMAGE_COLUMNS, *usual))
+        patients = {"patient": (patient,) if patient else HEADINGS["patient"]}
+        if table.places(patients):
+            headings |= patients
+        elif patient:
+            raise table.missing_column((patient,))
+        headings |= options.columns(table, (image, patient, *IMAGE_COLUMNS, *usual))
         columns = table.columns(headings)
         images = [text.replace("\\", "/") for text in columns.require("image")]
         same = [key for key in columns.cells if key != "image"]
         columns = columns.without_repeats(images, same, separator=options.joiner)
         labels = options.read(columns)
     images = [text.replace("\\", "/") for text in columns.cells["image"]]
-    return LabelRows(labels.names, tuple(images), labels.values, (*columns.notes, *labels.notes))
+    cells = columns.cells.get("patient")
+    return LabelRows(
+        names=labels.names,
+        images=tuple(images),
+        values=labels.values,
+        patients=None if cells is None else tuple(text.strip() for text in cells),
+        notes=(*columns.notes, *labels.notes),
+    )
 
 
 @contextmanager
@@ -78,6 +96,8 @@ def _quoting_nothing() -> Iterator[None]:
 
 NO_FILE = "the table has a row, but there is no file that can be used"
 NO_ROW = "there is a file, but no row in the table"
+NO_PATIENT = "has no Patient ID: a split could leak; patient=COLUMN names a column of the table"
+NO_PATIENT_CELL = "the table does not name its patient: a split could leak"
 SEVERAL_FILES = "several files fit one row of the table; name them by path or SOP Instance UID"
 SEVERAL_ROWS = "several rows of the table fit this file"
 
@@ -136,10 +156,48 @@ def match(
     return RowMatch(tuple(pairs), tuple(rest), tuple(lost), max(0, len(lost) - unnamed))
 
 
+_ENDINGS = (".dcm", ".dicom", ".dic", ".ima")
+"""What is no part of a file's name; names may have dots, and no ending: UIDs are such names."""
+
+
 def _names(path: str) -> tuple[str, str, str]:
     """What can stand for a file, the most exact first."""
     pure = PurePosixPath(path)
-    return str(pure), pure.name, pure.stem
+    ending = pure.suffix if pure.suffix.lower() in _ENDINGS else ""
+    return str(pure), pure.name, image_stem(pure.name.removesuffix(ending))
+
+
+def without_unknown_patients(
+    matched: RowMatch,
+    radiographs: Sequence[tuple[str, Radiograph]],
+    rows: LabelRows,
+    key: Key,
+    *,
+    by_table: bool,
+) -> tuple[RowMatch, Mapping[int, str], tuple[str, ...]]:
+    """Pairs whose patient is known, the patient of each file as a pseudonym, and a note.
+
+    Patients are those of the headers; those of the table where ``by_table`` asks for it, or a file
+    has none and the table has a column of patients. They are never mixed: one patient would be two.
+    """
+    lacking = [file for file, _ in matched.pairs if not radiographs[file][1].patient]
+    notes: tuple[str, ...] = ()
+    reason = NO_PATIENT
+    patients = {file: radiographs[file][1].patient for file, _ in matched.pairs}
+    if rows.patients is not None and (by_table or lacking):
+        cells = rows.patients
+        reason = NO_PATIENT_CELL
+        patients = {
+            file: key.pseudonym("patient", cells[row]) if cells[row] else ""
+            for file, row in matched.pairs
+        }
+        if not by_table:
+            notes = (
+                f"{len(lacking):,} files have no Patient ID: all patients are those of the table",
+            )
+    pairs = tuple(pair for pair in matched.pairs if patients[pair[0]])
+    lost = tuple((file, reason) for file, _ in matched.pairs if not patients[file])
+    return replace(matched, pairs=pairs, files=(*matched.files, *lost)), patients, notes
 
 
 def _places(radiographs: Sequence[tuple[str, Radiograph]]) -> list[defaultdict[str, list[int]]]:
@@ -180,8 +238,18 @@ def nothing_to_use(scan: Scan, matched: RowMatch, rows: int) -> DataError:
         expected="files that the table names by path, name or SOP Instance UID",
         found=f"{len(scan.radiographs):,} radiographs, {rows:,} rows; "
         + "; ".join(line.strip() for line in counted_reasons(reasons)[1:]),
-        fix="check path and table; use unknown=accept for incomplete headers",
+        fix=_advice(reasons),
     )
+
+
+def _advice(reasons: Sequence[str]) -> str:
+    """What helps against the reasons that there are."""
+    advice = ["check path and table"]
+    if any(reason.startswith(("has no modality", "does not say")) for reason in reasons):
+        advice.append("unknown=accept if all files are frontal chest radiographs")
+    if NO_PATIENT in reasons:
+        advice.append("patient=COLUMN for a column of patients in the table")
+    return "; ".join(advice)
 
 
 _CROSSWALK = ("id", "file", "reason")

@@ -6,6 +6,7 @@ import errno
 import json
 import logging
 import os
+import re
 import warnings
 from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +17,7 @@ from itertools import islice
 from pathlib import Path
 
 from cxrbench import CxrbenchError, DataError, Display, UnreadableImage
-from cxrbench.builtin._dicom.header import INSTALL
+from cxrbench.builtin._dicom.header import INSTALL, load_pydicom
 from cxrbench.builtin._dicom.key import Key
 from cxrbench.builtin._dicom.radiograph import Radiograph, read_radiograph
 
@@ -128,7 +129,7 @@ def _has_mark(path: str) -> bool:
         return False
 
 
-_VERSION = 1
+_VERSION = 2
 """Raised when the same header would be judged in another way."""
 
 Found = Radiograph | str
@@ -143,23 +144,34 @@ class Memory:
     file's time is that of the last use.
     """
 
-    def __init__(self, path: Path | None, archive: str, *, accept_unknown: bool) -> None:
+    def __init__(self, path: Path | None, archive: str, key: Key, *, accept_unknown: bool) -> None:
         self._path = path
+        self._key = key
         self._about = json.dumps({"dataset": "dicom", "data": archive})
         self._judged = f"{_VERSION}{'+' if accept_unknown else ''}"
         self._known: dict[tuple[str, str], Found] = {}
         if path is not None and path.exists():
-            for line in path.read_text("utf-8", "replace").splitlines():
+            lines = path.read_text("utf-8", "replace").splitlines()
+            for line in lines:
                 self._learn(line)
+            if any(map(_is_of_version_1, lines)):
+                self._known.clear()
+                path.unlink()
+                return
             with suppress(
                 OSError
             ):  # a cache that belongs to somebody else can be read all the same
                 os.utime(path)
 
     def signature(self, path: str) -> str:
-        """What changes when a file does, or the way in which it is judged."""
+        """What changes when a file does, or the way in which it is judged.
+
+        With the key, since size and time would tell whose file it is. The time of change is the
+        system's own: an archive that is unpacked over another cannot set it.
+        """
         stat = os.stat(path)
-        return f"{self._judged}:{stat.st_size}:{stat.st_mtime_ns}"
+        facts = (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
+        return self._key.pseudonym("signature", f"{self._judged}:{facts}")
 
     def recall(self, file: str, signature: str) -> Found | None:
         """What was found in this file, None where it is not known."""
@@ -197,6 +209,11 @@ class Memory:
             return
 
 
+def _is_of_version_1(line: str) -> bool:
+    """Whether sizes and times are in it as they are, beside pseudonyms."""
+    return re.match(r'\["[0-9a-f]{20}", "1\+?:[0-9]+:[0-9]+", ', line) is not None
+
+
 # Parsing holds the interpreter's lock; more threads only help where the files are far away.
 _THREADS = 4
 _CHUNK = 256
@@ -227,6 +244,7 @@ def scan(
     ------
     DataError : ``root`` cannot be listed.
     """
+    load_pydicom()  # before the threads: see there
     listing = list_files(root, leave_out)
     work = partial(_look, root, key, memory, accept_unknown)
     radiographs, rejected, seen = [], list(listing.unusable), set[str]()
