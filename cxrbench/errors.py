@@ -29,6 +29,17 @@ class CxrbenchError(Exception):
         super().__init__("\n".join(lines))
 
 
+def error_text(error: BaseException) -> str:
+    """``TypeName: message`` of an exception of somebody else's code, whose text may itself fail."""
+    name = type(error).__name__
+    try:
+        return f"{name}: {error}"
+    except KeyboardInterrupt:
+        raise
+    except BaseException as failure:
+        return f"{name}, whose message cannot be shown ({type(failure).__name__})"
+
+
 class RecipeError(CxrbenchError):
     """A recipe names an unknown part, parameter or value."""
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType, NoneType, UnionType
 from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from cxrbench.errors import CxrbenchError, PluginError, RecipeError
+from cxrbench.errors import CxrbenchError, PluginError, RecipeError, error_text
 
 if TYPE_CHECKING:
     from cxrbench.interfaces import Dataset
@@ -236,7 +236,7 @@ def build(part: type, pairs: Mapping[str, str], where: str) -> Any:
     except Exception as error:  # a plugin's own check of its fields may raise anything
         raise RecipeError(
             f"{where} cannot be made with these parameters",
-            found=f"{type(error).__name__}: {error}",
+            found=error_text(error),
             fix=f"change the parameters; `cxrbench plugins show {where}` lists them",
         ) from error
 

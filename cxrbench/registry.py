@@ -8,7 +8,7 @@ import os
 import re
 import sys
 from collections.abc import Collection, Iterable, Mapping
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from types import MappingProxyType
@@ -17,7 +17,7 @@ from typing import Any
 import pluggy
 
 from cxrbench import hookspecs
-from cxrbench.errors import PluginError, RecipeError
+from cxrbench.errors import PluginError, RecipeError, error_text
 from cxrbench.interfaces import (
     API_VERSION,
     Backbone,
@@ -190,8 +190,8 @@ def _load(
     except KeyboardInterrupt:
         raise
     except BaseException as failure:
-        name = "" if isinstance(failure, PluginError) else f"{type(failure).__name__}: "
-        error, fix, provided = f"{name}{failure}", _fix(failure, entry_point), []
+        error = error_text(failure).removeprefix("PluginError: ")
+        fix, provided = _fix(failure, entry_point), []
     plugin = Plugin(
         name=entry_point.name,
         module=entry_point.value,
@@ -206,13 +206,15 @@ def _load(
 
 def _fix(failure: BaseException, entry_point: EntryPoint) -> str:
     """What to do, if the failure does not say it itself."""
-    if isinstance(failure, PluginError) and failure.fix is not None:
+    if issubclass(type(failure), PluginError) and getattr(failure, "fix", None) is not None:
         return ""
     url = entry_point.dist.read_text("direct_url.json") if entry_point.dist is not None else None
-    if url is not None and json.loads(url).get("dir_info", {}).get("editable"):  # by its author
-        return f"correct {entry_point.module} and run `cxrbench plugins check {entry_point.name}`"
+    with suppress(LookupError, TypeError, ValueError):  # not by pip, or not as it writes it
+        if json.loads(url or "{}")["dir_info"]["editable"]:  # by its author
+            module, name = entry_point.module, entry_point.name
+            return f"correct {module} and run `cxrbench plugins check {name}`"
     upgrade = "pip install --upgrade " + (_package(entry_point) or "the plugin's package")
-    if isinstance(failure, ModuleNotFoundError):
+    if type(failure) is ModuleNotFoundError:
         return (
             f"{upgrade}, which brings what it needs; "
             f"if {failure.name!r} is still missing, tell its author"

@@ -81,6 +81,23 @@ BROKEN = {
     "syntax": ("def (", "SyntaxError"),
     "exits": ("raise SystemExit(3)", "SystemExit: 3"),
     "panics": ("class Panic(BaseException): pass\nraise Panic('rust')", "Panic: rust"),
+    "unprintable": (
+        "class Odd(Exception):\n    def __str__(self): raise ValueError('no')\nraise Odd",
+        "Odd, whose message cannot be shown (ValueError)",
+    ),
+    "exits_when_printed": (
+        "class Odd(BaseException):\n    def __str__(self): raise SystemExit(0)\nraise Odd",
+        "Odd, whose message cannot be shown (SystemExit)",
+    ),
+    "returns_no_text": (
+        "from cxrbench.errors import PluginError\nclass Odd(PluginError):\n    fix = 3\n"
+        "    def __init__(self): pass\n    def __str__(self): return 3\nraise Odd",
+        "Odd, whose message cannot be shown (TypeError)",
+    ),
+    "no_repr": (
+        GOOD.replace("return [Net]", "return type('X', (), {'__repr__': lambda s: 1 / 0})()"),
+        "ZeroDivisionError",
+    ),
     "misspelt": (GOOD.replace(HOOK, "def cxrbench_backbone"), "Did you mean 'cxrbench_backbones'"),
     "unmarked": (GOOD.replace(f"@hookimpl\n{HOOK}", HOOK), "not marked as a hook"),
     "no_hook": (API, "provides nothing"),

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar, cast
 
-from cxrbench.errors import CxrbenchError, DataError, PluginError
+from cxrbench.errors import CxrbenchError, DataError, PluginError, error_text
 from cxrbench.interfaces import Cohort, Dataset, Display, Examination
 from cxrbench.parameters import absolute_dataset, build, changed, nearest, parse_pairs
 from cxrbench.registry import Registry
@@ -167,7 +167,7 @@ def _ask(dataset: Dataset, question: Callable[[], Answer], what: str) -> Answer:
     except Exception as error:  # a plugin's own mistake, told as one
         raise PluginError(
             f"the dataset {dataset.name!r} failed to {what}",
-            found=f"{type(error).__name__}: {error}",
+            found=error_text(error),
             fix=f"report it to the plugin's author; call {what}() in Python to see where",
         ) from error
 
@@ -186,7 +186,7 @@ def _recognise(path: Path, registry: Registry) -> tuple[Dataset | None, list[str
         try:
             dataset = part.recognise(path)
         except Exception as error:  # a stranger's code, which this command may not have asked for
-            failures.append(f"{part.name}: {type(error).__name__}: {error}")
+            failures.append(f"{part.name}: {error_text(error)}")
             continue
         if dataset is not None:
             return dataset, failures

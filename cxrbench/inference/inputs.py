@@ -10,7 +10,7 @@ from itertools import islice
 
 import numpy as np
 
-from cxrbench.errors import UnreadableImage
+from cxrbench.errors import UnreadableImage, error_text
 from cxrbench.inference.images import InputImage
 from cxrbench.inference.trained import TrainedRun
 from cxrbench.interfaces import LocalFeatures
@@ -173,4 +173,4 @@ def _vector(
 
 
 def _named(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())
+    return " ".join(error_text(error).split())

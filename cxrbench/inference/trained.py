@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from cxrbench.errors import PluginError, RecipeError, RunError
+from cxrbench.errors import PluginError, RecipeError, RunError, error_text
 from cxrbench.interfaces import FeatureExtractor, FittedEncoder
 from cxrbench.modeling.assemble import Network, Statistics, build_top, build_trunk
 from cxrbench.modeling.backend import choose_device, device_scope
@@ -307,4 +307,6 @@ def _other_part(run: Run, part: str, problem: object) -> RunError:
 
 
 def _one_line(value: object) -> str:
-    return " ".join(str(value).split()) or type(value).__name__
+    if isinstance(value, Exception):
+        value = error_text(value).partition(": ")[2] or type(value).__name__
+    return " ".join(str(value).split())

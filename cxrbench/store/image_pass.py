@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from cxrbench.errors import PluginError, UnreadableImage
+from cxrbench.errors import PluginError, UnreadableImage, error_text
 from cxrbench.interfaces import LocalFeatures
 from cxrbench.store.decoding import Fit, clahe, fit_image
 from cxrbench.store.limits import is_shortage, telling_shortage
@@ -202,7 +202,7 @@ def _extract(
         raise PluginError(
             f"feature extractor {extractor.name!r} failed on image {record.image_id!r}",
             expected="LocalFeatures for every image, with n = 0 where nothing is found",
-            found=f"{type(error).__name__}: {error}",
+            found=error_text(error),
             fix="correct extract, or report this to the plugin's author; "
             f"`cxrbench plugins check {extractor.name}` shows more",
         ) from error

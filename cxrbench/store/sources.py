@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cxrbench.errors import PluginError, UnreadableImage
+from cxrbench.errors import PluginError, UnreadableImage, error_text
 from cxrbench.store.cache import canonical
 from cxrbench.store.decoding import decode
 from cxrbench.store.grey import to_grey8
@@ -40,7 +40,7 @@ def read_source(
             raise
         raise PluginError(
             f"dataset {dataset.name!r} failed to read image {image_id!r}",
-            found=f"{type(error).__name__}: {error}",
+            found=error_text(error),
             fix="raise UnreadableImage for an image to exclude",
         ) from error
     grey = (

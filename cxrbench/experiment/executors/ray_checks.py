@@ -19,7 +19,7 @@ from filelock import FileLock
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 import cxrbench
-from cxrbench.errors import ExecutorError
+from cxrbench.errors import ExecutorError, error_text
 from cxrbench.experiment.conditions import LIBRARIES
 from cxrbench.experiment.executors.interface import Needs
 from cxrbench.experiment.executors.ray_nodes import Node
@@ -114,7 +114,7 @@ def _plugin(module: str) -> str:
     try:
         code = getattr(import_module(module), "__file__", None)
     except Exception as error:  # a stranger's code
-        return f"cannot be imported: {type(error).__name__}: {error}"
+        return f"cannot be imported: {error_text(error)}"
     digest = file_digest(Path(code))[:8] if code else "no file"
     return ", ".join(filter(None, (versions.get(module), digest)))
 
