@@ -169,6 +169,13 @@ def request_of(options: Mapping[str, Any]) -> Request:
             expected="--executor ray beside it",
             found=f"--executor {request.executor}",
         )
+    if request.saliency and checked.get("limit") is not None:
+        raise SettingsError(
+            "--saliency and --limit cannot be combined",
+            expected="saliency of all test images with boxes, or a smoke test of few images",
+            found=f"--saliency --limit {checked['limit']}",
+            fix="leave one of the two out",
+        )
     if request.ablation_noise and not request.ablation:
         raise SettingsError(
             "--ablation-noise has no meaning without --ablation",

@@ -66,6 +66,16 @@ class Settings:
             "Seed of the split, independent of the seed of the run.", least=0, most=LARGEST_SEED
         ),
     ] = 0
+    limit: Annotated[
+        int | None,
+        Option(
+            "Smoke test: use only a sample of about this many images, drawn by patient from each "
+            "split. The scores are no results, and are marked.",
+            least=10,
+            default="all images",
+            short="n",
+        ),
+    ] = None
     image_size: Annotated[
         int | None,
         Option(

@@ -21,9 +21,11 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 import cxrbench
 from cxrbench.errors import CxrbenchError, DeviceError, SettingsError, WeightsError
+from cxrbench.inference.localise import LocaliseOptions, score_saliency
 from cxrbench.inference.trained import load_trained
 from cxrbench.modeling.backend import load_keras
 from cxrbench.runs.directory import is_complete
+from cxrbench.runs.run import read_runs
 
 LABELS = ["Effusion", "Mass", "Nodule", "No Finding"]
 FUSED = "tinynet+grid+rows:words=8"
@@ -464,3 +466,23 @@ def test_a_linear_head_is_the_default_of_a_probe_and_has_no_epochs(grid, tmp_pat
     np.testing.assert_array_equal(
         trained.model.predict(inputs, verbose=0), exported.predict(inputs, verbose=0)
     )
+
+
+def test_a_smoke_test_is_marked_and_on_a_board_of_its_own(grid, tmp_path, registry):
+    common = {"image_size": 32, "runs": tmp_path, "cache": grid.folder / "cache"}
+    small = cxrbench.run("grid", limit=40, data="drawn:patients=60", **common)
+    whole = cxrbench.run("grid", data="drawn:patients=60", **common)
+    (row, *_), (full, *_) = small["boards"][0]["rows"], whole["boards"][0]["rows"]
+    assert (row["limit"], full["limit"]) == (40, None)
+    assert row["board"] != full["board"]
+    assert small["boards"][0]["notes"][0].startswith("Smoke test")
+    assert not any("Smoke" in note for note in whole["boards"][0]["notes"])
+    (run,) = (run for run in read_runs(tmp_path)[0] if run.name == row["runs"][0])
+    assert "smoke test (--limit 40)" in run.conditions.data_text
+    assert "limit = 40" in (run.path / "settings.toml").read_text()
+    with pytest.raises(SettingsError, match="--saliency and --limit cannot be combined"):
+        cxrbench.run("grid", limit=40, saliency=True, data="drawn", **common)
+    with pytest.raises(SettingsError, match="is a smoke test"):
+        score_saliency(
+            run, LocaliseOptions(), registry, cache=tmp_path, threads=1, display=grid.display
+        )

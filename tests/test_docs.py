@@ -149,7 +149,7 @@ def test_every_setting_is_an_option_whose_row_tells_the_same_default():
         if isinstance(field.default, tuple):
             spelt = ",".join(map(str, field.default))
         elif field.default is None:
-            spelt = "own"
+            spelt = {"image_size": "own", "limit": "all images"}[field.name]
         elif field.default is False:
             spelt = "`--no-"
         assert spelt in told[f"--{field.name.replace('_', '-')}"], field.name

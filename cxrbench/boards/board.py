@@ -49,7 +49,7 @@ _FROM_CONDITIONS = (
     *("origin", "protocol", "head", "weights", "trains", "image_size"),
     *("backend", "device", "devices"),
     *("precision", "engine", "dataset", "fingerprint", "split", "split_seed", "train_images"),
-    "version",
+    *("limit", "version"),
 )
 _OWN = (
     *("rank", "recipe", "macro_auroc_sd", "parameters", "train_seconds", "images_per_second"),
@@ -208,7 +208,10 @@ class Board:
         few += "without it. Macro is undefined, and intervals are wide."
         stale = [run for row in self.rows if not row.has_intervals for run in row.runs]
         old = "intervals of an earlier version are not shown; `cxrbench score` computes them anew: "
+        limits = {row.conditions.limit for row in self.rows} - {None}
+        smoke = "Smoke test: only a sample of the images was used (--limit). No score is a result."
         return (
+            *((smoke,) if limits else ()),
             *(() if self.patients_known else (UNKNOWN_PATIENTS,)),
             *((old + ", ".join(stale),) if stale else ()),
             *(() if self.labels_counted else (few,)),

@@ -39,7 +39,7 @@ HABITS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     | _options(
         "--fractions", "test-size", "val-size", "val-split", "validation-split", "train-size"
     )
-    | _options("--sample", "max-samples", "subset", "num-samples", "num-images")
+    | _options("--limit or --sample", "max-samples", "subset", "num-samples", "num-images")
     | _options("--patience", "early-stopping", "early-stopping-patience")
     | _options("--threshold", "factor", "benchmark-compare-fail", "fail-on", "max-slowdown")
     | _options("--quiet", "silent", "no-progress", "disable-tqdm")
@@ -133,9 +133,8 @@ def _unknown_option(option: str, command: Any, path: str) -> SettingsError:
 def bridge(option: str, flags: list[str]) -> str:
     """What to write in place of an option, for a command that has ``flags``; empty if unknown."""
     name = option.lstrip("-").lower().replace("_", "-")
-    for ours in HABITS.get(name, ()):
-        if ours.split()[0] in flags:
-            return f"Use {ours}"
+    if ours := [option for option in HABITS.get(name, ()) if option.split()[0] in flags]:
+        return f"Use {' or '.join(ours)}"
     if f"--{name}" in flags:
         return f"Use --{name}"
     if name in _TEXTS:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from cxrbench.data.cohort import fingerprint
+from cxrbench.data.cohort import fingerprint, take
 from cxrbench.data.datasets import load_cohort
-from cxrbench.data.splits import PARTS, Split, make_split
+from cxrbench.data.splits import PARTS, Split, make_split, split_hash
 from cxrbench.errors import DataError
 from cxrbench.interfaces import Cohort, Dataset, Display, FittedEncoder
 from cxrbench.modeling.assemble import Statistics, feature_statistics
@@ -75,7 +75,40 @@ def load_and_split(
     outside = int((split.parts == "").sum())
     if outside:
         display.say(f"  {outside:,} images are not in the {split.kind} split, and are not used")
-    return DividedCohort(dataset, cohort, split)
+    divided = DividedCohort(dataset, cohort, split)
+    if settings.limit is None:
+        return divided
+    sample = sample_of(divided, settings.limit)
+    sizes = ", ".join(f"{len(sample.rows(part)):,} {_NAMES[part]}" for part in PARTS)
+    display.say(f"  smoke test (--limit {settings.limit}): {sizes} images; scores are no results")
+    return sample
+
+
+def sample_of(divided: DividedCohort, limit: int) -> DividedCohort:
+    """About ``limit`` images: whole patients from each split, in its proportion, at least two.
+
+    The same patients for the same split and limit; a larger limit adds patients to them.
+    """
+    cohort, split = divided.cohort, divided.split
+    used = int((split.parts != "").sum())
+    chosen: list[int] = []
+    for part in PARTS:
+        rows = split.rows(part)
+        by_patient: dict[str, list[int]] = {}
+        for row in rows.tolist():
+            by_patient.setdefault(cohort.patient_ids[row], []).append(row)
+        patients = sorted(by_patient)
+        order = np.random.default_rng(split.seed).permutation(len(patients)).tolist()
+        share, taken = limit * len(rows) / used, list[int]()
+        for count, place in enumerate(order):
+            if count >= 2 and len(taken) >= share:
+                break
+            taken += by_patient[patients[place]]
+        chosen += taken
+    index = np.sort(np.array(chosen))
+    smaller, parts = take(cohort, index), split.parts[index]
+    digest = split_hash(smaller.image_ids, parts.tolist())
+    return DividedCohort(divided.dataset, smaller, replace(split, parts=parts, hash=digest))
 
 
 def prepare_cohort(

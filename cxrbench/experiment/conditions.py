@@ -136,6 +136,8 @@ def _shaping(recipe: Recipe, settings: Settings, data: PreparedCohort) -> dict[s
     names = ("protocol", "head", "device", "devices", "precision", "engine")
     ours = {name: values[name] for name in names} | {"backend": backend_name()}
     left_out = {*_RESOLVED, *(_TRAINING if recipe.is_prior else ())}
+    if settings.limit is None:  # runs from before this option keep their keys
+        left_out.add("limit")
     if settings.head == "linear":  # has no epochs; runs from before this option keep their keys
         left_out.add("min_steps")
     return {

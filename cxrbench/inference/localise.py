@@ -74,6 +74,13 @@ def score_saliency(
             expected="a share of the map's maximum, between 0 and 1",
             found=f"{options.iou_threshold:g}",
         )
+    if run.conditions.limit is not None:
+        raise SettingsError(
+            f"the run {run.name!r} is a smoke test (--limit {run.conditions.limit})",
+            expected="a run on all images",
+            found="a sample of the images",
+            fix="run again without --limit",
+        )
     with on_device(options.device):
         trained = load_trained(run.path, registry)
         method = choose_method(options.method, trained)

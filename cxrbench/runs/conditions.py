@@ -105,9 +105,17 @@ class Conditions:
     @property
     def data_text(self) -> str:
         """The data and the split in words: ``nih (98650a8c) · patient split, seed 0``."""
+        sample = "" if self.limit is None else f" · smoke test (--limit {self.limit})"
         return (
             f"{self.dataset} ({self.fingerprint[:8]}) · {self.split} split, seed {self.split_seed}"
+            f"{sample}"
         )
+
+    @property
+    def limit(self) -> int | None:
+        """The number of images of a smoke test, whose scores are no results; else None."""
+        limit = self.settings.get("limit")
+        return limit if isinstance(limit, int) else None
 
     def to_json(self) -> dict[str, Any]:
         """The keys of ``run.json``; a trained run is not ``submitted``, and has no such key."""
