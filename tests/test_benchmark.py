@@ -73,6 +73,7 @@ def test_every_promised_file_is_there(grid):
         "val_metadata.csv",
         "test_metadata.csv",
         "encoders/grid.npz",
+        "encoders/image.npz",
         "encoders/rows.npz",
         "model.weights.h5",
         "model.keras",

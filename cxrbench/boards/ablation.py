@@ -28,13 +28,14 @@ SCORES: tuple[Score, ...] = ("macro_auroc", "micro_auroc")
 _CONDITIONS = (
     *("fingerprint", "split_hash", "backend", "device", "devices", "precision", "version"),
     *("protocol", "weights", "weights_sha256", "image_size", "trains", "engine", "scoring"),
-    "head",
+    *("head", "standardised_image"),
 )
 # A recipe without a backbone has none of these, or others, because it has none.
 _OF_THE_BACKBONE = frozenset(
     (
-        *("protocol", "head", "weights", "weights_sha256", "image_size", "trains", "engine"),
-        *("protocol", "epochs", "patience", "activations", "augment", *AUGMENTATION_OPTIONS),
+        *("protocol", "head", "standardised_image", "weights", "weights_sha256"),
+        *("image_size", "trains", "engine"),
+        *("epochs", "patience", "activations", "augment", *AUGMENTATION_OPTIONS),
     )
 )
 

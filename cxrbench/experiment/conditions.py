@@ -13,6 +13,7 @@ from typing import Any
 from cxrbench import __version__
 from cxrbench.data.splits import PARTS, Split
 from cxrbench.experiment.cohort import PreparedCohort
+from cxrbench.experiment.plans import standardises_image
 from cxrbench.interfaces import Cohort, Dataset
 from cxrbench.modeling.backend import backend_name, hardware
 from cxrbench.output.files import digest_of, file_digest
@@ -160,6 +161,8 @@ def _backbone_conditions(recipe: Recipe, settings: Settings) -> dict[str, Any]:
         trains = "nothing" if recipe.is_prior else "head"
         return {"weights": "none", "weights_sha256": None, "image_size": None, "trains": trains}
     weights = settings.weights_for(recipe.backbone.name)
+    # Only where it is true: the keys of other runs are those of earlier versions.
+    standardised = {"standardised_image": True} if standardises_image(recipe, settings) else {}
     path = None if weights in (None, "imagenet") else Path(str(weights)).expanduser()
     if settings.protocol == "probe":
         trains = "head"
@@ -170,6 +173,7 @@ def _backbone_conditions(recipe: Recipe, settings: Settings) -> dict[str, Any]:
         "weights_sha256": None if path is None else file_digest(path),
         "image_size": settings.image_size or recipe.backbone.image_size,
         "trains": trains,
+        **standardised,
     }
 
 

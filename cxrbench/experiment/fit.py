@@ -10,14 +10,17 @@ from typing import Any, Literal
 import numpy as np
 
 from cxrbench.experiment.cohort import EncodedFeature, PreparedCohort, encode_feature
-from cxrbench.experiment.plans import keeps_activations
+from cxrbench.experiment.plans import keeps_activations, standardises_image
 from cxrbench.experiment.stages import Clock
 from cxrbench.interfaces import Display
 from cxrbench.modeling.assemble import (
     Network,
+    Statistics,
     build_top,
     build_trunk,
+    embedder_of,
     freeze_below,
+    image_statistics,
     split_trunk,
 )
 from cxrbench.modeling.backend import hardware, load_keras, memory_advice
@@ -40,8 +43,9 @@ class RunOutcome:
     """The results of one run; ``val`` and ``test`` are probabilities (n, L) float32.
 
     ``model`` maps pixels and feature vectors to probabilities; it and ``training`` are None for
-    the prior, ``linear_head`` for the head ``mlp``. ``seconds`` maps the stages of this module to
-    their wall time.
+    the prior, ``linear_head`` for the head ``mlp``. ``image_statistics`` are those by which the
+    output of a frozen backbone is standardised for the ``mlp``. ``seconds`` maps the stages of
+    this module to their wall time.
     """
 
     val: np.ndarray
@@ -49,6 +53,7 @@ class RunOutcome:
     model: Any | None = None
     training: Training | None = None
     linear_head: LinearHead | None = None
+    image_statistics: Statistics | None = None
     encoders: Mapping[str, EncodedFeature] = field(default_factory=dict)
     parameters: int = 0
     trainable_parameters: int = 0
@@ -128,7 +133,7 @@ def fit_and_predict(
     task = _Task(recipe, settings, seed, data, cache, display)
     encoders = _encode(task)
     clock.stop("encode")
-    network = _build(task, encoders)
+    network, image_moments = _build(task, encoders)
     trainee = _make_trainee(task, network, encoders)
     clock.stop(trainee.stage)
     head = None
@@ -156,6 +161,7 @@ def fit_and_predict(
         model=model,
         training=training,
         linear_head=head,
+        image_statistics=image_moments,
         encoders=encoders,
         parameters=model.count_params(),
         trainable_parameters=sum(int(np.prod(w.shape)) for w in trainee.model.trainable_weights),
@@ -169,7 +175,7 @@ def settle_batch_size(
     """Return the batch size that suits this recipe on this machine; measured once, then cached."""
     task = _Task(recipe, settings, 0, data, cache, display)
     encoders = _encode(task)
-    trainee = _make_trainee(task, _build(task, encoders), encoders)
+    trainee = _make_trainee(task, _build(task, encoders)[0], encoders)
     rows = data.rows("train")
 
     def find() -> int:
@@ -200,22 +206,32 @@ def _encode(task: _Task) -> dict[str, EncodedFeature]:
     }
 
 
-def _build(task: _Task, encoders: Mapping[str, EncodedFeature]) -> Network:
+def _build(
+    task: _Task, encoders: Mapping[str, EncodedFeature]
+) -> tuple[Network, Statistics | None]:
+    """The network, and the statistics by which it standardises the output of its trunk."""
     trunk, backbone = None, task.recipe.backbone
     if backbone is not None:
         weights = task.settings.weights_for(backbone.name)
         trunk = build_trunk(backbone, task.image_size, weights, task.seed)
         if task.settings.protocol == "finetune" and weights is not None:
             freeze_below(trunk, backbone.freeze_at)
-    assert task.recipe.fusion is not None
-    return build_top(
+    fusion, image_moments = task.recipe.fusion, None
+    assert fusion is not None
+    if standardises_image(task.recipe, task.settings):
+        embedder = embedder_of(trunk, pools=fusion.image_input == "embedding")
+        outputs = _outputs(task, embedder, "embeddings")
+        image_moments = image_statistics(outputs, task.data.rows("train"))
+    known = {} if image_moments is None else {"image": image_moments}
+    network = build_top(
         trunk,
-        task.recipe.fusion,
-        {name: encoder.statistics for name, encoder in encoders.items()},
+        fusion,
+        known | {name: encoder.statistics for name, encoder in encoders.items()},
         labels=len(task.data.cohort.label_names),
         seed=task.seed,
         head=task.settings.head,
     )
+    return network, image_moments
 
 
 def _fit_linear_head(

@@ -178,6 +178,15 @@ def _check_weights(plans: Sequence[Plan]) -> None:
             )
 
 
+def standardises_image(recipe: Recipe, settings: Settings) -> bool:
+    """Whether the output of a frozen backbone is standardised before the head ``mlp``.
+
+    The linear head standardises all columns by itself.
+    """
+    frozen = recipe.backbone is not None and settings.protocol == "probe"
+    return frozen and settings.head == "mlp"
+
+
 def keeps_activations(recipe: Recipe, settings: Settings) -> bool:
     """Whether an image has the same activation in every epoch, and the cache may store it."""
     return (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import shutil
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import astuple, fields
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,14 @@ from cxrbench.experiment.cohort import PreparedCohort
 from cxrbench.experiment.fit import RunOutcome
 from cxrbench.experiment.stages import Clock
 from cxrbench.interfaces import Cohort, Exclusion
+from cxrbench.modeling.assemble import Statistics
 from cxrbench.modeling.backend import load_keras
 from cxrbench.modeling.schedule import Epoch
 from cxrbench.output.files import replacing, write_arrays
 from cxrbench.runs.assessment import Scoring, assess
 from cxrbench.runs.directory import RUN
 from cxrbench.runs.predictions import predictions_of, write_predictions
+from cxrbench.runs.run import IMAGE_STATISTICS_FILE
 from cxrbench.runs.scores import write_scores
 
 
@@ -51,18 +53,25 @@ def record(
     write_scores(assessment, folder, patients_known=data.cohort.patients_known)
     clock.stop("score")
     for name, encoded in outcome.encoders.items():
-        (folder / "encoders").mkdir(exist_ok=True)
-        arrays: dict[str, Any] = {
-            **encoded.fitted.arrays(),
-            "standardised_mean": encoded.statistics.mean,
-            "standardised_variance": encoded.statistics.variance,
-        }
-        write_arrays(folder / "encoders" / f"{name}.npz", arrays, compressed=True)
+        _save_encoder(
+            folder / "encoders" / f"{name}.npz", encoded.statistics, encoded.fitted.arrays()
+        )
+    if outcome.image_statistics is not None:
+        _save_encoder(folder / IMAGE_STATISTICS_FILE, outcome.image_statistics, {})
     if outcome.model is not None:
         RUN.require_room(folder, 9 * outcome.parameters)  # two files of 4 bytes a number
         _save_model(_uncompiled(outcome.model), folder)
     clock.stop("save")
     return clock.laps
+
+
+def _save_encoder(path: Path, statistics: Statistics, arrays: Mapping[str, np.ndarray]) -> None:
+    path.parent.mkdir(exist_ok=True)
+    moments = {
+        "standardised_mean": statistics.mean,
+        "standardised_variance": statistics.variance,
+    }
+    write_arrays(path, {**arrays, **moments}, compressed=True)
 
 
 def _save_model(model: Any, folder: Path) -> None:

@@ -19,7 +19,7 @@ from cxrbench.output.files import DamagedArrays, file_digest, read_arrays
 from cxrbench.recipe import Feature, Recipe, parse_recipe
 from cxrbench.registry import Registry
 from cxrbench.runs.conditions import RunKind
-from cxrbench.runs.run import Run, read_run
+from cxrbench.runs.run import IMAGE_STATISTICS_FILE, Run, read_run
 from cxrbench.settings import resolve_settings
 from cxrbench.store.image_pass import Preparation
 
@@ -110,6 +110,8 @@ def load_trained(path: Path, registry: Registry) -> TrainedRun:
     weights = _verified(run, WEIGHTS_FILE)
     encoded = {feature.name: _encoder(run, feature) for feature in recipe.features}
     statistics = {name: values for name, (_, values) in encoded.items()}
+    if IMAGE_STATISTICS_FILE in run.files:
+        statistics["image"] = _statistics(run, IMAGE_STATISTICS_FILE)[1]
     network = _network(run, recipe, image_size, statistics, len(label_names))
     model = network.whole(probabilities=True)
     _load_weights(run, model, weights)
@@ -213,7 +215,16 @@ def _thresholds(run: Run, label_names: tuple[str, ...]) -> tuple[float | None, .
 
 
 def _encoder(run: Run, feature: Feature) -> tuple[FittedEncoder, Statistics]:
-    name = f"encoders/{feature.name}.npz"
+    arrays, statistics = _statistics(run, f"encoders/{feature.name}.npz")
+    try:
+        fitted = type(feature.encoder).fitted.from_arrays(arrays)
+    except Exception as error:  # a plugin's code: it may raise anything
+        raise _other_part(run, f"the encoder of {feature.name!r}", error) from error
+    return fitted, statistics
+
+
+def _statistics(run: Run, name: str) -> tuple[dict[str, np.ndarray], Statistics]:
+    """The arrays of a file of the run, and the mean and variance among them."""
     path = _verified(run, name)
     try:
         arrays = read_arrays(path)
@@ -222,11 +233,7 @@ def _encoder(run: Run, feature: Feature) -> tuple[FittedEncoder, Statistics]:
             raise ValueError(f"statistics of shapes {mean.shape} and {variance.shape}")
     except (DamagedArrays, KeyError, ValueError) as error:
         raise _damaged(run, name, "plain arrays, with mean and variance", error) from error
-    try:
-        fitted = type(feature.encoder).fitted.from_arrays(arrays)
-    except Exception as error:  # a plugin's code: it may raise anything
-        raise _other_part(run, f"the encoder of {feature.name!r}", error) from error
-    return fitted, Statistics(mean, variance)
+    return arrays, Statistics(mean, variance)
 
 
 def _network(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +19,7 @@ HEAD_DROPOUT = 0.5
 # A feature that is (nearly) constant in training carries no information; dividing by its tiny
 # deviation would turn a rare difference in another image into thousands.
 _SMALLEST_DEVIATION = 1e-6
+_ROWS_AT_ONCE = 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,9 +50,7 @@ class Network:
 
     def embedder(self) -> Any | None:
         """A model from images to the top's input: the embedding (N, C), or the map."""
-        if self.trunk is None or not self.pools:
-            return self.trunk
-        return _pooled(self.trunk)
+        return None if self.trunk is None else embedder_of(self.trunk, pools=self.pools)
 
     def whole(self, *, probabilities: bool = False) -> Any:
         """A model from ``{"image": pixels, NAME: feature vector}`` to logits or probabilities."""
@@ -78,6 +77,28 @@ def feature_statistics(vectors: np.ndarray, train_rows: np.ndarray) -> Statistic
     variance = train.var(axis=0)
     variance[variance < _SMALLEST_DEVIATION**2] = 1.0
     return Statistics(train.mean(axis=0).astype(np.float32), variance.astype(np.float32))
+
+
+def image_statistics(outputs: np.ndarray, train_rows: np.ndarray) -> Statistics:
+    """Statistics of the channels of embeddings (N, C) or maps (N, h, w, C) over the training rows.
+
+    They are read in small batches, because they may be larger than the memory.
+    """
+    batches = np.array_split(train_rows, max(1, len(train_rows) // _ROWS_AT_ONCE))
+
+    def mean_of(function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        sums = [function(_channels(outputs[rows])).sum(axis=0) for rows in batches]
+        mean: np.ndarray = np.sum(sums, axis=0) / len(_channels(outputs[:1])) / len(train_rows)
+        return mean
+
+    mean = mean_of(lambda values: values)
+    variance = mean_of(lambda values: (values - mean) ** 2)
+    variance[variance < _SMALLEST_DEVIATION**2] = 1.0
+    return Statistics(mean.astype(np.float32), variance.astype(np.float32))
+
+
+def _channels(outputs: np.ndarray) -> np.ndarray:
+    return outputs.reshape(-1, outputs.shape[-1]).astype(np.float64)
 
 
 def build_trunk(backbone: Backbone, image_size: int, weights: str | None, seed: int) -> Any:
@@ -166,8 +187,9 @@ def build_top(
 ) -> Network:
     """Put fusion, Dense(1024, ReLU), Dropout(0.5) and Dense(labels) on top of the trunk.
 
-    Each feature vector is standardised by its training statistics before the fusion. With the head
-    ``linear``, Dense(labels) is all that follows the embedding and the feature vectors.
+    Each feature vector is standardised by its training statistics before the fusion, and so is the
+    output of the trunk if there are ``statistics`` of ``"image"``. With the head ``linear``,
+    Dense(labels) is all that follows the embedding and the feature vectors.
     """
     keras = load_keras()
     set_seed(seed)
@@ -178,7 +200,8 @@ def build_top(
         inputs["image"] = keras.Input(shape, name="image")
     features = {}
     for name, moments in statistics.items():
-        inputs[name] = keras.Input(moments.mean.shape, name=name)
+        if name != "image":
+            inputs[name] = keras.Input(moments.mean.shape, name=name)
         standardise = keras.layers.Normalization(
             mean=moments.mean.tolist(),
             variance=moments.variance.tolist(),
@@ -186,10 +209,11 @@ def build_top(
             dtype="float32",
         )
         features[name] = standardise(inputs[name])
+    image = features.pop("image", inputs.get("image"))
     if head == "linear":
-        hidden = _beside(inputs.get("image"), features)
+        hidden = _beside(image, features)
     else:
-        fusion_output = fusion.fuse(inputs.get("image"), features)
+        fusion_output = fusion.fuse(image, features)
         hidden = keras.layers.Dense(HEAD_UNITS, activation="relu", name="head")(fusion_output)
         hidden = keras.layers.Dropout(HEAD_DROPOUT, name="head_dropout")(hidden)
     # In float32 under any precision: a sigmoid of bfloat16 has only some 300 probabilities.
@@ -204,7 +228,10 @@ def _beside(image: Any | None, features: Mapping[str, Any]) -> Any:
     return load_keras().layers.Concatenate(name="parts", dtype="float32")(parts)
 
 
-def _pooled(trunk: Any) -> Any:
+def embedder_of(trunk: Any, *, pools: bool) -> Any:
+    """A model from images to the embedding (N, C), or the trunk itself, which gives the map."""
+    if not pools:
+        return trunk
     keras = load_keras()
     pooled = keras.layers.GlobalAveragePooling2D(name="embedding")(trunk.output)
     return keras.Model(trunk.input, pooled, name=f"{trunk.name}_embedding")

@@ -65,6 +65,7 @@ class Conditions:
     scoring: Mapping[str, str]
     origin: str
     head: str = "mlp"
+    standardised_image: bool = False
     no_finding: str | None = None
     weights_sha256: str | None = None
     image_size: int | None = None

@@ -33,6 +33,7 @@ LABELS_FILE = "labels.json"
 BOOTSTRAP_FILE = "bootstrap.npz"
 DETAILS_FILE = "bootstrap_details.npz"
 SUBGROUPS_FILE = "subgroups.json"
+IMAGE_STATISTICS_FILE = "encoders/image.npz"
 
 COMPLETE, SCORING, INCOMPLETE = "complete", "scoring", "incomplete"
 """The status of a run; that of the second has its model and predictions, and no scores yet."""

@@ -9,7 +9,12 @@ import numpy as np
 from cxrbench.errors import PluginError
 from cxrbench.interfaces import Fusion
 from cxrbench.metrics.auroc import label_auroc
-from cxrbench.modeling.assemble import build_top, build_trunk, feature_statistics
+from cxrbench.modeling.assemble import (
+    build_top,
+    build_trunk,
+    feature_statistics,
+    image_statistics,
+)
 from cxrbench.modeling.inputs import Inputs
 from cxrbench.modeling.predict import keras_predictor, predict_logits
 from cxrbench.modeling.train import TrainSettings, train
@@ -81,6 +86,8 @@ def macro_auroc(fusion: Fusion, inputs: Inputs, *, seed: int) -> float:
         name: feature_statistics(vectors, rows["train"])
         for name, vectors in inputs.features.items()
     }
+    assert inputs.image is not None
+    statistics["image"] = image_statistics(inputs.image, rows["train"])
     trunk = build_trunk(StandIn(), STAND_IN_SIZE, None, seed)
     model = build_top(trunk, fusion, statistics, labels=LABELS, seed=seed).top
     train(

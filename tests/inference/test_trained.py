@@ -66,6 +66,20 @@ def test_the_model_is_the_one_that_was_exported(recipe, grid, registry):
     np.testing.assert_allclose(y_score, exported.predict_on_batch(inputs), atol=1e-6)
 
 
+def test_a_run_of_an_earlier_version_standardises_no_image(copy_of, registry):
+    run = copy_of(BOTH)
+    names = {layer.name for layer in load_trained(run, registry).network.top.layers}
+    assert {"image_standardised", "grid_standardised"} <= names
+    (run / "encoders" / "image.npz").unlink()
+    info = json.loads((run / "run.json").read_text())
+    del info["files"]["encoders/image.npz"], info["standardised_image"]
+    (run / "run.json").write_text(json.dumps(info))
+    older = load_trained(run, registry)
+    assert older.run.conditions.standardised_image is False
+    names = {layer.name for layer in older.network.top.layers}
+    assert names & {"image_standardised", "grid_standardised"} == {"grid_standardised"}
+
+
 def test_what_stands_beside_the_model(grid, registry):
     path = grid.run_of(BOTH, seed=1)
     trained = load_trained(path, registry)
@@ -131,7 +145,7 @@ def test_a_plugin_that_is_not_installed(grid):
 def test_weights_that_do_not_fit_the_recipe(recipe, grid, copy_of, registry):
     """A plugin whose default changed gives another network for the same text."""
     run = copy_of("tinynet")
-    shutil.copytree(grid.run_of(BOTH) / "encoders", run / "encoders")
+    shutil.copytree(grid.run_of(BOTH) / "encoders", run / "encoders", dirs_exist_ok=True)
     change_info(run, recipe=recipe)
     sign(run, "encoders/grid.npz", "encoders/rows.npz")
     assert "the network of the run 'copy' does not fit" in failure(run, registry)

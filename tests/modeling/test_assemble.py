@@ -17,6 +17,7 @@ from cxrbench.modeling.assemble import (
     build_trunk,
     feature_statistics,
     freeze_below,
+    image_statistics,
     split_trunk,
 )
 from cxrbench.modeling.backend import load_keras
@@ -69,6 +70,33 @@ def test_the_top_on_what_crosses_the_cut_is_the_whole_network(pictures, fusion):
     top = logits_of(network.top, crossing)
     assert np.ptp(whole, axis=0).min() > 1e-3
     np.testing.assert_allclose(top, whole, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(5,), (2, 3, 5)])
+def test_channels_are_standardised_on_the_training_rows(shape, monkeypatch):
+    monkeypatch.setattr("cxrbench.modeling.assemble._ROWS_AT_ONCE", 7)
+    outputs = np.random.default_rng(0).normal(3, 2, (40, *shape)).astype(np.float32)
+    outputs[..., 4] = 1.5
+    rows = np.arange(0, 40, 2)
+    statistics = image_statistics(outputs, rows)
+    places = outputs[rows].reshape(-1, 5).astype(np.float64)
+    np.testing.assert_allclose(statistics.mean, places.mean(axis=0), rtol=1e-6)
+    np.testing.assert_allclose(statistics.variance[:4], places[:, :4].var(axis=0), rtol=1e-5)
+    assert statistics.variance[4] == 1  # a constant channel is left as it is
+
+
+@pytest.mark.parametrize("fusion", [Concat(units=4), LargestOfMap()])
+def test_the_image_is_standardised_before_the_fusion(pictures, fusion):
+    trunk = build_trunk(SmallCNN(), 32, None, 0)
+    pictures = replace(pictures, features={})
+    plain = build_top(trunk, fusion, {}, labels=3, seed=0)
+    outputs = on_embeddings(plain, pictures).image
+    moments = image_statistics(outputs, ROWS[:64])
+    network = build_top(trunk, fusion, {"image": moments}, labels=3, seed=0)
+    assert [tensor.name for tensor in network.top.inputs] == ["image"]
+    standardised = replace(pictures, image=moments.standardise(outputs))
+    expected = logits_of(plain.top, standardised)
+    np.testing.assert_allclose(logits_of(network.whole(), pictures), expected, atol=1e-5)
 
 
 def test_what_the_top_learns_the_whole_network_knows(pictures):
