@@ -133,7 +133,7 @@ def fit_and_predict(
     task = _Task(recipe, settings, seed, data, cache, display)
     encoders = _encode(task)
     clock.stop("encode")
-    network, image_moments = _build(task, encoders)
+    network = _build(task, encoders)
     trainee = _make_trainee(task, network, encoders)
     clock.stop(trainee.stage)
     head = None
@@ -161,7 +161,7 @@ def fit_and_predict(
         model=model,
         training=training,
         linear_head=head,
-        image_statistics=image_moments,
+        image_statistics=network.image_statistics,
         encoders=encoders,
         parameters=model.count_params(),
         trainable_parameters=sum(int(np.prod(w.shape)) for w in trainee.model.trainable_weights),
@@ -175,7 +175,7 @@ def settle_batch_size(
     """Return the batch size that suits this recipe on this machine; measured once, then cached."""
     task = _Task(recipe, settings, 0, data, cache, display)
     encoders = _encode(task)
-    trainee = _make_trainee(task, _build(task, encoders)[0], encoders)
+    trainee = _make_trainee(task, _build(task, encoders), encoders)
     rows = data.rows("train")
 
     def find() -> int:
@@ -206,32 +206,28 @@ def _encode(task: _Task) -> dict[str, EncodedFeature]:
     }
 
 
-def _build(
-    task: _Task, encoders: Mapping[str, EncodedFeature]
-) -> tuple[Network, Statistics | None]:
-    """The network, and the statistics by which it standardises the output of its trunk."""
+def _build(task: _Task, encoders: Mapping[str, EncodedFeature]) -> Network:
     trunk, backbone = None, task.recipe.backbone
     if backbone is not None:
         weights = task.settings.weights_for(backbone.name)
         trunk = build_trunk(backbone, task.image_size, weights, task.seed)
         if task.settings.protocol == "finetune" and weights is not None:
             freeze_below(trunk, backbone.freeze_at)
-    fusion, image_moments = task.recipe.fusion, None
+    fusion = task.recipe.fusion
     assert fusion is not None
+    statistics = {name: encoder.statistics for name, encoder in encoders.items()}
     if standardises_image(task.recipe, task.settings):
         embedder = embedder_of(trunk, pools=fusion.image_input == "embedding")
         outputs = _outputs(task, embedder, "embeddings")
-        image_moments = image_statistics(outputs, task.data.rows("train"))
-    known = {} if image_moments is None else {"image": image_moments}
-    network = build_top(
+        statistics["image"] = image_statistics(outputs, task.data.rows("train"))
+    return build_top(
         trunk,
         fusion,
-        known | {name: encoder.statistics for name, encoder in encoders.items()},
+        statistics,
         labels=len(task.data.cohort.label_names),
         seed=task.seed,
         head=task.settings.head,
     )
-    return network, image_moments
 
 
 def _fit_linear_head(

@@ -41,12 +41,14 @@ class Network:
 
     ``trunk`` maps grey images (N, S, S, 1) to a map (N, h, w, C), and is None without a backbone.
     ``top`` maps ``{"image": embedding or map, NAME: feature vector}`` to logits (N, L).
-    ``pools`` says that the top wants the pooled map.
+    ``pools`` says that the top wants the pooled map. ``image_statistics`` are those by which it
+    standardises the output of the trunk, if it does.
     """
 
     trunk: Any | None
     top: Any
     pools: bool
+    image_statistics: Statistics | None = None
 
     def embedder(self) -> Any | None:
         """A model from images to the top's input: the embedding (N, C), or the map."""
@@ -218,7 +220,8 @@ def build_top(
         hidden = keras.layers.Dropout(HEAD_DROPOUT, name="head_dropout")(hidden)
     # In float32 under any precision: a sigmoid of bfloat16 has only some 300 probabilities.
     logits = keras.layers.Dense(labels, name="logits", dtype="float32")(hidden)
-    return Network(trunk, keras.Model(inputs, logits, name="top"), pools)
+    top = keras.Model(inputs, logits, name="top")
+    return Network(trunk, top, pools, statistics.get("image"))
 
 
 def _beside(image: Any | None, features: Mapping[str, Any]) -> Any:
