@@ -15,7 +15,7 @@ from cxrbench.data.splits import PARTS, Split
 from cxrbench.experiment.cohort import PreparedCohort
 from cxrbench.experiment.plans import standardises_image
 from cxrbench.interfaces import Cohort, Dataset
-from cxrbench.modeling.backend import backend_name, hardware
+from cxrbench.modeling.backend import backend_name, hardware, load_keras
 from cxrbench.output.files import digest_of, file_digest
 from cxrbench.recipe import Recipe
 from cxrbench.runs.assessment import Scoring
@@ -181,3 +181,14 @@ def _dataset_options(dataset: Dataset) -> dict[str, Any]:
     """All but where the data lie, which is no condition: the fingerprint says what they are."""
     options = asdict(dataset)  # type: ignore[call-overload]
     return {name: value for name, value in options.items() if name not in dataset.path_options}
+
+
+def computing_conditions(settings: Settings) -> dict[str, Any]:
+    """With pixels and network, everything that determines an embedding to its last digit."""
+    keras = load_keras()
+    return {
+        "backend": keras.backend.backend(),
+        "keras": keras.__version__,
+        "device": settings.device,
+        "precision": settings.precision,
+    }

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from cxrbench.experiment.cohort import EncodedFeature, PreparedCohort, encode_feature
+from cxrbench.experiment.conditions import computing_conditions
 from cxrbench.experiment.plans import keeps_activations, standardises_image
 from cxrbench.experiment.stages import Clock
 from cxrbench.interfaces import Display
@@ -23,7 +24,7 @@ from cxrbench.modeling.assemble import (
     image_statistics,
     split_trunk,
 )
-from cxrbench.modeling.backend import hardware, load_keras, memory_advice
+from cxrbench.modeling.backend import hardware, memory_advice
 from cxrbench.modeling.batch_size import find_batch_size
 from cxrbench.modeling.checkpoint import Checkpoints
 from cxrbench.modeling.embed import embed, embedding_predictor, network_digest
@@ -192,7 +193,7 @@ def settle_batch_size(
         "augmented": settings.augmentation.changes_images,
         "devices": settings.devices,
         "hardware": hardware("gpu" if settings.device == "gpu" else "cpu"),
-        **_computing_conditions(settings),
+        **computing_conditions(settings),
     }
     size = kept_choice("batch-sizes", about, find, cache=cache, display=display)
     display.say(f"{recipe.text}: batch size {size}")
@@ -317,7 +318,7 @@ def _outputs(task: _Task, frozen: Any, kind: Literal["embeddings", "activations"
             "fit": settings.fit,
             "clahe": settings.clahe,
             "max_pixels": settings.max_pixels,
-            **_computing_conditions(settings),
+            **computing_conditions(settings),
             "network": network_digest(frozen),
             "engine": settings.engine,
         },
@@ -338,14 +339,3 @@ def _predict(task: _Task, trainee: _Trainee) -> tuple[np.ndarray, np.ndarray]:
             for part in ("val", "test")
         )
     return val, test
-
-
-def _computing_conditions(settings: Settings) -> dict[str, Any]:
-    """With pixels and network, everything that determines an embedding to its last digit."""
-    keras = load_keras()
-    return {
-        "backend": keras.backend.backend(),
-        "keras": keras.__version__,
-        "device": settings.device,
-        "precision": settings.precision,
-    }
