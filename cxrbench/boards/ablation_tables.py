@@ -26,8 +26,11 @@ if TYPE_CHECKING:
 _NAMED = (text_column("part", 6), text_column("added to"))
 
 
-def ablation_section(ablation: Ablation) -> Section:
-    """Macro gains with their controls, micro gains and costs, and a sentence for each part."""
+def ablation_section(ablation: Ablation, *, tested: bool = True) -> Section:
+    """Macro gains with their controls, micro gains and costs, and a sentence for each part.
+
+    Without ``tested`` there are estimates with intervals alone, for a page that tests elsewhere.
+    """
     title = "What each part adds to the recipe without it"
     if not ablation.rows:
         note = (
@@ -35,53 +38,63 @@ def ablation_section(ablation: Ablation) -> Section:
             "recipes that are needed."
         )
         return Section(title, (), (note,))
+    tables = (_macro_table(ablation.rows, tested), _micro_and_cost_table(ablation.rows, tested))
+    sentences = map(_sentence if tested else _estimate_sentence, ablation.rows)
+    return Section(title, tables, (*sentences, _explanation(ablation, tested)))
+
+
+def _explanation(ablation: Ablation, tested: bool) -> str:
     noise = (
         " noise: the recipe with 256 random numbers per image in the place of the part, minus the "
         "recipe without the part."
         if any(row.noise for row in ablation.rows)
         else ""
     )
+    tests = (
+        " p: two-sided, paired. Holm: p corrected for the gains and the gains minus their controls "
+        "of all rows of this table."
+        if tested
+        else " These intervals are estimates, not corrected for their number."
+    )
     unit = "images" if ablation.test_patients is None else "patients"
-    return Section(
-        title,
-        (_macro_table(ablation.rows), _micro_and_cost_table(ablation.rows)),
-        (
-            *map(_sentence, ablation.rows),
-            f"[low, high]: 95 % interval over {unit} (paired bootstrap, t quantile), including "
-            "seed-to-seed variation where there are several seeds. permuted: the same recipe, "
-            "trained with this part's features of other training patients, minus the recipe "
-            f"without the part.{noise} p: two-sided, paired. Holm: p corrected for the gains and "
-            "the gains minus their controls of all rows of this table.",
-        ),
+    return (
+        f"[low, high]: 95 % interval over {unit} (paired bootstrap, t quantile), including "
+        "seed-to-seed variation where there are several seeds. permuted: the same recipe, "
+        "trained with this part's features of other training patients, minus the recipe "
+        f"without the part.{noise}{tests}"
     )
 
 
-def _macro_table(rows: Sequence[PartGain]) -> CellTable:
-    names = ("macro AUROC", "p", "Holm")
+def _macro_table(rows: Sequence[PartGain], tested: bool) -> CellTable:
+    names = ("macro AUROC", *(("p", "Holm") if tested else ()))
     columns = (*_NAMED, text_column("features"), *map(Column, names))
-    return CellTable(columns, tuple(line for row in rows for line in _macro_lines(row)))
+    lines = (line[: len(columns)] for row in rows for line in _macro_lines(row))
+    return CellTable(columns, tuple(lines))
 
 
 def _macro_lines(row: PartGain) -> Iterator[tuple[str, ...]]:
+    """A line for the part and, where they were measured, for its controls."""
     gain = row.macro_auroc
     yield (row.part, row.without, "own", *_cells(gain.part, gain.part_p_holm))
-    yield ("", "", "permuted", *_cells(gain.control, math.nan))
+    if gain.control is not None:
+        yield ("", "", "permuted", *_cells(gain.control, math.nan))
     if gain.noise is not None:
         yield ("", "", "noise", *_cells(gain.noise, math.nan))
-    beyond = _cells(gain.beyond_control, gain.beyond_control_p_holm)
-    yield ("", "", "own − permuted", *beyond)
+    if gain.beyond_control is not None:
+        beyond = _cells(gain.beyond_control, gain.beyond_control_p_holm)
+        yield ("", "", "own − permuted", *beyond)
 
 
-def _micro_and_cost_table(rows: Sequence[PartGain]) -> CellTable:
-    columns = (*_NAMED, *map(Column, ("micro AUROC", "Holm", "parameters", "training")))
+def _micro_and_cost_table(rows: Sequence[PartGain], tested: bool) -> CellTable:
+    names = ("micro AUROC", *(("Holm",) if tested else ()), "parameters", "training")
     return CellTable(
-        columns,
+        (*_NAMED, *map(Column, names)),
         tuple(
             (
                 row.part,
                 row.without,
                 _gain(row.micro_auroc.part),
-                p_cell(row.micro_auroc.part_p_holm),
+                *((p_cell(row.micro_auroc.part_p_holm),) if tested else ()),
                 count_of_parameters(row.parameters, "+"),
                 _seconds(row.train_seconds),
             )
@@ -121,6 +134,15 @@ def _sentence(row: PartGain) -> str:
     else:
         text = f"{row.part} makes {row.without} worse: {_gain(gain)} ({_p_words(p)})."
     return f"{text} {_beside_control(row)}"
+
+
+def _estimate_sentence(row: PartGain) -> str:
+    gain = row.macro_auroc
+    if gain.control is None:
+        beside = "its permuted control was not run."
+    else:
+        beside = f"its permuted control: {_gain(gain.control)}."
+    return f"{row.part}: {_gain(gain.part)} beside {row.without}; {beside}"
 
 
 def _beside_control(row: PartGain) -> str:

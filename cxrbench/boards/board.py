@@ -260,8 +260,8 @@ def boards(
 def _hidden(runs: Sequence[Run]) -> tuple[str, ...]:
     """The recipes of the control rows; none where there is nothing else to show."""
     trained = [run.conditions.recipe for run in runs if run.kind is RunKind.trained]
-    controls = dict.fromkeys(text for text in trained if split_recipe(text).has_control_parts)
-    return tuple(controls) if len(controls) < len(set(trained)) else ()
+    controls = {text for text in trained if split_recipe(text).has_control_parts}
+    return tuple(sorted(controls)) if len(controls) < len(set(trained)) else ()
 
 
 def _board(key: str, runs: Sequence[Run], per_label: bool, hidden: tuple[str, ...]) -> Board:

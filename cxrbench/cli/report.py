@@ -35,7 +35,7 @@ def report(
     """
     from functools import partial
 
-    from cxrbench.boards.figures.rows import choose_rows, whole_board
+    from cxrbench.boards.figures.rows import choose_rows, control_runs
     from cxrbench.boards.report.cases import Viewing, cases_chapter
     from cxrbench.boards.report.page import gather_report, write_report
     from cxrbench.output.display import new_display
@@ -43,12 +43,11 @@ def report(
 
     display, request = new_display(), request_of(options)
     selection = choose_rows(rows or (), request.runs, display)
-    board = whole_board(selection, request.runs)
     viewing = Viewing(cases, request.data, request.device, request.cache, request.thread_count)
     document = gather_report(
         selection,
-        board,
-        partial(cases_chapter, selection, viewing, display),
+        partial(cases_chapter, viewing=viewing, display=display),
+        controls=control_runs(selection, request.runs),
         literature=literature,
         display=display,
     )

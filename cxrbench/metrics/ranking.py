@@ -52,12 +52,23 @@ def ranks(rows: Sequence[SeedScores], patients: float) -> tuple[int | None, ...]
     means = np.array([row.mean for row in rows])
     first, second = np.triu_indices(len(rows), 1)
     differences = means[first] - means[second]
-    variances, freedom = _spreads(rows, patients, first, second, differences)
-    significant = _holm(p_values(differences, variances, freedom)) < SIGNIFICANCE
+    significant = _holm(pair_p_values(rows, patients)) < SIGNIFICANCE
     losers = np.where(differences > 0, second, first)[significant]
     better = np.bincount(losers, minlength=len(rows))
     pairs = zip(means.tolist(), better.tolist(), strict=True)
     return tuple(None if math.isnan(mean) else 1 + count for mean, count in pairs)
+
+
+def pair_p_values(rows: Sequence[SeedScores], patients: float) -> np.ndarray:
+    """The two-sided p of each pair of R rows, not corrected: (R (R - 1) / 2,).
+
+    The pairs are in the order of ``itertools.combinations``; `ranks` explains the parameters.
+    """
+    means = np.array([row.mean for row in rows])
+    first, second = np.triu_indices(len(rows), 1)
+    differences = means[first] - means[second]
+    variances, freedom = _spreads(rows, patients, first, second, differences)
+    return p_values(differences, variances, freedom)
 
 
 def _spreads(

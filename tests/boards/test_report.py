@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cxrbench.boards.figures.rows import choose_rows, whole_board
+from cxrbench.boards.figures.rows import choose_rows
 from cxrbench.boards.report.cases import Viewing, cases_chapter
 from cxrbench.boards.report.page import (
     Chapter,
@@ -79,8 +79,7 @@ def written(grid, tmp_path_factory) -> Path:
     viewing = Viewing(cases=1, data=None, device="cpu", cache=grid.cache, threads=1)
     report = gather_report(
         rows,
-        whole_board(rows, grid.runs),
-        partial(cases_chapter, rows, viewing, display),
+        partial(cases_chapter, viewing=viewing, display=display),
         literature=True,
         display=display,
     )
@@ -111,12 +110,12 @@ def test_every_chapter_is_there_and_linked(page):
 def test_it_says_what_the_board_says(page, grid):
     rows = grid.result["boards"][0]["rows"]
     first = rows[0]
-    told = f"{first['recipe']} has the highest macro AUROC of this board, "
+    told = f"{first['recipe']} has the highest macro AUROC of these rows, "
     assert f"{told}{first['macro_auroc']:.3f}" in page.text
     for row in rows:
         assert f"{row['macro_auroc']:.3f} [{row['macro_auroc_low']:.3f}" in page.text
     assert "the pipeline that cxrbench grew from" in page.text
-    assert f"cxrbench run --config {first['runs'][0]}/settings.toml" in page.text
+    assert f"cxrbench run --config {grid.runs / first['runs'][0]}/settings.toml" in page.text
 
 
 def test_cases_are_shown_with_what_they_are(page):

@@ -40,7 +40,10 @@ def ablated(tiny_plugin, tmp_path_factory):
 def test_what_the_ablation_needs_is_added_and_told(ablated):
     _, display, result = ablated
     (board,) = result["boards"]
-    assert {row["recipe"] for row in board["rows"]} == {"grid+static", "prior", *ADDED}
+    controls = {text for text in ADDED if "permuted" in text or "noise" in text}
+    assert set(board["hidden"]) == controls
+    shown = {row["recipe"] for row in board["rows"]}
+    assert shown == {"grid+static", "prior", *ADDED} - controls
     assert f"added for the ablation: {', '.join(ADDED)}" in display.lines
 
 

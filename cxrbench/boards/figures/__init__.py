@@ -23,6 +23,7 @@ from cxrbench.boards.figures.training import draw_training, has_history
 from cxrbench.interfaces import Display
 from cxrbench.output.display import SilentDisplay
 from cxrbench.output.figure_style import MOST_LOOKS, listed
+from cxrbench.runs.conditions import RunKind
 from cxrbench.runs.selection import Seeds
 
 if TYPE_CHECKING:
@@ -98,7 +99,11 @@ def figure_count(rows: Sequence[Seeds], only: Collection[str] = KINDS) -> int:
 def _lacking(kind: str, row: Seeds) -> str | None:
     """Why a row has no figure of this kind; None where it has."""
     if kind == "training" and not has_history(row):
-        return "no training curves: the run was not trained by cxrbench"
+        if row[0].kind is not RunKind.trained:
+            return "no training curves: the run was not trained by cxrbench"
+        return "no training curves: a linear head is solved, not trained in epochs"
+    if kind in ("confusion", "co-occurrence") and row[0].kind is RunKind.prior:
+        return f"no {kind}: the prior has one score for all images"
     if kind in ("confusion", "co-occurrence") and not has_thresholds(row):
         return f"no {kind}: the run has no thresholds"
     return None

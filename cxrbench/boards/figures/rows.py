@@ -19,6 +19,7 @@ from cxrbench.parameters import nearest
 from cxrbench.recipe_text import split_recipe
 from cxrbench.runs.conditions import RunKind
 from cxrbench.runs.predictions import Predictions, read_predictions
+from cxrbench.runs.run import Run
 from cxrbench.runs.selection import Seeds, find_row, read_board_runs, require_one_board
 
 FEW_PATIENTS = 20
@@ -116,6 +117,21 @@ def whole_board(rows: Sequence[Seeds], folder: Path) -> Board:
     controls = any(recipe.has_control_parts for recipe in recipes)
     (board,) = boards(runs.values(), per_label=False, controls=controls)
     return board
+
+
+def control_runs(rows: Sequence[Seeds], folder: Path) -> tuple[Run, ...]:
+    """The runs of control rows in ``folder`` that are on the board of ``rows``, without theirs."""
+    if not folder.is_dir():
+        return ()
+    own = {run.conditions.run_key for row in rows for run in row}
+    key = rows[0][0].conditions.board_key
+    return tuple(
+        run
+        for run in read_board_runs(folder)[0]
+        if run.conditions.board_key == key
+        and run.conditions.run_key not in own
+        and split_recipe(run.conditions.recipe).has_control_parts
+    )
 
 
 def row_names(rows: Sequence[Seeds]) -> tuple[str, ...]:

@@ -47,7 +47,7 @@ class Viewing:
 
 
 def cases_chapter(rows: Sequence[Seeds], viewing: Viewing, display: Display) -> Chapter:
-    """Cases of the row with the highest macro AUROC that has a model, with overlays.
+    """Cases of the first row that has a model, with overlays; ``rows`` begin with the best.
 
     If its images cannot be read, the chapter and ``display`` say why.
     """
@@ -77,9 +77,9 @@ def cases_chapter(rows: Sequence[Seeds], viewing: Viewing, display: Display) -> 
 
 
 def _best(rows: Sequence[Seeds]) -> int | None:
-    """The place of the row whose images are shown."""
-    trained = [place for place, row in enumerate(rows) if row[0].kind is RunKind.trained]
-    return max(trained, key=lambda p: rows[p][0].metrics["macro_auroc"] or 0.0, default=None)
+    """The place of the row whose images are shown: the first that has a model."""
+    trained = (place for place, row in enumerate(rows) if row[0].kind is RunKind.trained)
+    return next(trained, None)
 
 
 def _pictures(

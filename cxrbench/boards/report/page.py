@@ -15,12 +15,11 @@ from cxrbench.boards.ablation import ablations
 from cxrbench.boards.ablation_tables import ablation_section
 from cxrbench.boards.board import Board, boards
 from cxrbench.boards.figures import KINDS, all_figures
-from cxrbench.boards.figures.rows import row_names
 from cxrbench.boards.leaderboard import board_sections
 from cxrbench.boards.literature import LITERATURE, literature_section
+from cxrbench.boards.report.repeating import commands
 from cxrbench.boards.report.sections import (
     calibration_section,
-    commands,
     conditions_section,
     group_sections,
     labels_sections,
@@ -34,6 +33,7 @@ from cxrbench.output.files import Destination, write_text
 from cxrbench.output.formats import html_section
 from cxrbench.output.sections import (
     Section,
+    counted,
     interval,
     number,
 )
@@ -80,24 +80,28 @@ class Report:
 
 def gather_report(
     rows: Sequence[Seeds],
-    board: Board,
-    cases: Callable[[], Chapter],
+    cases: Callable[[Sequence[Seeds]], Chapter],
     *,
+    controls: Sequence[Run] = (),
     literature: bool,
     display: Display,
 ) -> Report:
     """Everything about some rows of one board, from their run directories.
 
+    Ranks and tests are those among these rows, which are shown in the order of the board.
+
     Parameters
     ----------
     rows : the seeds of each row.
-    board : the board that they are on, with all its rows.
-    cases : makes the chapter of single images, which needs models and films.
+    cases : makes the chapter of single images, which needs models and images, from the rows.
+    controls : runs of control rows, for the chapter of what each part adds.
     literature : whether published results are shown beside the board.
     """
-    figures = _figures(rows, board, display)
     runs = [run for row in rows for run in row]
-    (own,) = boards(runs, per_label=True, controls=True)
+    (board,) = boards(runs, per_label=True, controls=True)
+    by_runs = {tuple(run.name for run in row): row for row in rows}
+    rows = [by_runs[row.runs] for row in board.rows]
+    figures = _figures(rows, board, display)
     chapters = (
         Chapter("conditions", "Conditions", (conditions_section(board, runs),)),
         Chapter(
@@ -108,7 +112,7 @@ def gather_report(
             tuple(_of_kind(figures, "forest")),
         ),
         Chapter("tests", "Paired tests", tests_sections(rows)),
-        *_parts(runs),
+        *_parts([*runs, *controls]),
         Chapter(
             "curves",
             "Curves",
@@ -118,7 +122,7 @@ def gather_report(
         Chapter(
             "labels",
             "Labels",
-            labels_sections(own),
+            labels_sections(board),
             more=tuple(_of_kind(figures, "confusion", "co-occurrence")),
             notes=(_MEASURES_NOTE,),
         ),
@@ -126,17 +130,17 @@ def gather_report(
         Chapter(
             "calibration",
             "Calibration",
-            (calibration_section(own),),
+            (calibration_section(board),),
             more=tuple(_of_kind(figures, "reliability")),
         ),
-        cases(),
+        cases(rows),
         Chapter("cost", "Cost", (time_section(rows),), tuple(_of_kind(figures, "pareto"))),
         Chapter("reproduce", "How to repeat it", code=commands(rows)),
     )
     day = max(run.conditions.finished or "" for run in runs)[:10]
     return Report(
-        title=f"{rows[0][0].conditions.dataset}: {_and(row_names(rows))}",
-        subtitle=f"cxrbench {__version__} · {day}",
+        title=f"Benchmark of {counted(len(rows), 'recipe')} on {rows[0][0].conditions.dataset}",
+        subtitle=f"{board.title} · cxrbench {__version__} · {day}",
         summary=tuple(_summary(board, rows)),
         chapters=chapters,
     )
@@ -157,7 +161,7 @@ _GROUPS_NOTE = (
 
 def _parts(runs: Sequence[Run]) -> Iterator[Chapter]:
     """What each part adds, where any two rows differ by one part alone."""
-    sections = [ablation_section(one) for one in ablations(runs) if one.rows]
+    sections = [ablation_section(one, tested=False) for one in ablations(runs) if one.rows]
     if sections:
         yield Chapter("parts", "What each part adds", tuple(sections))
 
@@ -175,7 +179,7 @@ def _summary(board: Board, rows: Sequence[Seeds]) -> Iterator[str]:
         yield "Macro AUROC is undefined on these test images."
         return
     score = interval(first.measures["macro_auroc"])
-    yield f"{first.recipe} has the highest macro AUROC of this board, {score}."
+    yield f"{first.recipe} has the highest macro AUROC of these rows, {score}."
     tied = [row.recipe for row in board.rows[1:] if row.rank == first.rank]
     if tied:
         yield f"It is not significantly better than {_and(tied)} on these test images."

@@ -5,19 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
-from pathlib import Path
-from shlex import quote
 from typing import Any
 
-from cxrbench import __version__
 from cxrbench.boards.board import Board
-from cxrbench.boards.comparison import Difference, paired_difference
+from cxrbench.boards.comparison import paired_difference
 from cxrbench.boards.comparison_text import p_cell
 from cxrbench.boards.figures.rows import row_names
 from cxrbench.boards.label_rows import LabelRow
 from cxrbench.metrics.estimate import Estimate
 from cxrbench.metrics.measures import CALIBRATION, RANKING, THRESHOLDED
-from cxrbench.metrics.ranking import SIGNIFICANCE, holm
+from cxrbench.metrics.ranking import SIGNIFICANCE, holm, pair_p_values
 from cxrbench.output.sections import (
     CellTable,
     Column,
@@ -31,7 +28,6 @@ from cxrbench.runs import validation
 from cxrbench.runs.conditions import RunKind
 from cxrbench.runs.run import SUBGROUPS_FILE, Run
 from cxrbench.runs.selection import Seeds, row_scores
-from cxrbench.runs.settings_file import CONFIG_FILE
 
 MOST_PAIRS = 45
 """The most pairs of rows that are shown; on larger boards only those with the first row."""
@@ -71,40 +67,42 @@ def conditions_section(board: Board, runs: Sequence[Run]) -> Section:
 
 
 def tests_sections(rows: Sequence[Seeds]) -> tuple[Section, ...]:
+    """The tests of all pairs of rows, corrected together: the ranks of the board follow from them.
+
+    ``rows`` are in the order of the board, the best first.
+    """
     names = row_names(rows)
     pairs = list(combinations(range(len(rows)), 2))
-    notes = [
-        "p: two-sided t test, paired patient bootstrap. Holm: p corrected for the pairs of this "
-        "table. minimum detectable: difference at a power of 80 %."
-    ]
-    if len(pairs) > MOST_PAIRS:
-        pairs = [(0, other) for other in range(1, len(rows))]
-        notes.append(f"With {len(rows)} rows, only the pairs with {names[0]} are shown.")
     if not pairs:
         return (Section("", (), ("There is only one row, so there is nothing to compare.",)),)
-    differences = [_difference(rows[a], rows[b]) for a, b in pairs]
-    corrected = holm([difference.p for difference in differences])
-    cells = tuple(
-        (
-            *(names[a], names[b], interval(difference.estimate, "+.3f"), p_cell(difference.p)),
-            *(p_cell(p), number(difference.detectable, ".3f")),
-        )
-        for (a, b), difference, p in zip(pairs, differences, corrected, strict=True)
-    )
+    scores = [row_scores(row, ("macro_auroc",))["macro_auroc"] for row in rows]
+    patients = rows[0][0].effective_patients("macro").of("auroc")
+    corrected = holm(pair_p_values(scores, patients).tolist())
     significant = sum(p < SIGNIFICANCE for p in corrected)
-    notes.insert(0, f"Significant after the correction: {significant} of {len(pairs)}.")
+    notes = [
+        f"Significant after the correction: {significant} of {len(pairs)} pairs.",
+        f"All {len(pairs)} pairs of the {len(rows)} rows are one family of tests, corrected by "
+        "Holm's method. The ranks on the board follow from these tests. Nothing else in this "
+        "report is a test: other intervals are not corrected for their number, unless it is said.",
+        "p: two-sided t test, paired patient bootstrap. minimum detectable: difference at a power "
+        "of 80 %, before the correction.",
+    ]
+    shown = list(zip(pairs, corrected, strict=True))
+    if len(pairs) > MOST_PAIRS:
+        shown = shown[: len(rows) - 1]
+        notes.append(f"Of these pairs, only those with {names[0]} are shown.")
     columns = (
         text_column("A"),
         text_column("B"),
         *map(Column, ("A − B, macro AUROC", "p", "Holm", "minimum detectable")),
     )
-    return (Section("", (CellTable(columns, cells),), tuple(notes)),)
-
-
-def _difference(a: Seeds, b: Seeds) -> Difference:
-    name = "macro_auroc"
-    one, other = (row_scores(row, (name,))[name] for row in (a, b))
-    return paired_difference(one, other, a[0].effective_patients("macro").of("auroc"))
+    cells = []
+    for (a, b), p in shown:
+        difference = paired_difference(scores[a], scores[b], patients)
+        estimate = interval(difference.estimate, "+.3f")
+        p_cells = (p_cell(difference.p), p_cell(p))
+        cells.append((names[a], names[b], estimate, *p_cells, number(difference.detectable, ".3f")))
+    return (Section("", (CellTable(columns, tuple(cells)),), tuple(notes)),)
 
 
 _LONGEST_LABEL = 20
@@ -196,27 +194,6 @@ def time_section(rows: Sequence[Seeds]) -> Section:
         "share the stages start and prepare."
     )
     return Section("", (CellTable(columns, cells),) if steps else (), (note,) if steps else ())
-
-
-def commands(rows: Sequence[Seeds]) -> str:
-    lines = [f"pip install cxrbench=={__version__}", ""]
-    for name, row in zip(row_names(rows), rows, strict=True):
-        lines += [f"# {name}", *(_command(run) for run in row), ""]
-    run = next((row[0] for row in rows if CONFIG_FILE in row[0].files), None)
-    if run is not None:
-        lines += [f"# {run.name}/{CONFIG_FILE}", *_settings(run.require_unchanged(CONFIG_FILE))]
-    return "\n".join(lines).rstrip()
-
-
-def _command(run: Run) -> str:
-    submitted = run.conditions.submitted
-    if submitted is not None:
-        return f"# submitted: {submitted['table']}, SHA-256 {submitted['sha256']}"
-    return f"cxrbench run --config {quote(f'{run.name}/{CONFIG_FILE}')}"
-
-
-def _settings(path: Path) -> list[str]:
-    return path.read_text(encoding="utf-8", errors="replace").splitlines()
 
 
 _GROUP_MEASURES = {
