@@ -82,10 +82,11 @@ class Box:
 
 @dataclass(frozen=True)
 class Exclusion:
-    """A row or image that is left out, and the reason."""
+    """A row or image that is left out, and the reason; ``missing`` if the row has no file."""
 
     image_id: str
     reason: str
+    missing: bool = False
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import posixpath
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -15,47 +14,121 @@ from cxrbench import (
     HEADINGS,
     Columns,
     DataError,
+    Fault,
     LabelOptions,
     Table,
-    choose_image,
-    image_stem,
-    list_images,
+    body_part_word,
+    image_id,
+    locate,
+    modality_word,
     names_in,
     read_table,
+    shortened,
+    similar_ids,
+    view_word,
 )
 
 SOURCE = "source"
 NO_IMAGE = "no image"
 
 
+@dataclass(frozen=True)
+class TableRows:
+    """The table's columns, one row for each image, and the faults of rows that are left out."""
+
+    columns: Columns
+    faults: tuple[Fault, ...] = ()
+
+
 def read_rows(
-    path: Path, folder: Path, options: Mapping[str, str], labels: LabelOptions
-) -> Columns:
+    path: Path,
+    folder: Path,
+    options: Mapping[str, str],
+    labels: LabelOptions,
+    *,
+    without_faults: bool = False,
+) -> TableRows:
     """The table's columns, one row for each image.
 
     Two columns are added: `SOURCE`, the image's path, and `NO_IMAGE`, why there is none.
-    ``options`` and ``labels`` are those of `wanted_columns`; paths start in ``folder``.
+    ``options`` and ``labels`` are those of `wanted_columns`; paths start in ``folder``. With
+    ``without_faults``, rows that cannot be used are left out, and become faults.
 
     Raises
     ------
     DataError : the table cannot be read, lacks a column, or contradicts itself about an image.
     """
-    table = read_table(path)
+    misfits: list[DataError] | None = [] if without_faults else None
+    table = read_table(path, misfits=misfits)
     headings = wanted_columns(table, options, labels)
     if "image" not in headings:
         fix = "name it: --data csv:path=…,image=COLUMN"
-        raise table.missing_column(IMAGE, fix)
+        raise table.missing_column(HEADINGS["image"], fix)
     columns = table.columns(headings)
+    faults = [Fault("cannot-load", "", str(error)) for error in misfits or ()]
+    if without_faults:
+        columns, more = _usable(columns, labels)
+        faults += more
     texts = columns.require("image")
-    listed: dict[str, ImagesByStem] = {}
-    matches = [find_image(folder, text, listed) for text in texts]
-    sources, reasons = map(list, zip(*matches, strict=True))
-    extended = replace(columns, cells={**columns.cells, SOURCE: sources, NO_IMAGE: reasons})
-    return extended.without_repeats(
-        [source or text for source, text in zip(sources, texts, strict=True)],
-        [key for key in columns.cells if key != "image"],
-        separator=labels.joiner,
+    images = locate(folder, texts, also=path.parent)
+    extended = replace(
+        columns,
+        cells={**columns.cells, SOURCE: list(images.paths), NO_IMAGE: list(images.reasons)},
+        titles={**columns.titles, SOURCE: SOURCE, NO_IMAGE: NO_IMAGE},
+        notes=(*columns.notes, *images.notes),
     )
+    ids = [source or image_id(text) for source, text in zip(images.paths, texts, strict=True)]
+    if without_faults:
+        extended, ids, more = _agreeing(extended, ids, labels)
+        faults += more
+    return TableRows(labels.join_rows(extended, ids), tuple(faults))
+
+
+def _usable(columns: Columns, labels: LabelOptions) -> tuple[Columns, list[Fault]]:
+    """The rows that have an image, a patient and labels, and a fault for each of the others."""
+    reasons: dict[int, Fault] = {}
+
+    def refuse(row: int, check: str, what: str) -> None:
+        image = columns.cells["image"][row]
+        reasons.setdefault(row, Fault(check, image, f"{what} in line {columns.lines[row]}"))
+
+    for row, text in labels.faults(columns).items():
+        refuse(row, "unknown-label", text)
+    for key, check in (("image", "cannot-load"), ("patient", "unclear-patient")):
+        for row, text in enumerate(columns.cells.get(key, ())):
+            if not text:
+                refuse(row, check, f"no {columns.titles[key]}")
+    if not reasons or len(reasons) == len(columns):  # of a table without a sound row, load tells
+        return columns, []
+    rows = [row for row in range(len(columns)) if row not in reasons]
+    return columns.take(rows), [reasons[row] for row in sorted(reasons)]
+
+
+def _agreeing(
+    columns: Columns, ids: list[str], labels: LabelOptions
+) -> tuple[Columns, list[str], list[Fault]]:
+    """The rows of images whose rows do not contradict each other."""
+    try:
+        labels.first_rows(columns, ids)
+        return columns, ids, []
+    except DataError:
+        pass  # found again below, image by image
+    rows_of: dict[str, list[int]] = {}
+    for row, name in enumerate(ids):
+        rows_of.setdefault(name, []).append(row)
+    bad: dict[str, Fault] = {}
+    for name, rows in rows_of.items():
+        if len(rows) == 1:
+            continue
+        try:
+            labels.first_rows(columns.take(rows), [name] * len(rows))
+        except DataError as error:
+            text = columns.cells["image"][rows[0]]
+            bad[name] = Fault("contradicting-rows", text, error.found or str(error))
+    if not bad or len(bad) == len(rows_of):
+        return columns, ids, []
+    rows = [row for row, name in enumerate(ids) if name not in bad]
+    return columns.take(rows), [ids[row] for row in rows], list(bad.values())
 
 
 def left_out(reasons: Sequence[str]) -> tuple[str, ...]:
@@ -74,51 +147,17 @@ def nothing_found(columns: Columns, folder: Path, reasons: Sequence[str]) -> Dat
     hint = "they exist with images=.." if above else "check where the paths start"
     return DataError(
         f"{columns.path} has no row with an image that can be used",
-        expected=f"files such as {folder / text}",
+        expected=f"files such as {folder / shortened(text)}, or of this name at any depth below "
+        f"{folder}",
         found="; ".join(left_out(reasons)),
         fix=f"name the folder where the paths start: --data csv:path=…,images=DIR ({hint})",
     )
 
 
-NO_FILE = "the table has a row, but there is no image file"
-
-ImagesByStem = Mapping[str, Sequence[str]]
-
-
-def image_id(text: str) -> str:
-    """The table's own text for an image, written in one way."""
-    return posixpath.normpath(text.replace("\\", "/"))
-
-
-def find_image(folder: Path, text: str, listed: dict[str, ImagesByStem]) -> tuple[str, str]:
-    """The path of the file and ``""``, or ``""`` and why there is none.
-
-    It is the file of this name, else the only image of the same name with another extension or
-    with none in the table. ``listed`` keeps what folders hold between calls.
-
-    Raises
-    ------
-    DataError : a folder cannot be listed.
-    """
-    path = os.path.join(folder, image_id(text))
-    if os.path.isfile(path):
-        return path, ""
-    where = os.path.dirname(path)
-    if where not in listed:
-        listed[where] = list_images(Path(where))
-    candidates = listed[where].get(image_stem(path), ())
-    chosen = choose_image(path, candidates)
-    if chosen is not None:
-        return chosen, ""
-    if candidates:
-        return "", f"several image files, and the table does not say which: {', '.join(candidates)}"
-    return "", NO_FILE
-
-
-IMAGE = ("image", "Image Index", "path", "image_id")
-"""What the column of images may be called where no option names it."""
-
 VIEW = "view:"
+
+
+_KEYS = ("image", "patient", "age", "sex", "split", "modality", "body_part")
 
 
 def wanted_columns(
@@ -134,8 +173,8 @@ def wanted_columns(
     ------
     DataError : a column that an option names is not there, or none is left for labels.
     """
-    usual = {"image": IMAGE, **{key: HEADINGS[key] for key in ("patient", "age", "sex", "split")}}
-    named: dict[str, tuple[str, ...]] = {key: (options[key],) for key in usual if options[key]}
+    usual = {key: HEADINGS[key] for key in _KEYS}
+    named: dict[str, tuple[str, ...]] = {key: (options[key],) for key in usual if options.get(key)}
     named |= _views(names_in(options["view"]))
     usual |= {} if options["view"] else _views(HEADINGS["view"])
     headings = {**usual, **named}
@@ -152,15 +191,6 @@ def _views(names: Sequence[str]) -> dict[str, tuple[str, ...]]:
     return {f"{VIEW}{name}": (name,) for name in names}
 
 
-_FRONTAL = ("PA", "AP")
-_POSITION_UNKNOWN = ("FRONTAL", "")
-_OTHER = (
-    *("LATERAL", "LAT", "LL", "RL", "LEFT LATERAL", "RIGHT LATERAL", "XTABLE LATERAL", "SWIMMERS"),
-    *("LAO", "RAO", "LPO", "RPO", "OBLIQUE"),
-)
-"""Words of CheXpert, MIMIC-CXR and DICOM (View Position) for what is no frontal radiograph."""
-
-
 @dataclass(frozen=True)
 class Views:
     """``views`` (N,) hold PA, AP or ``""``; ``reasons`` (N,) why a row is left out, else ``""``."""
@@ -171,33 +201,48 @@ class Views:
 
 
 def views_of(columns: Columns) -> Views:
-    """What all columns of views say together of each row."""
-    keys = [key for key in columns.cells if key.startswith(VIEW)]
-    if not keys:
+    """What all columns of views, the modality and the part of the body say together of each row."""
+    readers = {"modality": modality_word, "body_part": body_part_word}
+    read = {key: view_word for key in columns.cells if key.startswith(VIEW)}
+    read |= {key: word for key, word in readers.items() if key in columns.cells}
+    if not read:
         return Views(("",) * len(columns), ("",) * len(columns), ())
-    rows = list(zip(*(columns.cells[key] for key in keys), strict=True))
+    words = {
+        (key, text): word(text) for key, word in read.items() for text in set(columns.cells[key])
+    }
+    rows = list(zip(*(columns.cells[key] for key in read), strict=True))
     counts = Counter(rows)
-    views = {cells: _view(cells) for cells in counts}
-    reasons = {cells: _reason(cells) for cells in counts}
-    unknown = Counter[str]()
-    for cells, number in counts.items():
-        unknown.update({text: number for text in cells if _is_unknown(text)})
-    words = ", ".join(repr(text[:40]) for text in sorted(unknown)[:5])
-    notes = (f"treated {unknown.total():,} views as unknown ({words})",) if unknown else ()
-    return Views(tuple(views[row] for row in rows), tuple(reasons[row] for row in rows), notes)
+    meanings = {cells: [words[pair] for pair in zip(read, cells, strict=True)] for cells in counts}
+    views = {cells: next((m.code for m in all_ if m.code), "") for cells, all_ in meanings.items()}
+    reasons = {cells: next((m.reason for m in a if m.reason), "") for cells, a in meanings.items()}
+    notes = []
+    for place, key in enumerate(read):
+        unknown = Counter[str]()
+        for cells, number in counts.items():
+            if not meanings[cells][place].known:
+                unknown[cells[place]] += number
+        if unknown:
+            shown = ", ".join(repr(text[:40]) for text in sorted(unknown)[:5])
+            title = columns.titles[key]
+            notes.append(f"{title}: {unknown.total():,} cells are not understood ({shown})")
+    return Views(
+        tuple(views[row] for row in rows), tuple(reasons[row] for row in rows), tuple(notes)
+    )
 
 
-def _view(cells: tuple[str, ...]) -> str:
-    return next((text.upper() for text in cells if text.upper() in _FRONTAL), "")
-
-
-def _reason(cells: tuple[str, ...]) -> str:
-    other = next((text for text in cells if text.upper() in _OTHER), None)
-    return "" if other is None else f"not a frontal view: {other}"
-
-
-def _is_unknown(text: str) -> bool:
-    return text.upper() not in (*_FRONTAL, *_POSITION_UNKNOWN, *_OTHER)
+def word_faults(columns: Columns, views: Views, reasons: Sequence[str]) -> tuple[Fault, ...]:
+    """Words that nobody understands and ages that nobody reaches, in rows that are used."""
+    rows = [row for row, reason in enumerate(reasons) if not reason]
+    used = columns.take(rows)
+    (ages, _), (_, sexes) = used.ages(), used.sexes()
+    impossible = (
+        Fault("impossible-age", image_id(image), f"{text!r} in line {line}")
+        for image, text, line, age in zip(
+            used.cells["image"], used.cells.get("age", ()), used.lines, ages, strict=False
+        )
+        if age != age and any(map(str.isdigit, text))
+    )
+    return (*(Fault("unknown-word", "", note) for note in (*views.notes, *sexes)), *impossible)
 
 
 _PARTS: Mapping[str, str] = MappingProxyType(
@@ -234,6 +279,15 @@ def patients_of(columns: Columns, pattern: str) -> Sequence[str]:
     return patients
 
 
+def similar_patients(patients: Sequence[str]) -> tuple[str, ...]:
+    """A note on patients whose ids differ in leading zeros, ``.0``, capitals or signs alone."""
+    groups = similar_ids(patients)
+    if not groups:
+        return ()
+    some = "; ".join(" = ".join(map(repr, group)) for group in groups[:3])
+    return (f"{len(groups):,} patients may have several ids and count as several: {some}",)
+
+
 def parts_of(columns: Columns) -> tuple[str, ...]:
     """The published part of each row: ``train``, ``val``, ``test``, ``train_val`` or ``""``.
 
@@ -242,12 +296,15 @@ def parts_of(columns: Columns) -> tuple[str, ...]:
     DataError : a cell holds another word.
     """
     cells = [text.lower() for text in columns.cells["split"]]
-    odd = next((row for row, text in enumerate(cells) if text not in _PARTS), None)
-    if odd is not None:
+    odd = [row for row, text in enumerate(cells) if text not in _PARTS]
+    if odd:
+        words = sorted({columns.cells["split"][row][:40] for row in odd})
+        lines = ", ".join(str(columns.lines[row]) for row in odd[:10])
         raise DataError(
-            f"Line {columns.lines[odd]} of {columns.path} has no valid split",
+            f"Line {columns.lines[odd[0]]} of {columns.path} has no valid split",
             expected=f"{', '.join(filter(None, _PARTS))}, or nothing",
-            found=repr(columns.cells["split"][odd][:100]),
+            found=f"{', '.join(map(repr, words[:5]))} in {len(odd):,} rows (lines {lines}"
+            f"{', ...' if len(odd) > 10 else ''})",
             fix=f"correct the column {columns.titles['split']!r}, or name another: "
             "--data csv:path=…,split=COLUMN",
         )

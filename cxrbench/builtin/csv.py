@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -19,29 +19,34 @@ from cxrbench import (
     Fault,
     LabelOptions,
     hookimpl,
+    image_id,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cxrbench import Columns
-    from cxrbench.builtin._csv import Views
+    from cxrbench.builtin._csv import TableRows, Views
 
 CXRBENCH_API = 1
 
 
 @dataclass(frozen=True)
 class CSV(Dataset):
-    """A CSV file with a row for each image; the options say which column is what.
+    """A CSV file with a row for each image, or for each finding and reader of it.
+
+    The options say which column is what.
 
     ``image`` names the column of paths, which start in the folder ``images`` (relative to the
     table's own, which is the default). ``patient`` names the patients' column; ``patient_pattern``
     is a regular expression that finds the patient in its text; ``patients=unknown`` says that
     nobody knows them. ``view`` may name several columns, joined by ``+``; what is no frontal view
     is left out. ``findings`` names one column with all labels of an image, joined by
-    ``separator``; else ``labels`` names a column for each, joined by ``+`` (by default all columns
-    that are nothing else). ``uncertain`` is what -1 stands for, ``blank`` what an empty cell
-    stands for. ``split`` names the column of published parts, for ``--split official``. An
+    ``separator`` (recognised by default); else ``labels`` names a column for each, joined by ``+``
+    (by default all columns that are nothing else). ``uncertain`` is what -1 stands for, ``blank``
+    what an empty cell stands for. ``rows`` says what several rows of one image mean, ``reader``
+    names the column of readers. ``split`` names the column of published parts, for
+    ``--split official``. An
     ``image_id`` is the table's own text for the image.
     """
 
@@ -59,9 +64,11 @@ class CSV(Dataset):
     view: str = ""
     labels: str = ""
     findings: str = ""
-    separator: str = "|"
+    separator: str = "auto"
     uncertain: Literal["unknown", "ones", "zeros"] = "unknown"
     blank: Literal["unknown", "zeros"] = "unknown"
+    rows: Literal["auto", "agree", "any", "majority", "all"] = "auto"
+    reader: str = ""
     no_finding: str = "No Finding"
     split: str = ""
 
@@ -98,7 +105,7 @@ class CSV(Dataset):
         """
         from cxrbench.builtin._csv import NO_IMAGE, nothing_found, views_of
 
-        columns = self._columns()
+        columns = self._rows().columns
         views = views_of(columns)
         reasons = [a or b for a, b in zip(views.reasons, columns.cells[NO_IMAGE], strict=True)]
         if all(reasons):
@@ -106,27 +113,35 @@ class CSV(Dataset):
         return self._cohort(columns, views, reasons)
 
     def examine(self, display: Display, cache: Path) -> Examination:
-        """As ``load``; of a table without any image, every row of a radiograph that is of use.
+        """The rows that ``load`` can use, and a fault for each of the others.
+
+        Of a table without any image, every row of a radiograph that is of use.
 
         Raises
         ------
         DataError : the table cannot be used as the options say.
         """
-        from cxrbench.builtin._csv import NO_IMAGE, nothing_found, views_of
+        from cxrbench.builtin._csv import NO_IMAGE, nothing_found, views_of, word_faults
 
-        columns = self._columns()
-        if not all(columns.cells[NO_IMAGE]):
-            return Examination(self.load())
-        views = views_of(columns)
-        error = nothing_found(columns, self._folder(), columns.cells[NO_IMAGE])
-        if all(views.reasons):
-            raise error
-        fault = Fault("no-images", "", str(error))
-        return Examination(self._cohort(columns, views, views.reasons), (fault,), has_images=False)
+        rows = self._rows(without_faults=True)
+        columns, views = rows.columns, views_of(rows.columns)
+        reasons = [a or b for a, b in zip(views.reasons, columns.cells[NO_IMAGE], strict=True)]
+        faults = (*rows.faults, *word_faults(columns, views, reasons))
+        has_images = not all(columns.cells[NO_IMAGE])
+        if not has_images:
+            error = nothing_found(columns, self._folder(), columns.cells[NO_IMAGE])
+            faults = (*faults, Fault("no-images", "", str(error)))
+            reasons = list(views.reasons)
+        if all(reasons):
+            raise nothing_found(columns, self._folder(), reasons)
+        cohort = self._cohort(columns, views, reasons)
+        described = {fault.found for fault in faults}
+        notes = tuple(note for note in cohort.notes if note not in described)
+        return Examination(replace(cohort, notes=notes), faults, has_images)
 
     def _cohort(self, columns: Columns, views: Views, reasons: Sequence[str]) -> Cohort:
         """The rows without a reason to leave them out."""
-        from cxrbench.builtin._csv import NO_FILE, SOURCE, image_id, left_out
+        from cxrbench.builtin._csv import NO_IMAGE, SOURCE, left_out, similar_patients
 
         rows = [row for row, reason in enumerate(reasons) if not reason]
         ids = [image_id(text) for text in columns.cells["image"]]
@@ -135,12 +150,13 @@ class CSV(Dataset):
         labels = self._label_options().read(used)
         ages, age_notes = used.ages()
         sexes, sex_notes = used.sexes()
-        notes = (*columns.notes, *left_out(reasons), *age_notes, *sex_notes, *views.notes)
+        patients = self._patients(used, image_ids)
+        missing = columns.cells[NO_IMAGE]
         return Cohort(
             name=self.name,
             label_names=labels.names,
             image_ids=image_ids,
-            patient_ids=self._patients(used, image_ids),
+            patient_ids=patients,
             labels=labels.values,
             ages=ages,
             sexes=sexes,
@@ -149,10 +165,19 @@ class CSV(Dataset):
                 source or str(self._folder() / text)
                 for source, text in zip(used.cells[SOURCE], used.cells["image"], strict=True)
             ),
-            no_finding=self.no_finding if self.no_finding in labels.names else None,
+            no_finding=labels.no_finding,
             excluded=tuple(Exclusion(ids[row], why) for row, why in enumerate(reasons) if why),
-            absent=reasons.count(NO_FILE),
-            notes=(*notes, *labels.notes, *_ignored_names(labels.ignored)),
+            absent=sum(why == NO_FILE for why in reasons),
+            notes=(
+                *columns.notes,
+                *left_out(reasons),
+                *age_notes,
+                *sex_notes,
+                *views.notes,
+                *labels.notes,
+                *_ignored_names(labels.ignored),
+                *(similar_patients(patients) if self.patients == "known" else ()),
+            ),
             patients_known=self.patients == "known",
         )
 
@@ -163,7 +188,7 @@ class CSV(Dataset):
         ------
         DataError : a folder of lists is named, or a cell is no part.
         """
-        from cxrbench.builtin._csv import image_id, parts_of
+        from cxrbench.builtin._csv import parts_of
 
         if folder is not None:
             raise DataError(
@@ -172,19 +197,25 @@ class CSV(Dataset):
                 found=f"--split official:{folder}",
                 fix="leave the folder out, and name the column: --data csv:path=…,split=COLUMN",
             )
-        columns = self._columns()
+        columns = self._rows(without_faults=True).columns
         if "split" not in columns.cells:
             return None
         ids = map(image_id, columns.cells["image"])
         parts = dict(zip(ids, parts_of(columns), strict=True))
         return tuple(parts[image_id] for image_id in cohort.image_ids)
 
-    def _columns(self) -> Columns:
+    def _rows(self, *, without_faults: bool = False) -> TableRows:
         from cxrbench.builtin._csv import read_rows
 
         keys = ("image", "patient", "age", "sex", "view", "split")
         options = {key: getattr(self, key) for key in keys}
-        return read_rows(self._file(), self._folder(), options, self._label_options())
+        return read_rows(
+            self._file(),
+            self._folder(),
+            options,
+            self._label_options(),
+            without_faults=without_faults,
+        )
 
     def _patients(self, columns: Columns, image_ids: tuple[str, ...]) -> tuple[str, ...]:
         from cxrbench.builtin._csv import no_patients, patients_of
@@ -196,7 +227,12 @@ class CSV(Dataset):
         return tuple(patients_of(columns, self.patient_pattern))
 
     def _label_options(self) -> LabelOptions:
-        return LabelOptions(self.labels, self.findings, self.separator, self.uncertain, self.blank)
+        return LabelOptions(
+            *(self.labels, self.findings, self.separator, self.uncertain, self.blank),
+            rows=self.rows,
+            reader=self.reader,
+            no_finding=self.no_finding,
+        )
 
     def _file(self) -> Path:
         if not self.path:

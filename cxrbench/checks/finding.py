@@ -76,6 +76,11 @@ _ERRORS = (
         "repair the files, or raise --max-bad",
     ),
     (
+        "too-many-missing",
+        "a run would stop: too many rows without a file",
+        "check where the images are, or raise --max-bad to use a part of them",
+    ),
+    (
         "duplicates-across-parts",
         "identical files in two splits",
         "keep one of each, or give all of them the same patient id",
@@ -98,7 +103,7 @@ _WARNINGS = (
         "look at them, and give all of them the same patient id",
     ),
     ("unreadable", "unreadable images", "repair these files; runs exclude them"),
-    ("tiny", "images too small to show findings", "get the originals"),
+    ("tiny", "files too small to show findings", "get the originals"),
     ("constant", "images that show nothing", "remove these rows; runs would train on them"),
     (
         "inverted",
@@ -108,6 +113,26 @@ _WARNINGS = (
     ("colour", "images in colour", "look at them; radiographs are grey, photographs are not"),
     ("impossible-age", "impossible ages", "correct them; runs treat them as unknown"),
     ("unlabelled", "images without any label", "label them, or remove these rows"),
+    (
+        "similar-patients",
+        "patients whose ids differ in spelling only",
+        "write the same id for the same patient: one patient in two splits leaks",
+    ),
+    (
+        "similar-labels",
+        "labels whose names differ in spelling only, or look like several",
+        "check separator=, or correct the names in the table",
+    ),
+    (
+        "unknown-word",
+        "views, sexes or modalities that are not understood",
+        "correct these cells; runs treat them as unknown",
+    ),
+    (
+        "dominant-patient",
+        "patients with very many of the images",
+        "nothing: runs keep them in training; results depend on few other patients",
+    ),
     ("left-out", "excluded rows and images", "complete the folder or the table"),
     (
         "unknown-patients",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -9,11 +10,15 @@ from pathlib import Path
 import numpy as np
 
 from cxrbench.checks.finding import CHECKS, Finding, Item, finding
-from cxrbench.data.record_cells import MAX_AGE
+from cxrbench.data.cohort import dominant_patients, require_files
+from cxrbench.data.finding_cells import is_disease, label_key
+from cxrbench.data.record_cells import MAX_AGE, similar_ids
 from cxrbench.data.splits import Split, check_published, make_split
+from cxrbench.data.tables import shortened
 from cxrbench.errors import DataError, PluginError
 from cxrbench.interfaces import Cohort, Dataset, Exclusion, Fault
 from cxrbench.metrics.patients import MIN_PATIENTS, UNKNOWN_PATIENTS, patient_table
+from cxrbench.modeling.train import require_two_classes
 from cxrbench.settings import Settings
 
 
@@ -24,6 +29,8 @@ def check_table(cohort: Cohort) -> tuple[Finding, ...]:
         *finding("impossible-age", _ages(cohort)),
         *finding("unlabelled", _unlabelled(cohort)),
         *finding("unknown-patients", _unknown_patients(cohort)),
+        *finding("similar-patients", _similar_patients(cohort)),
+        *finding("similar-labels", _odd_labels(cohort)),
         *_left_out(cohort.excluded),
         *finding("note", (Item((), note) for note in cohort.notes)),
     )
@@ -68,7 +75,8 @@ def _contradictions(cohort: Cohort) -> list[Item]:
     if cohort.no_finding is None:
         return []
     column = cohort.label_names.index(cohort.no_finding)
-    others = np.delete(cohort.labels, column, axis=1)
+    diseases = [i for i, n in enumerate(cohort.label_names) if i != column and is_disease(n)]
+    others = cohort.labels[:, diseases]
     rows = np.flatnonzero((cohort.labels[:, column] == 1) & (others == 1).any(axis=1))
     return [Item((cohort.image_ids[row],), _positive(cohort, row)) for row in rows.tolist()]
 
@@ -93,6 +101,34 @@ def _unlabelled(cohort: Cohort) -> list[Item]:
 
 def _unknown_patients(cohort: Cohort) -> list[Item]:
     return [] if cohort.patients_known else [Item((), UNKNOWN_PATIENTS)]
+
+
+def _similar_patients(cohort: Cohort) -> list[Item]:
+    if not cohort.patients_known:
+        return []
+    return [Item((), " = ".join(group)) for group in similar_ids(cohort.patient_ids)]
+
+
+def _odd_labels(cohort: Cohort) -> list[Item]:
+    """Names that are alike, and names of several labels, as a wrong separator makes them."""
+    names = cohort.label_names
+    items = [Item((), " = ".join(map(repr, group))) for group in similar_ids(names)]
+    keys = {label_key(name) for name in names}
+    for name in names:
+        pieces = {label_key(piece) for piece in re.split(r"[\[\]{}|;,/'\"]", name) if piece.strip()}
+        several = len(pieces) > 1 and len(pieces & keys) > 0
+        if several or name[:1] in "[{" or name[-1:] in "]}":
+            items.append(Item((), f"{shortened(repr(name))} looks like several labels"))
+    return items
+
+
+def check_missing(cohort: Cohort, max_bad: float) -> tuple[Finding, ...]:
+    """Too many rows of the table that have no file, for a run with this ``--max-bad``."""
+    try:
+        require_files(cohort, max_bad)
+    except DataError as error:
+        return finding("too-many-missing", [Item((), str(error))])
+    return ()
 
 
 def _left_out(excluded: Sequence[Exclusion]) -> tuple[Finding, ...]:
@@ -126,23 +162,31 @@ def try_split(
         split = make_split(cohort, dataset, settings.split, settings.fractions, settings.split_seed)
     except DataError as error:
         return None, finding("unusable-split", [Item((), str(error))])
+    try:
+        require_two_classes(cohort.labels[split.rows("val")])
+    except DataError as error:
+        return split, finding("unusable-split", [Item((), str(error))])
     return split, ()
 
 
 def check_split(cohort: Cohort, split: Split) -> tuple[Finding, ...]:
-    """Labels that do not count in macro on this test split."""
+    """Labels that do not count in macro on this test split, and patients with many images."""
     rows = split.rows("test")
     table = patient_table(cohort.labels[rows], [cohort.patient_ids[row] for row in rows.tolist()])
     has = table.positives > 0
     without = ((table.negatives > 0) & ~has).sum(axis=0)
     counts = zip(cohort.label_names, has.sum(axis=0).tolist(), without.tolist(), strict=True)
     whose = "patients" if cohort.patients_known else "images"
-    return finding(
-        "too-rare-in-test",
-        (
-            Item((), f"{name}: {positive} test {whose} with it, {negative} without it")
-            for name, positive, negative in counts
-            if min(positive, negative) < MIN_PATIENTS
+    dominant = dominant_patients(cohort, split.fractions)
+    return (
+        *finding("dominant-patient", (Item((), f"{text}") for text in dominant.values())),
+        *finding(
+            "too-rare-in-test",
+            (
+                Item((), f"{name}: {positive} test {whose} with it, {negative} without it")
+                for name, positive, negative in counts
+                if min(positive, negative) < MIN_PATIENTS
+            ),
         ),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -278,3 +279,40 @@ def no_box(cohort: Cohort, images: int) -> DataError:
         found=f"{len(cohort.boxes):,} boxes on other images" if cohort.boxes else "no boxes",
         fix="with NIH, add --split official: all its boxes are on images of the official test list",
     )
+
+
+def require_files(cohort: Cohort, max_bad: float) -> None:
+    """Raise `DataError` if a larger share of the table's rows than ``max_bad`` has no file."""
+    missing = [one.image_id for one in cohort.excluded if one.missing]
+    rows = len(cohort) + len(missing)
+    if len(missing) <= max_bad * rows:
+        return
+    share = math.ceil(100 * len(missing) / rows) / 100
+    raise DataError(
+        f"{len(missing):,} of {rows:,} rows have no image file",
+        expected=f"at most {max_bad:.3g} of them without (--max-bad)",
+        found=f"no file for {', '.join(missing[:3])}{', ...' if len(missing) > 3 else ''}",
+        fix="check the folder of the images, and if all archives are unpacked; "
+        f"--max-bad {share:g} uses the images that are there",
+    )
+
+
+def dominant_patients(
+    cohort: Cohort, fractions: Sequence[float], rows: np.ndarray | None = None
+) -> dict[str, str]:
+    """Patients whose images would fill a split, and a sentence about each.
+
+    They have more of the images (of ``rows``, by default all) than the smallest of ``fractions``,
+    and over ten times as many as the median patient. `split_by_patient` keeps them in training.
+    """
+    if not cohort.patients_known:
+        return {}
+    ids = cohort.patient_ids if rows is None else [cohort.patient_ids[r] for r in rows.tolist()]
+    counts = Counter(ids)
+    least = max(min(fractions) * len(ids), 10 * float(np.median(list(counts.values()))))
+    return {
+        patient: f"patient {patient} has {number:,} of {len(ids):,} images; a split by patient "
+        "keeps this patient in training"
+        for patient, number in counts.most_common()
+        if number > least
+    }

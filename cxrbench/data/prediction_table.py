@@ -10,12 +10,13 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from cxrbench.data.tables import HEADINGS, read_table, shortened
+from cxrbench.data.record_cells import HEADINGS
+from cxrbench.data.tables import has_no_name, read_table, shortened
 from cxrbench.errors import DataError
 from cxrbench.output.sections import from_csv_cell
 from cxrbench.parameters import nearest
 
-IMAGE_HEADINGS = ("image", "Image Index", "image_id", "path", "filename", "file", "id")
+IMAGE_HEADINGS = (*HEADINGS["image"], "id")
 """What the column of images may be called; the first that is there is used."""
 
 _PREFERRED = ("", "yscore", "score", "prob", "probability", "probs", "p", "pred", "prediction")
@@ -148,7 +149,8 @@ def _label_columns(
 ) -> dict[str, int]:
     """The column of each label that has one, in the order of the labels."""
     ignored = {_plain(name) for name in ignore}
-    plain = {place: _plain(header[place]) for place in places}
+    named = (place for place in places if not has_no_name(header[place]))
+    plain = {place: _plain(header[place]) for place in named}
     plain = {place: text for place, text in plain.items() if text not in ignored}
     labels = {_plain(label): label for label in label_names}
     ends = {

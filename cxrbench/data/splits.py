@@ -8,82 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
+from cxrbench.data.cohort import dominant_patients
+from cxrbench.data.stratify import stratify, with_usable_validation
 from cxrbench.errors import DataError, PluginError, SettingsError
 from cxrbench.interfaces import Cohort, Dataset
 from cxrbench.output.files import digest_of
-
-_UNIT = 10**9
-"""Fractions become whole numbers of this many parts, so that no rounding decides a tie."""
-
-
-def stratify(positive: np.ndarray, fractions: Sequence[float], seed: int) -> np.ndarray:
-    """Deal instances into parts so that each part gets its fraction of each label's positives.
-
-    The label with fewest undealt positives comes first (of several, the first column). Each of
-    its instances goes to the part that needs this label most; of several, to the one that needs
-    instances most; of several, to the one that its random number picks. Instances without
-    positives come last and go where instances are needed most.
-
-    The randomness is two raw 64-bit numbers of ``PCG64(seed)`` per instance: the first N give the
-    order in which instances are taken, the next N break ties. The raw stream is what numpy keeps
-    stable between releases (NEP 19); the methods of ``Generator`` are not.
-
-    Parameters
-    ----------
-    positive : (N, L) bool. The result depends on the order of rows and columns: sort them.
-    fractions : (K,) of N for each part; positive.
-    seed : of the random order.
-
-    Returns
-    -------
-    (N,) int: each instance's part, 0 to K - 1.
-    """
-    count = len(positive)
-    draws = np.random.PCG64(seed).random_raw(2 * count)
-    order = np.argsort(draws[:count], kind="stable")
-    ties = draws[count:].tolist()
-    weights = [round(fraction * _UNIT) for fraction in fractions]
-    labels_of: list[list[int]] = [np.flatnonzero(row).tolist() for row in positive]
-    members = [order[positive[order, label]].tolist() for label in range(positive.shape[1])]
-    undealt = [len(rows) for rows in members]
-    # Needs are kept in _UNIT per instance: needs[label][part], and size[part] for instances.
-    needs = [[number * weight for weight in weights] for number in undealt]
-    size = [count * weight for weight in weights]
-    whole = sum(weights)
-    parts = np.full(count, -1)
-
-    def deal(row: int, part: int) -> None:
-        parts[row] = part
-        size[part] -= whole
-        for label in labels_of[row]:
-            needs[label][part] -= whole
-            undealt[label] -= 1
-
-    while label := _rarest(undealt):
-        for row in members[label - 1]:
-            if parts[row] < 0:
-                deal(row, _neediest(needs[label - 1], size, ties[row]))
-    for row in order.tolist():
-        if parts[row] < 0:
-            deal(row, _neediest(size, size, ties[row]))
-    return parts
-
-
-def _rarest(undealt: Sequence[int]) -> int:
-    """1 + the label with fewest undealt positives; 0 when there is none left."""
-    return min(
-        ((number, label + 1) for label, number in enumerate(undealt) if number), default=(0, 0)
-    )[1]
-
-
-def _neediest(need: Sequence[int], size: Sequence[int], tie: int) -> int:
-    most = max(need)
-    best = [part for part, amount in enumerate(need) if amount == most]
-    if len(best) > 1:
-        largest = max(size[part] for part in best)
-        best = [part for part in best if size[part] == largest]
-    return best[tie % len(best)]
-
 
 PARTS = ("train", "val", "test")
 DEFAULT_FRACTIONS = (0.7, 0.1, 0.2)
@@ -255,10 +184,14 @@ def _stratified(
     ids = np.array([cohort.patient_ids[row] for row in rows.tolist()])
     patients, patient_of = np.unique(ids, return_inverse=True)
     by_name = np.argsort(np.array(cohort.label_names), kind="stable")
-    image, label = np.nonzero(cohort.labels[rows][:, by_name] == 1)
-    positive = np.zeros((len(patients), len(by_name)), dtype=bool)
-    positive[patient_of[image], label] = True
-    return stratify(positive, fractions, seed)[patient_of]
+    positive, negative = (np.zeros((len(patients), len(by_name)), bool) for _ in range(2))
+    for has, value in ((positive, 1), (negative, 0)):
+        image, label = np.nonzero(cohort.labels[rows][:, by_name] == value)
+        has[patient_of[image], label] = True
+    kept = np.isin(patients, list(dominant_patients(cohort, fractions, rows)))
+    parts = np.zeros(len(patients), int)
+    parts[~kept] = stratify(positive[~kept], fractions, seed)
+    return with_usable_validation(parts, positive, negative, kept)[patient_of]
 
 
 def split_predictions(cohort: Cohort, tested: Sequence[str]) -> Split:

@@ -13,7 +13,6 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from cxrbench.data import record_cells
@@ -130,9 +129,11 @@ class Columns:
                     f"Lines {self.lines[first]} and {self.lines[again]} of {self.path} disagree "
                     "about one image",
                     expected="one row per image, or rows that say the same",
-                    found=f"{image_id}: {self.titles[key]} {one!r} in line {self.lines[first]}, "
-                    f"{other!r} in line {self.lines[again]}",
-                    fix="delete the row that is wrong",
+                    found=f"{shortened(image_id)}: {self.titles[key]} {shortened(repr(one))} in "
+                    f"line {self.lines[first]}, {shortened(repr(other))} in line "
+                    f"{self.lines[again]}",
+                    fix="correct the row that is wrong; if the table has a row for each finding or "
+                    "reader, say how to join them: rows=any, rows=majority or rows=all",
                 )
 
 
@@ -220,17 +221,19 @@ class Table:
         return shortened(", ".join(map(repr, self.header)))
 
 
-def read_table(path: Path, *, fit: bool = True) -> Table:
+def read_table(path: Path, *, fit: bool = True, misfits: list[DataError] | None = None) -> Table:
     """A CSV file's header and rows; the rows are parsed as they are taken, for speed and memory.
 
     `read_text` describes how text is read. The separator is whichever of comma, semicolon and tab
     the header has most of. Empty rows are left out, and so are empty cells beyond the header (NIH's
-    2017 edition ends each line with a comma). With ``fit=False`` rows are as wide as they are.
+    2017 edition ends each line with a comma) and the last columns that have no heading. With
+    ``fit=False`` rows are as wide as they are. ``misfits`` takes the errors of rows that do not fit
+    the header; these rows are left out.
 
     Raises
     ------
     DataError : no text, no header; while rows are taken, open quotes, a cell of more than 131,072
-        characters, or a row that does not fit the header.
+        characters, or, without ``misfits``, a row that does not fit the header.
     """
     encoded = read_encoded(path)
     # Decoded line by line: an io.StringIO would hold four bytes for each character.
@@ -247,12 +250,21 @@ def read_table(path: Path, *, fit: bool = True) -> Table:
             found=f"{len(encoded.data)} characters, none of them in a row",
             fix="download or export the table again",
         )
-    return Table(path, header, _fitted(lines, header, path) if fit else lines, encoded.notes)
+    rows = _fitted(lines, header, len(first), path, misfits) if fit else lines
+    return Table(path, header, rows, encoded.notes)
 
 
 def shortened(text: str) -> str:
     """The text, cut where a message about it would be too long."""
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+
+
+_UNNAMED = re.compile(r"(unnamed: [0-9]+(\.[0-9]+|_level_[0-9]+)*)?", re.IGNORECASE)
+
+
+def has_no_name(title: str) -> bool:
+    """Whether a column has no heading, or the one that pandas gives to such a column."""
+    return _UNNAMED.fullmatch(title) is not None
 
 
 def _names(text: str, separator: str) -> set[str]:
@@ -282,36 +294,33 @@ def _parsed(text: io.TextIOWrapper, separator: str, path: Path) -> Iterator[tupl
 
 
 def _fitted(
-    rows: Iterator[tuple[int, list[str]]], header: tuple[str, ...], path: Path
+    rows: Iterator[tuple[int, list[str]]],
+    header: tuple[str, ...],
+    most: int,
+    path: Path,
+    misfits: list[DataError] | None,
 ) -> Iterator[tuple[int, list[str]]]:
+    """The rows of at least as many cells as the header, and nothing beyond ``most`` cells."""
     width = len(header)
     for line, row in rows:
-        if len(row) != width and (len(row) < width or any(map(str.strip, row[width:]))):
-            raise DataError(
-                f"Line {line} of {path} does not fit the header",
-                expected=f"{width} cells, as the header has",
-                found=f"{len(row)} cells: {shortened(', '.join(row[:12]))}; "
-                f"the header: {shortened(', '.join(header))}",
-                fix=f"correct line {line} of {path.name}: it may have been cut off there, and a "
-                "cell that holds the separator belongs in quotes",
-            )
-        yield line, row
+        if len(row) == width or (len(row) > width and not any(map(str.strip, row[most:]))):
+            yield line, row
+            continue
+        error = DataError(
+            f"Line {line} of {path} does not fit the header",
+            expected=f"{width} cells, as the header has",
+            found=f"{len(row)} cells: {shortened(', '.join(row[:12]))}; "
+            f"the header: {shortened(', '.join(header))}",
+            fix=f"correct line {line} of {path.name}: it may have been cut off there, and a "
+            "cell that holds the separator belongs in quotes",
+        )
+        if misfits is None:
+            raise error
+        misfits.append(error)
 
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 """How the name of a table ends, in small letters."""
-
-HEADINGS: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {
-        "patient": ("patient", "Patient ID", "patient_id", "subject_id"),
-        "age": ("age", "Patient Age"),
-        "sex": ("sex", "Patient Gender", "Patient Sex", "gender"),
-        "view": ("view", "View Position", "ViewPosition", "Frontal/Lateral", "AP/PA"),
-        "findings": ("findings", "Finding Labels"),
-        "split": ("split",),
-    }
-)
-"""What a column may be called where no option names it; the first that is there is used."""
 
 JOINER = "+"
 """Joins several names in one option; a comma ends the option."""

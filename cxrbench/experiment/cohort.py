@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cxrbench.data.cohort import fingerprint, take
+from cxrbench.data.cohort import dominant_patients, fingerprint, require_files, take
 from cxrbench.data.datasets import load_cohort
 from cxrbench.data.splits import PARTS, Split, make_split, split_hash
 from cxrbench.errors import DataError
@@ -68,10 +68,14 @@ def load_and_split(
 
     Raises
     ------
-    DataError : the dataset cannot be used, or has too few patients for the split.
+    DataError : the dataset cannot be used, too many of its rows have no file, or it has too few
+        patients for the split.
     """
     cohort = load_cohort(dataset, display, cache)
+    require_files(cohort, settings.max_bad)
     split = make_split(cohort, dataset, settings.split, settings.fractions, settings.split_seed)
+    for text in dominant_patients(cohort, settings.fractions).values():
+        display.say(f"  {text}")
     outside = int((split.parts == "").sum())
     if outside:
         display.say(f"  {outside:,} images are not in the {split.kind} split, and are not used")

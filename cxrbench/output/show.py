@@ -52,8 +52,10 @@ def show(result: Result, output: str) -> None:
         _print_csv(result.records(), getattr(result, "columns", ()))
     elif output == "table":
         console = plain_console()
-        for section in map(visible_section, result.sections()):
-            print_section(console, section)
+        with console.capture() as text:  # written at once: a pipe to `head` may close early
+            for section in map(visible_section, result.sections()):
+                print_section(console, section)
+        sys.stdout.write(text.get())
     else:
         sections = tuple(map(visible_section, result.sections()))
         sys.stdout.write(WRITERS[output](sections))

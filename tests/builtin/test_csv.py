@@ -234,10 +234,11 @@ def test_a_bad_table_is_explained(tmp_path, text, options, told):
 
 def test_paths_that_start_above_the_table(tmp_path):
     touch(tmp_path, "set/a.png")
+    (tmp_path / "tables").mkdir()
     text = "image,patient,Mass\nset/a.png,1,1\n"
-    (tmp_path / "set" / "t.csv").write_text(text)
-    assert "they exist with images=.." in message(CSV(path=str(tmp_path / "set" / "t.csv")))
-    assert len(CSV(path=str(tmp_path / "set" / "t.csv"), images="..").load()) == 1
+    (tmp_path / "tables" / "t.csv").write_text(text)
+    assert "they exist with images=.." in message(CSV(path=str(tmp_path / "tables" / "t.csv")))
+    assert len(CSV(path=str(tmp_path / "tables" / "t.csv"), images="..").load()) == 1
     with pytest.raises(DataError, match="needs the path of its table"):
         CSV().load()
 

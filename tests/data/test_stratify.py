@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from cxrbench.data.splits import stratify
+from cxrbench.data.stratify import stratify
 
 
 def by_the_paper(positive: np.ndarray, shares: list[Fraction], seed: int) -> list[int]:

@@ -17,9 +17,7 @@ def read(tmp_path, text: str, **options):
     chosen = LabelOptions(**options)
     table, images = read_table(path), ("image", "file")
     columns = table.columns({"image": images} | chosen.columns(table, ("Image", *images)))
-    ids = columns.require("image")
-    same = [key for key in columns.cells if key != "image"]
-    return chosen.read(columns.without_repeats(ids, same, separator=chosen.joiner))
+    return chosen.read(chosen.join_rows(columns, columns.require("image")))
 
 
 def test_a_column_for_each(tmp_path):

@@ -65,8 +65,7 @@ def read_labels(path: Path, image: str, patient: str, options: LabelOptions) -> 
         headings |= options.columns(table, (image, patient, *IMAGE_COLUMNS, *usual))
         columns = table.columns(headings)
         images = [text.replace("\\", "/") for text in columns.require("image")]
-        same = [key for key in columns.cells if key != "image"]
-        columns = columns.without_repeats(images, same, separator=options.joiner)
+        columns = options.join_rows(columns, images)
         labels = options.read(columns)
     images = [text.replace("\\", "/") for text in columns.cells["image"]]
     cells = columns.cells.get("patient")

@@ -1,0 +1,229 @@
+"""Find the image files that a table names, also where its paths are those of another machine."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cxrbench.data.files import choose_image, image_stem, list_images
+
+NO_FILE = "the table has a row, but there is no image file"
+_RUN_FILE = "run.json"
+"""A folder with this file is a run directory, whose figures are called like images."""
+
+
+@dataclass(frozen=True)
+class LocatedImages:
+    """``paths`` (N,) of files, ``""`` where there is none, and ``reasons`` (N,) why; notes."""
+
+    paths: tuple[str, ...]
+    reasons: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+
+def image_id(text: str) -> str:
+    """The table's own text for an image, written in one way.
+
+    >>> image_id("C:\\\\cxr\\\\.\\\\a.png")
+    'C:/cxr/a.png'
+    """
+    return posixpath.normpath(text.replace("\\", "/"))
+
+
+def locate(folder: Path, texts: Sequence[str], *, also: Path | None = None) -> LocatedImages:
+    """The file of each text of a table, whose paths start in ``folder``.
+
+    The first of these that exists is used:
+
+    1. the path itself, in ``folder``; or there the only image of this name with another extension;
+    2. the path in the folder ``images`` beside it, or without its first folders, as far as these
+       are the same in all rows (the root of another machine or archive);
+    3. at any depth below ``folder``, then below the folder ``also``, the file of this name, with as
+       many of the path's last folders as any. The folders that differ between rows have to be
+       there, unless the table has the name once only. Capital letters and Unicode forms make a
+       difference only between several files.
+
+    Raises
+    ------
+    DataError : a folder cannot be listed.
+    """
+    names = {text: image_id(text) for text in dict.fromkeys(texts)}
+    search = _Search(str(folder), _common_folders(names.values()))
+    files = {text: search.beside(name) for text, name in names.items()}
+    absent = {text for text, (_, reason) in files.items() if reason == NO_FILE}
+    if absent:
+        files |= search.below({text: names[text] for text in absent})
+    lost = {text: names[text] for text, (_, reason) in files.items() if reason == NO_FILE}
+    if lost and also is not None and also != folder:
+        files |= _Search(str(also), search.common).below(lost)
+    owners = Counter(path for text, (path, _) in files.items() if path and text not in absent)
+    for text in absent:
+        path, _ = files[text]
+        if path and owners[path]:
+            files[text] = "", f"the only file of this name belongs to another row: {path}"
+    notes = _notes(folder, [(names[text], files[text][0]) for text in files if text in absent])
+    paths, reasons = zip(*(files[text] for text in texts), strict=True)
+    return LocatedImages(paths, reasons, (*search.notes(), *notes))
+
+
+@dataclass
+class _Search:
+    """Looks for names below ``root``, whose first ``common`` folders are the same in all rows."""
+
+    root: str
+    common: tuple[str, ...]
+    listed: dict[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
+    folders: dict[str, bool] = field(default_factory=dict)
+    cut: Counter[str] = field(default_factory=Counter)
+
+    def beside(self, name: str) -> tuple[str, str]:
+        """The file at the table's own path, or where this path starts elsewhere."""
+        path = os.path.join(self.root, name)
+        if os.path.isfile(path):
+            return path, ""
+        where = os.path.dirname(path)
+        if where not in self.listed:
+            self.listed[where] = list_images(Path(where))
+        candidates = self.listed[where].get(image_stem(path), ())
+        chosen = choose_image(path, candidates)
+        if chosen is not None:
+            return chosen, ""
+        if candidates:
+            return "", _several(candidates)
+        for base, rest in self._other_starts(name):
+            path = os.path.join(base, rest)
+            if os.path.isfile(path):
+                self.cut[f"{name.removesuffix(rest)!r} was replaced by {base + os.sep!r}"] += 1
+                return path, ""
+        return "", NO_FILE
+
+    def _other_starts(self, name: str) -> Iterator[tuple[str, str]]:
+        parts = name.split("/")
+        for base in (self.root, os.path.join(self.root, "images")):
+            for number in range(len(self.common) + 1):
+                rest = "/".join(parts[number:])
+                if (base != self.root or number) and self._exists(base, parts[number:]):
+                    yield base, rest
+
+    def _exists(self, base: str, parts: Sequence[str]) -> bool:
+        """Whether the folder that a path starts with is there, so that few files are looked for."""
+        where = os.path.join(base, parts[0]) if len(parts) > 1 else base
+        if where not in self.folders:
+            self.folders[where] = os.path.isdir(where)
+        return self.folders[where]
+
+    def below(self, names: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+        """The files at any depth, by the keys of ``names``."""
+        times = Counter(_key(name) for name in names.values())
+        files = _files_below(self.root, frozenset(times))
+        located = {}
+        for text, name in names.items():
+            least = 0 if times[_key(name)] == 1 else name.count("/") - len(self.common)
+            located[text] = _best(name, files.get(_key(name), ()), least)
+        return located
+
+    def notes(self) -> tuple[str, ...]:
+        """Where paths started elsewhere than the table says."""
+        return tuple(
+            f"{count:,} paths start elsewhere: {what}" for what, count in self.cut.most_common(3)
+        )
+
+
+def _common_folders(names: Iterable[str]) -> tuple[str, ...]:
+    """The first folders that all names share."""
+    folders = {name.rpartition("/")[0] for name in names}
+    split = [tuple(folder.split("/")) if folder else () for folder in folders]
+    first, last = min(split), max(split)
+    shared = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), None)
+    return first[: min(len(first), len(last)) if shared is None else shared]
+
+
+def _key(name: str) -> str:
+    return _folded(image_stem(name))
+
+
+def _folded(text: str) -> str:
+    return unicodedata.normalize("NFC", text).casefold()
+
+
+def _files_below(root: str, keys: frozenset[str]) -> Mapping[str, Sequence[str]]:
+    """Paths of the images of these names at any depth, without run directories; sorted."""
+    files: defaultdict[str, list[str]] = defaultdict(list)
+    for folder in _folders_below(root):
+        for stem, paths in list_images(Path(folder)).items():
+            if (key := _folded(stem)) in keys:
+                files[key].extend(paths)
+    return {key: sorted(paths) for key, paths in files.items()}
+
+
+def _folders_below(root: str) -> Iterator[str]:
+    """The folder and those in it at any depth; each once, though links may lead in circles."""
+    waiting, visited = [root], set()
+    while waiting:
+        folder = waiting.pop()
+        try:
+            status = os.stat(folder)
+            with os.scandir(folder) as entries:
+                inner = [e.path for e in entries if not e.name.startswith(".") and e.is_dir()]
+        except OSError:  # one that this user may not enter holds none of their images
+            continue
+        identity = (status.st_dev, status.st_ino)
+        if identity in visited or os.path.exists(os.path.join(folder, _RUN_FILE)):
+            continue
+        visited.add(identity)
+        yield folder
+        waiting.extend(sorted(inner, reverse=True))
+
+
+def _best(name: str, candidates: Sequence[str], least: int) -> tuple[str, str]:
+    """The candidate whose name and last folders are most like those of ``name``."""
+    ranked = defaultdict(list)
+    for path in candidates:
+        length = _same_folders(name, path)
+        if length >= least:
+            ranked[_unlikeness(name, path), -length].append(path)
+    if not ranked:
+        return "", NO_FILE
+    best = ranked[min(ranked)]
+    chosen = choose_image(name, best)
+    return ("", _several(best)) if chosen is None else (chosen, "")
+
+
+def _unlikeness(name: str, path: str) -> int:
+    """0 for the same name, 1 for another extension, 2 for other capitals."""
+    one, other = (unicodedata.normalize("NFC", posixpath.basename(n)) for n in (name, path))
+    if one == other:
+        return 0
+    return 1 if image_stem(one) == image_stem(other) else 2
+
+
+def _same_folders(name: str, path: str) -> int:
+    """How many of the last folders are the same, in any capitals."""
+    one, other = (_folded(n.replace(os.sep, "/")).split("/")[-2::-1] for n in (name, path))
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((i for i, (a, b) in pairs if a != b), min(len(one), len(other)))
+
+
+def _several(candidates: Sequence[str]) -> str:
+    some = ", ".join(candidates[:5]) + (", ..." if len(candidates) > 5 else "")
+    return f"several image files, and the table does not say which: {some}"
+
+
+def _notes(folder: Path, pairs: Sequence[tuple[str, str]]) -> tuple[str, ...]:
+    pairs = [(name, path) for name, path in pairs if path]
+    if not pairs:
+        return ()
+    name, path = pairs[0]
+    notes = [
+        f"found {len(pairs):,} images by name at another place below {folder}, such as "
+        f"{os.path.relpath(path, folder)} for {name}"
+    ]
+    capitals = sum(_unlikeness(name, path) == 2 for name, path in pairs)
+    if capitals:
+        notes.append(f"{capitals:,} of them have other capital letters than in the table")
+    return tuple(notes)
