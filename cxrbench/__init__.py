@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from cxrbench.data.files import image_stem as image_stem
     from cxrbench.data.files import list_images as list_images
     from cxrbench.data.files import read_text as read_text
-    from cxrbench.data.image_paths import LocatedImages as LocatedImages
+    from cxrbench.data.image_paths import folders_below as folders_below
     from cxrbench.data.image_paths import image_id as image_id
     from cxrbench.data.image_paths import locate as locate
     from cxrbench.data.record_cells import HEADINGS as HEADINGS
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from cxrbench.data.tables import Table as Table
     from cxrbench.data.tables import names_in as names_in
     from cxrbench.data.tables import read_table as read_table
-    from cxrbench.data.tables import shortened as shortened
     from cxrbench.encoders.visual_words import VLAD as VLAD
     from cxrbench.encoders.visual_words import BagOfWords as BagOfWords
     from cxrbench.encoders.whole_image import Identity as Identity
@@ -66,8 +65,8 @@ _NAMES = {
     "encoders.whole_image": "Identity",
     "modeling.application": "KerasApplication",
     "data.files": "choose_image find_file image_stem list_images read_text",
-    "data.tables": "Columns TABLE_SUFFIXES Table names_in read_table shortened",
-    "data.image_paths": "LocatedImages image_id locate",
+    "data.tables": "Columns TABLE_SUFFIXES Table names_in read_table",
+    "data.image_paths": "folders_below image_id locate",
     "data.record_cells": "HEADINGS body_part_word modality_word similar_ids view_word",
     "data.table_labels": "LabelOptions Labels",
 }

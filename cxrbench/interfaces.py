@@ -82,11 +82,10 @@ class Box:
 
 @dataclass(frozen=True)
 class Exclusion:
-    """A row or image that is left out, and the reason; ``missing`` if the row has no file."""
+    """A row or image that is left out, and the reason."""
 
     image_id: str
     reason: str
-    missing: bool = False
 
 
 @dataclass(frozen=True)

@@ -18,18 +18,17 @@ from cxrbench import (
     LabelOptions,
     Table,
     body_part_word,
-    image_id,
     locate,
     modality_word,
     names_in,
     read_table,
-    shortened,
     similar_ids,
     view_word,
 )
 
 SOURCE = "source"
 NO_IMAGE = "no image"
+ID = "id"
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,8 @@ def read_rows(
 ) -> TableRows:
     """The table's columns, one row for each image.
 
-    Two columns are added: `SOURCE`, the image's path, and `NO_IMAGE`, why there is none.
+    Three columns are added: `ID`, the image's text in one form, `SOURCE`, its path, and `NO_IMAGE`,
+    why there is none.
     ``options`` and ``labels`` are those of `wanted_columns`; paths start in ``folder``. With
     ``without_faults``, rows that cannot be used are left out, and become faults.
 
@@ -71,13 +71,14 @@ def read_rows(
         faults += more
     texts = columns.require("image")
     images = locate(folder, texts, also=path.parent)
+    added = {ID: list(images.ids), SOURCE: list(images.paths), NO_IMAGE: list(images.reasons)}
     extended = replace(
         columns,
-        cells={**columns.cells, SOURCE: list(images.paths), NO_IMAGE: list(images.reasons)},
-        titles={**columns.titles, SOURCE: SOURCE, NO_IMAGE: NO_IMAGE},
+        cells={**columns.cells, **added},
+        titles={**columns.titles, **{key: key for key in added}},
         notes=(*columns.notes, *images.notes),
     )
-    ids = [source or image_id(text) for source, text in zip(images.paths, texts, strict=True)]
+    ids = [source or name for source, name in zip(images.paths, images.ids, strict=True)]
     if without_faults:
         extended, ids, more = _agreeing(extended, ids, labels)
         faults += more
@@ -147,7 +148,7 @@ def nothing_found(columns: Columns, folder: Path, reasons: Sequence[str]) -> Dat
     hint = "they exist with images=.." if above else "check where the paths start"
     return DataError(
         f"{columns.path} has no row with an image that can be used",
-        expected=f"files such as {folder / shortened(text)}, or of this name at any depth below "
+        expected=f"files such as {folder / text[:200]}, or of this name at any depth below "
         f"{folder}",
         found="; ".join(left_out(reasons)),
         fix=f"name the folder where the paths start: --data csv:path=…,images=DIR ({hint})",
@@ -236,9 +237,9 @@ def word_faults(columns: Columns, views: Views, reasons: Sequence[str]) -> tuple
     used = columns.take(rows)
     (ages, _), (_, sexes) = used.ages(), used.sexes()
     impossible = (
-        Fault("impossible-age", image_id(image), f"{text!r} in line {line}")
+        Fault("impossible-age", image, f"{text!r} in line {line}")
         for image, text, line, age in zip(
-            used.cells["image"], used.cells.get("age", ()), used.lines, ages, strict=False
+            used.cells[ID], used.cells.get("age", ()), used.lines, ages, strict=False
         )
         if age != age and any(map(str.isdigit, text))
     )

@@ -19,7 +19,6 @@ from cxrbench import (
     Fault,
     LabelOptions,
     hookimpl,
-    image_id,
 )
 
 if TYPE_CHECKING:
@@ -141,10 +140,10 @@ class CSV(Dataset):
 
     def _cohort(self, columns: Columns, views: Views, reasons: Sequence[str]) -> Cohort:
         """The rows without a reason to leave them out."""
-        from cxrbench.builtin._csv import NO_IMAGE, SOURCE, left_out, similar_patients
+        from cxrbench.builtin._csv import ID, NO_IMAGE, SOURCE, left_out, similar_patients
 
         rows = [row for row, reason in enumerate(reasons) if not reason]
-        ids = [image_id(text) for text in columns.cells["image"]]
+        ids = columns.cells[ID]
         image_ids = tuple(ids[row] for row in rows)
         used = columns.take(rows)
         labels = self._label_options().read(used)
@@ -167,7 +166,7 @@ class CSV(Dataset):
             ),
             no_finding=labels.no_finding,
             excluded=tuple(Exclusion(ids[row], why) for row, why in enumerate(reasons) if why),
-            absent=sum(why == NO_FILE for why in reasons),
+            absent=sum(bool(why) and why == missing[row] for row, why in enumerate(reasons)),
             notes=(
                 *columns.notes,
                 *left_out(reasons),
@@ -188,7 +187,7 @@ class CSV(Dataset):
         ------
         DataError : a folder of lists is named, or a cell is no part.
         """
-        from cxrbench.builtin._csv import parts_of
+        from cxrbench.builtin._csv import ID, parts_of
 
         if folder is not None:
             raise DataError(
@@ -200,8 +199,7 @@ class CSV(Dataset):
         columns = self._rows(without_faults=True).columns
         if "split" not in columns.cells:
             return None
-        ids = map(image_id, columns.cells["image"])
-        parts = dict(zip(ids, parts_of(columns), strict=True))
+        parts = dict(zip(columns.cells[ID], parts_of(columns), strict=True))
         return tuple(parts[image_id] for image_id in cohort.image_ids)
 
     def _rows(self, *, without_faults: bool = False) -> TableRows:

@@ -38,9 +38,9 @@ class DICOM(Dataset):
 
     ``path`` is the folder; files are known by their content, whatever their names. ``table`` is a
     CSV file whose column ``image`` holds file names, paths below the folder, or SOP Instance UIDs.
-    ``labels``, ``findings``, ``separator``, ``uncertain``, ``blank`` and ``no_finding`` say how its
-    labels are written, as for the dataset ``csv``. ``patient`` is its column of patients, who are
-    those of the headers otherwise.
+    ``labels``, ``findings``, ``separator``, ``uncertain``, ``blank``, ``rows``, ``reader`` and
+    ``no_finding`` say how its labels are written, as for the dataset ``csv``. ``patient`` is its
+    column of patients, who are those of the headers otherwise.
 
     Patients are pseudonyms: HMAC-SHA-256 with the key in the file ``key``, in
     ``CXRBENCH_DICOM_KEY``, or in the user's configuration folder, where one is made. ``image_ids``
@@ -60,9 +60,11 @@ class DICOM(Dataset):
     patient: str = ""
     labels: str = ""
     findings: str = ""
-    separator: str = "|"
+    separator: str = "auto"
     uncertain: Literal["unknown", "ones", "zeros"] = "unknown"
     blank: Literal["unknown", "zeros"] = "unknown"
+    rows: Literal["auto", "agree", "any", "majority", "all"] = "auto"
+    reader: str = ""
     no_finding: str = "No Finding"
     key: str = ""
     image_ids: Literal["hash", "path"] = "hash"
@@ -189,7 +191,7 @@ class DICOM(Dataset):
             sexes=tuple(one.sex for one in radiographs),
             views=tuple(one.view for one in radiographs),
             sources=tuple(str(root / path) for path in paths),
-            no_finding=self.no_finding if self.no_finding in labels.names else None,
+            no_finding=labels.no_finding,
             excluded=tuple(Exclusion(name, reason) for name, _, reason in excluded),
             absent=matched.absent
             + sum(reason.startswith(NOT_READ) for _, reason in scanned.rejected),
@@ -216,7 +218,12 @@ class DICOM(Dataset):
             write_crosswalk(Path(self.crosswalk).expanduser(), rows)
 
     def _label_options(self) -> LabelOptions:
-        return LabelOptions(self.labels, self.findings, self.separator, self.uncertain, self.blank)
+        return LabelOptions(
+            *(self.labels, self.findings, self.separator, self.uncertain, self.blank),
+            rows=self.rows,
+            reader=self.reader,
+            no_finding=self.no_finding,
+        )
 
     def _root(self) -> Path:
         root = Path(self.path).expanduser().absolute()

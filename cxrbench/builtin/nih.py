@@ -20,11 +20,12 @@ CXRBENCH_API = 1
 class NIH(Dataset):
     """NIH ChestX-ray14, whole or any part of it, in its published layout.
 
-    ``path`` is a folder with ``Ground_Truth.csv``, ``Data_Entry_2017_v2020.csv`` or
-    ``Data_Entry_2017.csv`` (also ``.gz``) and the images in ``xray_images/``, ``images/``,
-    ``images_001/images/`` to ``images_012/images/``, or beside the table. Images are matched by
-    name without extension, which is also their ``image_id``. ``BBox_List_2017.csv`` is read where
-    it is there.
+    ``path`` is a folder with ``Ground_Truth.csv``, ``Data_Entry_2017_v2020.csv``,
+    ``Data_Entry_2017.csv`` or ``sample_labels.csv`` (also ``.gz``) and the images in
+    ``xray_images/``, ``images/``, ``images_001/images/`` to ``images_012/images/``, beside the
+    table, or at any depth. With NIH's whole table, any part of the images is enough. Images are
+    matched by name without extension, which is also their ``image_id``. ``BBox_List_2017.csv`` is
+    read where it is there.
     """
 
     name: ClassVar[str] = "nih"

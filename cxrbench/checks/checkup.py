@@ -15,7 +15,6 @@ from cxrbench.checks.report import Checkup
 from cxrbench.checks.shortcuts import Shortcut, check_shortcuts, find_shortcuts
 from cxrbench.checks.tables import (
     check_faults,
-    check_missing,
     check_official,
     check_split,
     check_table,
@@ -63,7 +62,6 @@ def check_up(
     findings = [
         *check_faults([f for f in examined.faults if scope.images or f.check != "no-images"]),
         *check_table(cohort),
-        *(check_missing(cohort, settings.max_bad) if scope.images and examined.has_images else ()),
         *check_official(dataset, cohort, settings),
         *unusable,
         *(check_split(cohort, split) if split else ()),

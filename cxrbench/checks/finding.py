@@ -76,11 +76,6 @@ _ERRORS = (
         "repair the files, or raise --max-bad",
     ),
     (
-        "too-many-missing",
-        "a run would stop: too many rows without a file",
-        "check where the images are, or raise --max-bad to use a part of them",
-    ),
-    (
         "duplicates-across-parts",
         "identical files in two splits",
         "keep one of each, or give all of them the same patient id",

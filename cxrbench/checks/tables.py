@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from cxrbench.checks.finding import CHECKS, Finding, Item, finding
-from cxrbench.data.cohort import dominant_patients, require_files
+from cxrbench.data.cohort import dominant_patients
 from cxrbench.data.finding_cells import is_disease, label_key
 from cxrbench.data.record_cells import MAX_AGE, similar_ids
 from cxrbench.data.splits import Split, check_published, make_split
@@ -120,15 +120,6 @@ def _odd_labels(cohort: Cohort) -> list[Item]:
         if several or name[:1] in "[{" or name[-1:] in "]}":
             items.append(Item((), f"{shortened(repr(name))} looks like several labels"))
     return items
-
-
-def check_missing(cohort: Cohort, max_bad: float) -> tuple[Finding, ...]:
-    """Too many rows of the table that have no file, for a run with this ``--max-bad``."""
-    try:
-        require_files(cohort, max_bad)
-    except DataError as error:
-        return finding("too-many-missing", [Item((), str(error))])
-    return ()
 
 
 def _left_out(excluded: Sequence[Exclusion]) -> tuple[Finding, ...]:

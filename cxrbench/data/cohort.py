@@ -283,15 +283,15 @@ def no_box(cohort: Cohort, images: int) -> DataError:
 
 def require_files(cohort: Cohort, max_bad: float) -> None:
     """Raise `DataError` if a larger share of the table's rows than ``max_bad`` has no file."""
-    missing = [one.image_id for one in cohort.excluded if one.missing]
-    rows = len(cohort) + len(missing)
-    if len(missing) <= max_bad * rows:
+    rows = len(cohort) + cohort.absent
+    if cohort.absent <= max_bad * rows:
         return
-    share = math.ceil(100 * len(missing) / rows) / 100
+    share = math.ceil(100 * cohort.absent / rows) / 100
+    ids = [one.image_id for one in cohort.excluded]
     raise DataError(
-        f"{len(missing):,} of {rows:,} rows have no image file",
+        f"{cohort.absent:,} of {rows:,} rows have no image file",
         expected=f"at most {max_bad:.3g} of them without (--max-bad)",
-        found=f"no file for {', '.join(missing[:3])}{', ...' if len(missing) > 3 else ''}",
+        found=f"left out: {', '.join(ids[:3])}{', ...' if len(ids) > 3 else ''}",
         fix="check the folder of the images, and if all archives are unpacked; "
         f"--max-bad {share:g} uses the images that are there",
     )

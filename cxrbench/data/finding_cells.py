@@ -101,8 +101,7 @@ def read_cells(
         notes.append(f"{title}: joined labels that differ in capitals only: {'; '.join(joined)}")
     if unlabelled:
         rows = sum(cells[text] for text in unlabelled)
-        words = ", ".join(sorted(shortened(repr(text)) for text in unlabelled)[:5])
-        notes.append(f"{title}: {rows:,} rows do not say which labels they have ({words})")
+        notes.append(f"{title}: {rows:,} rows say that their labels are unknown")
     return FindingCells(names_of, unlabelled, tuple(notes))
 
 

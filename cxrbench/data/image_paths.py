@@ -19,8 +19,12 @@ _RUN_FILE = "run.json"
 
 @dataclass(frozen=True)
 class LocatedImages:
-    """``paths`` (N,) of files, ``""`` where there is none, and ``reasons`` (N,) why; notes."""
+    """``ids`` (N,) are the table's texts, written in one way.
 
+    ``paths`` (N,) are those of files, ``""`` where there is none, ``reasons`` (N,) say why.
+    """
+
+    ids: tuple[str, ...]
     paths: tuple[str, ...]
     reasons: tuple[str, ...]
     notes: tuple[str, ...] = ()
@@ -52,23 +56,32 @@ def locate(folder: Path, texts: Sequence[str], *, also: Path | None = None) -> L
     ------
     DataError : a folder cannot be listed.
     """
-    names = {text: image_id(text) for text in dict.fromkeys(texts)}
-    search = _Search(str(folder), _common_folders(names.values()))
-    files = {text: search.beside(name) for text, name in names.items()}
-    absent = {text for text, (_, reason) in files.items() if reason == NO_FILE}
-    if absent:
-        files |= search.below({text: names[text] for text in absent})
-    lost = {text: names[text] for text, (_, reason) in files.items() if reason == NO_FILE}
-    if lost and also is not None and also != folder:
-        files |= _Search(str(also), search.common).below(lost)
-    owners = Counter(path for text, (path, _) in files.items() if path and text not in absent)
-    for text in absent:
-        path, _ = files[text]
-        if path and owners[path]:
-            files[text] = "", f"the only file of this name belongs to another row: {path}"
-    notes = _notes(folder, [(names[text], files[text][0]) for text in files if text in absent])
-    paths, reasons = zip(*(files[text] for text in texts), strict=True)
-    return LocatedImages(paths, reasons, (*search.notes(), *notes))
+    names = tuple(map(image_id, texts))
+    places = [os.path.join(folder, name) for name in names]
+    paths = [path if os.path.isfile(path) else "" for path in places]
+    elsewhere = dict.fromkeys(name for name, path in zip(names, paths, strict=True) if not path)
+    if not elsewhere:
+        return LocatedImages(names, tuple(paths), ("",) * len(paths))
+    search = _Search(str(folder), _common_folders(names))
+    files = {name: search.beside(name) for name in elsewhere}
+    absent = {name for name, (_, reason) in files.items() if reason == NO_FILE}
+    times = Counter(map(_key, dict.fromkeys(names))) if absent else Counter()
+    for root in dict.fromkeys((folder, also or folder)):
+        lost = [name for name, (_, reason) in files.items() if reason == NO_FILE]
+        files |= _below(str(root), lost, times, len(search.common)) if lost else {}
+    owners = {*paths, *(path for name, (path, _) in files.items() if name not in absent)}
+    for name in absent:
+        path, _ = files[name]
+        if path and path in owners:
+            files[name] = "", f"the only file of this name belongs to another row: {path}"
+    results = [(path, "") if path else files[name] for name, path in zip(names, paths, strict=True)]
+    notes = _notes(folder, [(name, files[name][0]) for name in files if name in absent])
+    return LocatedImages(
+        names,
+        tuple(path for path, _ in results),
+        tuple(reason for _, reason in results),
+        (*search.notes(), *notes),
+    )
 
 
 @dataclass
@@ -82,10 +95,8 @@ class _Search:
     cut: Counter[str] = field(default_factory=Counter)
 
     def beside(self, name: str) -> tuple[str, str]:
-        """The file at the table's own path, or where this path starts elsewhere."""
+        """The image with another extension at this path, or where the path starts elsewhere."""
         path = os.path.join(self.root, name)
-        if os.path.isfile(path):
-            return path, ""
         where = os.path.dirname(path)
         if where not in self.listed:
             self.listed[where] = list_images(Path(where))
@@ -117,21 +128,27 @@ class _Search:
             self.folders[where] = os.path.isdir(where)
         return self.folders[where]
 
-    def below(self, names: Mapping[str, str]) -> dict[str, tuple[str, str]]:
-        """The files at any depth, by the keys of ``names``."""
-        times = Counter(_key(name) for name in names.values())
-        files = _files_below(self.root, frozenset(times))
-        located = {}
-        for text, name in names.items():
-            least = 0 if times[_key(name)] == 1 else name.count("/") - len(self.common)
-            located[text] = _best(name, files.get(_key(name), ()), least)
-        return located
-
     def notes(self) -> tuple[str, ...]:
         """Where paths started elsewhere than the table says."""
         return tuple(
             f"{count:,} paths start elsewhere: {what}" for what, count in self.cut.most_common(3)
         )
+
+
+def _below(
+    root: str, names: Sequence[str], times: Mapping[str, int], common: int
+) -> dict[str, tuple[str, str]]:
+    """The files at any depth, and why there is none.
+
+    ``times`` counts the names of the table by their keys; the first ``common`` folders are the same
+    in all of them.
+    """
+    files = _files_below(root, frozenset(map(_key, names)))
+    located = {}
+    for name in names:
+        least = 0 if times[_key(name)] == 1 else name.count("/") - common
+        located[name] = _best(name, files.get(_key(name), ()), least)
+    return located
 
 
 def _common_folders(names: Iterable[str]) -> tuple[str, ...]:
@@ -154,14 +171,14 @@ def _folded(text: str) -> str:
 def _files_below(root: str, keys: frozenset[str]) -> Mapping[str, Sequence[str]]:
     """Paths of the images of these names at any depth, without run directories; sorted."""
     files: defaultdict[str, list[str]] = defaultdict(list)
-    for folder in _folders_below(root):
+    for folder in folders_below(root):
         for stem, paths in list_images(Path(folder)).items():
             if (key := _folded(stem)) in keys:
                 files[key].extend(paths)
     return {key: sorted(paths) for key, paths in files.items()}
 
 
-def _folders_below(root: str) -> Iterator[str]:
+def folders_below(root: str) -> Iterator[str]:
     """The folder and those in it at any depth; each once, though links may lead in circles."""
     waiting, visited = [root], set()
     while waiting:

@@ -184,14 +184,23 @@ def _stratified(
     ids = np.array([cohort.patient_ids[row] for row in rows.tolist()])
     patients, patient_of = np.unique(ids, return_inverse=True)
     by_name = np.argsort(np.array(cohort.label_names), kind="stable")
-    positive, negative = (np.zeros((len(patients), len(by_name)), bool) for _ in range(2))
-    for has, value in ((positive, 1), (negative, 0)):
-        image, label = np.nonzero(cohort.labels[rows][:, by_name] == value)
+    labels = cohort.labels[rows][:, by_name]
+
+    def having(value: float) -> np.ndarray:
+        has = np.zeros((len(patients), len(by_name)), dtype=bool)
+        image, label = np.nonzero(labels == value)
         has[patient_of[image], label] = True
-    kept = np.isin(patients, list(dominant_patients(cohort, fractions, rows)))
+        return has
+
+    positive = having(1)
+    dominant = list(dominant_patients(cohort, fractions, rows))
+    kept = np.isin(patients, dominant) if dominant else np.zeros(len(patients), dtype=bool)
     parts = np.zeros(len(patients), int)
     parts[~kept] = stratify(positive[~kept], fractions, seed)
-    return with_usable_validation(parts, positive, negative, kept)[patient_of]
+    val = labels[parts[patient_of] == 1]
+    if not ((val == 1).any(axis=0) & (val == 0).any(axis=0)).any():
+        parts = with_usable_validation(parts, positive, having(0), kept)
+    return parts[patient_of]
 
 
 def split_predictions(cohort: Cohort, tested: Sequence[str]) -> Split:

@@ -84,14 +84,11 @@ def with_usable_validation(
 ) -> np.ndarray:
     """Parts (N,) of patients whose second part, validation, has a label with both classes.
 
-    Where stratification left it without, the last training patients with and without the label that
-    most have both of are moved there, if training keeps at least one of each. ``positive`` and
-    ``negative`` (N, L) bool say which labels a patient has, and is known not to have. ``kept`` (N,)
-    bool are patients that stay in training.
+    For parts in which stratification left it without: the last training patients with and without
+    the label that most have both of are moved there, if training keeps at least one of each.
+    ``positive`` and ``negative`` (N, L) bool say which labels a patient has, and is known not to
+    have. ``kept`` (N,) bool are patients that stay in training.
     """
-    val = parts == 1
-    if (positive[val].any(axis=0) & negative[val].any(axis=0)).any():
-        return parts
     moved = parts.copy()
     pool = (parts == 0) & ~kept
     spare = np.minimum(positive[pool].sum(axis=0), negative[pool].sum(axis=0))

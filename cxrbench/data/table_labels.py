@@ -181,7 +181,7 @@ class LabelOptions:
         same = [
             key
             for key in columns.cells
-            if key not in ("image", READER, BOX)
+            if key not in ("image", "id", READER, BOX)
             and not (joined and (key == FINDINGS or key.startswith(LABEL)))
         ]
         return columns.without_repeats(ids, same, separator=self._joiner(columns))

@@ -297,7 +297,8 @@ def test_the_documented_way_to_chexpert(tmp_path, registry, monkeypatch):
     assert set(cohort.sexes) == {"F"}
     assert cohort.ages[0] == 61
     assert [item.reason for item in cohort.excluded] == ["not a frontal view: Lateral"] * 12
-    assert cohort.notes == ("excluded 12 of 36 rows: not a frontal view",)
+    assert "36 paths start elsewhere: 'CheXpert-v1.0-small/'" in cohort.notes[0]
+    assert cohort.notes[1:] == ("excluded 12 of 36 rows: not a frontal view",)
     frame = pd.read_csv("CheXpert-v1.0-small/train.csv").query("`Frontal/Lateral` == 'Frontal'")
     expected = frame[list(CHEXPERT_LABELS)].replace(-1, NAN).to_numpy(np.float32)
     np.testing.assert_array_equal(cohort.labels, expected)
@@ -413,3 +414,126 @@ def test_a_table_without_images_can_be_examined(tmp_path):
     assert examined.cohort.labels.tolist() == [[1.0], [0.0]]
     with pytest.raises(DataError, match="no row with an image"):
         CSV(path=str(path)).load()
+
+
+FAULTY = """image,patient,Mass,Nodule,view
+a.png,1,1,0,PA
+b.png,2,?,0,PA
+c.png,3,2,pos,AP
+d.png,,0,0,PA
+e.png,5,0
+f.png,6,0,1,PA
+f.png,6,1,1,PA
+,7,0,0,PA
+g.png,8,0,1,AP Supine
+h.png,9,0,1,sitting?
+i.png,10,0,1,L
+"""
+
+
+def test_every_fault_of_a_table_is_named_at_once(tmp_path):
+    touch(tmp_path, *(f"{name}.png" for name in "abcdefghi"))
+    dataset = table(tmp_path, FAULTY)
+    examined = dataset.examine(SilentDisplay(), tmp_path)
+    faults = [(fault.check, fault.image_id) for fault in examined.faults]
+    assert faults == [
+        *(("cannot-load", ""), ("unknown-label", "b.png"), ("unknown-label", "c.png")),
+        *(("unclear-patient", "d.png"), ("cannot-load", ""), ("contradicting-rows", "f.png")),
+        ("unknown-word", ""),
+    ]
+    text = "\n".join(fault.found for fault in examined.faults)
+    for told in ("Line 6", "'?'", "line 3", "'2'", "line 4", "line 5", "line 9", "'sitting?'"):
+        assert told in text
+    assert examined.cohort.image_ids == ("a.png", "g.png", "h.png")
+    assert examined.cohort.views == ("PA", "AP", "")
+    assert "Line 6" in message(dataset)
+
+
+def test_ages_that_nobody_reaches_are_a_fault_and_words_for_unknown_are_none(tmp_path):
+    text = "image,patient,age,sex,Mass\na.png,1,414,Unknown,1\nb.png,2,nan,O,0\nc.png,3,old,x,0\n"
+    examined = table(tmp_path, text).examine(SilentDisplay(), tmp_path)
+    assert [(f.check, f.image_id) for f in examined.faults] == [
+        *(("unknown-word", ""), ("impossible-age", "a.png")),
+    ]
+    assert "'x'" in examined.faults[0].found
+    assert not any("sexes" in note for note in examined.cohort.notes)
+
+
+@pytest.mark.parametrize(("one", "other"), [("13", "13.0"), ("13", "0013"), ("P1", "p-1")])
+def test_ids_that_may_be_one_patient_are_noted_for_a_run_too(tmp_path, one, other):
+    text = f"image,patient,Mass\na.png,{one},1\nb.png,{other},0\n"
+    cohort = table(tmp_path, text).load()
+    assert len(set(cohort.patient_ids)) == 2
+    assert "1 patients may have several ids" in cohort.notes[-1]
+
+
+def test_rows_without_a_file_are_counted_and_laterals_are_not(tmp_path):
+    text = "image,patient,view,Mass\na.png,1,PA,1\nz.png,2,PA,0\nb.png,3,LL,0\ny.png,3,LL,0\n"
+    cohort = table(tmp_path, text).load()
+    assert [one.image_id for one in cohort.excluded] == ["z.png", "b.png", "y.png"]
+    assert cohort.absent == 1
+
+
+def test_a_run_stops_before_it_decodes_where_too_many_files_are_missing(tmp_path, cli):
+    rows = "".join(f"{n}.png,{n},{n % 2}\n" for n in range(30))
+    data = table(tmp_path, "image,patient,Mass\n" + rows).path
+    touch(tmp_path, *(f"{n}.png" for n in range(20)))
+    where = ("--runs", tmp_path / "runs", "--cache", tmp_path / "cache")
+    for command in (("run", "prior", "--data", data, *where), ("data", "check", data)):
+        said = cli(*command)
+        assert said.code == (2 if command[0] == "run" else 1)
+        assert "10 of 30 rows have no" in said.out + said.err
+    said = cli("run", "prior", "--data", data, *where)
+    assert "--max-bad 0.34" in said.err
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [("any", [[1, 1, 0], [0, 0, 1]]), ("majority", [[1, 0, 0], [0, 0, 1]]),
+     ("all", [[0, 0, 0], [0, 0, 1]]), ("auto", [[1, 1, 0], [0, 0, 1]])],
+)  # fmt: skip
+def test_one_row_for_each_finding_and_reader(tmp_path, rows, expected):
+    text = (
+        "image_id,rad_id,class_name,x_min,patient\n"
+        "a.png,R1,Mass,1,7\na.png,R1,Mass,5,7\na.png,R2,Mass,1,7\na.png,R2,Edema,1,7\n"
+        "a.png,R3,No finding,,7\n"
+        "b.png,R1,No finding,,8\nb.png,R2,No finding,,8\nb.png,R3,No finding,,8\n"
+    )
+    cohort = table(tmp_path, text, rows=rows, labels="Mass+Edema+No finding").load()
+    assert cohort.label_names == ("Mass", "Edema", "No finding")
+    assert cohort.no_finding == "No finding"
+    assert cohort.labels.tolist() == expected
+    assert "joined 8 rows to 2 images" in " ".join(cohort.notes)
+    assert "disagree" in message(table(tmp_path, text, rows="agree"))
+
+
+def test_readers_are_needed_to_count_them(tmp_path):
+    text = "image,patient,findings\na.png,1,Mass\na.png,1,Edema\nb.png,2,Mass\n"
+    assert "reader=COLUMN" in message(table(tmp_path, text, rows="majority"))
+    assert table(tmp_path, text, rows="any").load().labels.tolist() == [[1, 1], [0, 1]]
+    assert "rows=any" in message(table(tmp_path, text))
+
+
+def test_the_label_for_no_finding_is_known_in_any_capitals_or_refused(tmp_path):
+    text = "image,patient,findings\na.png,1,No finding\nb.png,2,Mass\n"
+    assert table(tmp_path, text).load().no_finding == "No finding"
+    assert table(tmp_path, text, no_finding="mass").load().no_finding == "Mass"
+    assert "has no label 'Nofinding'" in message(table(tmp_path, text, no_finding="Nofinding"))
+    assert table(tmp_path, "image,patient,Mass\na.png,1,1\n").load().no_finding is None
+
+
+def test_a_column_that_is_only_called_like_findings_is_one_label(tmp_path):
+    cohort = table(tmp_path, "image,patient,Finding\na.png,1,1\nb.png,2,0\n").load()
+    assert (cohort.label_names, cohort.labels.tolist()) == (("Finding",), [[1], [0]])
+
+
+def test_modality_and_part_of_the_body_leave_images_out(tmp_path):
+    text = (
+        "image,patient,modality,BodyPartExamined,Mass\n"
+        "a.png,1,X-ray,CHEST,1\nb.png,2,CT,CHEST,0\nc.png,3,CR,ABDOMEN,0\n"
+    )
+    cohort = table(tmp_path, text).load()
+    assert cohort.image_ids == ("a.png",)
+    assert [one.reason for one in cohort.excluded] == [
+        *("not a radiograph: CT", "not a chest radiograph: ABDOMEN"),
+    ]

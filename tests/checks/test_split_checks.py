@@ -79,6 +79,24 @@ def test_where_patients_are_unknown_images_are_too_rare(cohort_of):
     cohort = cohort_of(labels, patients=("i0", "i1", "i2"), patients_known=False)
     dataset = Published(parts=("train", "val", "test"))
     split, findings = try_split(cohort, dataset, Settings(split="official"))
-    assert findings == ()
+    assert ["no label with both classes" in f.items[0].detail for f in findings] == [True]
     (found,) = check_split(cohort, split)
     assert found.items[-1].detail == "No Finding: 1 test images with it, 0 without it"
+
+
+def test_a_validation_split_that_a_run_cannot_use_is_an_error(cohort_of):
+    labels = [[0, 0, 0, 0]] * 24
+    labels[3] = [0, 0, 1, 0]
+    split, (found,) = try_split(cohort_of(labels), Drawn(), Settings())
+    assert split is not None
+    assert (found.check, found.severity) == ("unusable-split", "error")
+    assert "the validation split has no label with both classes" in found.items[0].detail
+
+
+def test_a_patient_with_most_of_the_images_is_a_warning(cohort_of):
+    patients = ["giant"] * 200 + [f"p{n}" for n in range(40)]
+    cohort = cohort_of([[0, 0, 1, 0], [0, 1, 0, 0]] * 120, patients=patients)
+    split, _ = try_split(cohort, Drawn(), Settings())
+    found = {one.check: one for one in check_split(cohort, split)}["dominant-patient"]
+    assert (found.severity, len(found.items)) == ("warning", 1)
+    assert "patient giant has 200 of 240 images" in found.items[0].detail

@@ -87,3 +87,39 @@ def test_every_check_has_a_title_and_says_what_to_do():
         assert name == check.name
         assert check.title
         assert check.fix
+
+
+def test_support_devices_beside_no_finding_are_the_labellers_rule(cohort_of):
+    names = ("support devices", "Mass", "No Finding")
+    cohort = cohort_of([[1, 0, 1], [1, 1, 1]], label_names=names)
+    assert told(check_table(cohort)) == {
+        "no-finding-and-finding": [(("i1",), "support devices, Mass, No Finding")]
+    }
+
+
+def test_patients_with_ids_that_are_alike_are_a_warning(cohort_of):
+    cohort = cohort_of([[0, 0, 0, 1]] * 3, patients=("13", "00000013", "14"))
+    (found,) = check_table(cohort)
+    assert (found.check, found.severity) == ("similar-patients", Severity.warning)
+    assert found.items[0].detail == "00000013 = 13"
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (("Mass", "MASS", "x"), "'MASS' = 'Mass'"),
+        (("Mass", "Mass; Edema", "x"), "'Mass; Edema' looks like several labels"),
+        (("['Mass", "x", "y"), "looks like several labels"),
+        (("Pleural_Thickening", "Pleural Thickening", "x"), "Pleural Thickening"),
+    ],
+)
+def test_names_of_labels_that_a_wrong_separator_makes_are_a_warning(cohort_of, names, expected):
+    cohort = cohort_of([[1, 0, 0]], label_names=names, no_finding=None)
+    (found,) = check_table(cohort)
+    assert (found.check, found.severity) == ("similar-labels", Severity.warning)
+    assert expected in found.items[0].detail
+
+
+def test_usual_names_of_labels_are_not(cohort_of):
+    names = ("Nodule/Mass", "Other lesion", "COVID-19")
+    assert check_table(cohort_of([[1, 0, 0]], label_names=names, no_finding=None)) == ()

@@ -9,7 +9,7 @@ import json
 import numpy as np
 import pytest
 
-from cxrbench.data.cohort import board_key, fingerprint, take, validate
+from cxrbench.data.cohort import board_key, fingerprint, require_files, take, validate
 from cxrbench.errors import DataError, PluginError
 from cxrbench.interfaces import Box, Cohort, Exclusion
 
@@ -222,3 +222,15 @@ def test_rows_are_taken_in_the_order_asked_for():
 
 def test_rows_are_taken_by_a_mask():
     assert take(cohort(), np.array([True, False, True])).image_ids == ("b", "c")
+
+
+@pytest.mark.parametrize(("absent", "stops"), [(0, False), (1, False), (2, True), (99, True)])
+def test_rows_without_a_file_count_for_max_bad(cohort_of, absent, stops):
+    excluded = (Exclusion("x", "no file"), Exclusion("y", "a lateral view"))
+    cohort = cohort_of([[0, 0, 0, 1]] * 99, excluded=excluded, absent=absent)
+    if not stops:
+        require_files(cohort, 0.01)
+        return
+    with pytest.raises(DataError, match=f"{absent} of {99 + absent} rows have no image") as error:
+        require_files(cohort, 0.01)
+    require_files(cohort, float(str(error.value.fix).rpartition("--max-bad ")[2].split()[0]))

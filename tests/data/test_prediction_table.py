@@ -135,3 +135,21 @@ def test_names_that_predict_wrote_as_text_are_read_back(tmp_path):
     assert rows[0].startswith("'=")
     path = table(tmp_path, "image,Mass,Pleural_Thickening,No Finding", *rows)
     assert read_predictions_table(path, LABELS).rows_for(names, "test").tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("header", "row"),
+    [
+        (",image,Mass", "0,a.png,0.5"),
+        ("Unnamed: 0,image,Mass", "0,a.png,0.5"),
+        ("Unnamed: 0.1,Unnamed: 0,image,Mass", "0,0,a.png,0.5"),
+        ("image,Mass,", "a.png,0.5,0.9"),
+        ("ImageID,Mass,modality,PatientID", "a.png,0.5,CR,7"),
+        ("dicom_id,Mass", "a.png,0.5"),
+    ],
+)
+def test_an_index_and_columns_without_a_heading_are_no_labels(tmp_path, header, row):
+    found = read_predictions_table(table(tmp_path, header, row), LABELS)
+    assert (found.names, found.label_names, found.y_score.tolist()) == (
+        *(("a.png",), ("Mass",), [[0.5]]),
+    )

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cxrbench.data.cohort import take
+from cxrbench.data.cohort import dominant_patients, take
 from cxrbench.data.splits import (
+    DEFAULT_FRACTIONS,
     PARTS,
     check_disjoint,
     make_split,
@@ -331,3 +332,57 @@ def test_predictions_of_every_patient_or_of_unknown_ones_are_no_split():
     unknown = dataclasses.replace(made, patient_ids=made.image_ids, patients_known=False)
     with pytest.raises(DataError, match="unknown"):
         split_predictions(unknown, ["image 0"])
+
+
+def cohort_with_counts(cohort_of, counts, labels=None):
+    """A cohort of so many images for each patient."""
+    patients = tuple(f"p{n:03}" for n, count in enumerate(counts) for _ in range(count))
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, (len(patients), 3)) if labels is None else labels
+    names = tuple(f"label {n:02}" for n in range(labels.shape[1]))
+    return cohort_of(labels, patients=patients, no_finding=None, label_names=names)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_patient_with_most_of_the_images_is_named_and_stays_in_training(cohort_of, seed):
+    cohort = cohort_with_counts(cohort_of, [500, *[1] * 30])
+    split = split_by_patient(cohort, seed=seed)
+    assert set(split.parts[:500].tolist()) == {"train"}
+    assert 2 <= len(split.rows("val")) <= 4
+    assert 5 <= len(split.rows("test")) <= 7
+    ((patient, text),) = dominant_patients(cohort, DEFAULT_FRACTIONS).items()
+    assert patient == "p000"
+    assert "patient p000 has 500 of 530 images" in text
+
+
+def test_a_list_may_put_such_a_patient_anywhere(cohort_of):
+    cohort = cohort_with_counts(cohort_of, [500, *[1] * 30])
+    parts = ["test"] * 500 + ["train"] * 20 + ["val"] * 10
+    assert len(split_official(cohort, parts).rows("test")) == 500
+
+
+@pytest.mark.parametrize("counts", [[1] * 5, [2, 3, 2, 3], [9, *[1] * 20], [184, *[4] * 2000]])
+def test_usual_cohorts_have_no_such_patient(cohort_of, counts):
+    assert dominant_patients(cohort_with_counts(cohort_of, counts), DEFAULT_FRACTIONS) == {}
+
+
+def test_validation_gets_both_classes_where_stratification_gives_it_none(cohort_of):
+    """As in CheXpert: most labels are unknown, and no label is frequent."""
+    rng = np.random.default_rng(0)
+    labels = np.full((60, 14), np.nan)
+    for row in range(60):
+        labels[row, row % 14] = 1
+        labels[row, (row * 5 + 3) % 14] = rng.integers(0, 2)
+    for seed in range(10):
+        cohort = cohort_with_counts(cohort_of, [1] * 60, labels)
+        split = split_by_patient(cohort, seed=seed)
+        for part in ("train", "val"):
+            known = cohort.labels[split.rows(part)]
+            assert ((known == 1).any(axis=0) & (known == 0).any(axis=0)).any(), (seed, part)
+
+
+def test_training_keeps_its_only_case(cohort_of):
+    labels = np.zeros((24, 1))
+    labels[3] = 1
+    split = split_by_patient(cohort_with_counts(cohort_of, [1] * 24, labels))
+    assert split.parts[3] == "train"

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cxrbench import CxrbenchError, DataError, find_file, read_table, read_text
+from cxrbench import CxrbenchError, DataError, LabelOptions, find_file, read_table, read_text
 from cxrbench.data.record_cells import age_of
 
 WANTED = {"image": ("image", "Path"), "patient": ("patient", "Patient ID"), "age": ("age",)}
@@ -213,3 +213,47 @@ def test_any_bytes_give_columns_or_an_error_of_ours(tmp_path, data, head, name, 
         return
     assert len(columns) == len(columns.cells["image"]) == len(ages) > 0
     assert not (ages > 120).any()
+
+
+@pytest.mark.parametrize(
+    ("header", "row"),
+    [
+        ("image,Mass,", "a,1,"),
+        ("image,Mass,", "a,1,moved here"),
+        ("image,Mass,,", "a,1,,moved here"),
+        (",image,Mass", "moved here,a,1"),
+        ("image,,Mass", "a,moved here,1"),
+        ("Unnamed: 0,image,Mass", "0,a,1"),
+    ],
+)
+def test_columns_without_a_heading_are_ignored_wherever_they_stand(tmp_path, header, row):
+    path = write(tmp_path, f"{header}\n{row}\n{row.replace('a', 'b').replace('1', '0')}\n")
+    wanted = {"image": ("image",), "label": ("Mass",)}
+    columns = read_table(path).columns(wanted)
+    assert columns.cells == {"image": ["a", "b"], "label": ["1", "0"]}
+    labels = LabelOptions()
+    table = read_table(path)
+    assert labels.columns(table, ("image",)) == {"label:Mass": ("Mass",)}
+
+
+def test_a_cell_beyond_all_headings_is_still_refused(tmp_path):
+    with pytest.raises(DataError, match="Line 2"):
+        read_table(write(tmp_path, "image,Mass,\na,1,,x\n")).columns({"image": ("image",)})
+
+
+def test_rows_that_do_not_fit_can_be_collected(tmp_path):
+    misfits: list[DataError] = []
+    path = write(tmp_path, "image,Mass\na,1\nb\nc,1,2\nd,0\n")
+    columns = read_table(path, misfits=misfits).columns({"image": ("image",)})
+    assert columns.cells["image"] == ["a", "d"]
+    assert [error.problem.split(" of ")[0] for error in misfits] == ["Line 3", "Line 4"]
+
+
+def test_long_cells_are_cut_in_messages(tmp_path):
+    rows = "".join(f"a,{letter * 10_000}\n" for letter in "xy")
+    columns = read_table(write(tmp_path, "image,mask\n" + rows)).columns(
+        {"image": ("image",), "mask": ("mask",)}
+    )
+    with pytest.raises(DataError) as error:
+        columns.without_repeats(["a", "a"], ["mask"])
+    assert len(str(error.value)) < 1500

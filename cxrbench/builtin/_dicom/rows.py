@@ -39,6 +39,7 @@ class LabelRows:
     values: np.ndarray
     patients: tuple[str, ...] | None
     notes: tuple[str, ...]
+    no_finding: str | None = None
 
 
 def read_labels(path: Path, image: str, patient: str, options: LabelOptions) -> LabelRows:
@@ -75,6 +76,7 @@ def read_labels(path: Path, image: str, patient: str, options: LabelOptions) -> 
         values=labels.values,
         patients=None if cells is None else tuple(text.strip() for text in cells),
         notes=(*columns.notes, *labels.notes),
+        no_finding=labels.no_finding,
     )
 
 

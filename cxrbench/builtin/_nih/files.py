@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from cxrbench import (
@@ -15,6 +16,7 @@ from cxrbench import (
     Exclusion,
     choose_image,
     find_file,
+    folders_below,
     image_stem,
     list_images,
     read_table,
@@ -46,14 +48,15 @@ def find_images(root: Path) -> Files:
     """The image files of the first layout that has any.
 
     The layouts are, in this order, ``xray_images/``, ``images/``, ``images_001/images/`` to
-    ``images_012/images/`` (or without the inner folder) together, and the folder itself. Links
-    that lead nowhere or in a circle and hidden files are no images.
+    ``images_012/images/`` (or without the inner folder) together, the folder itself, and all
+    folders in it at any depth. Links that lead nowhere or in a circle and hidden files are no
+    images.
 
     Raises
     ------
     DataError : a folder cannot be listed, or no layout has an image.
     """
-    for folders in _layouts(root):
+    for folders in chain(_layouts(root), _any_depth(root)):
         files: dict[str, tuple[str, ...]] = {}
         for folder in folders:
             for stem, paths in list_images(folder).items():
@@ -62,10 +65,10 @@ def find_images(root: Path) -> Files:
             return files
     raise DataError(
         f"{root} has no images",
-        expected="PNG or JPEG files in xray_images/, images/, images_001/images/ (and so on), or "
-        "beside the table",
-        found=f"the folders {', '.join(_folder_names(root)) or '(none)'}, no image in those places",
-        fix="move or link the images to one of these places",
+        expected="PNG or JPEG files in xray_images/, images/, images_001/images/ (and so on), "
+        "beside the table, or at any depth",
+        found=f"the folders {', '.join(_folder_names(root)) or '(none)'}, no image in them",
+        fix="unpack the images into the folder, or link their folder there",
     )
 
 
@@ -130,6 +133,10 @@ def _layouts(root: Path) -> Iterator[list[Path]]:
     archives = [root / name for name in _folder_names(root) if _ARCHIVE.fullmatch(name)]
     yield [inner if os.path.isdir(inner := folder / "images") else folder for folder in archives]
     yield [root]
+
+
+def _any_depth(root: Path) -> Iterator[list[Path]]:
+    yield list(map(Path, folders_below(str(root))))
 
 
 def _folder_names(root: Path) -> list[str]:
@@ -223,7 +230,7 @@ def read_boxes(folder: Path, image_ids: Collection[str]) -> tuple[Box, ...]:
 
 
 def _read_list(folder: Path, name: str) -> frozenset[str]:
-    path = find_file(folder, (name,))
+    path = find_file(folder, (name, name.replace(".txt", "_NIH.txt")))  # Kaggle's name
     if path is None:
         raise DataError(
             f"{folder} has no {name}",
@@ -256,7 +263,7 @@ def _box(row: list[str], line: int, path: Path) -> Box:
         raise DataError(
             f"Line {line} of {path} is not a valid box",
             expected="image, one of NIH's labels, x, y, width and height in pixels",
-            found=", ".join(row),
+            found=", ".join(row)[:200],
             fix="correct that line, or remove the file to continue without boxes",
         )
     return Box(image_stem(cells[0]), label, x, y, width, height)

@@ -37,7 +37,11 @@ FINDINGS = (
 
 NO_FINDING = "No Finding"
 LABEL_NAMES = (*FINDINGS, NO_FINDING)
-TABLE_NAMES = ("Ground_Truth.csv", "Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv")
+TABLE_NAMES = (
+    *("Ground_Truth.csv", "Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv"),
+    "sample_labels.csv",
+)
+"""The last is that of Kaggle's sample."""
 
 _COLUMNS = {
     "image": ("Image Index",),
@@ -155,13 +159,13 @@ def label_columns(text: str, columns: Columns) -> list[int]:
         raise DataError(
             f"Line {line} of {columns.path} contradicts itself",
             expected=f"either {NO_FINDING!r} or findings",
-            found=repr(text),
+            found=repr(text[:100]),
             fix="correct the Finding Labels of that row",
         )
     raise DataError(
         f"Line {line} of {columns.path} has a label that is not one of NIH's",
         expected=f"one or more of {', '.join(LABEL_NAMES)}, joined by |",
-        found=f"{unknown!r} in {text!r}",
+        found=f"{unknown[:100]!r} in {text[:100]!r}",
         fix=_nearest(unknown),
     )
 
@@ -252,7 +256,10 @@ def _label_faults(columns: Columns, image_ids: Sequence[str]) -> Iterator[Refusa
     for row, text in enumerate(column):
         check = checks[text]
         if check is not None:
-            yield [row], Fault(check, image_ids[row], f"{text!r} in line {columns.lines[row]}")
+            yield (
+                [row],
+                Fault(check, image_ids[row], f"{text[:100]!r} in line {columns.lines[row]}"),
+            )
 
 
 def _label_check(text: str, columns: Columns) -> str | None:
