@@ -14,7 +14,7 @@ Sort = StrEnum("Sort", ["macro", "micro", "ap", "recipe", "parameters", "trainin
 
 
 @takes("runs")
-def leaderboard(
+def leaderboard(  # noqa: PLR0913 - each argument is an option of the command
     *,
     output_format: Format,
     per_label: PerLabel = False,
@@ -22,6 +22,14 @@ def leaderboard(
         bool, typer.Option("--ablation", help="Also show what each part adds.")
     ] = False,
     literature: Literature = False,
+    verify: Annotated[
+        bool,
+        typer.Option(
+            "--verify",
+            help="Compute all scores from the predictions again, and leave out runs whose scores "
+            "differ.",
+        ),
+    ] = False,
     recipes: Annotated[
         list[str] | None,
         typer.Option(
@@ -48,10 +56,14 @@ def leaderboard(
     from cxrbench.output.display import new_display
     from cxrbench.output.show import show
     from cxrbench.request import request_of
+    from cxrbench.runs.scores import verified
     from cxrbench.runs.selection import read_board_runs, with_recipes
 
     complete, skipped = read_board_runs(request_of(options).runs, per_label=per_label)
     display = new_display()
+    if verify:
+        complete, others = verified(complete, display)
+        skipped += others
     for run in skipped:
         display.say(f"left out: {run.reason}")
     if recipes:

@@ -31,7 +31,8 @@ def report(
 ) -> None:
     """Write one HTML file: leaderboard, tests, curves, subgroups, calibration and single images.
 
-    The file needs no network and no other file. All rows must be on one leaderboard.
+    The file needs no network and no other file. All rows must be on one leaderboard. All scores
+    are computed from the predictions again; runs whose scores differ are left out.
     """
     from functools import partial
 
@@ -42,12 +43,12 @@ def report(
     from cxrbench.request import request_of
 
     display, request = new_display(), request_of(options)
-    selection = choose_rows(rows or (), request.runs, display)
+    selection = choose_rows(rows or (), request.runs, display, verify=True)
     viewing = Viewing(cases, request.data, request.device, request.cache, request.thread_count)
     document = gather_report(
         selection,
         partial(cases_chapter, viewing=viewing, display=display),
-        controls=control_runs(selection, request.runs),
+        controls=control_runs(selection, request.runs, display),
         literature=literature,
         display=display,
     )

@@ -89,8 +89,8 @@ def read_board_runs(
     why = "names the test set of other runs, and has other labels, images, patients or replicates"
     odd: dict[Path, str] = {}
     for runs in boards.values():
-        usual = Counter(map(_board_facts, runs)).most_common(1)[0][0]
-        odd |= {run.path: f"{run.name!r} {why}" for run in runs if _board_facts(run) != usual}
+        usual = Counter(map(board_facts, runs)).most_common(1)[0][0]
+        odd |= {run.path: f"{run.name!r} {why}" for run in runs if board_facts(run) != usual}
     for seeds in group_rows(run for run in complete if run.path not in odd):
         odd |= _damaged_seeds(seeds)
     return (
@@ -125,10 +125,11 @@ def _read_whole(path: Path, *, per_label: bool, predictions: bool) -> Run:
     return run
 
 
-def _board_facts(run: Run) -> tuple[object, ...]:
+def board_facts(run: Run) -> tuple[object, ...]:
     """What the runs of one board have in common."""
     conditions, metrics = run.conditions, run.metrics
     return (
+        conditions.board_key,
         *(conditions.labels, conditions.labels_counted, conditions.patients_known),
         *(metrics["images"], metrics["patients"], len(run.replicates()["macro_auroc"])),
     )
@@ -258,7 +259,7 @@ def _canonical(text: str, registry: Registry) -> str:
 def require_one_board(a: Sequence[Run], b: Sequence[Run]) -> None:
     """Raise `RunError` unless both rows were scored on the same test images."""
     runs = (*a, *b)
-    if len({(run.conditions.board_key, _board_facts(run)) for run in runs}) == 1:
+    if len({board_facts(run) for run in runs}) == 1:
         return
     raise RunError(
         f"{a[0].name} and {b[0].name} were not scored on the same test images",

@@ -13,14 +13,22 @@ from cxrbench.boards.board import Board, boards
 from cxrbench.errors import RunError, SettingsError
 from cxrbench.interfaces import Display
 from cxrbench.metrics.calibration import Calibration
+from cxrbench.output.display import SilentDisplay
 from cxrbench.output.figure_style import folded
 from cxrbench.output.sections import count_or_unknown
 from cxrbench.parameters import nearest
 from cxrbench.recipe_text import split_recipe
 from cxrbench.runs.conditions import RunKind
 from cxrbench.runs.predictions import Predictions, read_predictions
-from cxrbench.runs.run import Run
-from cxrbench.runs.selection import Seeds, find_row, read_board_runs, require_one_board
+from cxrbench.runs.run import Run, SkippedRun
+from cxrbench.runs.scores import verified, verify_scores
+from cxrbench.runs.selection import (
+    Seeds,
+    board_facts,
+    find_row,
+    read_board_runs,
+    require_one_board,
+)
 
 FEW_PATIENTS = 20
 
@@ -74,27 +82,34 @@ class FigureRow:
 
 
 def choose_rows(
-    names: Sequence[str], folder: Path, display: Display | None = None
+    names: Sequence[str], folder: Path, display: Display | None = None, *, verify: bool = False
 ) -> tuple[Seeds, ...]:
     """The rows that ``names`` mean, or without names those of the largest board in ``folder``.
 
-    Without names, damaged runs are left out, and ``display`` names them.
+    Without names, damaged runs are left out, and ``display`` names them. With ``verify`` all scores
+    are computed from the predictions again, and a run whose scores differ counts as damaged.
 
     Raises
     ------
-    RunError : there is no such row, or they are not all of one board.
+    RunError : there is no such row, they are not all of one board, or a named run is damaged.
     """
+    display = display or SilentDisplay()
     if names:
         rows = [find_row(name, folder) for name in names]
         for row in rows[1:]:
             require_one_board(rows[0], row)
+        for run in {run.path: run for row in rows for run in row if verify}.values():
+            verify_scores(run)
         # Two names of one row are one row.
         return tuple({tuple(run.conditions.run_key for run in row): row for row in rows}.values())
     complete, skipped = read_board_runs(folder, per_label=True, predictions=True)
-    if display is not None:
-        for run in skipped:
-            display.say(f"left out: {run.reason}")
+    _say_left_out(skipped, display)
     largest = boards(complete, per_label=False)[:1]
+    if verify and largest:
+        members = [run for run in complete if run.conditions.board_key == largest[0].key]
+        complete, skipped = verified(members, display)
+        _say_left_out(skipped, display)
+        largest = boards(complete, per_label=False)
     if not largest:
         raise RunError(
             f"there is no complete run in {folder}",
@@ -104,34 +119,43 @@ def choose_rows(
     return tuple(tuple(by_name[name] for name in row.runs) for row in largest[0].rows)
 
 
+def _say_left_out(runs: Sequence[SkippedRun], display: Display) -> None:
+    for run in runs:
+        display.say(f"left out: {run.reason}")
+
+
 def whole_board(rows: Sequence[Seeds], folder: Path) -> Board:
     """The board that the rows are on, with all rows in ``folder``: ranks depend on them."""
     runs = {run.conditions.run_key: run for row in rows for run in row}
     if folder.is_dir():
-        key = rows[0][0].conditions.board_key
+        facts = board_facts(rows[0][0])
         beside, _ = read_board_runs(folder)
-        runs = {
-            run.conditions.run_key: run for run in beside if run.conditions.board_key == key
-        } | runs
+        runs = {run.conditions.run_key: run for run in beside if board_facts(run) == facts} | runs
     recipes = [split_recipe(row[0].conditions.recipe) for row in rows]
     controls = any(recipe.has_control_parts for recipe in recipes)
     (board,) = boards(runs.values(), per_label=False, controls=controls)
     return board
 
 
-def control_runs(rows: Sequence[Seeds], folder: Path) -> tuple[Run, ...]:
-    """The runs of control rows in ``folder`` that are on the board of ``rows``, without theirs."""
+def control_runs(rows: Sequence[Seeds], folder: Path, display: Display) -> tuple[Run, ...]:
+    """The runs of control rows in ``folder`` that are on the board of ``rows``, without theirs.
+
+    Runs whose scores do not follow from their predictions are left out, and ``display`` names them.
+    """
     if not folder.is_dir():
         return ()
     own = {run.conditions.run_key for row in rows for run in row}
-    key = rows[0][0].conditions.board_key
-    return tuple(
+    facts = board_facts(rows[0][0])
+    controls = [
         run
         for run in read_board_runs(folder)[0]
-        if run.conditions.board_key == key
+        if board_facts(run) == facts
         and run.conditions.run_key not in own
         and split_recipe(run.conditions.recipe).has_control_parts
-    )
+    ]
+    sound, skipped = verified(controls, display) if controls else ((), ())
+    _say_left_out(skipped, display)
+    return sound
 
 
 def row_names(rows: Sequence[Seeds]) -> tuple[str, ...]:
