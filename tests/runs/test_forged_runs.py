@@ -108,7 +108,7 @@ def test_a_report_shows_no_forged_run(cli, runs, tmp_path):
     said = cli(*report)
     assert said.code == 0, said.err
     assert f"left out: the scores of the run {run.name!r}" in said.err
-    assert " 0.990" not in (tmp_path / "r.html").read_text()
+    assert "0.990 [" not in (tmp_path / "r.html").read_text()
     said = cli(*report, run)
     assert said.code == 2
     assert "do not follow from its predictions: macro_auroc is 0.99" in said.err
