@@ -211,6 +211,8 @@ def _fit(value: Any, kind: Any) -> Any:
         return value if isinstance(value, str) and value in get_args(kind) else _MISFIT
     if get_origin(kind) is tuple:
         return _fit_all(value, get_args(kind))
+    if kind is Path and path:  # a shell leaves the ~ of --cache=~/there as it is
+        return Path(value).expanduser()
     if kind in (str, Path):
         return kind(value) if path else _MISFIT
     return value if {bool: isinstance(value, bool), int: whole, float: number}[kind] else _MISFIT

@@ -219,4 +219,5 @@ def test_every_write_fails_once(place, prepared, mode):
         require_recovery(place, prepared, at, mode) for at in range(1, prepared.count + 1)
     )
     print(f"\n{' '.join(map(str, prepared.case.command[:2]))}: {happened} faults of kind {mode}")
-    assert happened >= 0.9 * prepared.count
+    # On a full disk, files are still removed.
+    assert happened >= (1 if mode == "full" else 0.9 * prepared.count)

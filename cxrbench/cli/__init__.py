@@ -46,6 +46,14 @@ def _run() -> None:
     except OSError as error:
         _forget_output()
         _fail(_described(error))
+    except RuntimeError as error:
+        if "home directory" not in str(error):  # that of pathlib, for a name with ~
+            raise
+        _fail(
+            "a path that begins with ~ is in an unknown home folder\n"
+            "  expected: HOME to be set, or a user with an entry in /etc/passwd\n"
+            "  to do: write the whole path, or set HOME"
+        )
 
 
 def _fail(message: str) -> None:

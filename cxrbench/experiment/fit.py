@@ -24,8 +24,8 @@ from cxrbench.modeling.assemble import (
     image_statistics,
     split_trunk,
 )
-from cxrbench.modeling.backend import hardware, memory_advice
-from cxrbench.modeling.batch_size import find_batch_size
+from cxrbench.modeling.backend import hardware
+from cxrbench.modeling.batch_size import find_batch_size, memory_advice
 from cxrbench.modeling.checkpoint import Checkpoints
 from cxrbench.modeling.embed import embed, embedding_predictor, network_digest
 from cxrbench.modeling.inputs import Inputs, other_patients

@@ -17,7 +17,13 @@ from cxrbench.experiment.executors.interface import Place
 from cxrbench.experiment.plans import Plan, keeps_activations
 from cxrbench.interfaces import Display
 from cxrbench.modeling.assemble import build_trunk
-from cxrbench.modeling.backend import choose_device, choose_precision, precision_scope, release
+from cxrbench.modeling.backend import (
+    choose_device,
+    choose_precision,
+    precision_scope,
+    release,
+    unused_gpu,
+)
 from cxrbench.modeling.embed import BATCH
 from cxrbench.modeling.engines import choose_engine
 from cxrbench.modeling.inputs import require_two_patients
@@ -67,6 +73,8 @@ def settle(plans: Sequence[Plan], place: Place, *, images: int, cache: Path) -> 
     SettingsError : the batch size does not suit the devices.
     """
     settled = with_devices(plans)
+    if plans[0].settings.device == "auto" and (sentence := unused_gpu()):
+        place.display.say(sentence)
     with computing(settled[0].settings):
         check_backbones(settled)
         return with_engines(settled, images, cache=cache, display=place.display)

@@ -2,40 +2,43 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any, Literal
 
 import numpy as np
 
-from cxrbench.errors import CxrbenchError, DeviceError, OutOfMemory
+from cxrbench.errors import DeviceError
 
 BACKENDS = ("tensorflow", "jax", "torch")
 
 
 def load_keras() -> Any:
-    """Import Keras on the backend that ``KERAS_BACKEND`` (or Keras' own configuration) names.
+    """Import Keras on the backend that ``KERAS_BACKEND``, or ``keras.json``, names.
+
+    The other values of ``keras.json`` (``floatx``, ``image_data_format``, ``epsilon``) change no
+    result: they are set to Keras' defaults.
 
     Raises
     ------
-    DeviceError : the backend is unknown or not installed.
+    DeviceError : the backend is unknown or not installed, or Keras cannot read ``keras.json``.
     """
-    backend = os.environ.get("KERAS_BACKEND") or None
-    if backend is not None and backend not in BACKENDS:
-        raise DeviceError(
-            f"there is no Keras backend {backend!r}",
-            expected=", ".join(BACKENDS),
-            found=f"KERAS_BACKEND={backend}",
-            fix="set KERAS_BACKEND to one of these, or unset it",
-        )
     if "keras" not in sys.modules:
-        _import_quietly(backend or "tensorflow")
+        _import_quietly(*_named_backend())
     import keras
 
+    if keras.config.floatx() != "float32":
+        keras.config.set_floatx("float32")
+    if keras.config.image_data_format() != "channels_last":
+        keras.config.set_image_data_format("channels_last")
+    if keras.config.epsilon() != 1e-7:
+        keras.config.set_epsilon(1e-7)
     return keras
 
 
@@ -44,7 +47,37 @@ def backend_name() -> str:
     return str(load_keras().backend.backend())
 
 
-def _import_quietly(backend: str) -> None:
+def _named_backend() -> tuple[str, str]:
+    """A backend of `BACKENDS`, and where it is named: ``KERAS_BACKEND=…``, a file, or nothing."""
+    backend = os.environ.get("KERAS_BACKEND") or ""
+    where = f"KERAS_BACKEND={backend}" if backend else ""
+    if not backend:
+        try:
+            values = json.loads(keras_file().read_bytes())
+            backend = str(values["backend"])
+            where = f'"backend": "{backend}" in {keras_file()}'
+        except (OSError, ValueError, KeyError, TypeError):  # Keras takes its default, or fails
+            backend = "tensorflow"
+    if backend not in BACKENDS:
+        raise DeviceError(
+            f"there is no Keras backend {backend!r}",
+            expected=", ".join(BACKENDS),
+            found=where,
+            fix="set KERAS_BACKEND to one of these"
+            + (", or unset it" if where.startswith("KERAS") else ", or correct or remove the file"),
+        )
+    return backend, where
+
+
+def keras_file() -> Path:
+    """Where Keras keeps its configuration."""
+    home = os.environ.get("KERAS_HOME") or os.path.expanduser(os.path.join("~", ".keras"))
+    return Path(home, "keras.json")
+
+
+def _import_quietly(backend: str, where: str) -> None:
+    if not keras_file().is_absolute():  # no home is known: they would make a folder called ~
+        os.environ["KERAS_HOME"] = "/dev/null/keras"
     try:
         with _without_tensorflows_announcements():
             import keras
@@ -54,11 +87,20 @@ def _import_quietly(backend: str) -> None:
     except ImportError as error:
         raise DeviceError(
             "the Keras backend cannot be imported",
-            expected=f"an installation of {backend}",
+            expected=f"an installation of {backend}" + (f" ({where})" if where else ""),
             found=str(error),
             fix="pip install tensorflow"
             if backend == "tensorflow"
-            else f"pip install 'cxrbench[{backend}]', or unset KERAS_BACKEND",
+            else f"pip install 'cxrbench[{backend}]', or set KERAS_BACKEND=tensorflow",
+        ) from error
+    except (ValueError, AttributeError, TypeError) as error:
+        if not keras_file().exists():
+            raise
+        raise DeviceError(
+            f"Keras cannot be imported with {keras_file()}",
+            expected="a file that this version of Keras wrote",
+            found=" ".join(str(error).split()),
+            fix="correct the file, or remove it; Keras then writes a new one",
         ) from error
 
 
@@ -161,11 +203,34 @@ def choose_device(option: str) -> Literal["cpu", "gpu"]:
         raise DeviceError(
             "--device gpu needs a GPU, and there is none",
             expected=f"a GPU that the {backend_name()} backend can use",
-            found="only the CPU",
+            found=unused_gpu() or "only the CPU",
             fix="use --device cpu, or install the extra for your GPU: cxrbench[cuda] "
             "(TensorFlow), cxrbench[jax-cuda] or a CUDA build of PyTorch",
         )
     return "gpu"
+
+
+_GPU_BUILDS = {
+    "tensorflow": "pip install 'cxrbench[cuda]'",
+    "jax": "pip install 'cxrbench[jax-cuda]'",
+    "torch": "install a CUDA build of PyTorch",
+}
+
+
+def unused_gpu(drivers: Path = Path("/proc/driver/nvidia/gpus")) -> str | None:
+    """A sentence about a GPU of this machine that the backend cannot use, else None.
+
+    ``drivers`` is the folder in which NVIDIA's driver lists the GPUs.
+    """
+    # A user who hides the GPUs knows of them.
+    if "CUDA_VISIBLE_DEVICES" in os.environ or gpu_names() or not drivers.is_dir():
+        return None
+    count = len(list(drivers.iterdir()))
+    if not count:
+        return None
+    backend, has = backend_name(), "a GPU" if count == 1 else f"{count} GPUs"
+    advice = f"{backend} computes on the CPU; to use the GPU: {_GPU_BUILDS[backend]}"
+    return f"this machine has {has}, but {advice}"
 
 
 def device_scope(device: Literal["cpu", "gpu"]) -> AbstractContextManager[Any]:
@@ -211,48 +276,6 @@ def precision_scope(precision: Literal["float32", "bfloat16"]) -> Iterator[None]
         yield
     finally:
         config.set_dtype_policy(before)
-
-
-@contextmanager
-def memory_advice(doing: str) -> Iterator[None]:
-    """Turn the backend's error for exhausted memory into `OutOfMemory` with advice."""
-    try:
-        yield
-    except CxrbenchError:
-        raise
-    except Exception as error:
-        if not is_out_of_memory(error):
-            raise
-        raise OutOfMemory(
-            f"memory ran out while {doing}",
-            found=" ".join(str(error).split())[:200] or type(error).__name__,
-            fix="use a smaller --batch-size (auto finds the largest that fits) or --image-size; "
-            "--protocol probe needs the least memory. Each of these changes the result, so "
-            "cxrbench does not choose for you",
-        ) from error
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether this is an error of NumPy or the current backend for exhausted memory."""
-    if isinstance(error, MemoryError):
-        return True
-    backend = backend_name()
-    if backend == "tensorflow":
-        import tensorflow as tf
-
-        return isinstance(error, tf.errors.ResourceExhaustedError)
-    if backend == "jax":
-        import jax
-
-        return isinstance(error, jax.errors.JaxRuntimeError) and (
-            "RESOURCE_EXHAUSTED" in str(error) or "Out of memory" in str(error)
-        )
-    import torch
-
-    # On a CPU PyTorch raises a bare RuntimeError.
-    return isinstance(error, torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
-    )
 
 
 def value_and_gradient(

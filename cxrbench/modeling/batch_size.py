@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from cxrbench.errors import CxrbenchError, OutOfMemory
 from cxrbench.interfaces import Display
-from cxrbench.modeling.backend import is_out_of_memory
+from cxrbench.modeling.backend import backend_name
 
 SIZES = (8, 16, 32, 64, 128, 256, 512)
 GAIN = 1.05
@@ -84,3 +86,48 @@ def _peak() -> float:
     import resource
 
     return 1024.0 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+# Exhausted memory
+
+
+@contextmanager
+def memory_advice(doing: str) -> Iterator[None]:
+    """Turn the backend's error for exhausted memory into `OutOfMemory` with advice."""
+    try:
+        yield
+    except CxrbenchError:
+        raise
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        raise OutOfMemory(
+            f"memory ran out while {doing}",
+            found=" ".join(str(error).split())[:200] or type(error).__name__,
+            fix="use a smaller --batch-size (auto finds the largest that fits) or --image-size; "
+            "--protocol probe needs the least memory. Each of these changes the result, so "
+            "cxrbench does not choose for you",
+        ) from error
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether this is an error of NumPy or the current backend for exhausted memory."""
+    if isinstance(error, MemoryError):
+        return True
+    backend = backend_name()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        return isinstance(error, tf.errors.ResourceExhaustedError)
+    if backend == "jax":
+        import jax
+
+        return isinstance(error, jax.errors.JaxRuntimeError) and (
+            "RESOURCE_EXHAUSTED" in str(error) or "Out of memory" in str(error)
+        )
+    import torch
+
+    # On a CPU PyTorch raises a bare RuntimeError.
+    return isinstance(error, torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    )

@@ -14,7 +14,8 @@ import numpy as np
 
 from cxrbench.errors import RunError
 from cxrbench.interfaces import Display
-from cxrbench.modeling.backend import load_keras, memory_advice
+from cxrbench.modeling.backend import load_keras
+from cxrbench.modeling.batch_size import memory_advice
 from cxrbench.modeling.engines import predictor
 from cxrbench.modeling.inputs import Inputs, feed
 from cxrbench.modeling.predict import Predict, by_name, keras_predictor, padded_batches

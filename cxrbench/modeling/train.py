@@ -15,7 +15,8 @@ from cxrbench.errors import DataError, RunError
 from cxrbench.interfaces import Advance, Display
 from cxrbench.metrics.auroc import validation_scores
 from cxrbench.modeling.augment import Augmentation, Draws, draw
-from cxrbench.modeling.backend import load_keras, memory_advice, random_state, set_random_state
+from cxrbench.modeling.backend import load_keras, random_state, set_random_state
+from cxrbench.modeling.batch_size import memory_advice
 from cxrbench.modeling.checkpoint import Checkpoint, Checkpoints
 from cxrbench.modeling.inputs import Inputs, feed, training_view
 from cxrbench.modeling.parallel import check_batch_size, train_batch

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import shutil
 import subprocess
 import sys
@@ -94,7 +95,17 @@ def find_revision(text: str, repository: Path) -> Revision:
     ------
     SettingsError : this is no repository, or it has no such revision.
     """
-    if _git(repository, "rev-parse", "--git-dir").returncode:
+    there = _git(repository, "rev-parse", "--git-dir")
+    reason = there.stderr.decode(errors="replace").strip()
+    if there.returncode and "not a git repository" not in reason:
+        first, *rest = reason.splitlines() or [f"exit code {there.returncode}"]
+        advice = [line.strip() for line in rest if line.strip().startswith("git config")]
+        raise SettingsError(
+            f"git refuses to read the repository of {repository}",
+            found=first.removeprefix("fatal: "),
+            fix=advice[0] if advice else f"try it: git -C {repository} status",
+        )
+    if there.returncode:
         raise SettingsError(
             f"{text!r} is neither a file nor a folder, and {repository} is in no git repository",
             expected="a revision of the repository in the current folder, the python of an "
@@ -187,7 +198,12 @@ def _branches(repository: Path) -> list[str]:
 def _git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
     try:
         return subprocess.run(
-            ["git", *arguments], cwd=folder, capture_output=True, timeout=60, check=False
+            ["git", *arguments],
+            cwd=folder,
+            capture_output=True,
+            timeout=60,
+            check=False,
+            env={**os.environ, "LC_ALL": "C"},
         )
     except FileNotFoundError as error:
         raise SettingsError(

@@ -27,11 +27,24 @@ CACHE = Destination(
 
 
 def cache_folder(folder: str | Path | None) -> Path:
-    """``folder``, else ``CXRBENCH_CACHE``, else the user's cache folder."""
+    """``folder``, else ``CXRBENCH_CACHE``, else the user's cache folder.
+
+    Raises
+    ------
+    CacheError : the user has no home folder, and none of these is named.
+    """
     from platformdirs import user_cache_dir
 
-    chosen = folder or os.environ.get("CXRBENCH_CACHE") or user_cache_dir("cxrbench")
-    return Path(chosen).expanduser()
+    try:
+        chosen = folder or os.environ.get("CXRBENCH_CACHE") or user_cache_dir("cxrbench")
+        return Path(chosen).expanduser()
+    except RuntimeError as error:
+        raise CacheError(
+            "the cache folder is in an unknown home folder",
+            expected="HOME to be set, or a user with an entry in /etc/passwd",
+            found=f"neither, for user id {os.getuid()}",
+            fix="choose the cache with --cache or CXRBENCH_CACHE",
+        ) from error
 
 
 def canonical(value: object) -> str:

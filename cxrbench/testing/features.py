@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -11,6 +16,7 @@ import numpy as np
 from cxrbench.builtin.orb import ORB
 from cxrbench.errors import PluginError
 from cxrbench.interfaces import LocalFeatures
+from cxrbench.parameters import changed
 from cxrbench.store.decoding import Fit, fit_image
 from cxrbench.testing import encoders
 from cxrbench.testing.check import Subject
@@ -98,6 +104,44 @@ def threads(subject: Subject) -> str:
     return f"{len(pictures)} images in {_THREADS} threads"
 
 
+def beside_keras(subject: Subject) -> str:
+    """In a process with Keras' backend, as in a run, `extract` can import what it uses."""
+    from cxrbench.modeling.backend import backend_name
+
+    kind = type(subject.part)
+    arguments = [kind.__module__, kind.__qualname__, json.dumps(changed(subject.part)), *sys.path]
+    done = subprocess.run(
+        [sys.executable, "-c", _BESIDE_KERAS, *arguments],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+    )
+    if done.returncode:
+        ended = f"exit code {done.returncode}"
+        if done.returncode < 0:
+            ended = f"killed by {signal.Signals(-done.returncode).name}"
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        backend = backend_name()
+        raise PluginError(
+            f"{subject.text} does not work in a process that has loaded {backend}",
+            expected="features, as without it",
+            found=f"{ended}: {last}",
+            fix="libraries of PyTorch and TensorFlow can break each other: use KERAS_BACKEND=torch,"
+            " or import the library at the top of the plugin's module",
+        )
+    return ""
+
+
+_BESIDE_KERAS = """
+import importlib, json, sys
+module, name, fields, *sys.path[:] = sys.argv[1:]
+from cxrbench.modeling.backend import load_keras
+load_keras()
+from cxrbench.testing.samples import extract_all, films
+extract_all(getattr(importlib.import_module(module), name)(**json.loads(fields)), films(1))
+"""
+
+
 def quickness(subject: Subject) -> str:
     """The time of extracting, compared with the built-in ORB on the same images."""
     pictures = films(4)
@@ -115,6 +159,7 @@ CHECKS: Mapping[str, Callable[[Subject], str]] = {
     "determinism": determinism,
     "images": images,
     "threads": threads,
+    "beside-keras": beside_keras,
     **encoders.CHECKS,
     "speed": quickness,
 }

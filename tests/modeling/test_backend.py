@@ -20,9 +20,10 @@ from cxrbench.modeling.backend import (
     device_scope,
     hardware,
     load_keras,
-    memory_advice,
     precision_scope,
+    unused_gpu,
 )
+from cxrbench.modeling.batch_size import memory_advice
 
 
 def python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -171,7 +172,8 @@ HUNGRY = """
     import resource
     import numpy as np
     from cxrbench.errors import OutOfMemory
-    from cxrbench.modeling.backend import load_keras, memory_advice
+    from cxrbench.modeling.backend import load_keras
+    from cxrbench.modeling.batch_size import memory_advice
 
     keras = load_keras()
     image = keras.Input((64, 64, 1))
@@ -205,7 +207,7 @@ def test_jaxs_way_of_saying_that_memory_ran_out_is_known():
     done = python(
         """
         import jax
-        from cxrbench.modeling.backend import is_out_of_memory
+        from cxrbench.modeling.batch_size import is_out_of_memory
 
         for said in ("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes.", "INTERNAL: other"):
             print(is_out_of_memory(jax.errors.JaxRuntimeError(said)))
@@ -223,3 +225,78 @@ def test_other_errors_are_not_taken_for_memory():
     told = pytest.raises(OutOfMemory, match=r"while training\n  got: MemoryError")
     with told, memory_advice("training"):
         raise MemoryError
+
+
+def keras_json(folder, text):
+    (folder / "keras.json").write_text(text)
+    return {"KERAS_HOME": str(folder)}
+
+
+REPORT = """
+from cxrbench.modeling.backend import load_keras
+from cxrbench.errors import DeviceError
+try:
+    keras = load_keras()
+    config = keras.config
+    print(config.floatx(), config.image_data_format(), config.epsilon(), config.dtype_policy().name)
+except DeviceError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"floatx": "float16", "epsilon": 0.1, "image_data_format": "channels_first"}',
+        '{"floatx": "float64", "backend": "tensorflow"}',
+        "{}",
+        "no JSON",
+    ],
+)
+def test_values_of_keras_json_shape_no_result(tmp_path, text):
+    said = python(REPORT, **keras_json(tmp_path, text))
+    assert said.stdout == "float32 channels_last 1e-07 float32\n", said.stderr
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['{"backend": "theano"}', '{"floatx": "float8"}', '{"epsilon": 1}', "[1, 2]"],
+)
+def test_a_keras_json_that_cannot_work_is_named(tmp_path, text):
+    said = python(REPORT, **keras_json(tmp_path, text))
+    assert str(tmp_path / "keras.json") in said.stdout, said.stderr
+    assert "remove" in said.stdout
+    assert "Traceback" not in said.stderr
+
+
+@pytest.mark.skipif(importlib.util.find_spec("torch") is not None, reason="PyTorch is installed")
+def test_a_backend_of_keras_json_that_is_not_installed_is_the_one_that_is_expected(tmp_path):
+    said = python(REPORT, **keras_json(tmp_path, '{"backend": "torch"}'))
+    assert "expected: an installation of torch" in said.stdout, said.stderr
+    assert str(tmp_path / "keras.json") in said.stdout
+    assert "pip install 'cxrbench[torch]'" in said.stdout
+
+
+def test_the_environment_overrides_keras_json(tmp_path):
+    settings = keras_json(tmp_path, '{"backend": "theano"}')
+    said = python(REPORT, **settings, KERAS_BACKEND="tensorflow")
+    assert said.stdout.startswith("float32 "), said.stdout + said.stderr
+
+
+def test_a_gpu_that_the_backend_cannot_use_is_named_with_its_remedy(tmp_path, monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(backend, "gpu_names", lambda: ())
+    assert unused_gpu(tmp_path / "none") is None
+    assert unused_gpu(tmp_path) is None
+    (tmp_path / "0000:00:1e.0").mkdir()
+    sentence = unused_gpu(tmp_path)
+    assert sentence is not None
+    assert "this machine has a GPU, but" in sentence
+    assert "install" in sentence
+    (tmp_path / "0000:00:1f.0").mkdir()
+    assert "this machine has 2 GPUs" in str(unused_gpu(tmp_path))
+    monkeypatch.setattr(backend, "gpu_names", lambda: ("one",))
+    assert unused_gpu(tmp_path) is None
+    monkeypatch.setattr(backend, "gpu_names", lambda: ())
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # hidden by the user
+    assert unused_gpu(tmp_path) is None

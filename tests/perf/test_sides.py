@@ -144,3 +144,17 @@ def test_changes_that_are_not_committed_are_not_forgotten(repository, tmp_path):
 def test_a_tag_or_a_short_hash_is_a_revision_too(repository):
     commit = find_revision("HEAD~1", repository).commit
     assert find_revision(commit[:8], repository).commit == commit
+
+
+def test_a_checkout_of_somebody_else_is_named_with_the_remedy_of_git(
+    repository, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    monkeypatch.setenv("HOME", str(tmp_path))  # without the user's own safe.directory
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    with pytest.raises(SettingsError) as raised:
+        find_revision("HEAD", repository)
+    message = str(raised.value)
+    assert "dubious ownership in repository" in message
+    assert f"git config --global --add safe.directory {repository}" in message
+    assert "is in no git repository" not in message

@@ -96,6 +96,9 @@ def _before(line: str, *added: str) -> str:
     return "".join(f"{indent}{one}\n" for one in added) + line
 
 
+# Only in the process of the check, and not in that of the tests.
+_ABORT = "import os, sys; sys.argv[0] == '-c' and 'keras' in sys.modules and os.abort()"
+
 ZOO = {
     # Every kind
     "eq_false": Broken(
@@ -146,6 +149,13 @@ ZOO = {
         "        counts, _ =",
         f"        {_SHARED}\n        counts, _ =",
         "threads at once",
+    ),
+    "clashes_with_keras": Broken(
+        "feature",
+        "beside-keras",
+        _ROW,
+        f"{_ABORT}\n        {_ROW}",
+        "killed by SIGABRT",
     ),
     "sleeps": Broken(
         "feature", "speed", _ROW, f"import time; time.sleep(0.3)\n        {_ROW}", "is too slow"

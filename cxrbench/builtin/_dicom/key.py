@@ -48,10 +48,23 @@ class Key:
 
 
 def default_file() -> Path:
-    """Where a key is kept that nobody named: beside no data, no cache and no run."""
+    """Where a key is kept that nobody named: beside no data, no cache and no run.
+
+    Raises
+    ------
+    DataError : the user has no home folder.
+    """
     from platformdirs import user_config_path
 
-    return user_config_path("cxrbench") / "dicom.key"
+    try:
+        return user_config_path("cxrbench").expanduser() / "dicom.key"
+    except RuntimeError as error:
+        raise DataError(
+            "the key for pseudonyms is in an unknown home folder",
+            expected="HOME to be set, or a user with an entry in /etc/passwd",
+            found=f"neither, for user id {os.getuid()}",
+            fix=f"name a key file (--data dicom:key=FILE,…), or set {VARIABLE}",
+        ) from error
 
 
 def find_key(named: str) -> Key:
