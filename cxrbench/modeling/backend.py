@@ -33,12 +33,9 @@ def load_keras() -> Any:
         _import_quietly(*_named_backend())
     import keras
 
-    if keras.config.floatx() != "float32":
-        keras.config.set_floatx("float32")
-    if keras.config.image_data_format() != "channels_last":
-        keras.config.set_image_data_format("channels_last")
-    if keras.config.epsilon() != 1e-7:
-        keras.config.set_epsilon(1e-7)
+    keras.config.set_floatx("float32")
+    keras.config.set_image_data_format("channels_last")
+    keras.config.set_epsilon(1e-7)
     return keras
 
 
