@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from cxrbench.metrics import ranking
 from cxrbench.metrics.intervals import SeedScores, p_value, spread_of_difference
 from cxrbench.metrics.ranking import holm
 from cxrbench.metrics.ranking import ranks as ranks_of_rows
@@ -160,8 +161,10 @@ def ranks_one_pair_at_a_time(rows):
     )
 
 
+@pytest.mark.parametrize("pairs_at_once", [1, 90, 10**6])
 @pytest.mark.parametrize("seed", range(4))
-def test_all_pairs_at_once_rank_as_one_pair_at_a_time(seed):
+def test_all_pairs_at_once_rank_as_one_pair_at_a_time(seed, pairs_at_once, monkeypatch):
+    monkeypatch.setattr(ranking, "_PAIRS_AT_ONCE", pairs_at_once)
     rng = np.random.default_rng(seed)
     estimates = rng.choice([0.70, 0.7004, 0.71, 0.75, 0.8], 40) + rng.normal(scale=0.003, size=40)
     rows = [
