@@ -12,7 +12,7 @@ import typer
 
 from cxrbench.cli.options import BoardRows, Json, complete_labels, takes
 
-FigureFormat = StrEnum("FigureFormat", ["png", "svg", "both"])
+FigureFormat = StrEnum("FigureFormat", ["png", "svg", "pdf", "eps", "both"])
 
 
 class FigureKind(StrEnum):
@@ -39,9 +39,17 @@ def figures(
         Path, typer.Option("--output", "-o", metavar="DIR", help="Folder to write.")
     ] = Path("figures"),
     output_format: Annotated[
-        FigureFormat,
-        typer.Option("--format", "-f", metavar="|".join(FigureFormat), help="Format of the files."),
-    ] = FigureFormat.both,
+        list[FigureFormat] | None,
+        typer.Option(
+            "--format",
+            "-f",
+            metavar="|".join(FigureFormat),
+            help="Format of the files; repeatable. both: png and svg. \\[default: both]",
+        ),
+    ] = None,
+    dpi: Annotated[
+        int, typer.Option(metavar="N", min=50, max=2400, help="Pixels per inch of PNG files.")
+    ] = 300,
     label: Annotated[
         list[str] | None,
         typer.Option(
@@ -60,7 +68,7 @@ def figures(
     as_json: Json = False,
     **options: Any,
 ) -> None:
-    """Draw curves, confusion matrices, scores and costs of saved runs, as PNG and SVG files.
+    """Draw curves, confusion matrices, scores and costs of saved runs, as files.
 
     All rows must be on one leaderboard. Only the figures of keypoints need the images.
     """
@@ -76,7 +84,9 @@ def figures(
     selection = choose_rows(rows or (), request.runs, display)
     board = whole_board(selection, request.runs)
     label_columns(label or (), selection[0])  # a wrong name is refused before anything is drawn
-    formats = ("png", "svg") if output_format == FigureFormat.both else (output_format.value,)
+    formats = {kind.value for kind in output_format or (FigureFormat.both,)}
+    if FigureFormat.both in formats:
+        formats = formats - {"both"} | {"png", "svg"}
     kinds = [kind.value for kind in only or FigureKind]
     of_runs = [kind for kind in KINDS if kind in kinds]
     features = extractors_of(selection) if FigureKind.keypoints in kinds else ()
@@ -88,6 +98,6 @@ def figures(
     files: list[str] = []
     with display.task("drawing", count) as advance:
         for name, figure in chain(curves, keypoints if features else ()):
-            files += map(str, write_figure(figure, output, name, formats))
+            files += map(str, write_figure(figure, output, name, tuple(formats), dpi=dpi))
             advance(1, name)
     typer.echo(json.dumps({"files": files}, indent=2) if as_json else "\n".join(files))

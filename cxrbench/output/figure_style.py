@@ -6,9 +6,10 @@ import io
 import math
 import re
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from cxrbench.errors import SettingsError
@@ -53,6 +54,9 @@ _SETTINGS: dict[Any, Any] = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "legend.frameon": False,
+    # Fonts as journals take them: TrueType, not Type 3.
+    "pdf.fonttype": 42,
+    "ps.fonttype": 42,
     # Dollars in names are no formulas.
     "text.parse_math": False,
     # The names of clip paths in an SVG would be other ones each time.
@@ -93,8 +97,15 @@ def new_figure(title: str, *, width: float = WIDTH, height: float) -> Figure:
 def small_multiples(
     title: str, count: int, *, columns: int, panel_height: float, x: str, y: str
 ) -> tuple[Figure, list[Axes]]:
-    """A figure with ``count`` equal panels whose axes mean ``x`` and ``y``."""
-    most, columns = columns, min(columns, count)
+    """A figure with ``count`` equal panels whose axes mean ``x`` and ``y``.
+
+    There are about ``columns`` in a row: one more or less where that leaves fewer places empty.
+    """
+    if count <= columns:
+        most, columns = columns, count
+    else:
+        near = (columns, columns + 1, columns - 1)
+        most = columns = min(near, key=lambda number: -count % number)
     rows = math.ceil(count / columns)
     # Of few panels none is larger than it is among many.
     width = max(WIDTH * min(1, (columns + 0.3) / most), 4.2)
@@ -139,20 +150,51 @@ def listed(names: Sequence[str], most: int = 8) -> str:
     return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
 
 
+FORMATS = ("png", "svg", "pdf", "eps")
+"""The formats of figures."""
+
+DPI = 300
+"""Pixels per inch of a figure in PNG, unless others are given."""
+
+_METADATA: Mapping[str, dict[str, None]] = MappingProxyType(
+    {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}, "eps": {}}
+)
+_EPS_DATE = re.compile(rb"^%%CreationDate:.*\n", re.MULTILINE)
+
+
 @styled()
-def as_bytes(figure: Figure, kind: str, *, dpi: int = 200) -> bytes:
-    """The figure as ``"png"`` or ``"svg"``; the same figure always gives the same bytes."""
+def as_bytes(figure: Figure, kind: str, *, dpi: int = DPI) -> bytes:
+    """The figure in one of `FORMATS`; the same figure always gives the same bytes.
+
+    EPS has no transparency: there, fills are drawn in the colour that they have on white paper,
+    below all lines. This changes ``figure``.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     FigureCanvasAgg(figure)
-    metadata = {"Date": None} if kind == "svg" else {"Software": None}
+    if kind == "eps":
+        _make_opaque(figure)
     buffer = io.BytesIO()
-    figure.savefig(buffer, format=kind, dpi=dpi, metadata=metadata)
-    return buffer.getvalue()
+    figure.savefig(buffer, format=kind, dpi=dpi, metadata=_METADATA[kind])
+    content = buffer.getvalue()
+    return _EPS_DATE.sub(b"", content) if kind == "eps" else content
+
+
+def _make_opaque(figure: Figure) -> None:
+    from matplotlib.collections import PolyCollection
+
+    for fill in figure.findobj(PolyCollection):
+        fill.set(facecolor=_on_white(fill.get_facecolor()), alpha=None, zorder=-2)
+        fill.set_edgecolor(_on_white(fill.get_edgecolor()))
+
+
+def _on_white(colours: Any) -> Any:
+    """Opaque colours (n, 3) that look as these (n, 4) do on white paper."""
+    return colours[:, :3] * colours[:, 3:] + 1 - colours[:, 3:]
 
 
 def write_figure(
-    figure: Figure, folder: Path, name: str, formats: Sequence[str]
+    figure: Figure, folder: Path, name: str, formats: Sequence[str], *, dpi: int = DPI
 ) -> tuple[Path, ...]:
     """Write ``folder/name.png`` and the like; each file appears once it is whole.
 
@@ -165,8 +207,8 @@ def write_figure(
     paths = []
     with _FIGURES.writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        for kind in formats:
+        for kind in sorted(formats, key=FORMATS.index):  # eps, which changes the figure, is last
             path = folder / f"{re.sub(r'[^A-Za-z0-9+@.=_-]', '_', name)}.{kind}"
-            write_bytes(path, as_bytes(figure, kind))
+            write_bytes(path, as_bytes(figure, kind, dpi=dpi))
             paths.append(path)
     return tuple(paths)

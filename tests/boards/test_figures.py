@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 import subprocess
@@ -27,7 +28,7 @@ from cxrbench.errors import RunError
 from cxrbench.metrics.calibration import calibrate
 from cxrbench.metrics.curves import GRID
 from cxrbench.metrics.estimate import UNDEFINED, Estimate
-from cxrbench.output.figure_style import as_bytes
+from cxrbench.output.figure_style import as_bytes, small_multiples
 from cxrbench.output.files import file_digest
 from cxrbench.runs.run import read_run
 
@@ -89,7 +90,8 @@ def test_every_figure_of_every_row_with_what_it_was_scored_on(rows, board, recor
     data += f"{metrics['images']} test images of {metrics['patients']} patients"
     for name, figure in made.items():
         assert data in " ".join(title_of(figure).split()), name
-    assert "grid, tinynet, prior" in title_of(made["roc"])
+    (legend,) = made["roc"].legends
+    assert [text.get_text() for text in legend.get_texts()] == ["grid", "tinynet", "prior"]
     assert title_of(made["confusion-grid"]).startswith("Confusion matrices · grid")
 
 
@@ -212,7 +214,7 @@ def with_calibration(row, calibration):
 
 def told_of(row, column):
     brier, ece = (row.label_mean(column, name) for name in ("brier", "ece"))
-    return f"{row.test.label_names[column]}\nBrier {brier:.3f} · ECE {ece:.3f}"
+    return f"{row.test.label_names[column]}\nBrier {brier:.3f}\nECE {ece:.3f}"
 
 
 def test_reliability_has_the_calibration_scores_of_the_run(first):
@@ -378,3 +380,44 @@ def test_a_name_of_a_figure_leads_nowhere_else(tmp_path):
     (path,) = write_figure(Figure(), tmp_path / "figures", "keypoints-../../a\x1b[31m/b", ("png",))
     assert path.parent == tmp_path / "figures"
     assert path.name == "keypoints-.._.._a__31m_b.png"
+
+
+@pytest.mark.parametrize(
+    ("kind", "start"), [("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF"), ("eps", b"%!PS")]
+)
+def test_each_format_is_written_and_the_same_each_time(rows, board, kind, start):
+    def drawn() -> bytes:
+        ((_, figure),) = all_figures(rows, board, only=["roc"])
+        return as_bytes(figure, kind)
+
+    content = drawn()
+    assert content.startswith(start)
+    assert drawn() == content
+    assert kind != "pdf" or b"/Type3" not in content
+
+
+def test_eps_has_no_see_through_colours(rows, board, caplog):
+    ((_, figure),) = all_figures(rows, board, only=["roc"])
+    as_bytes(figure, "eps")
+    assert "transparency" not in caplog.text
+
+
+def test_png_has_the_pixels_of_its_dpi():
+    from matplotlib.figure import Figure
+    from PIL import Image
+
+    for dpi in (100, 300):
+        with Image.open(io.BytesIO(as_bytes(Figure(figsize=(2, 1)), "png", dpi=dpi))) as image:
+            assert image.size == (2 * dpi, dpi)
+
+
+def test_costs_that_no_row_has_get_no_panel(rows, board):
+    ((_, figure),) = all_figures(rows, board, only=["pareto"])
+    assert [axes.get_xlabel() for axes in figure.axes] == ["training (seconds)", "parameters"]
+
+
+@pytest.mark.parametrize(("count", "shape"), [(3, (1, 3)), (9, (3, 3)), (10, (2, 5)), (15, (3, 5))])
+def test_panels_fill_their_rows(count, shape):
+    _, panels = small_multiples("t", count, columns=4, panel_height=1, x="x", y="y")
+    assert panels[0].get_gridspec().get_geometry() == shape
+    assert [axes.get_xlabel() for axes in panels][-shape[1] :] == ["x"] * shape[1]

@@ -127,6 +127,9 @@ def _shares_matrix(
 
 _RELIABILITY_COLUMNS = 4
 
+# Of fewer images than this, the share in a bin says next to nothing.
+_LEAST_IN_BIN = 20
+
 _MEASURES = {"Brier": "brier", "ECE": "ece"}
 
 
@@ -142,11 +145,12 @@ def draw_reliability(row: FigureRow, columns: Sequence[int], *, calibrated: bool
     # Brier score and calibration error were computed of calibrated scores where there are such.
     measures = _MEASURES if calibrated or row.calibration == "none" else {}
     seeds = len(scores)
+    bins = max(2, min(BINS, len(row.test.y_true) // _LEAST_IN_BIN))
     unit = "patients" if row.test.patients_known else "images"
     head = (
         f"{title} · {row.name}{seeds_text(row.runs, 'scores')}\n{conditions(row.runs)}\n"
-        f"{BINS} bins of equally many scores; bars: 95 % interval (Wilson, over the bin's {unit}); "
-        f"grey: histogram of the scores{row.star_note(columns)}"
+        f"{bins} bins of equally many scores; bars: 95 % interval (Wilson, over the bin's {unit}); "
+        f"grey: histogram of the scores; diagonal: perfect{row.star_note(columns)}"
     )
     figure, panels = small_multiples(
         head,
@@ -158,11 +162,11 @@ def draw_reliability(row: FigureRow, columns: Sequence[int], *, calibrated: bool
     )
     for axes, column in zip(panels, columns, strict=True):
         values = [(name, row.label_mean(column, key)) for name, key in measures.items()]
-        text = " · ".join(f"{name} {value:.3f}" for name, value in values if value is not None)
+        text = "\n".join(f"{name} {value:.3f}" for name, value in values if value is not None)
         axes.set_title(f"{row.panel_title(column)}\n{text}".rstrip())
         pooled = scores[:, :, column].ravel()
         truth = np.tile(row.test.y_true[:, column], seeds)
-        diagram = reliability(truth, pooled, np.tile(row.test.patients, seeds), bins=BINS)
+        diagram = reliability(truth, pooled, np.tile(row.test.patients, seeds), bins=bins)
         if not len(diagram.predicted):
             note(axes, "no diagram: this label is unknown for all test images")
             continue
@@ -171,13 +175,14 @@ def draw_reliability(row: FigureRow, columns: Sequence[int], *, calibrated: bool
 
 
 def _diagram(axes: Axes, diagram: Reliability, scores: np.ndarray) -> None:
-    # Few scores of a rare label are far from 0: the panel ends behind the last bin.
-    top = min(1.0, 1.05 * max(diagram.predicted.max(), diagram.high.max()))
-    limits = (-0.03 * top, 1.03 * top)
-    axes.set(xlim=limits, ylim=limits, aspect="equal", adjustable="box")
-    axes.locator_params(nbins=4)
-    axes.plot([0, top], [0, top], color="0.75", linewidth=0.6, zorder=0)
-    heights, edges = np.histogram(scores, bins=30, range=(0, top))
+    # Few scores of a rare label are far from 0: the panel ends behind the last bin and score.
+    right = min(1.0, 1.05 * max(diagram.predicted.max(), float(np.quantile(scores, 0.99))))
+    top = min(1.0, 1.05 * diagram.high.max())
+    axes.set(xlim=(-0.03 * right, 1.03 * right), ylim=(-0.03 * top, 1.03 * top))
+    axes.set_box_aspect(1)
+    axes.locator_params(nbins=3)
+    axes.plot([0, 1], [0, 1], color="0.75", linewidth=0.6, zorder=0)
+    heights, edges = np.histogram(scores, bins=30, range=(0, right))
     axes.stairs(heights / heights.max() * 0.22 * top, edges, fill=True, color="0.8", zorder=-1)
     off = np.abs(np.stack([diagram.low, diagram.high]) - diagram.observed)
     axes.errorbar(

@@ -108,9 +108,8 @@ def _panels(
     else:
         bands += f", of {_with_band(rows)[0].row.name}"
     bands += first.star_note(columns)
-    names = ", ".join(row.row.name for row in rows)
     figure, panels = small_multiples(
-        f"{title} · {names}\n{conditions(first.runs)}\n{bands}",
+        f"{title}\n{conditions(first.runs)}\n{bands}",
         len(columns),
         columns=_COLUMNS,
         panel_height=1.85,

@@ -136,7 +136,7 @@ def _within(box: Bbox, outer: Bbox) -> bool:
     return box.x0 >= outer.x0 and box.x1 <= outer.x1 and box.y0 >= outer.y0 and box.y1 <= outer.y1
 
 
-NOT_TIMED = "pareto: the latency panel is empty; `cxrbench run --latency` measures latency"
+NOT_TIMED = "pareto: latency was not measured; `cxrbench run --latency` measures it"
 
 # A cost's field in a row, and what it is called.
 _COSTS = (
@@ -169,17 +169,17 @@ def draw_pareto(board: Board) -> Figure:
         f"interval over {unit} (Wilson, bootstrap variance, t), and seeds; dotted: prior"
     )
     figure = new_figure(title, height=3.3)
-    panels = figure.subplots(1, len(_COSTS), sharey=True)
+    costs = [(name, points) for field, name in _COSTS if (points := _points(board, field))]
+    costs = costs or [(_COSTS[-1][1], [])]
+    panels = figure.subplots(1, len(costs), sharey=True, squeeze=False)[0]
     panels[0].set_ylabel("macro AUROC")
-    for axes, (_, name) in zip(panels, _COSTS, strict=True):
+    for axes, (name, _) in zip(panels, costs, strict=True):
         axes.set_xlabel(name)
         for row in board.rows:
             if row.kind is RunKind.prior:
                 score = row.measures["macro_auroc"].value
                 axes.axhline(score, color=GREY, linestyle=":", linewidth=0.9, zorder=0)
-    panel_points = [
-        (axes, _points(board, field)) for axes, (field, _) in zip(panels, _COSTS, strict=True)
-    ]
+    panel_points = [(axes, points) for axes, (_, points) in zip(panels, costs, strict=True)]
     for axes, points in panel_points:
         _panel(axes, points)
     _name_points(figure, panel_points, board.rows)
