@@ -90,8 +90,8 @@ class ChestMNIST(Dataset):
         return self._rows[part].read(int(row))
 
     def signature(self, source: str) -> str:
-        """That of the whole file."""
-        return super().signature(str(self._archive.path))
+        """That of the whole file: the list of its arrays, with checksums, is at its end."""
+        return self._signature
 
     def official_parts(self, cohort: Cohort, folder: Path | None) -> tuple[str, ...]:
         """MedMNIST's parts, from the image ids.
@@ -114,6 +114,10 @@ class ChestMNIST(Dataset):
         from cxrbench.builtin._chestmnist import open_archive
 
         return open_archive(self._file(), len(FINDINGS))
+
+    @cached_property
+    def _signature(self) -> str:
+        return super().signature(str(self._archive.path))
 
     @cached_property
     def _rows(self) -> Mapping[str, Rows]:
