@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from html import escape
 from types import MappingProxyType
@@ -101,20 +102,40 @@ _WRITTEN: Mapping[str, str] = MappingProxyType(
 _MINUS = re.compile(r"(?<![\w-])-(?=\d)")
 
 
+# Characters of the size footnotesize that fit the text of an article on A4 paper.
+_LATEX_WIDTH = 76
+
+
 def latex_tables(sections: Sequence[Section]) -> str:
-    """A ``table`` for each section, with its title as the caption and its notes below."""
+    """A ``table*`` for each table, with the title as the caption; the last has the notes below.
+
+    Tables fit the text of an ``article`` on A4 paper, or both columns of a page with two: wide
+    ones are split. Each has a ``\\label``, made of the title.
+    """
     head = "% \\usepackage{booktabs} \\usepackage[T1]{fontenc}\n"
-    return head + "\n".join(map(_section, sections))
+    labels = Counter[str]()
+    floats = []
+    for section in sections:
+        label = "-".join(_WORD.findall(section.title.lower())[:8]) or "table"
+        for place, table in enumerate(section.tables or (None,), start=1):
+            labels[label] += 1
+            of = f" ({place} of {len(section.tables)})" if len(section.tables) > 1 else ""
+            number = f"-{labels[label]}" if labels[label] > 1 else ""
+            notes = section.notes if place == max(1, len(section.tables)) else ()
+            floats.append(_float(section.title + of, f"tab:{label}{number}", table, notes))
+    return head + "\n".join(floats)
 
 
-def _section(section: Section) -> str:
-    tables = "\n\n\\medskip\n".join(map(_tabular, section.tables))
-    notes = "".join(
-        f"\n\n\\medskip\n{{\\footnotesize {_latex_escaped(n)}\\par}}" for n in section.notes
-    )
+_WORD = re.compile(r"[a-z0-9]+")
+
+
+def _float(caption: str, label: str, table: CellTable | None, notes: Sequence[str]) -> str:
+    blocks = split_to_width(table, _LATEX_WIDTH) if table else ()
+    texts = [*map(_tabular, blocks), *(f"{{\\sloppy {_latex_escaped(n)}\\par}}" for n in notes)]
+    body = "\n\n\\medskip\n".join(texts)
     return (
-        "\\begin{table}\n\\centering\n\\small\n"
-        f"\\caption{{{_latex_escaped(section.title)}}}\n{tables}{notes}\n\\end{{table}}\n"
+        "\\begin{table*}[tp]\n\\centering\n\\footnotesize\n\\setlength{\\tabcolsep}{3pt}\n"
+        f"\\caption{{{_latex_escaped(caption)}}}\n\\label{{{label}}}\n{body}\n\\end{{table*}}\n"
     )
 
 
@@ -129,9 +150,15 @@ def _tabular(table: CellTable) -> str:
 
 
 def _latex_line(cells: Sequence[str]) -> str:
-    line = " & ".join(map(_latex_escaped, cells)) + r" \\"
+    line = " & ".join(map(_latex_cell, cells)) + r" \\"
     # A bracket or star after the end of a line would be read as an option of that end.
     return f"{{}}{line}" if line.startswith(("[", "*")) else line
+
+
+def _latex_cell(cell: str) -> str:
+    """A folded name is a stack of lines."""
+    lines = r" \\ ".join(map(_latex_escaped, cell.split("\n")))
+    return rf"\shortstack[l]{{{lines}}}" if "\n" in cell else lines
 
 
 def _latex_escaped(text: str) -> str:

@@ -95,7 +95,7 @@ def test_a_markdown_renderer_shows_the_texts(renderer):
 
 # What a LaTeX document may hold outside of commands: no character that means something there.
 _COMMANDS = re.compile(
-    r"\\(?:begin|end)\{\w+\}|\\[a-z]+(?![a-z])(?:\{\})?|\\[&%$#_{}]|\$[-\\^a-z0-9]*\$|\\\\"
+    r"\\(?:begin|end)\{\w+\*?\}|\\[a-z]+(?![a-z])(?:\{\})?|\\[&%$#_{}]|\$[-\\^a-z0-9]*\$|\\\\"
 )
 
 
@@ -103,7 +103,7 @@ def test_latex_is_balanced_and_escaped():
     text = WRITERS["latex"](SECTIONS)
     body = "\n".join(text.splitlines()[1:])
     opened = []
-    for kind, name in re.findall(r"\\(begin|end)\{(\w+)\}", body):
+    for kind, name in re.findall(r"\\(begin|end)\{(\w+\*?)\}", body):
         if kind == "begin":
             opened.append(name)
         else:
@@ -122,16 +122,38 @@ def test_latex_is_balanced_and_escaped():
     assert body.count("{") == body.count("}")
 
 
+WIDE = CellTable(
+    (Column("rank"), text_column("recipe"), *(Column(f"measure {n}") for n in range(4))),
+    tuple(
+        ("1", name, *["0.707 [0.649, 0.758]"] * 4)
+        for name in ("mobilenet:alpha=0.25,permuted=true+orb:words=512+sift@concat", "prior")
+    ),
+)
+
+
+def test_each_latex_table_has_a_label_of_its_own():
+    board = Section("nih (98ab) · 55 images", (WIDE,))
+    text = WRITERS["latex"]([board, board])
+    assert r"\label{tab:nih-98ab-55-images}" in text
+    assert r"\label{tab:nih-98ab-55-images-2}" in text
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")
-def test_latex_compiles(tmp_path):
+@pytest.mark.parametrize("options", ["a4paper", "a4paper,twocolumn"])
+def test_latex_compiles_and_no_table_is_wider_than_the_text(tmp_path, options):
+    note = "Weights of all backbones: mobilenet_0.25_224_notop.weights.h5."
+    sections = [*SECTIONS, Section("A board", (WIDE,), (note,))]
     document = (
-        "\\documentclass{article}\\usepackage{booktabs}\\usepackage[T1]{fontenc}\n"
-        f"\\begin{{document}}{WRITERS['latex'](SECTIONS)}\\end{{document}}\n"
+        f"\\documentclass[{options}]{{article}}\\usepackage{{booktabs}}\\usepackage[T1]{{fontenc}}\n"
+        f"\\begin{{document}}{WRITERS['latex'](sections)}\\end{{document}}\n"
     )
     (tmp_path / "board.tex").write_text(document, encoding="utf-8")
     command = ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", "board.tex"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-2000:]
+    assert "Overfull" not in done.stdout
+    assert "too large" not in done.stdout
 
 
 @pytest.mark.parametrize("is_terminal", [True, False])
