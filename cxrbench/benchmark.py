@@ -89,6 +89,7 @@ def measure(request: Request, display: Display) -> tuple[Run, ...]:
         dataset, plans = absolute_dataset(dataset), tuple(map(absolute_plan, plans))
     clock.stop("start")
     divided = load_and_split(dataset, plans[0].settings, cache=request.cache, display=display)
+    display.say("loading Keras…")
     check_before_decoding(request, plans, divided)
     clock.stop("prepare")
     needs = _needs(request, plans, dataset)

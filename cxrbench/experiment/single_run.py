@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -31,11 +32,25 @@ from cxrbench.runs.settings_file import CONFIG_FILE, write_config
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """A plan with its seed; ``shared`` are the seconds of the stages before all runs."""
+    """A plan with its seed; ``shared`` are the seconds of the stages before all runs.
+
+    It is the run ``number`` of ``count``. ``left`` are the seconds that this and the later runs
+    take if each takes as long as those before it; None for the first.
+    """
 
     plan: Plan
     seed: int
     shared: Mapping[str, float]
+    number: int = 1
+    count: int = 1
+    left: float | None = None
+
+    def announcement(self, path: Path, *, alone: bool) -> str:
+        """What is said before it starts; the time left only where runs are done one by one."""
+        minutes = 0 if self.left is None or not alone else round(self.left / 60)
+        left = f" (about {minutes} min left)" if minutes else ""
+        place = f"run {self.number} of {self.count}: " if self.count > 1 else ""
+        return f"{place}{self.name} in {path}{left}"
 
     @property
     def name(self) -> str:
@@ -52,6 +67,8 @@ def planned_runs(
 ) -> Iterator[tuple[str, PlannedRun]]:
     """Each plan with each seed, by name; all seeds of a plan have the same batch size."""
     settle = partial(_with_batch_size, data=data, cache=request.cache)
+    seeds = {plan: request.all_seeds[: 1 if plan.recipe.is_prior else None] for plan in plans}
+    count, number, start = sum(map(len, seeds.values())), 0, time.monotonic()
     for plan in plans:
         settled, seconds = plan, dict(shared)
         if plan.settings.batch_size == "auto" and not plan.recipe.is_prior:
@@ -59,8 +76,11 @@ def planned_runs(
             (settled,) = executor.compute(settle, [(plan.recipe.text, plan)])
             clock.stop("batch-size")
             seconds |= clock.laps
-        for seed in request.all_seeds[:1] if plan.recipe.is_prior else request.all_seeds:
-            run = PlannedRun(settled, seed, seconds)
+        for seed in seeds[plan]:
+            each = (time.monotonic() - start) / number if number else None
+            left = None if each is None else each * (count - number)
+            number += 1
+            run = PlannedRun(settled, seed, seconds, number, count, left)
             yield run.name, run
 
 
@@ -98,7 +118,7 @@ def _measured(run: PlannedRun, place: Place, data: PreparedCohort, request: Requ
         anew = request.force and (place.attempt == 0 or is_complete(path))
         if is_complete(path) and not anew:
             return _as_it_is(run.name, path, scoring, display)
-        display.say(f"{run.name} in {path}")
+        display.say(run.announcement(path, alone=place.executor == "local"))
         conditions = replace(conditions, executor=place.executor, node=place.node, started=_now())
         with RUN.writing(path):
             begin(path, conditions, keep=None if anew else CHECKPOINT)

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from cxrbench.builtin.phantom import Phantom
+from cxrbench.experiment.plans import make_plans
+from cxrbench.experiment.single_run import PlannedRun, planned_runs
 from cxrbench.experiment.stages import STAGES, Clock, stage_seconds, stages_text
+from cxrbench.request import Request
 
 
 def test_a_clock_adds_up_what_passed_before_each_stop():
@@ -36,3 +42,24 @@ def test_a_line_leaves_out_what_is_shown_as_nothing_and_sets_apart_what_is_share
         == "train 0.1 s, save 2.0 s; shared by all runs: image preparation 1,234.6 s"
     )
     assert stages_text({"other": 0.001}) == "under 0.1 s"
+
+
+def test_a_run_says_which_of_the_grid_it_is_and_what_is_left(registry):
+    plan = make_plans(["orb"], registry, {}, Phantom())[0]
+    run = PlannedRun(plan, 1, {}, 3, 15, 250.0)
+    place = Path("runs/x")
+    said = "run 3 of 15: orb (seed 1) in runs/x"
+    assert run.announcement(place, alone=True) == f"{said} (about 4 min left)"
+    assert run.announcement(place, alone=False) == said
+    assert replace(run, left=20.0).announcement(place, alone=True) == said
+    assert replace(run, left=None).announcement(place, alone=True) == said
+    assert PlannedRun(plan, 1, {}).announcement(place, alone=True) == "orb (seed 1) in runs/x"
+
+
+def test_the_time_left_is_that_of_the_runs_before(registry, monkeypatch):
+    plans = make_plans(["orb", "sift"], registry, {}, Phantom())
+    clock = iter([100.0, 110.0, 120.0, 150.0, 160.0])
+    monkeypatch.setattr("time.monotonic", lambda: next(clock))
+    runs = planned_runs(Request(seeds=2), plans, None, None, shared={})
+    told = [(run.number, run.count, run.left) for _, run in runs]
+    assert told == [(1, 5, None), (2, 5, 40.0), (3, 5, 30.0), (4, 5, 100 / 3), (5, 5, 15.0)]
