@@ -264,10 +264,13 @@ class Fusion(Part):
     """Joins the output of the backbone and the feature vectors.
 
     ``image_input`` is the required output of the backbone: ``"embedding"`` (N, C) or
-    ``"feature_map"`` (N, h, w, C).
+    ``"feature_map"`` (N, h, w, C). ``linear_head`` is the linear head that can replace ``fuse`` and
+    the layers after it if nothing before the head trains: ``"joint"``, one regression on all
+    parts; ``"late"``, one for each part, with a weight for its logits; or ``"none"``.
     """
 
     image_input: ClassVar[Literal["embedding", "feature_map"]] = "embedding"
+    linear_head: ClassVar[Literal["none", "joint", "late"]] = "none"
 
     @abstractmethod
     def fuse(self, image: Any, features: Mapping[str, Any]) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import Literal, cast
 
 from cxrbench.errors import RecipeError
 from cxrbench.interfaces import Backbone, Encoder, FeatureExtractor, Fusion
@@ -70,9 +70,11 @@ class Recipe:
         return self.fusion is None
 
     @property
-    def fuses_by_default(self) -> bool:
-        """Whether the fusion is the default one, with its default parameters."""
-        return self.fusion is not None and _spelt_fusion(self.fusion) == DEFAULT_FUSION
+    def linear_head(self) -> Literal["none", "joint", "late"]:
+        """The linear head of the fusion, unless the fusion has parameters of its layers."""
+        if self.fusion is None or changed(self.fusion):
+            return "none"
+        return self.fusion.linear_head
 
     @property
     def permuted_inputs(self) -> tuple[str, ...]:

@@ -122,7 +122,7 @@ class Settings:
         Literal["auto", "linear", "mlp"],
         Option(
             "`linear`: a logistic regression per label. `mlp`: a hidden layer of 1024 units. "
-            "`auto`: `linear` under `probe` with the fusion `concat`, else `mlp`.",
+            "`auto`: `linear` under `probe` with the fusion `concat` or `late`, else `mlp`.",
         ),
     ] = "auto"
     epochs: Annotated[

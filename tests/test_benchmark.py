@@ -445,6 +445,26 @@ def test_resnet50_runs_on_a_folder_in_nihs_layout(tiny_nih, tmp_path):
     assert board["conditions"]["labels_counted"][:2] == ["Effusion", "Mass"]
 
 
+def test_late_fusion_is_a_run_like_any_other(grid, tmp_path, registry):
+    result, display = again(grid, ["tinynet+grid@late"], runs=tmp_path, seeds=1, head=None)
+    heads = {row["recipe"]: row["head"] for row in result["boards"][0]["rows"]}
+    assert heads == {"tinynet+grid@late": "linear", "prior": "none"}
+    (path,) = (p for p in tmp_path.iterdir() if "grid" in p.name and p.is_dir())
+    weights = info_of(path)["linear_head"]["weights"]
+    assert set(weights) == {"tinynet", "grid"}
+    assert any("linear head: weights tinynet" in line for line in display.lines)
+    trained = load_trained(path, registry)
+    exported = load_keras().models.load_model(path / "model.keras")
+    rng = np.random.default_rng(0)
+    inputs = {
+        tensor.name: rng.uniform(0, 255, (5, *tensor.shape[1:])).astype(np.float32)
+        for tensor in exported.inputs
+    }
+    np.testing.assert_array_equal(
+        trained.model.predict(inputs, verbose=0), exported.predict(inputs, verbose=0)
+    )
+
+
 def test_a_linear_head_is_the_default_of_a_probe_and_has_no_epochs(grid, tmp_path, registry):
     result, display = again(grid, ["tinynet+grid"], runs=tmp_path, seeds=1, head=None)
     heads = {row["recipe"]: row["head"] for row in result["boards"][0]["rows"]}

@@ -247,10 +247,13 @@ def _fit_linear_head(
         task.data.cohort.labels[rows],
         task.data.patients("train"),
         seed=task.seed,
+        late=task.recipe.linear_head == "late",
     )
     trainee.model.get_layer("logits").set_weights([head.kernel, head.bias])
     left_out = f", without {', '.join(head.left_out)}" if head.left_out else ""
-    task.display.say(f"  linear head: penalty {head.strength:g}{left_out}")
+    penalty = ", ".join(f"{name} {weight:.2f}" for name, weight in head.weights.items())
+    penalty = f"weights {penalty}" if penalty else f"penalty {head.strength:g}"
+    task.display.say(f"  linear head: {penalty}{left_out}")
     return head
 
 

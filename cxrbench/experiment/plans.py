@@ -69,15 +69,23 @@ def make_plans(
 
 
 def _head(recipe: Recipe, settings: Settings) -> Literal["linear", "mlp"]:
-    """The head in place of ``auto``; refuses a linear head on what is not fixed."""
+    """The head in place of ``auto``; refuses one that does not suit the recipe."""
     frozen = recipe.backbone is None or settings.protocol == "probe"
-    fixed = recipe.is_prior or (frozen and recipe.fuses_by_default)
+    fixed = recipe.is_prior or (frozen and recipe.linear_head != "none")
     if settings.head == "linear" and not fixed:
         trained = "the fusion trains too" if frozen else "the backbone trains too"
         raise SettingsError(
             f"--head linear does not work for {recipe.text}: {trained}",
-            expected="--protocol probe, or no backbone, and the fusion concat without parameters",
+            expected="--protocol probe, or no backbone, and the fusion concat without parameters, "
+            "or late",
             fix="leave out --head, or use --head mlp",
+        )
+    if recipe.linear_head == "late" and (settings.head == "mlp" or not frozen):
+        raise SettingsError(
+            f"{recipe.text} has a linear head for each part",
+            expected="--protocol probe, or no backbone, and no --head mlp",
+            found=f"--protocol {settings.protocol} --head {settings.head}",
+            fix="use --protocol probe without --head, or the fusion concat",
         )
     if settings.head == "auto":
         return "linear" if fixed and settings.protocol == "probe" else "mlp"

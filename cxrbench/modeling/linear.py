@@ -1,10 +1,10 @@
-"""The linear head: a logistic regression per label, its strength chosen in the training split."""
+"""Linear heads: a logistic regression per label, for all parts together or for each part."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,8 @@ class LinearHead:
 
     ``kernel`` (D, L) and ``bias`` (L,) float32 are for the inputs as they came, not standardised.
     ``left_out`` names the parts whose weights are 0, ``slope`` is the factor that undoes the
-    shrinkage of the logits.
+    shrinkage of the logits. With late fusion, ``weights`` are the factors of each part's logits,
+    which undo their shrinkage too, and ``strength`` is that of the first part.
     """
 
     kernel: np.ndarray
@@ -37,15 +38,23 @@ class LinearHead:
     strength: float
     slope: float
     left_out: tuple[str, ...] = ()
+    weights: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def choices(self) -> dict[str, Any]:
         """The result of each choice, as plain values."""
-        return {"strength": self.strength, "slope": self.slope, "left_out": list(self.left_out)}
+        late = {"weights": dict(self.weights)} if self.weights else {}
+        choices = {"strength": self.strength, "slope": self.slope}
+        return {**choices, "left_out": list(self.left_out), **late}
 
 
 def fit_linear_head(
-    parts: Mapping[str, np.ndarray], labels: np.ndarray, patients: Sequence[str], *, seed: int
+    parts: Mapping[str, np.ndarray],
+    labels: np.ndarray,
+    patients: Sequence[str],
+    *,
+    seed: int,
+    late: bool = False,
 ) -> LinearHead:
     """Fit a logistic regression with an L2 penalty to each label.
 
@@ -56,6 +65,10 @@ def fit_linear_head(
     the score is higher are left out, one after the other. A strong penalty ranks well, but its
     probabilities are all close to the prevalence: one factor for all weights, with the smallest
     cross-entropy of the held-out images, makes up for this. It changes no AUROC of a label.
+
+    With ``late``, each part has a regression and a strength of its own. The factors of their
+    logits, one for each part and not negative, have the smallest cross-entropy of the held-out
+    images.
 
     Parameters
     ----------
@@ -75,7 +88,8 @@ def fit_linear_head(
     # On one thread the sums have one order on every machine, and matrices as thin as these gain
     # nothing from a second.
     with threadpool_limits(1, user_api="blas"):
-        return _fit_parts(parts, labels, np.asarray(patients, dtype=str), seed)
+        fit = _fit_late if late and len(parts) > 1 else _fit_parts
+        return fit(parts, labels, np.asarray(patients, dtype=str), seed)
 
 
 def _fit_parts(
@@ -94,6 +108,54 @@ def _fit_parts(
     bias = intercepts - mean @ kernel
     left_out = tuple(name for number, name in enumerate(parts) if number not in kept)
     return LinearHead(kernel.astype(np.float32), bias.astype(np.float32), strength, slope, left_out)
+
+
+def _fit_late(
+    parts: Mapping[str, np.ndarray], labels: np.ndarray, patients: np.ndarray, seed: int
+) -> LinearHead:
+    folds = _draw_folds(patients, seed)
+    single, held_out = [], []
+    for part in parts.values():
+        columns, mean, scale = _columns([part])
+        strength, _ = _choose(columns, np.zeros(len(mean), dtype=int), labels, folds)
+        weights, _ = _fit(columns, labels, strength, tolerance=1e-10)
+        single.append((columns, mean, scale, strength, weights))
+        held_out.append(_held_out(columns, labels, folds[:FOLDS], strength))
+    factors = _factors([rises for rises, *_ in held_out], *held_out[0][1:])
+    rises = sum(f * columns @ w for f, (columns, *_, w) in zip(factors, single, strict=True))
+    kernels = [
+        f * w / scale[:, None] for f, (_, _, scale, _, w) in zip(factors, single, strict=True)
+    ]
+    means = np.concatenate([mean for _, mean, *_ in single])
+    kernel = np.concatenate(kernels)
+    bias = _intercepts(np.asarray(rises), labels) - means @ kernel
+    return LinearHead(
+        kernel=kernel.astype(np.float32),
+        bias=bias.astype(np.float32),
+        strength=single[0][3],
+        slope=1.0,
+        left_out=tuple(name for name, f in zip(parts, factors, strict=True) if not f),
+        weights=dict(zip(parts, factors.tolist(), strict=True)),
+    )
+
+
+def _factors(rises: Sequence[np.ndarray], levels: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """The factors (parts,), none negative, with the smallest cross-entropy of held-out images."""
+    from scipy.optimize import minimize
+    from scipy.special import expit
+
+    known = ~np.isnan(truth)
+    target = np.where(known, truth, 0.0)
+
+    def loss(factors: np.ndarray) -> tuple[float, np.ndarray]:
+        logits = levels + sum(f * r for f, r in zip(factors, rises, strict=True))
+        residuals = np.where(known, expit(logits) - target, 0.0)
+        losses = np.where(known, np.logaddexp(0.0, logits) - target * logits, 0.0)
+        return losses.sum(), np.array([(residuals * r).sum() for r in rises])
+
+    start, bounds = np.ones(len(rises)), [(0.0, None)] * len(rises)
+    factors: np.ndarray = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds).x
+    return factors
 
 
 def _columns(parts: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -180,20 +242,29 @@ def _strongest_within_error(scores: np.ndarray) -> float:
     return max(s for s, mean in zip(STRENGTHS, means, strict=True) if mean >= means[best] - error)
 
 
+def _held_out(
+    columns: np.ndarray, labels: np.ndarray, folds: Sequence[Fold], strength: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of each image when it is held out: its logits without intercepts, intercepts, and labels."""
+    pairs = [(t, h) for t, h in folds if len(t) and len(h)]
+    fits = [_fit(columns[t], labels[t], strength, tolerance=1e-6) for t, _ in pairs]
+    if not pairs:
+        return (np.empty((0, labels.shape[1])),) * 3
+    rises = [columns[h] @ weights for (_, h), (weights, _) in zip(pairs, fits, strict=True)]
+    levels = [np.tile(b, (len(h), 1)) for (_, h), (_, b) in zip(pairs, fits, strict=True)]
+    truth = [labels[h] for _, h in pairs]
+    return np.concatenate(rises), np.concatenate(levels), np.concatenate(truth)
+
+
 def _slope(
     columns: np.ndarray, labels: np.ndarray, folds: Sequence[Fold], strength: float
 ) -> float:
     """The factor for all weights with the smallest cross-entropy of held-out images."""
     from scipy.optimize import minimize_scalar
 
-    held_out = [(t, h) for t, h in folds if len(t) and len(h)]
-    fits = [_fit(columns[t], labels[t], strength, tolerance=1e-6) for t, _ in held_out]
-    pairs = list(zip(held_out, fits, strict=True))
-    if not pairs:
+    rises, levels, truth = _held_out(columns, labels, folds, strength)
+    if not len(rises):
         return 1.0
-    rises = np.concatenate([columns[h] @ weights for (_, h), (weights, _) in pairs])
-    levels = np.concatenate([np.tile(b, (len(h), 1)) for (_, h), (_, b) in pairs])
-    truth = np.concatenate([labels[h] for (_, h), _ in pairs])
 
     def loss(log_slope: float) -> float:
         logits = levels + math.exp(log_slope) * rises

@@ -229,7 +229,8 @@ def fusion_shapes(sample: Sample) -> str:
 
 
 def _width(text: str, top: Any, name: str) -> int:
-    shape = tuple(top.get_layer("head").input.shape)
+    names = {layer.name for layer in top.layers}
+    shape = tuple(top.get_layer("head" if "head" in names else "logits").input.shape)
     if len(shape) != 2 or shape[1] is None:
         raise PluginError(
             f"{text} does not give one vector for {name}",

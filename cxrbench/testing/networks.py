@@ -83,7 +83,8 @@ def fused(fusion: Fusion, features: Mapping[str, int], *, image: bool, seed: int
         name: Statistics(np.zeros(length, np.float32), np.ones(length, np.float32))
         for name, length in features.items()
     }
-    return build_top(trunk, fusion, statistics, labels=LABELS, seed=seed)
+    head = "linear" if fusion.linear_head == "late" else "mlp"
+    return build_top(trunk, fusion, statistics, labels=LABELS, seed=seed, head=head)
 
 
 def side_of(subject: Subject) -> int:

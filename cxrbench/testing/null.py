@@ -16,6 +16,7 @@ from cxrbench.modeling.assemble import (
     image_statistics,
 )
 from cxrbench.modeling.inputs import Inputs
+from cxrbench.modeling.linear import fit_linear_head
 from cxrbench.modeling.predict import keras_predictor, predict_logits
 from cxrbench.modeling.train import TrainSettings, train
 from cxrbench.output.display import SilentDisplay
@@ -37,7 +38,8 @@ _SETTINGS = TrainSettings(epochs=60, batch_size=32, learning_rate=3e-4, patience
 def noise(sample: Sample) -> str:
     """A recipe with 256 columns of noise is at most `MARGIN` worse than without them.
 
-    Both are trained as a probe with the head ``mlp``, on drawn cohorts of 320 training images.
+    Both are trained as a probe on drawn cohorts of 320 training images, with the head ``mlp``
+    unless the fusion has linear heads only.
     """
     fusion = sample.subject.part
     scores = []
@@ -87,6 +89,9 @@ def macro_auroc(fusion: Fusion, inputs: Inputs, *, seed: int) -> float:
         for name, vectors in inputs.features.items()
     }
     assert inputs.image is not None
+    if fusion.linear_head == "late":
+        logits = _late_logits(inputs, rows["train"], rows["test"], seed)
+        return float(np.mean(label_auroc(inputs.labels[rows["test"]], logits)))
     statistics["image"] = image_statistics(inputs.image, rows["train"])
     trunk = build_trunk(StandIn(), STAND_IN_SIZE, None, seed)
     model = build_top(trunk, fusion, statistics, labels=LABELS, seed=seed).top
@@ -100,3 +105,17 @@ def macro_auroc(fusion: Fusion, inputs: Inputs, *, seed: int) -> float:
     )
     logits = predict_logits(keras_predictor(model, inputs), inputs, rows["test"], 500)
     return float(np.mean(label_auroc(inputs.labels[rows["test"]], logits)))
+
+
+def _late_logits(inputs: Inputs, train_rows: np.ndarray, rows: np.ndarray, seed: int) -> np.ndarray:
+    assert inputs.image is not None
+    parts = {"image": inputs.image, **inputs.features}
+    head = fit_linear_head(
+        {name: values[train_rows] for name, values in parts.items()},
+        inputs.labels[train_rows],
+        train_rows.astype(str).tolist(),
+        seed=seed,
+        late=True,
+    )
+    logits: np.ndarray = np.hstack([values[rows] for values in parts.values()]) @ head.kernel
+    return logits + head.bias

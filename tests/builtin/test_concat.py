@@ -1,11 +1,12 @@
-"""Concatenation: what is joined, and in which order."""
+"""Concatenation: what is joined, and in which order; and what late fusion refuses."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from cxrbench.builtin.concat import Concat
+from cxrbench import CxrbenchError
+from cxrbench.builtin.concat import Concat, Late
 from cxrbench.modeling.backend import load_keras
 
 
@@ -42,3 +43,9 @@ def test_one_part_alone_is_passed_on(embedding, features, width):
     given = arrays(**({"image": embedding} if embedding else features))
     if embedding:
         np.testing.assert_array_equal(np.asarray(model(given)), given["image"])
+
+
+def test_late_fusion_has_no_vector_for_another_head():
+    with pytest.raises(CxrbenchError, match="no vector for a head that trains"):
+        Late().fuse(None, {})
+    assert (Concat.linear_head, Late.linear_head) == ("joint", "late")

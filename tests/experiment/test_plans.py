@@ -51,6 +51,20 @@ def test_auto_is_a_linear_head_where_everything_before_it_is_fixed(plans):
 
 
 @pytest.mark.parametrize(
+    ("recipe", "options"),
+    [
+        ("tinynet+grid@late", {}),
+        ("tinynet+grid@late", {"protocol": "probe", "head": "mlp"}),
+        ("grid+rows@late", {"head": "mlp"}),
+    ],
+)
+def test_late_fusion_has_a_linear_head_only(plans, recipe, options):
+    assert plans(recipe, protocol="probe")[0].settings.head == "linear"
+    with pytest.raises(SettingsError, match="has a linear head for each part"):
+        plans(recipe, **options)
+
+
+@pytest.mark.parametrize(
     ("recipe", "protocol", "reason"),
     [
         ("tinynet", "finetune", "the backbone trains too"),

@@ -120,3 +120,52 @@ def test_the_strongest_within_one_standard_error_is_chosen():
     assert _strongest_within_error(rising[::-1]) == STRENGTHS[0]
     uncertain = rising[::-1] + np.array([-0.05, -0.05, 0.0, 0.05, 0.05])  # standard error 0.022
     assert _strongest_within_error(uncertain) == STRENGTHS[1]
+
+
+def late(parts, truth, patients, seed=0) -> LinearHead:
+    named = dict(zip("abc", parts, strict=False))
+    return fit_linear_head(named, truth, patients, seed=seed, late=True)
+
+
+def test_late_fusion_adds_the_logits_of_a_regression_for_each_part():
+    parts, truth, patients = cohort(images=600)
+    parts[1][:, 0] += 3 * truth[:, 0]
+    head = late(parts, truth, patients)
+    assert set(head.choices) == {"strength", "slope", "left_out", "weights"}
+    assert min(head.weights.values()) > 0
+    alone = {name: fit([part], truth, patients) for name, part in zip("ab", parts, strict=True)}
+    added = sum(
+        head.weights[name] / one.slope * (part @ one.kernel)
+        for (name, one), part in zip(alone.items(), parts, strict=True)
+    )
+    difference = logits(head, parts) - added
+    np.testing.assert_allclose(difference, np.tile(difference[:1], (600, 1)), atol=2e-3)
+    chances = 1 / (1 + np.exp(-logits(head, parts)))
+    np.testing.assert_allclose(chances.mean(axis=0), truth.mean(axis=0), atol=0.01)
+
+
+def test_late_fusion_loses_little_by_a_part_without_information():
+    parts, truth, patients = cohort(images=400, columns=(20, 256))
+    test_parts, test_truth, _ = cohort(images=2000, columns=(20, 256), seed=1)
+    with_noise, without = late(parts, truth, patients), fit(parts[:1], truth, patients)
+    for label in range(truth.shape[1]):
+        after, before = (
+            roc_auc_score(test_truth[:, label], logits(head, used)[:, label])
+            for head, used in ((with_noise, test_parts), (without, test_parts[:1]))
+        )
+        assert after > before - 0.02
+
+
+def test_late_fusion_of_one_part_is_its_regression():
+    parts, truth, patients = cohort()
+    one, other = late(parts[:1], truth, patients), fit(parts[:1], truth, patients)
+    np.testing.assert_array_equal(one.kernel, other.kernel)
+    assert one.choices == other.choices
+
+
+def test_late_fusion_with_unknown_labels_and_few_patients():
+    parts, truth, _ = cohort(images=12, labels=2)
+    truth[:, 1] = np.nan
+    head = late(parts, truth, ["one"] * 6 + ["other"] * 6)
+    assert np.isfinite(head.kernel).all()
+    assert np.isfinite(head.bias).all()
