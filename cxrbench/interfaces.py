@@ -226,10 +226,7 @@ class Encoder(ABC):
 
     @abstractmethod
     def fit(self, images: Iterable[np.ndarray], *, distance: Distance, seed: int) -> FittedEncoder:
-        """Fit on the vectors (n, d) float32 of the training images, in order.
-
-        With ``distance="hamming"``, the vectors contain -1 and +1.
-        """
+        """Fit on the vectors (n, d) float32 of the training images, -1 and +1 for "hamming"."""
 
 
 class FeatureExtractor(Part):
@@ -264,9 +261,8 @@ class Fusion(Part):
     """Joins the output of the backbone and the feature vectors.
 
     ``image_input`` is the required output of the backbone: ``"embedding"`` (N, C) or
-    ``"feature_map"`` (N, h, w, C). ``linear_head`` is the linear head that can replace ``fuse`` and
-    the layers after it if nothing before the head trains: ``"joint"``, one regression on all
-    parts; ``"late"``, one for each part, with a weight for its logits; or ``"none"``.
+    ``"feature_map"`` (N, h, w, C). ``linear_head`` can replace ``fuse`` if only the head trains:
+    ``"joint"``, one regression on all parts; ``"late"``, one for each part; or ``"none"``.
     """
 
     image_input: ClassVar[Literal["embedding", "feature_map"]] = "embedding"
@@ -276,8 +272,8 @@ class Fusion(Part):
     def fuse(self, image: Any, features: Mapping[str, Any]) -> Any:
         """Join Keras tensors into one (N, k), with Keras' own layers only.
 
-        ``image`` is None in a recipe without a backbone; ``features`` maps extractor names to
-        standardised feature vectors (N, D) and is empty in a recipe with a backbone alone.
+        ``image`` is None without a backbone; ``features`` maps the names of extractors to
+        standardised feature vectors (N, D), if there are any.
         """
 
 
