@@ -193,6 +193,8 @@ def _in_process(code: str, *arguments: object, backend: str, step: str) -> None:
             "KERAS_BACKEND": backend,
             "CUDA_VISIBLE_DEVICES": "",
             "TF_CPP_MIN_LOG_LEVEL": "3",
+            # ONNX Runtime writes a device id into the user's cache folder, and sends it.
+            "ORT_DISABLE_TELEMETRY": "1",
         },
         capture_output=True,
         text=True,
