@@ -30,6 +30,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,68 @@ def read_journal(path: Path) -> object:
     return journal, last_sizes(text)
 
 
+def read_table(path: Path) -> object:
+    """A table of images, as `data check` reads it: its images need not be there."""
+    from cxrbench.builtin.csv import CSV
+    from cxrbench.output.display import SilentDisplay
+
+    return CSV(path=str(path), images="none").examine(SilentDisplay(), path.parent)
+
+
+def read_predictions(path: Path) -> object:
+    """A table of predictions that another program made."""
+    from cxrbench.data.prediction_table import read_predictions_table
+
+    return read_predictions_table(path, ("Mass", "Nodule"))
+
+
+def read_recipe(path: Path) -> object:
+    """The text of a recipe."""
+    from cxrbench.recipe import parse_recipe
+
+    return parse_recipe(path.read_text(encoding="utf-8", errors="replace"), registry())
+
+
+def read_settings(path: Path) -> object:
+    """The options of a run in a TOML file."""
+    from cxrbench.runs.settings_file import read_config
+
+    return read_config(path)
+
+
+def read_run(path: Path) -> object:
+    """The file ``run.json`` of a run directory."""
+    from cxrbench.runs.run import RUN_FILE, read_predicted
+
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        (Path(folder) / RUN_FILE).write_bytes(path.read_bytes())
+        return read_predicted(Path(folder))
+
+
+def read_parquet(path: Path) -> object:
+    """The predictions of a run, with the right digest in its ``run.json``."""
+    from cxrbench.runs.predictions import PREDICTIONS_FILE
+    from cxrbench.runs.predictions import read_predictions as read
+    from cxrbench.runs.run import RUN_FILE, read_predicted
+
+    content = path.read_bytes()
+    values = json.loads(corpus("run")[0])
+    values["files"] = {PREDICTIONS_FILE: hashlib.sha256(content).hexdigest()}
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        (Path(folder) / RUN_FILE).write_text(json.dumps(values), encoding="utf-8")
+        (Path(folder) / PREDICTIONS_FILE).write_bytes(content)
+        run = read_predicted(Path(folder))
+        return read(run, "test"), read(run, "val")
+
+
+@cache
+def registry() -> Any:
+    """The installed parts."""
+    from cxrbench.registry import load_registry
+
+    return load_registry()
+
+
 def repair_png(data: bytes) -> bytes:
     """Right checksums for the chunks of a PNG; other files as they are."""
     if not data.startswith(b"\x89PNG\r\n\x1a\n"):
@@ -119,6 +182,12 @@ READERS = {
     "dicom": Reader(read_dicom),
     "npz": Reader(read_npz),
     "journal": Reader(read_journal, repair_journal),
+    "table": Reader(read_table),
+    "predictions": Reader(read_predictions),
+    "recipe": Reader(read_recipe),
+    "settings": Reader(read_settings),
+    "run": Reader(read_run),
+    "parquet": Reader(read_parquet),
 }
 
 

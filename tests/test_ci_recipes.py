@@ -36,3 +36,11 @@ def test_every_option_exists_and_the_comparison_is_one_with_the_merge_base(recip
 
 def test_there_is_one_for_each_of_two_services():
     assert [path.stem for path in RECIPES] == ["github-actions", "gitlab-ci"]
+
+
+def test_actions_of_others_are_named_by_the_hash_of_a_commit():
+    """A tag can be moved to other code by whoever takes over its repository."""
+    used = [line for path in RECIPES for line in re.findall(r"uses: (.*)", path.read_text())]
+    assert used
+    for action in used:
+        assert re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", action), action

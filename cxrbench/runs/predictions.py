@@ -107,6 +107,8 @@ def read_predictions(run: Run, part: str = "test") -> Predictions:
     ------
     RunError : the predictions are missing, damaged, or other than those that the run wrote.
     """
+    from pyarrow.lib import ArrowException
+
     conditions, labels = run.conditions, run.conditions.labels
     try:
         table = _read_table(run.require_unchanged(PREDICTIONS_FILE), run)
@@ -126,7 +128,10 @@ def read_predictions(run: Run, part: str = "test") -> Predictions:
             views=table["view"].fillna("").to_numpy(str),
         )
         _require_valid(predictions)
-    except (KeyError, TypeError, ValueError, NotImplementedError, OSError, MemoryError) as error:
+    except (
+        *(KeyError, TypeError, ValueError, NotImplementedError, OSError, MemoryError),
+        ArrowException,  # as for a text that is no UTF-8
+    ) as error:
         raise RunError(
             f"{PREDICTIONS_FILE} of the run {run.name!r} is damaged",
             found=" ".join(str(error).split())[:300] or type(error).__name__,
