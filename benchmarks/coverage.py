@@ -14,6 +14,9 @@ that of the large cohort). Single labels are grouped by their patients with the 
 Tests, on boards whose rows differ by chance alone: how often a false difference is reported by
 ``compare``'s labels (any, by Holm), by the ranks of ten models or recipes, and by an ablation of
 three parts with controls. Recipes of three seeds differ between seeds (sd 0.012 in macro AUROC).
+
+Gaps: how often the interval of the largest of several groups' differences excludes 0, where the
+groups of two, three or four are drawn without regard to anything else.
 """
 
 from __future__ import annotations
@@ -42,6 +45,8 @@ from cxrbench.metrics.patients import counted_labels, patient_table, split_patie
 from cxrbench.metrics.ranking import SIGNIFICANCE, holm, ranks
 from cxrbench.metrics.resampling import board_resampler
 from cxrbench.metrics.scorers import Images, measure, resample, scorers_of
+from cxrbench.runs.predictions import Predictions
+from cxrbench.runs.subgroups import subgroups
 
 PREVALENCES = np.array([0.01, 0.02, 0.03, 0.03, 0.05, 0.08, 0.12, 0.2, 0.5])
 EFFECTS = np.array([1.4, 0.8, 1.2, 2.4, 1.0, 0.8, 1.2, 0.6, 1.0])
@@ -202,6 +207,40 @@ def judge(seed: int, patients: int, giant: bool, replicates: int) -> list[tuple[
     return found
 
 
+GAPS = ("macro_auroc", "macro_average_precision", "micro_auroc", "macro_recall", "macro_brier")
+SHARES = {2: (0.5, 0.5), 3: (0.2, 0.3, 0.5), 4: (0.15, 0.2, 0.25, 0.4)}
+
+
+def gaps(seed: int, patients: int, giant: bool, replicates: int) -> dict[str, bool]:
+    """Which largest gaps between groups have an interval without 0; no group differs in truth."""
+    rng = np.random.default_rng((4, seed))
+    cohort = simulate(rng, patients, giant=giant)
+    score, ids = probability(cohort.y_score[0, 0]), cohort.owner.astype(str)
+    table, unknown = patient_table(cohort.y_true, ids), np.full(len(ids), "")
+    images = Images(cohort.y_true, score, score, truth().thresholds, table.index, len(table))
+    found = {}
+    for groups, shares in SHARES.items():
+        letters = np.array(list("ABCD"[:groups]))
+        test = Predictions(
+            **{"image_ids": np.arange(len(ids)).astype(str), "patients": ids},
+            **{"patients_known": True, "label_names": tuple(map(str, range(LABELS)))},
+            **{"no_finding": None, "counted": counted_labels(cohort.y_true, ids)},
+            **{"y_true": cohort.y_true, "y_score": score, "ages": np.full(len(ids), np.nan)},
+            **{"sexes": rng.choice(letters, patients, p=shares)[cohort.owner], "views": unknown},
+        )
+        (by_group,) = (
+            one
+            for one in subgroups(test, images, board_key=str(seed), replicates=replicates)
+            if one.attribute == "sex"
+        )
+        for name in GAPS:
+            gap = by_group.gaps.get(name)
+            if len(by_group.groups) == groups and gap and np.isfinite(gap.difference.low):
+                excludes = not gap.difference.low <= 0 <= gap.difference.high
+                found[f"gap of {groups} groups, {name}"] = bool(excludes)
+    return found
+
+
 HIT_RATES = {"A": 0.1, "B": 0.3, "C": 0.5, "D": 0.8}
 
 
@@ -355,9 +394,10 @@ def main() -> None:
             cohorts = pool.map(partial(judgement, **told), range(options.cohorts), chunksize=10)
             for name, group, holds in (one for judged in cohorts for one in judged):
                 covered[name, group].append(holds)
-        for tests in pool.map(partial(errors, **told), range(options.boards), chunksize=5):
-            for name, rejects in tests.items():
-                rejected[name].append(rejects)
+        for tested in (errors, gaps):
+            for tests in pool.map(partial(tested, **told), range(options.boards), chunksize=5):
+                for name, rejects in tests.items():
+                    rejected[name].append(rejects)
     giant = ", half of the images of one patient" if options.giant else ""
     print(f"{options.cohorts:,} cohorts of {options.patients} patients{giant}")
     print("95 % intervals that hold the truth, % / percentiles of the same replicates, %")
