@@ -222,11 +222,17 @@ def gaps(seed: int, patients: int, giant: bool, replicates: int) -> dict[str, bo
     for groups, shares in SHARES.items():
         letters = np.array(list("ABCD"[:groups]))
         test = Predictions(
-            **{"image_ids": np.arange(len(ids)).astype(str), "patients": ids},
-            **{"patients_known": True, "label_names": tuple(map(str, range(LABELS)))},
-            **{"no_finding": None, "counted": counted_labels(cohort.y_true, ids)},
-            **{"y_true": cohort.y_true, "y_score": score, "ages": np.full(len(ids), np.nan)},
-            **{"sexes": rng.choice(letters, patients, p=shares)[cohort.owner], "views": unknown},
+            image_ids=np.arange(len(ids)).astype(str),
+            patients=ids,
+            patients_known=True,
+            label_names=tuple(map(str, range(LABELS))),
+            no_finding=None,
+            counted=counted_labels(cohort.y_true, ids),
+            y_true=cohort.y_true,
+            y_score=score,
+            ages=np.full(len(ids), np.nan),
+            sexes=rng.choice(letters, patients, p=shares)[cohort.owner],
+            views=unknown,
         )
         (by_group,) = (
             one
