@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -21,7 +20,7 @@ from cxrbench.output.sections import from_csv_cell
 from cxrbench.parameters import build, nearest
 from cxrbench.runs.predictions import test_rows
 from cxrbench.runs.settings_file import CONFIG_FILE, read_config
-from cxrbench.store.sources import read_source
+from cxrbench.store.sources import read_source, require_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,10 +40,6 @@ HEADINGS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     }
 )
 """Possible names of each column of a table, in any case; the first that is present is used."""
-
-# An uncompressed pixel of 16-bit RGBA: no image that `decode` would take needs more.
-_BYTES_PER_PIXEL = 8
-_BYTES_BESIDE_PIXELS = 2**24
 
 Readers = Mapping[str, Dataset]
 """Datasets that read their own file formats, by the endings of these files in small letters."""
@@ -223,16 +218,7 @@ def _image_file(path: Path, readers: Readers) -> InputImage:
 
 
 def _read_file(path: Path, readers: Readers, max_pixels: int) -> bytes | np.ndarray:
-    try:
-        status = path.stat()
-    except ValueError as error:  # a path that no file can have
-        raise UnreadableImage(f"cannot be read: {error}") from error
-    if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for, a device never ends
-        raise UnreadableImage("cannot be read: not a file")
-    if status.st_size > max_pixels * _BYTES_PER_PIXEL + _BYTES_BESIDE_PIXELS:
-        raise UnreadableImage(
-            f"a file of {status.st_size} bytes: more than {max_pixels} pixels need"
-        )
+    require_file(path, max_pixels)
     reader = _reader_of(path, readers)
     return (
         path.read_bytes() if reader is None else reader.read_new(str(path), max_pixels=max_pixels)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import stat
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cxrbench.errors import PluginError, UnreadableImage, error_text
+from cxrbench.interfaces import Dataset
 from cxrbench.store.cache import canonical
 from cxrbench.store.decoding import decode
 from cxrbench.store.grey import to_grey8
@@ -16,7 +19,32 @@ from cxrbench.store.journal import NOT_READ
 from cxrbench.store.limits import check_size, is_shortage, telling_shortage
 
 if TYPE_CHECKING:
-    from cxrbench.interfaces import Cohort, Dataset
+    from cxrbench.interfaces import Cohort
+
+
+# An uncompressed pixel of 16-bit RGBA: no image that `decode` would take needs more.
+_BYTES_PER_PIXEL = 8
+_BYTES_BESIDE_PIXELS = 2**24
+
+
+def require_file(path: Path, max_pixels: int) -> None:
+    """Raise `UnreadableImage` for no ordinary file, or one larger than so many pixels need.
+
+    Raises
+    ------
+    OSError
+        There is no file, or the system does not tell.
+    """
+    try:
+        status = path.stat()
+    except ValueError as error:  # a path that no file can have
+        raise UnreadableImage(f"{NOT_READ}{error}") from error
+    if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for, a device never ends
+        raise UnreadableImage(f"{NOT_READ}not a file")
+    if status.st_size > max_pixels * _BYTES_PER_PIXEL + _BYTES_BESIDE_PIXELS:
+        raise UnreadableImage(
+            f"a file of {status.st_size} bytes: more than {max_pixels} pixels need"
+        )
 
 
 def read_source(
@@ -32,6 +60,8 @@ def read_source(
         The dataset failed, or returned what its interface does not allow.
     """
     try:
+        if type(dataset).read is Dataset.read:
+            require_file(Path(source), max_pixels)
         content = dataset.read(source, max_pixels=max_pixels)
     except (UnreadableImage, OSError, PluginError):
         raise

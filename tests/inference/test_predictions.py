@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import json
 import os
@@ -18,7 +19,13 @@ from run_conditions import conditions
 from tiny_parts import Drawn
 
 from cxrbench import FeatureExtractor, Identity, LocalFeatures
-from cxrbench.errors import DataError, RunError, SettingsError, UnreadableImage
+from cxrbench.errors import (
+    CxrbenchError,
+    DataError,
+    RunError,
+    SettingsError,
+    UnreadableImage,
+)
 from cxrbench.inference.images import ImageSource, InputImage, count_images
 from cxrbench.inference.predict import predict_images
 from cxrbench.inference.trained import TrainedRun, load_trained
@@ -111,6 +118,23 @@ def stand_in(*features: Feature, image_size: int | None = 16, **settings) -> Tra
 def means(batch):
     mean = batch["image"].mean(axis=(1, 2, 3)) / 255
     return np.stack([mean, 1 - mean], axis=1)
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), OSError(errno.EMFILE, "Too many open files")], ids=["memory", "files"]
+)
+@pytest.mark.parametrize("place", ["grey_of", "prepare_grey"])
+def test_a_shortage_is_no_row_of_an_image_but_stops_the_command(
+    error, place, tmp_path, monkeypatch
+):
+    write_image(tmp_path / "a.png", 51)
+
+    def short(*_):
+        raise error
+
+    monkeypatch.setattr(f"cxrbench.inference.inputs.{place}", short)
+    with pytest.raises(CxrbenchError, match=r"a\.png(?s:.*)run the same command again"):
+        list(predict_images(stand_in(), ImageSource((tmp_path,))))
 
 
 def test_a_bad_image_is_a_row_with_its_reason(tmp_path):

@@ -21,7 +21,7 @@ from prepared_films import (
     prepared,
 )
 
-from cxrbench import Exclusion, UnreadableImage
+from cxrbench import Dataset, Exclusion, UnreadableImage
 from cxrbench.errors import CacheError, DataError, OutOfMemory
 from cxrbench.store.decoding import decode
 
@@ -115,6 +115,28 @@ def test_killed_while_a_store_is_cut_it_ends_with_the_same_bytes(
     assert {n: d for n, d in bytes_of(cache).items() if n not in remains} == bytes_of(
         tmp_path / "whole"
     )
+
+
+@dataclass(frozen=True)
+class Plain(Dataset):
+    """Files, read as they are."""
+
+    name: ClassVar[str] = "plain"
+
+    def load(self):
+        raise NotImplementedError
+
+
+def test_a_pipe_is_not_waited_for_and_an_endless_file_is_not_read(tmp_path):
+    cohort = make_cohort(tmp_path / "films", 20)
+    pipe, large = (Path(cohort.sources[row]) for row in (3, 7))
+    pipe.unlink()
+    os.mkfifo(pipe)
+    os.truncate(large, 10**12)
+    result = prepared(cohort, tmp_path / "cache", dataset=Plain(), max_bad=0.2)
+    reasons = {one.image_id: one.reason for one in result.excluded}
+    assert reasons["0003.png"] == "cannot be read: not a file"
+    assert "a file of 1000000000000 bytes" in reasons["0007.png"]
 
 
 SHORTAGES = {
