@@ -27,7 +27,7 @@ SCORES: tuple[Score, ...] = ("macro_auroc", "micro_auroc")
 # What has to be the same in two rows that are to differ by a part alone.
 _CONDITIONS = (
     *("fingerprint", "split_hash", "backend", "device", "devices", "precision", "version"),
-    *("protocol", "weights", "weights_sha256", "image_size", "trains", "engine", "scoring"),
+    *("protocol", "weights", "weights_sha256", "image_size", "trains", "engine"),
     *("head", "standardised_image"),
 )
 # A recipe without a backbone has none of these, or others, because it has none.
@@ -35,7 +35,7 @@ _OF_THE_BACKBONE = frozenset(
     (
         *("protocol", "head", "standardised_image", "weights", "weights_sha256"),
         *("image_size", "trains", "engine"),
-        *("epochs", "patience", "activations", "augment", *AUGMENTATION_OPTIONS),
+        *("epochs", "patience", "min_steps", "activations", "augment", *AUGMENTATION_OPTIONS),
     )
 )
 
@@ -149,7 +149,8 @@ def ablations(runs: Iterable[Run]) -> tuple[Ablation, ...]:
 
 
 def _ablation(key: str, runs: Sequence[Run]) -> Ablation:
-    rows = list(map(_Row, group_rows(run for run in runs if run.kind is RunKind.trained)))
+    trained = [run for run in runs if run.kind is RunKind.trained]
+    rows = list(map(_Row, group_rows(trained, scored_alike=False)))  # AUROC has no calibration
     gains = sorted(_gains(rows), key=lambda row: (row.part, row.without, row.protocol))
     first = runs[0]
     return Ablation(

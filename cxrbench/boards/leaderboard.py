@@ -32,7 +32,8 @@ from cxrbench.output.sections import (
 from cxrbench.runs.conditions import RunKind
 from cxrbench.runs.run import SkippedRun
 
-_CONDITIONS = ("seeds", "protocol", "head", "weights", "trains", "on")
+_SCORING = {"calibration": "none", "thresholds": "youden"}  # with what is usual
+_CONDITIONS = ("seeds", "protocol", "head", "weights", "trains", "on", *_SCORING)
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,10 @@ def board_sections(board: Board, *, per_label: bool) -> tuple[Section, ...]:
 def _notes(board: Board) -> Iterator[str]:
     unit = "patients" if board.patients_known else "images"
     if same := _shared_conditions(board.rows):
-        values = ", ".join(f"{name} {text}" for name, text in same.items() if name != "weights")
+        usual = {"weights": same.get("weights"), **_SCORING}
+        values = ", ".join(
+            f"{name} {text}" for name, text in same.items() if text != usual.get(name)
+        )
         if values:
             yield f"All trained rows: {values}."
         if "weights" in same:
@@ -306,6 +310,8 @@ def condition(row: Row, name: str) -> str:
         return str(row.seeds)
     if name in ("weights", "trains") and row.conditions.image_size is None:
         return "–"  # there is no backbone
+    if name in _SCORING:
+        return row.conditions.scoring[name]
     return _computed_on(row) if name == "on" else str(getattr(row.conditions, name))
 
 

@@ -29,15 +29,19 @@ Seeds = tuple[Run, ...]
 """The runs of one row, by seed."""
 
 
-def group_rows(runs: Iterable[Run]) -> tuple[Seeds, ...]:
+def group_rows(runs: Iterable[Run], *, scored_alike: bool = True) -> tuple[Seeds, ...]:
     """The rows of runs: those that differ in nothing but the seed are one row.
+
+    Without ``scored_alike`` they may differ in calibration and thresholds, on which neither AUROC
+    nor average precision depends.
 
     A board has one prior. Where `run` and `submit` made several, the one with validation images
     has the thresholds that the others may lack, and the last of these is taken.
     """
     rows: dict[tuple[str, str], list[Run]] = {}
     for run in runs:
-        key = "prior" if run.kind is RunKind.prior else run.row_key
+        key = run.row_key if scored_alike else run.conditions.row_key
+        key = "prior" if run.kind is RunKind.prior else key
         rows.setdefault((run.conditions.board_key, key), []).append(run)
     return tuple(
         (max(row, key=_completeness),)
@@ -51,17 +55,24 @@ def _completeness(run: Run) -> tuple[int, str, str]:
     return run.conditions.val_images, run.conditions.finished or "", run.name
 
 
-def find_row(text: str, runs: Path, *, read: Callable[[Path], Run] = read_run) -> Seeds:
+def find_row(
+    text: str,
+    runs: Path,
+    *,
+    read: Callable[[Path], Run] = read_run,
+    scored_alike: bool = True,
+) -> Seeds:
     """The seeds of the row that ``text`` names: a run directory alone, or a recipe with all seeds.
 
     A run directory is a path, or a name below ``runs``. A recipe can be written in every way that
     `cxrbench.run` accepts; where a plugin is missing, as the board writes it. ``read`` reads a run.
+    ``scored_alike`` is as in `group_rows`.
 
     Raises
     ------
     RunError : there is no such run or recipe, or several rows have this recipe.
     """
-    rows = _rows_named(text, runs, read)
+    rows = _rows_named(text, runs, read, scored_alike=scored_alike)
     if len(rows) > 1:
         raise _several(text, rows)
     return rows[0]
@@ -144,7 +155,7 @@ def find_pair(a: str, b: str, runs: Path) -> tuple[Seeds, Seeds]:
     ------
     RunError : as in `find_row`, or no board has both.
     """
-    rows_a, rows_b = (_rows_named(text, runs, read_run) for text in (a, b))
+    rows_a, rows_b = (_rows_named(text, runs, read_run, scored_alike=False) for text in (a, b))
     pairs = [
         (row_a, row_b)
         for row_a in rows_a
@@ -158,13 +169,15 @@ def find_pair(a: str, b: str, runs: Path) -> tuple[Seeds, Seeds]:
     return pairs[0]
 
 
-def _rows_named(text: str, runs: Path, read: Callable[[Path], Run]) -> tuple[Seeds, ...]:
+def _rows_named(
+    text: str, runs: Path, read: Callable[[Path], Run], *, scored_alike: bool = True
+) -> tuple[Seeds, ...]:
     """One row or more."""
     for path in (Path(text), runs / text):
         if os.path.exists(path / RUN_FILE):  # Path.exists raises for a name that is too long
             return ((read(path),),)
     complete = read_runs(runs, read=read)[0] if runs.is_dir() else ()
-    rows = group_rows(_with_recipe(text, complete))
+    rows = group_rows(_with_recipe(text, complete), scored_alike=scored_alike)
     if rows:
         return rows
     if Path(text).is_dir():
@@ -216,6 +229,14 @@ def _several(text: str, rows: Sequence[Seeds]) -> RunError:
     )
 
 
+def with_other_seeds(row: Seeds, *, read: Callable[[Path], Run] = read_run) -> Seeds:
+    """The row with all its seeds in the same folder, where a directory named one of them alone."""
+    key, (folder,) = row[0].conditions.row_key, {run.path.absolute().parent for run in row}
+    runs = read_runs(folder, read=read)[0]
+    others = [run for run in runs if run.conditions.row_key == key]
+    return tuple(sorted(others, key=lambda run: run.conditions.seed)) or row
+
+
 def find_run(text: str, runs: Path, seed: int | None = None) -> Run:
     """The one run that ``text`` names, as in `find_row`; ``seed`` chooses among its seeds.
 
@@ -223,7 +244,16 @@ def find_run(text: str, runs: Path, seed: int | None = None) -> Run:
     ------
     RunError : there is no such run, or there are several.
     """
-    row = find_row(text, runs)
+    return only_run(find_row(text, runs, scored_alike=False), text, seed)
+
+
+def only_run(row: Seeds, text: str, seed: int | None) -> Run:
+    """The run of the row that ``text`` names with this seed, or its only run.
+
+    Raises
+    ------
+    RunError : there is no such run, or there are several.
+    """
     matches = [run for run in row if seed in (None, run.conditions.seed)]
     if len(matches) == 1:
         return matches[0]

@@ -113,3 +113,49 @@ def test_no_run_is_refused(cli, tmp_path):
     said = cli("score", tmp_path)
     assert said.code == 2
     assert "has no run.json" in said.err
+
+
+@pytest.fixture
+def two_seeds(grid, run) -> Path:
+    """The folder of both seeds of grid, of tinynet and of the fused recipe."""
+    for recipe in ("grid", "tinynet", "tinynet+grid+rows:words=8"):
+        for seed in (0, 1):
+            shutil.copytree(grid.run_of(recipe, seed), run.parent / f"{recipe}-{seed}")
+    shutil.rmtree(run)
+    return run.parent
+
+
+def test_a_directory_stands_for_its_row_and_the_change_is_shown(cli, two_seeds):
+    one = two_seeds / "grid-0"
+    before = [told(two_seeds / f"grid-{seed}")["macro_brier"] for seed in (0, 1)]
+    said = cli("score", one, "--calibration", "temperature", "--json")
+    result = json.loads(said.out)
+    (row,) = result["boards"][0]["rows"]
+    assert (row["recipe"], row["seeds"], row["calibration"]) == ("grid", 2, "temperature")
+    (change,) = result["changes"]
+    after = [told(two_seeds / f"grid-{seed}")["macro_brier"] for seed in (0, 1)]
+    assert change["scoring_before"]["calibration"] == "none"
+    assert change["before"]["brier"] == pytest.approx(sum(before) / 2)
+    assert change["after"]["brier"] == pytest.approx(sum(after) / 2) != change["before"]["brier"]
+    table = cli("score", "grid", "--runs", two_seeds).out
+    assert "Scored again: before → after" in table
+    assert "temperature → none" in table
+
+
+def test_rows_that_are_scored_in_two_ways_say_so_and_are_still_compared(cli, two_seeds):
+    gains = json.loads(cli("leaderboard", "--runs", two_seeds, "--ablation", "--json").out)
+    compared = json.loads(cli("compare", "tinynet", "grid", "--runs", two_seeds, "--json").out)
+    said = cli("score", "grid", "--runs", two_seeds, "--seed", "1", "--calibration", "isotonic")
+    assert said.code == 0, said.err
+    board = cli("leaderboard", "--runs", two_seeds)
+    assert "calibration" in board.out
+    assert board.out.count("isotonic") == 1
+    after = json.loads(cli("leaderboard", "--runs", two_seeds, "--ablation", "--json").out)
+    assert after["boards"][0]["ablation"] == gains["boards"][0]["ablation"]
+    again = json.loads(cli("compare", "tinynet", "grid", "--runs", two_seeds, "--json").out)
+    assert again["macro_auroc"] == compared["macro_auroc"]
+    missing = cli("score", "grid", "--runs", two_seeds, "--seed", "7")
+    assert (missing.code, missing.out) == (2, "")
+    assert "of seed 7" in missing.err
+    cli("score", "grid", "--runs", two_seeds)
+    assert "calibration" not in cli("leaderboard", "--runs", two_seeds).out
