@@ -50,16 +50,18 @@ def ranks(rows: Sequence[SeedScores], patients: float) -> tuple[int | None, ...]
     """
     if not rows:
         return ()
-    means = np.array([row.mean for row in rows])
-    better = _better_rows(rows, means, patients)
-    pairs = zip(means.tolist(), better.tolist(), strict=True)
+    means = [row.mean for row in rows]
+    better = _better_rows(rows, patients)
+    pairs = zip(means, better.tolist(), strict=True)
     return tuple(None if math.isnan(mean) else 1 + count for mean, count in pairs)
 
 
-_PAIRS_AT_ONCE = 1_000_000
+_PAIRS_AT_ONCE = 400_000
+_SURELY_NOT = 3.84
+"""The square of a t statistic below which p is above 0.05 for all degrees of freedom."""
 
 
-def _better_rows(rows: Sequence[SeedScores], means: np.ndarray, patients: float) -> np.ndarray:
+def _better_rows(rows: Sequence[SeedScores], patients: float) -> np.ndarray:
     """How many of the R rows are significantly better than each, (R,), by Holm over all pairs.
 
     Ten thousand rows have fifty million pairs, so these are taken in blocks. A pair with p times
@@ -70,30 +72,29 @@ def _better_rows(rows: Sequence[SeedScores], means: np.ndarray, patients: float)
     pairs = len(rows) * (len(rows) - 1) // 2
     spreads = _PairSpreads.of(rows, patients)
     better = np.zeros(len(rows), np.int64)
-    tests = sure = 0
-    between, losers_between = [np.zeros(0)], [np.zeros(0, np.int32)]
-    step = max(1, _PAIRS_AT_ONCE // len(rows))
+    tests = rejected = 0
+    waiting: list[tuple[np.ndarray, np.ndarray]] = []
+    step = max(1, _PAIRS_AT_ONCE // max(len(rows), 1))
     for start in range(0, len(rows) - 1, step):
-        block = np.arange(start, min(start + step, len(rows) - 1))
-        offset, second = np.nonzero(np.arange(len(rows))[None, :] > block[:, None])
-        first = offset + start
-        differences = means[first] - means[second]
-        p = p_values(differences, *spreads.between(first, second, differences))
-        losers = np.where(differences > 0, second, first).astype(np.int32)
-        tests += int(np.count_nonzero(~np.isnan(p)))
+        block = spreads.block(start, min(start + step, len(rows) - 1))
+        tests += block.known
+        p, losers = block.candidates()
         certain = p * pairs < SIGNIFICANCE
-        sure += int(np.count_nonzero(certain))
+        rejected += int(np.count_nonzero(certain))
         better += np.bincount(losers[certain], minlength=len(rows))
         possible = (p < SIGNIFICANCE) & ~certain
-        between.append(p[possible])
-        losers_between.append(losers[possible])
-    p, losers = np.concatenate(between), np.concatenate(losers_between)
-    rejected, more = -1, sure
-    while more > rejected:
-        rejected = more
-        significant = p * (tests - rejected) < SIGNIFICANCE
-        more = sure + int(np.count_nonzero(significant))
-    return better + np.bincount(losers[significant], minlength=len(rows))
+        waiting.append((p[possible], losers[possible]))
+    more = True
+    while more:
+        limit, more = tests - rejected, False
+        for place, (p, losers) in enumerate(waiting):
+            significant = p * limit < SIGNIFICANCE
+            if significant.any():
+                more = True
+                rejected += int(np.count_nonzero(significant))
+                better += np.bincount(losers[significant], minlength=len(rows))
+                waiting[place] = (p[~significant], losers[~significant])
+    return better
 
 
 def pair_p_values(rows: Sequence[SeedScores], patients: float) -> np.ndarray:
@@ -103,11 +104,7 @@ def pair_p_values(rows: Sequence[SeedScores], patients: float) -> np.ndarray:
     """
     if len(rows) < 2:
         return np.zeros(0)
-    means = np.array([row.mean for row in rows])
-    first, second = np.triu_indices(len(rows), 1)
-    differences = means[first] - means[second]
-    spreads = _PairSpreads.of(rows, patients)
-    return p_values(differences, *spreads.between(first, second, differences))
+    return _PairSpreads.of(rows, patients).block(0, len(rows) - 1).p_values()
 
 
 # Below this share of the rows' own sums of squares, their difference's has lost digits that count.
@@ -116,7 +113,7 @@ _CANCELLED = 1e-6
 
 @dataclass(frozen=True, eq=False)
 class _PairSpreads:
-    """`spread_of_difference` of pairs of R rows.
+    """What `spread_of_difference` needs of R rows.
 
     ``own`` (R, B) are the replicates without what all rows share and without their mean, and
     ``squares`` (R,) their sums of squares; ``noise``, ``seeds`` and ``freedom`` (R,) are what the
@@ -125,6 +122,7 @@ class _PairSpreads:
 
     rows: Sequence[SeedScores]
     patients: float
+    means: np.ndarray
     own: np.ndarray
     squares: np.ndarray
     noise: np.ndarray
@@ -133,7 +131,7 @@ class _PairSpreads:
 
     @classmethod
     def of(cls, rows: Sequence[SeedScores], patients: float) -> _PairSpreads:
-        """The spreads of these rows; ``patients`` is their effective number."""
+        """Of these rows; ``patients`` is their effective number."""
         own = np.stack([row.drawn for row in rows])
         known = ~np.isnan(own).any(axis=1)
         # A NaN must not reach the other rows through the mean over rows.
@@ -144,6 +142,7 @@ class _PairSpreads:
         return cls(
             rows=rows,
             patients=patients,
+            means=np.array([row.mean for row in rows]),
             own=own,
             squares=np.einsum("rb,rb->r", own, own),
             noise=noise,
@@ -151,43 +150,85 @@ class _PairSpreads:
             freedom=np.array([row.seeds.freedom for row in rows]),
         )
 
-    def between(
-        self, first: np.ndarray, second: np.ndarray, differences: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Variances and degrees of freedom, both (P,), of P pairs whose means differ so much."""
-        if not self.patients > 1:
-            unknown = np.full(len(first), np.nan)
-            return unknown, unknown
-        bessel = self.patients / (self.patients - 1)
-        drawn = self._variances(first, second, differences)
-        own = np.maximum(drawn - self.noise[first] - self.noise[second], 0.0) * bessel
-        variances = own + self.seeds[first] + self.seeds[second]
-        of_seeds = self.seeds**2 / self.freedom
-        squares = own**2 / (self.patients - 1) + of_seeds[first] + of_seeds[second]
-        freedom = np.full(len(first), self.patients - 1.0)
-        np.divide(variances**2, squares, out=freedom, where=squares > 0)
-        return variances, freedom
+    def block(self, start: int, end: int) -> _PairBlock:
+        """The rows from ``start`` to before ``end``, each with all rows after it.
 
-    def _variances(
-        self, first: np.ndarray, second: np.ndarray, differences: np.ndarray
-    ) -> np.ndarray:
-        """Variance over replicates of row ``first`` minus row ``second``, for P pairs.
-
-        By one matrix product, |a - b|² being |a|² + |b|² - 2ab. Pairs so alike that the digits
-        cancel are computed one by one; but not where ``differences`` (P,) of the estimates are
-        none, for there the variance does not matter. ``first`` are the rows of a block.
+        Variances come from one matrix product, |a - b|² being |a|² + |b|² - 2ab. Pairs so alike
+        that the digits cancel are computed one by one; but not where the estimates do not differ,
+        for there the variance does not matter.
         """
+        differences = self.means[start:end, None] - self.means[None, start:]
+        later = np.arange(start, len(self.rows))[None, :] > np.arange(start, end)[:, None]
         count = self.own.shape[1]
-        if count < 2:
-            return np.full(len(first), np.nan)
-        start, end = (int(first.min()), int(first.max()) + 1) if len(first) else (0, 0)
-        products = self.own[start:end] @ self.own.T
-        both = self.squares[first] + self.squares[second]
-        variances = both - 2 * products[first - start, second]
-        alike = (variances < _CANCELLED * both) & (np.abs(differences) >= ROUNDING)
-        for pair in np.flatnonzero(alike).tolist():
-            spread = self.rows[first[pair]].drawn - self.rows[second[pair]].drawn
-            variances[pair] = np.sum((spread - spread.mean()) ** 2)
-        variances = np.maximum(variances, 0.0)
+        if count < 2 or not self.patients > 1:
+            return _PairBlock(self, start, differences, np.full(later.shape, np.nan), later)
+        both = self.squares[start:end, None] + self.squares[None, start:]
+        variances = both - 2 * (self.own[start:end] @ self.own[start:].T)
+        alike = (variances < _CANCELLED * both) & (np.abs(differences) >= ROUNDING) & later
+        for one, other in np.argwhere(alike).tolist():
+            spread = self.rows[start + one].drawn - self.rows[start + other].drawn
+            variances[one, other] = np.sum((spread - spread.mean()) ** 2)
+        np.maximum(variances, 0.0, out=variances)
         variances /= count - 1
-        return variances
+        return _PairBlock(self, start, differences, variances, later)
+
+
+@dataclass(frozen=True, eq=False)
+class _PairBlock:
+    """Some rows with all rows from ``start`` on: differences of means, variances over replicates.
+
+    ``later`` marks the pairs whose second row comes after the first: every pair once.
+    """
+
+    spreads: _PairSpreads
+    start: int
+    differences: np.ndarray
+    variances: np.ndarray
+    later: np.ndarray
+
+    @property
+    def known(self) -> int:
+        """The number of pairs that can be tested."""
+        unknown = np.isnan(self.differences) | np.isnan(self.variances)
+        return int(np.count_nonzero(self.later & ~unknown))
+
+    def p_values(self) -> np.ndarray:
+        """The p of every pair, in the order of the rows."""
+        return self._p_of(np.flatnonzero(self.later))
+
+    def candidates(self) -> tuple[np.ndarray, np.ndarray]:
+        """The p of all pairs that may be significant, with the row that is worse in each."""
+        # With several seeds the variance is never smaller than this part of it.
+        patients = self.spreads.patients
+        bessel = patients / (patients - 1) if patients > 1 else math.nan
+        noise = self.spreads.noise
+        least = self.variances - noise[self._firsts, None] - noise[None, self.start :]
+        places = np.flatnonzero(self.later & ~(self.differences**2 < _SURELY_NOT * bessel * least))
+        first, second = self._rows(places)
+        losers = np.where(self.differences.ravel()[places] > 0, second, first)
+        return self._p_of(places), losers.astype(np.int32)
+
+    @property
+    def _firsts(self) -> slice:
+        return slice(self.start, self.start + len(self.differences))
+
+    def _rows(self, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        first, second = np.divmod(places, self.differences.shape[1])
+        return first + self.start, second + self.start
+
+    def _p_of(self, places: np.ndarray) -> np.ndarray:
+        """The p of the pairs at flat ``places``, with what the seeds of their rows add."""
+        all_rows, patients = self.spreads, self.spreads.patients
+        differences = self.differences.ravel()[places]
+        if not patients > 1:
+            return np.full(len(places), np.nan)
+        first, second = self._rows(places)
+        drawn = self.variances.ravel()[places]
+        own = np.maximum(drawn - all_rows.noise[first] - all_rows.noise[second], 0.0)
+        own *= patients / (patients - 1)
+        variances = own + all_rows.seeds[first] + all_rows.seeds[second]
+        of_seeds = all_rows.seeds**2 / all_rows.freedom
+        squares = own**2 / (patients - 1) + of_seeds[first] + of_seeds[second]
+        freedom = np.full(len(places), patients - 1.0)
+        np.divide(variances**2, squares, out=freedom, where=squares > 0)
+        return p_values(differences, variances, freedom)

@@ -7,7 +7,6 @@ import fcntl
 import hashlib
 import io
 import json
-import math
 import os
 import shutil
 import stat
@@ -23,6 +22,7 @@ import numpy as np
 
 from cxrbench.errors import CxrbenchError
 from cxrbench.interfaces import Display
+from cxrbench.output.npy import read_array
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -295,10 +295,6 @@ _DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
 )
-_HEADERS = {
-    (1, 0): np.lib.format.read_array_header_1_0,
-    (2, 0): np.lib.format.read_array_header_2_0,
-}
 
 
 class DamagedArrays(Exception):
@@ -327,20 +323,6 @@ def read_arrays(
             size = sum(file.getinfo(member).file_size for member in members)
             if size > most:
                 raise ValueError(f"its arrays take {size_text(size)}, more than {size_text(most)}")
-            return {m.removesuffix(".npy"): _read_array(file, m) for m in members}
+            return {m.removesuffix(".npy"): read_array(file, m) for m in members}
     except _DAMAGE as error:
         raise DamagedArrays(" ".join(str(error).split()) or type(error).__name__) from error
-
-
-def _read_array(file: zipfile.ZipFile, member: str) -> np.ndarray:
-    """NumPy itself allocates whatever a header says; here it has to fit the size of the member."""
-    with file.open(member) as stream:
-        read_header = _HEADERS[np.lib.format.read_magic(stream)]
-        shape, fortran, dtype = read_header(stream)
-        if dtype.hasobject:
-            raise ValueError(f"{member} holds Python objects, a pickle")
-        content = stream.read()
-    if any(side < 0 for side in shape) or math.prod(shape) * dtype.itemsize != len(content):
-        raise ValueError(f"{member} does not have the size of its shape {shape}")
-    flat = np.frombuffer(bytearray(content), dtype)
-    return flat.reshape(shape, order="F" if fortran else "C")

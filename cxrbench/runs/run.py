@@ -116,12 +116,14 @@ class Run:
 
     def replicates(self, names: Sequence[str] = REPLICATES) -> dict[str, np.ndarray]:
         """The bootstrap replicates, each (B,) float64, by names of `REPLICATES`."""
-        return {name: self._macro_replicates[name] for name in names}
+        if tuple(names) == REPLICATES[:1]:
+            return {REPLICATES[0]: self.macro_replicates}
+        return self._replicates(BOOTSTRAP_FILE, names)  # unchanged, as `read_run` made sure
 
     @cached_property
-    def _macro_replicates(self) -> dict[str, np.ndarray]:
-        """Those of `REPLICATES`; unchanged, as `read_run` made sure."""
-        return self._replicates(BOOTSTRAP_FILE, REPLICATES)
+    def macro_replicates(self) -> np.ndarray:
+        """Those of macro AUROC (B,), kept for the ranks; all of them are checked on the way."""
+        return self._replicates(BOOTSTRAP_FILE, REPLICATES)[REPLICATES[0]]
 
     def details(self, names: Sequence[str]) -> dict[str, np.ndarray]:
         """Those of other measures, float32, by names: ``macro_brier`` (B,), ``label_f1`` (L, B).
@@ -131,7 +133,7 @@ class Run:
         RunError : the file is missing, damaged or other than the one that the run wrote.
         """
         arrays = self.read_arrays(DETAILS_FILE, names)
-        count = len(self._macro_replicates["macro_auroc"])
+        count = len(self.macro_replicates)
         if any(array.shape[-1] != count for array in arrays.values()):
             raise damaged(f"{self.name}/{DETAILS_FILE}", f"it has not {count} replicates", "others")
         return arrays
@@ -171,12 +173,7 @@ class Run:
     def read_arrays(
         self, name: str, arrays: Sequence[str], *, fix: str = _FORCE
     ) -> dict[str, np.ndarray]:
-        """Arrays of replicates in a file of the run, if it is what the run wrote.
-
-        Raises
-        ------
-        RunError : the file is missing, damaged or other than the one that was written.
-        """
+        """Arrays of replicates in a file of the run, if it is what the run wrote, else `RunError`."""
         self.require_unchanged(name)
         return self._replicates(name, arrays, fix)
 

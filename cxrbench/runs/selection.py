@@ -124,7 +124,7 @@ def _damaged_seeds(seeds: Seeds) -> dict[Path, str]:
 
 def _read_whole(path: Path, *, per_label: bool, predictions: bool) -> Run:
     run = read_run(path)
-    run.replicates()
+    _ = run.macro_replicates
     stored_latency(run)
     if stored_saliency(run) is not None:
         saliency_replicates(run, SALIENCY_MEASURES)
@@ -142,7 +142,7 @@ def board_facts(run: Run) -> tuple[object, ...]:
     return (
         conditions.board_key,
         *(conditions.labels, conditions.labels_counted, conditions.patients_known),
-        *(metrics["images"], metrics["patients"], len(run.replicates()["macro_auroc"])),
+        *(metrics["images"], metrics["patients"], len(run.macro_replicates)),
     )
 
 

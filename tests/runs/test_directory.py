@@ -270,13 +270,13 @@ def test_nothing_is_removed_that_no_run_wrote(tmp_path):
 
 
 def test_scores_are_not_written_through_a_link(tmp_path):
-    from cxrbench.runs.scores import _write_arrays
+    from cxrbench.output.files import write_arrays
 
     victim = tmp_path / "profile"
     victim.write_text("mine")
     for name in ("bootstrap.npz", "bootstrap.npz.tmp"):
         (tmp_path / name).symlink_to(victim)
-    _write_arrays(tmp_path / "bootstrap.npz", {"a": np.zeros(3)})
+    write_arrays(tmp_path / "bootstrap.npz", {"a": np.zeros(3)})
     assert victim.read_text() == "mine"
     assert read_arrays(tmp_path / "bootstrap.npz").keys() == {"a"}
     (tmp_path / "x.json.tmp").symlink_to(victim)
