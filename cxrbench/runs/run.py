@@ -173,7 +173,7 @@ class Run:
     def read_arrays(
         self, name: str, arrays: Sequence[str], *, fix: str = _FORCE
     ) -> dict[str, np.ndarray]:
-        """Arrays of replicates in a file of the run, if it is what the run wrote, else `RunError`."""
+        """Arrays of replicates in a file of the run as it was written; else `RunError`."""
         self.require_unchanged(name)
         return self._replicates(name, arrays, fix)
 
