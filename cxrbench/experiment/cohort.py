@@ -179,7 +179,8 @@ def encode_feature(
         feature.encoder,
         train_rows,
         seed=seed,
-        store_key=store.folder.name,
+        # Both: a store is filled anew under the same name where its images turned out to be others.
+        store_key=f"{store.folder.name}:{data.images_key}",
         cache=cache,
         display=display,
         purpose=purpose_for(data.dataset, f"{feature.text} feature vectors, seed {seed}"),

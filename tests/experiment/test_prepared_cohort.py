@@ -11,9 +11,17 @@ import pytest
 from cxrbench import Cohort, DataError, Dataset
 from cxrbench.data.splits import PARTS, split_by_patient
 from cxrbench.errors import PluginError
-from cxrbench.experiment.cohort import DividedCohort, load_and_split, sample_of
+from cxrbench.experiment.cohort import (
+    DividedCohort,
+    encode_feature,
+    load_and_split,
+    prepare_cohort,
+    sample_of,
+)
 from cxrbench.output.display import SilentDisplay
+from cxrbench.recipe import parse_recipe
 from cxrbench.settings import Settings
+from cxrbench.store.image_pass import Preparation
 
 
 @dataclass(frozen=True)
@@ -75,3 +83,55 @@ def test_a_smoke_test_takes_whole_patients_from_each_split() -> None:
     assert set(sample.cohort.image_ids) < set(larger.cohort.image_ids)
     everything = sample_of(divided, 10_000)
     assert everything.split.hash == split.hash
+
+
+@dataclass(frozen=True)
+class Noise(Dataset):
+    """Images of noise whose signature does not change with them."""
+
+    name = "noise-images"
+
+    seed: int = 0
+
+    def load(self) -> Cohort:
+        raise NotImplementedError
+
+    def read(self, source: str, *, max_pixels: int) -> np.ndarray:
+        return np.random.default_rng((self.seed, int(source))).integers(0, 256, (32, 32), np.uint8)
+
+    def signature(self, source: str) -> str:
+        return source
+
+
+def test_feature_vectors_are_those_of_the_images_that_are_there(tmp_path: Path, registry) -> None:
+    """Also where the cache had others under the same names, and the stores were filled anew."""
+    count = 60
+    rng = np.random.default_rng(0)
+    cohort = Cohort(
+        name="noise-images",
+        label_names=("a",),
+        image_ids=tuple(f"i{row:02}" for row in range(count)),
+        patient_ids=tuple(f"p{row:02}" for row in range(count)),
+        labels=rng.integers(0, 2, (count, 1)).astype(np.float32),
+        ages=np.full(count, np.nan, np.float32),
+        sexes=("",) * count,
+        views=("",) * count,
+        sources=tuple(map(str, range(count))),
+    )
+    (feature,) = parse_recipe("grid", registry).features
+
+    def vectors(seed: int, cache: Path) -> np.ndarray:
+        data = prepare_cohort(
+            DividedCohort(Noise(seed), cohort, split_by_patient(cohort)),
+            Preparation(extractors=(feature.extractor,)),
+            max_bad=0.0,
+            cache=cache,
+            threads=1,
+            display=SilentDisplay(),
+        )
+        return np.array(encode_feature(feature, 0, data, cache, SilentDisplay()).vectors)
+
+    first = vectors(1, tmp_path / "cache")
+    second = vectors(2, tmp_path / "cache")
+    np.testing.assert_array_equal(second, vectors(2, tmp_path / "fresh"))
+    assert not np.array_equal(first, second)
