@@ -34,7 +34,7 @@ def stored(recipe, macro=0.6, *, seed=0, noise=1, **changes) -> Run:
     """A run whose replicates hold the same patients as every other's."""
     told = {**CONDITIONS, "settings": SETTINGS, "parameters": 1000 * (1 + recipe.count("+"))}
     told |= {"recipe": recipe, "seed": seed} | changes
-    told["row_key"] = repr({**told, "seed": 0, "train_seconds": 0})
+    told["row_key"] = repr({**told, "seed": 0, "train_seconds": 0, "scoring": {}})
     scores = {"macro_auroc": macro, "micro_auroc": macro + 0.1}
     rng = np.random.default_rng([noise, seed])
     replicates = {
@@ -70,7 +70,6 @@ def test_parameters_and_fusion_have_to_be_the_same():
     "changes",
     [
         *({name: "x"} for name in ("fingerprint", "split_hash", "backend", "precision")),
-        {"scoring": {"calibration": "isotonic", "thresholds": "youden"}},
         *({name: "x"} for name in ("version", "protocol", "engine", "weights")),
         {"settings": {**SETTINGS, "epochs": 7}},
         {"settings": {**SETTINGS, "batch_size": 7}},
@@ -81,6 +80,21 @@ def test_whatever_else_differs_keeps_rows_apart(changes):
     changes = {k: "finetune" if k == "protocol" else v for k, v in changes.items()}
     assert gains(stored("orb+sift"), stored("sift", **changes)) == []
     assert gains(stored("orb+sift", **changes), stored("sift", **changes)) == [("orb", "sift", 0)]
+
+
+def test_how_rows_were_calibrated_keeps_none_apart():
+    """AUROC does not depend on it; seeds that were calibrated in two ways are one row here."""
+    isotonic = {"scoring": {"calibration": "isotonic", "thresholds": "youden"}}
+    seeds = [stored("sift"), stored("sift", seed=1, **isotonic)]
+    (found,) = ablations([stored("orb+sift"), *seeds])
+    (row,) = found.rows
+    assert (row.part, len(row.runs_without)) == ("orb", 2)
+
+
+def test_a_recipe_without_a_backbone_has_no_floor_of_steps():
+    """Its linear head has no epochs, and its settings no ``min_steps``."""
+    whole = {"settings": {**SETTINGS, "min_steps": 500}, "image_size": 32, "head": "mlp"}
+    assert gains(stored("resnet50+orb", **whole), stored("orb")) == [("resnet50", "orb", 0)]
 
 
 def test_a_control_has_to_have_the_same_conditions():
