@@ -46,7 +46,8 @@ def read_array(file: zipfile.ZipFile, member: str) -> np.ndarray:
         shape, fortran, dtype = _header_of(stream)
         if dtype.hasobject:
             raise ValueError(f"{member} holds Python objects, a pickle")
-        content = stream.read()
+        # Without a number, zipfile allocates what the archive says that the packed bytes take.
+        content = stream.read(file.getinfo(member).file_size + 1)
     if any(side < 0 for side in shape) or math.prod(shape) * dtype.itemsize != len(content):
         raise ValueError(f"{member} does not have the size of its shape {shape}")
     flat = np.frombuffer(bytearray(content), dtype)

@@ -23,7 +23,7 @@ import numpy as np
 
 from cxrbench.errors import UnreadableImage
 from cxrbench.store.grey import grey_of_colour, in_bands, to_grey8
-from cxrbench.store.limits import DECODING, check_size, is_shortage, require_memory
+from cxrbench.store.limits import DECODING, check_length, check_size, is_shortage, require_memory
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
@@ -212,6 +212,7 @@ def _read_png_chunks(data: bytes, max_pixels: int) -> tuple[tuple[int, ...], set
         raise UnreadableImage("truncated or damaged: no PNG header")
     header = struct.unpack_from(">IIBBBBB", data, 16)
     check_size(header[0], header[1], max_pixels)
+    check_length(len(data), header[0], header[1])
     while b"IEND" not in kinds:
         if position + 12 > len(data):
             raise UnreadableImage("truncated: the PNG has no end")
@@ -230,6 +231,7 @@ def _decode_by_pillow(data: bytes, max_pixels: int) -> np.ndarray:
     with open_image(data) as image:
         pixel_bytes = _bytes_while_decoding(image, data)
         check_size(*image.size, max_pixels, pixel_bytes)
+        check_length(len(data), *image.size)
         size = image.size[0] * image.size[1] * (pixel_bytes + 2)
         with DECODING.reserve(size):
             try:

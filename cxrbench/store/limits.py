@@ -34,6 +34,19 @@ def check_size(width: int, height: int, max_pixels: int, pixel_bytes: int = GREY
         )
 
 
+_MOST_PIXEL_BYTES = 8
+_BYTES_BESIDE_PIXELS = 2**25
+
+
+def check_length(length: int, width: int, height: int) -> None:
+    """Raise `UnreadableImage` for a file far larger than its own pixels in 16-bit RGBA.
+
+    Millions of small parts beside a few pixels would take minutes to step over.
+    """
+    if length > width * height * _MOST_PIXEL_BYTES + _BYTES_BESIDE_PIXELS:
+        raise UnreadableImage(f"a file of {length} bytes for {width}x{height} pixels")
+
+
 class MemoryBudget:
     """Bytes that threads share: who wants more than what is left waits for the others."""
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
 import threading
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -185,3 +187,19 @@ def test_sizes_are_powers_of_ten():
     assert [size_text(n) for n in (999, 1500, 2_500_000, 1_234_000_000_000)] == [
         *("999 bytes", "1.5 kB", "2.5 MB", "1,234.0 GB"),
     ]
+
+
+def test_an_archive_that_belies_the_size_of_its_members_takes_no_memory(tmp_path):
+    path = tmp_path / "a.npz"
+    np.savez(path, a=np.arange(100_000, dtype=np.float32))
+    data = bytearray(path.read_bytes())
+    place = data.rindex(b"PK\x01\x02") + 20  # the packed size, in the central directory
+    data[place : place + 4] = (10**9).to_bytes(4, "little")
+    path.write_bytes(data)
+    tracemalloc.start()
+    try:
+        with contextlib.suppress(DamagedArrays):
+            read_arrays(path)
+        assert tracemalloc.get_traced_memory()[1] < 10**7
+    finally:
+        tracemalloc.stop()

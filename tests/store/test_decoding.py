@@ -385,6 +385,16 @@ def test_a_jpeg_of_hundreds_of_scans_is_refused_before_it_is_decoded():
     assert decode(progressive(0), max_pixels=LIMIT).shape == film().shape
 
 
+def test_a_file_far_larger_than_its_pixels_is_refused_soon():
+    many = png_chunk(b"tEXt", b"") * 3_000_000
+    begun = time.process_time()
+    with pytest.raises(UnreadableImage, match="bytes for 64x48 pixels"):
+        decode(PNG[:33] + many + PNG[33:], max_pixels=LIMIT)
+    with pytest.raises(UnreadableImage, match="bytes for 64x48 pixels"):
+        decode(JPEG + bytes(2**25 + 30_000), max_pixels=LIMIT)
+    assert time.process_time() - begun < 2
+
+
 def test_threads_share_the_memory_of_decoders():
     budget, active, most = MemoryBudget(100), [0], [0]
     lock = threading.Lock()
