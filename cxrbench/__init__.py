@@ -19,10 +19,9 @@ if TYPE_CHECKING:
     from cxrbench.data.image_paths import image_id as image_id
     from cxrbench.data.image_paths import locate as locate
     from cxrbench.data.record_cells import HEADINGS as HEADINGS
-    from cxrbench.data.record_cells import body_part_word as body_part_word
-    from cxrbench.data.record_cells import modality_word as modality_word
+    from cxrbench.data.record_cells import film_headings as film_headings
+    from cxrbench.data.record_cells import film_word as film_word
     from cxrbench.data.record_cells import similar_ids as similar_ids
-    from cxrbench.data.record_cells import view_word as view_word
     from cxrbench.data.table_labels import LabelOptions as LabelOptions
     from cxrbench.data.table_labels import Labels as Labels
     from cxrbench.data.tables import TABLE_SUFFIXES as TABLE_SUFFIXES
@@ -67,7 +66,7 @@ _NAMES = {
     "data.files": "choose_image find_file image_stem list_images read_text",
     "data.tables": "Columns TABLE_SUFFIXES Table names_in read_table",
     "data.image_paths": "folders_below image_id locate",
-    "data.record_cells": "HEADINGS body_part_word modality_word similar_ids view_word",
+    "data.record_cells": "HEADINGS film_headings film_word similar_ids",
     "data.table_labels": "LabelOptions Labels",
 }
 _HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}

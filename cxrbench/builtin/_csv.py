@@ -17,13 +17,12 @@ from cxrbench import (
     Fault,
     LabelOptions,
     Table,
-    body_part_word,
+    film_headings,
+    film_word,
     locate,
-    modality_word,
     names_in,
     read_table,
     similar_ids,
-    view_word,
 )
 
 SOURCE = "source"
@@ -156,15 +155,13 @@ def nothing_found(columns: Columns, folder: Path, reasons: Sequence[str]) -> Dat
 
 
 VIEW = "view:"
-
-
-_KEYS = ("image", "patient", "age", "sex", "split", "modality", "body_part")
+_KEYS = ("image", "patient", "age", "sex", "split")
 
 
 def wanted_columns(
     table: Table, options: Mapping[str, str], labels: LabelOptions
 ) -> dict[str, tuple[str, ...]]:
-    """What each column is called, by keys; those of views begin with `VIEW`.
+    """What each column is called, by keys; those of views begin with ``view:``.
 
     ``options`` has the options ``image``, ``patient``, ``age``, ``sex``, ``split`` and ``view``,
     ``""`` where one is not given. All columns that tell the view are used. Where nothing says which
@@ -176,9 +173,9 @@ def wanted_columns(
     """
     usual = {key: HEADINGS[key] for key in _KEYS}
     named: dict[str, tuple[str, ...]] = {key: (options[key],) for key in usual if options.get(key)}
-    named |= _views(names_in(options["view"]))
-    usual |= {} if options["view"] else _views(HEADINGS["view"])
-    headings = {**usual, **named}
+    views = names_in(options["view"])
+    named |= {f"{VIEW}{name}": (name,) for name in views}
+    headings = {**usual, **film_headings(views), **named}
     places = table.places(headings)
     for key, names in named.items():
         if key not in places:
@@ -186,10 +183,6 @@ def wanted_columns(
     headings = {key: names for key, names in headings.items() if key in places}
     taken = [table.header[place] for place in places.values()]
     return {**headings, **labels.columns(table, taken)}
-
-
-def _views(names: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    return {f"{VIEW}{name}": (name,) for name in names}
 
 
 @dataclass(frozen=True)
@@ -203,14 +196,10 @@ class Views:
 
 def views_of(columns: Columns) -> Views:
     """What all columns of views, the modality and the part of the body say together of each row."""
-    readers = {"modality": modality_word, "body_part": body_part_word}
-    read = {key: view_word for key in columns.cells if key.startswith(VIEW)}
-    read |= {key: word for key, word in readers.items() if key in columns.cells}
+    read = [key for key in columns.cells if key.startswith(VIEW) or key in film_headings()]
     if not read:
         return Views(("",) * len(columns), ("",) * len(columns), ())
-    words = {
-        (key, text): word(text) for key, word in read.items() for text in set(columns.cells[key])
-    }
+    words = {(key, text): film_word(key, text) for key in read for text in set(columns.cells[key])}
     rows = list(zip(*(columns.cells[key] for key in read), strict=True))
     counts = Counter(rows)
     meanings = {cells: [words[pair] for pair in zip(read, cells, strict=True)] for cells in counts}

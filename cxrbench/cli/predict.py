@@ -70,7 +70,7 @@ def predict(  # noqa: PLR0913 - each argument is an option of the command
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Column of paths in a table. \\[default: image, Image Index or path]",
+            help="Column of paths in a table. \\[default: recognised]",
         ),
     ] = None,
     images: Annotated[

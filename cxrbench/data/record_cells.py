@@ -137,6 +137,27 @@ def body_part_word(text: str) -> CellMeaning:
     return CellMeaning(known=bool(words & _CHEST) or _plain(text) in _MISSING)
 
 
+VIEW = "view:"
+"""Begins the keys of `film_headings` for columns of views, of which all that are there count."""
+
+
+def film_headings(views: Sequence[str] = ()) -> dict[str, tuple[str, ...]]:
+    """What columns of views (by default the usual ones), modality and body part are called."""
+    names = views or HEADINGS["view"]
+    others = {key: HEADINGS[key] for key in _FILM_WORDS}
+    return {**{f"{VIEW}{name}": (name,) for name in names}, **others}
+
+
+def film_word(key: str, text: str) -> CellMeaning:
+    """The meaning of a cell in a column of `film_headings`."""
+    return view_word(text) if key.startswith(VIEW) else _FILM_WORDS[key](text)
+
+
+_FILM_WORDS: Mapping[str, Callable[[str], CellMeaning]] = MappingProxyType(
+    {"modality": modality_word, "body_part": body_part_word}
+)
+
+
 def _sex_word(text: str) -> CellMeaning:
     plain = _plain(text)
     return CellMeaning(
@@ -157,11 +178,6 @@ def age_of(text: str) -> float | None:
 def sex_of(text: str) -> str:
     """``F``, ``M``, or ``""`` where unknown."""
     return _sex_word(text).code
-
-
-def view_of(text: str) -> str:
-    """``PA``, ``AP``, or ``""`` where unknown."""
-    return view_word(text).code
 
 
 def ages(column: Sequence[str]) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -186,7 +202,7 @@ def sexes(column: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def views(column: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """`view_of` each cell, and notes on what was taken as unknown."""
+    """The code of `view_word` for each cell, and notes on what was taken as unknown."""
     return _coded(column, view_word, "views")
 
 

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, cast
 
 from cxrbench.data.datasets import find_dataset, load_cohort, recorded_dataset
 from cxrbench.data.files import SUFFIXES, has_dicom_mark, image_stem
-from cxrbench.data.record_cells import age_of, sex_of, view_of
-from cxrbench.data.tables import read_table, shortened
+from cxrbench.data.image_paths import image_id
+from cxrbench.data.record_cells import HEADINGS, age_of, film_headings, film_word, sex_of
+from cxrbench.data.tables import TABLE_SUFFIXES, read_table, shortened
 from cxrbench.errors import DataError, SettingsError, UnreadableImage
 from cxrbench.interfaces import Cohort, Dataset, Display, Record
 from cxrbench.output.sections import from_csv_cell
@@ -28,18 +28,6 @@ if TYPE_CHECKING:
     from cxrbench.registry import Registry
     from cxrbench.runs.run import Run
 
-
-TABLE_SUFFIXES = (".csv", ".tsv")
-
-HEADINGS: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {
-        "image": ("image", "Image Index", "path"),
-        "age": ("age", "Patient Age"),
-        "sex": ("sex", "Patient Sex", "Patient Gender"),
-        "view": ("view", "View Position"),
-    }
-)
-"""Possible names of each column of a table, in any case; the first that is present is used."""
 
 Readers = Mapping[str, Dataset]
 """Datasets that read their own file formats, by the endings of these files in small letters."""
@@ -103,7 +91,7 @@ class ImageSource:
     def _images_at(self, path: Path) -> Iterator[InputImage]:
         if os.path.isdir(path):  # Path.is_dir raises where a folder above is locked
             yield from _images_below(path, self.readers)
-        elif path.suffix.lower() in TABLE_SUFFIXES and os.path.isfile(path):
+        elif _is_table(path) and os.path.isfile(path):
             yield from _images_of_table(path, self)
         elif os.path.lexists(path):
             yield _image_file(path, self.readers)
@@ -202,9 +190,9 @@ def _nothing_at(path: Path, cohort: tuple[Dataset, Cohort] | None) -> DataError:
 
 
 def _require_tables(source: ImageSource) -> None:
-    suffixes = {path.suffix.lower() for path in source.inputs}
+    tables = any(map(_is_table, source.inputs))
     for option, value in (("--image-column", source.image_column), ("--images", source.images)):
-        if value is not None and not suffixes & {*TABLE_SUFFIXES}:
+        if value is not None and not tables:
             raise SettingsError(
                 f"{option} needs a table among the inputs",
                 expected="a table (.csv, .tsv) as an input",
@@ -225,8 +213,12 @@ def _read_file(path: Path, readers: Readers, max_pixels: int) -> bytes | np.ndar
     )
 
 
-def _unnamed(max_pixels: int) -> bytes:
-    raise UnreadableImage("the table names no image")
+def _refuse(reason: str, max_pixels: int) -> bytes:
+    raise UnreadableImage(reason)
+
+
+def _is_table(path: Path) -> bool:
+    return path.name.lower().endswith(TABLE_SUFFIXES)
 
 
 def _images_below(folder: Path, readers: Readers) -> Iterator[InputImage]:
@@ -299,11 +291,15 @@ def _printable(text: str) -> str:
 
 
 def _images_of_table(path: Path, source: ImageSource) -> Iterator[InputImage]:
-    """The image of each row. An age, sex or view that is not valid is unknown."""
+    """The image of each row. An age, sex or view that is not valid is unknown.
+
+    What is no frontal chest radiograph by the table's view, modality or body part is not read.
+    """
     folder = path.parent if source.images is None else source.images
     table = read_table(path)
     names = HEADINGS["image"] if source.image_column is None else (source.image_column,)
-    places = table.places({**HEADINGS, "image": names})
+    usual = {key: HEADINGS[key] for key in ("age", "sex")}
+    places = table.places({"image": names, **usual, **film_headings()})
     if "image" not in places:
         raise DataError(
             f"{path} has no column of image paths",
@@ -316,8 +312,13 @@ def _images_of_table(path: Path, source: ImageSource) -> Iterator[InputImage]:
         empty = False
         cells = {key: row[place].strip() for key, place in places.items()}
         name = cells["image"] = from_csv_cell(cells["image"])
-        read = partial(_read_file, folder / name, source.readers) if name else _unnamed
-        yield InputImage(_record(cells), read)
+        meanings = [film_word(key, text) for key, text in cells.items() if key in film_headings()]
+        reason = next((meaning.reason for meaning in meanings if meaning.reason), "")
+        reason = reason if name else "the table names no image"
+        file = folder / image_id(name)
+        read = partial(_refuse, reason) if reason else partial(_read_file, file, source.readers)
+        view = next((meaning.code for meaning in meanings if meaning.code), None)
+        yield InputImage(_record(cells, view), read)
     if empty:
         raise DataError(
             f"{path} names no images",
@@ -326,10 +327,10 @@ def _images_of_table(path: Path, source: ImageSource) -> Iterator[InputImage]:
         )
 
 
-def _record(cells: Mapping[str, str]) -> Record:
+def _record(cells: Mapping[str, str], view: str | None) -> Record:
     return Record(
         image_id=_printable(cells["image"]),
         age=age_of(cells.get("age", "")),
         sex=sex_of(cells.get("sex", "")) or None,
-        view=view_of(cells.get("view", "")) or None,
+        view=view,
     )

@@ -57,8 +57,8 @@ MORE = {
     "submit calibration": "Needs `--val`.",
     "submit thresholds": "Without `--val` there are no thresholds.",
     "submit data": "A label table without its images is enough.",
-    "submit image_column": "By default, the first of `image`, `Image Index`, `image_id`, `path`, "
-    "`filename`, `file` and `id`.",
+    "submit image_column": "By default, one of the "
+    "[usual headings](../howto/own-data.md#any-table), or `id`.",
     "submit seed": "Several seeds make one row.",
     "figures output": "Files of the same names are replaced.",
     "figures output_format": "PNG, SVG or both.",

@@ -344,7 +344,7 @@ def test_inputs_that_cannot_be_used(tmp_path):
             names(write_image(tmp_path / "a.png"), **options)
 
 
-TEXT = "Image Index;age;sex;view;note\nbär.png;045Y;M;pa;x\nsub/b.png;6M;f;LL;y\n/c.png;450;;;z\n"
+TEXT = "Image Index;age;sex;view;note\nbär.png;045Y;M;pa;x\nsub/b.png;6M;f;?;y\n/c.png;450;;;z\n"
 
 
 @pytest.mark.parametrize(
@@ -424,3 +424,23 @@ def test_rows_without_a_file(tmp_path):
 def test_thresholds_come_from_the_run(grid, registry):
     told = json.loads((grid.run_of("grid") / "labels.json").read_text())
     assert len(load_trained(grid.run_of("grid"), registry).thresholds) == len(told)
+
+
+def test_tables_of_published_datasets_are_understood_and_other_images_are_not_read(tmp_path):
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((32, 32), np.uint8))
+    path = tmp_path / "t.csv.gz"
+    rows = ("a.png,AP_horizontal,CR,F,60", "a.png,L,DX,O,", ".\\a.png,,CT,None,", ",PA,CR,,")
+    head = "ImageID,Projection,Modality_DICOM,PatientSex_DICOM,age"
+    pd.DataFrame([row.split(",") for row in rows], columns=head.split(",")).to_csv(path)
+    images = list(ImageSource((path,)))
+    assert [(image.record.view, image.record.sex) for image in images] == [
+        *(("AP", "F"), (None, None), (None, None), ("PA", None)),
+    ]
+    assert images[0].read(10**6)
+    for image, reason in zip(
+        images[1:],
+        ("not a frontal view: L", "not a radiograph: CT", "the table names no image"),
+        strict=True,
+    ):
+        with pytest.raises(UnreadableImage, match=reason):
+            image.read(10**6)

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 
 IMAGE_COLUMNS = (
-    *("image", "image_id", "Image Index", "file", "filename", "path"),
-    *("SOPInstanceUID", "SOP Instance UID", "dicom_id"),
+    *("image", "image_id", "Image Index", "file", "filename", *HEADINGS["image"]),
+    *("SOPInstanceUID", "SOP Instance UID"),
 )
 
 
