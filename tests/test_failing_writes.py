@@ -17,6 +17,9 @@ from pathlib import Path
 
 import pytest
 from failing_writes import MODES, Ended, WarmProcess, compiler
+from recorded import recording
+
+from cxrbench.perf.recordings import append_recording
 
 pytestmark = pytest.mark.skipif(compiler() is None, reason="needs a C compiler")
 
@@ -26,6 +29,7 @@ SHORT = ("--epochs", 2, "--batch-size", 16)
 PRIOR = ("run", "prior", *DATA, *PLACES)
 GRID = ("run", "grid", *DATA, *PLACES, "--protocol", "probe")
 PREDICTED = "predicted.csv"
+RECORDED = "history.jsonl"
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,13 @@ CASES: Mapping[str, Case] = {
     ),
     "cache clear": Case(
         ("cache", "clear", "--all", "--yes", "--cache", "cache"), (PRIOR,), samples=6
+    ),
+    "perf compare": Case(
+        (
+            *("perf", "compare", f"{RECORDED}@aaaa", f"{RECORDED}@bbbb"),
+            *("--markdown", "speed.md", "--output", "samples.json", "--benchmark-json", "bench"),
+        ),
+        samples=4,
     ),
 }
 
@@ -112,6 +123,8 @@ def _timeless(path: Path) -> bytes:
     if path.suffix == ".keras":
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             return b"".join(archive.read(name) for name in ("config.json", "model.weights.h5"))
+    if path.parent.name == "bench":
+        return json.dumps(json.loads(content) | {"datetime": ""}).encode()
     if path.name.endswith(".keras.json"):
         return json.dumps(json.loads(content) | {"sha256": ""}).encode()
     return content
@@ -143,6 +156,9 @@ def prepared(request, place, tmp_path_factory) -> Prepared:
         assert ended.code == 0, ended.err
     if request.param == "submit":
         write_predictions(place.root)
+    if request.param == "perf compare":
+        for number, commit in enumerate(("aaaa1111", "bbbb2222")):
+            append_recording(recording(commit, seed=number), place.root / RECORDED)
     before = tmp_path_factory.mktemp("before") / "root"
     shutil.copytree(place.root, before)
     ended = place.run(case.command)
