@@ -20,6 +20,9 @@ SECONDS = 1.0
 
 _STEP = 0.05
 
+# Code that is called from C++, where an exception at a bad instant aborts the process or hangs it.
+_FRAGILE = ("<frozen importlib", "/tensorflow/", "/keras/", "/jax/", "/torch/")
+
 MESSAGE = (
     "cxrbench: interrupted{by}; completed work is kept, and the same command continues from there"
 )
@@ -31,7 +34,8 @@ class Interruption:
     A signal raises `KeyboardInterrupt` in the main thread. That alone is not enough: while the
     main thread computes outside Python, no exception is raised, and one that is raised in a
     finaliser or a callback is dropped. So a thread gives the command `SECONDS`, then ends the
-    process and its children. Every run directory and cache survives a kill.
+    process and its children; imports and backends are ended at once, and a process that hangs in
+    C++ by an alarm. Every run directory and cache survives a kill.
     """
 
     def __init__(self) -> None:
@@ -40,6 +44,7 @@ class Interruption:
         self._before: dict[int, Any] = {}
         self._read, self._write = -1, -1
         self._wakeup = -1
+        self._stderr = -1
         self._hook: Callable[[Any], Any] = sys.unraisablehook
 
     def __enter__(self) -> Self:
@@ -49,6 +54,7 @@ class Interruption:
             # Commands in the background, and those of nohup, ignore some signals on purpose.
             if signal.getsignal(number) is not signal.SIG_IGN:
                 self._before[number] = signal.signal(number, self._stop)
+        self._stderr = os.dup(2)  # while TensorFlow is imported, 2 is a file
         self._read, self._write = os.pipe()
         os.set_blocking(self._write, False)
         self._wakeup = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
@@ -70,6 +76,7 @@ class Interruption:
         signal.set_wakeup_fd(self._wakeup)
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        os.close(self._stderr)
         os.close(self._write)  # the thread reads the end, and closes its side
 
     def leave(self) -> NoReturn:
@@ -80,9 +87,9 @@ class Interruption:
         with suppress(Exception):  # the streams may be closed, or in use by another thread
             sys.stdout.flush()
         # A progress bar hides the cursor.
-        cursor = "\x1b[?25h" if os.isatty(2) else ""
+        cursor = "\x1b[?25h" if os.isatty(self._stderr) else ""
         with suppress(OSError):
-            os.write(2, f"{cursor}{MESSAGE.format(by=by)}\n".encode())
+            os.write(self._stderr, f"{cursor}{MESSAGE.format(by=by)}\n".encode())
         for child in descendants(os.getpid()):
             with suppress(OSError):
                 os.kill(child, signal.SIGKILL)
@@ -92,7 +99,8 @@ class Interruption:
         again = self.number is not None and not self._repeats
         self._repeats = False
         self.number = self.number or number
-        if again:
+        signal.setitimer(signal.ITIMER_REAL, 1.5 * SECONDS)  # SIGALRM ends any process
+        if again or _is_fragile(frame):
             self.leave()
         raise KeyboardInterrupt
 
@@ -119,6 +127,14 @@ class Interruption:
             self._hook(unraisable)
         else:
             self._drops = True
+
+
+def _is_fragile(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if any(part in frame.f_code.co_filename for part in _FRAGILE):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def descendants(process: int) -> Iterator[int]:

@@ -39,6 +39,14 @@ from concurrent.futures import ThreadPoolExecutor
 with ThreadPoolExecutor(2) as pool:
     list(pool.map(time.sleep, [60, 60]))
 """,
+    "import": """
+import importlib.util, pathlib, tempfile
+folder = tempfile.mkdtemp()
+pathlib.Path(folder, "slow_to_import.py").write_text("import time\\ntime.sleep(60)")
+sys.path.append(folder)
+try: import slow_to_import
+except BaseException: time.sleep(60)
+""",
     "another error": """
 try: time.sleep(60)
 except KeyboardInterrupt: raise ValueError("as TensorFlow does") from None
@@ -173,7 +181,7 @@ def test_handlers_are_put_back():
 
 COMMANDS = {
     "run": ("run", "tinynet+grid", "--data", "drawn", "--epochs", "300", "--patience", "300"),
-    "prepare": ("data", "prepare", "grid", "--data", "drawn:patients=200,pause=0.02"),
+    "prepare": ("data", "prepare", "drawn:patients=200,pause=0.02", "--for", "grid"),
 }
 INSTANTS = 30
 
