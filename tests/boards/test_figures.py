@@ -421,3 +421,28 @@ def test_panels_fill_their_rows(count, shape):
     _, panels = small_multiples("t", count, columns=4, panel_height=1, x="x", y="y")
     assert panels[0].get_gridspec().get_geometry() == shape
     assert [axes.get_xlabel() for axes in panels][-shape[1] :] == ["x"] * shape[1]
+
+
+def test_of_very_many_labels_those_with_the_most_positives_are_drawn(
+    grid, rows, board, recorder, monkeypatch
+):
+    monkeypatch.setattr("cxrbench.boards.figures.MOST_LABELS", 2)
+    kinds = ["roc", "confusion"]
+    made = dict(all_figures(rows[:1], board, only=kinds, display=recorder))
+    positives = {label["label"]: label["positives"] for label in rows[0][0].labels}
+    counted = rows[0][0].conditions.labels_counted
+    often = sorted(counted, key=lambda label: -positives[label])[:2]
+    titles = [axes.get_title() for axes in made["roc"].axes]
+    assert len(titles) == 2
+    assert all(any(label in title for title in titles) for label in often)
+    assert f"figures show the 2 of {len(counted)} labels" in recorder.lines[0]
+    given = dict(all_figures(rows[:1], board, only=["roc"], labels=counted, display=recorder))
+    assert len(given["roc"].axes) == len(counted)
+
+
+def test_of_very_many_rows_the_first_are_drawn(rows, board, recorder, monkeypatch):
+    monkeypatch.setattr("cxrbench.boards.figures.MOST_ROWS", 1)
+    made = dict(all_figures(rows, board, only=["forest", "confusion"], display=recorder))
+    assert [name.partition("-")[0] for name in made] == ["forest", "confusion"]
+    assert any(f"its first 1 of {len(board.rows)} rows" in line for line in recorder.lines)
+    assert figure_count(rows, ["forest", "confusion"]) == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cxrbench.boards.board import Board
@@ -39,6 +40,12 @@ _OF_ROWS: dict[str, Callable[[FigureRow, Sequence[int]], Figure]] = {
     "reliability": draw_reliability,
 }
 
+MOST_LABELS = 30
+"""Labels in a figure, unless a user names them."""
+
+MOST_ROWS = 100
+"""Rows in a figure of a board, and rows with figures of their own."""
+
 KINDS = (*_OF_CURVES, *_OF_BOARDS, *_OF_ROWS)
 """Every kind of figure, in the order drawn."""
 
@@ -71,9 +78,12 @@ def all_figures(
     SettingsError : the board has no such label.
     """
     display = display or SilentDisplay()
-    columns = label_columns(labels, rows[0])
+    columns = _drawn_columns(labels, rows[0], display)
     _warn(rows[0], display)
     names = row_names(rows)
+    if len(board.rows) > MOST_ROWS:
+        display.say(f"figures of the board show its first {MOST_ROWS} of {len(board.rows):,} rows")
+        board = replace(board, rows=board.rows[:MOST_ROWS])
     kinds = [kind for kind in _OF_CURVES if kind in only]
     if kinds:
         yield from _curve_figures(rows, names, columns, kinds, display)
@@ -83,7 +93,12 @@ def all_figures(
     if "pareto" in only and all(row.latency_seconds is None for row in board.rows):
         display.say(NOT_TIMED)
     kinds = [kind for kind in _OF_ROWS if kind in only]
-    for row, name in zip(rows, names, strict=True):
+    if kinds and len(rows) > MOST_ROWS:
+        display.say(
+            f"figures of single rows are of the first {MOST_ROWS} of {len(rows):,} rows; "
+            "name others as RUN"
+        )
+    for row, name in list(zip(rows, names, strict=True))[:MOST_ROWS]:
         if kinds:
             yield from _row_figures(read_figure_row(row, name), columns, kinds, display)
 
@@ -91,9 +106,24 @@ def all_figures(
 def figure_count(rows: Sequence[Seeds], only: Collection[str] = KINDS) -> int:
     """How many figures `all_figures` draws."""
     of_boards = sum(kind in only for kind in (*_OF_CURVES, *_OF_BOARDS))
+    rows = rows[:MOST_ROWS]
     of_rows = sum(_lacking(kind, row) is None for kind in _OF_ROWS if kind in only for row in rows)
     calibrated = sum(calibration_of(row) != "none" for row in rows) if "reliability" in only else 0
     return of_boards + of_rows + calibrated
+
+
+def _drawn_columns(labels: Sequence[str], row: Seeds, display: Display) -> tuple[int, ...]:
+    """Places of the labels to draw; of very many, those with the most positive images."""
+    columns = label_columns(labels, row)
+    if labels or len(columns) <= MOST_LABELS:
+        return columns
+    display.say(
+        f"figures show the {MOST_LABELS} of {len(columns)} labels with the most positive test "
+        "images; choose others with --label"
+    )
+    positives = [label["positives"] for label in row[0].labels]
+    often = sorted(columns, key=lambda column: -positives[column])[:MOST_LABELS]
+    return tuple(sorted(often))
 
 
 def _lacking(kind: str, row: Seeds) -> str | None:
