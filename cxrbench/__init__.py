@@ -51,11 +51,20 @@ if TYPE_CHECKING:
     from cxrbench.interfaces import LocalFeatures as LocalFeatures
     from cxrbench.interfaces import Record as Record
     from cxrbench.modeling.application import KerasApplication as KerasApplication
+    from cxrbench.notebook.evaluation import Evaluation as Evaluation
+    from cxrbench.notebook.evaluation import evaluate as evaluate
+    from cxrbench.notebook.functions import compare as compare
+    from cxrbench.notebook.functions import explain as explain
+    from cxrbench.notebook.functions import figures as figures
+    from cxrbench.notebook.functions import leaderboard as leaderboard
+    from cxrbench.notebook.functions import predict as predict
 
 __version__ = "0.1.0"
 
 _NAMES = {
     "benchmark": "run",
+    "notebook.evaluation": "Evaluation evaluate",
+    "notebook.functions": "compare explain figures leaderboard predict",
     "errors": "CxrbenchError DataError UnreadableImage",
     "hookspecs": "hookimpl",
     "interfaces": "Backbone Box Cohort Dataset Display Encoder Examination Exclusion Fault "

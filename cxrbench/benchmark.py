@@ -31,7 +31,7 @@ from cxrbench.inference.latency import time_all
 from cxrbench.inference.localise import score_all
 from cxrbench.interfaces import Dataset, Display
 from cxrbench.options import declare_options
-from cxrbench.output.display import SilentDisplay
+from cxrbench.output.display import notebook_display
 from cxrbench.output.show import plain
 from cxrbench.parameters import absolute_dataset
 from cxrbench.registry import load_registry
@@ -46,7 +46,7 @@ def run(
 
     Parameters
     ----------
-    display : shows progress. By default, no progress is shown.
+    display : shows progress. By default, progress is shown in Jupyter notebooks only.
 
     Returns
     -------
@@ -58,7 +58,7 @@ def run(
     CxrbenchError : for every problem that the caller can fix.
     """
     request = request_of({"recipes": recipes, **options})
-    runs = measure(request, display or SilentDisplay())
+    runs = measure(request, display or notebook_display())
     values: dict[str, Any] = plain(leaderboard_of(runs, request, per_label=True).to_json())
     return values
 

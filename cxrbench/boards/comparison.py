@@ -24,6 +24,7 @@ from cxrbench.metrics.intervals import (
 from cxrbench.metrics.patients import patient_table, split_patients
 from cxrbench.metrics.ranking import holm
 from cxrbench.output.sections import Section
+from cxrbench.output.show import Shown
 from cxrbench.runs.predictions import Predictions, read_predictions
 from cxrbench.runs.selection import Seeds, require_one_board, row_scores
 
@@ -90,7 +91,7 @@ class LabelDifference:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Comparison(Shown):
     """Two rows of one board, A and B; ``test_patients`` is None where patients are unknown."""
 
     a: str

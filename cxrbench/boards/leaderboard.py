@@ -29,6 +29,7 @@ from cxrbench.output.sections import (
     number,
     text_column,
 )
+from cxrbench.output.show import Shown
 from cxrbench.runs.conditions import RunKind
 from cxrbench.runs.run import SkippedRun
 
@@ -37,7 +38,7 @@ _CONDITIONS = ("seeds", "protocol", "head", "weights", "trains", "on", *_SCORING
 
 
 @dataclass(frozen=True)
-class Leaderboard:
+class Leaderboard(Shown):
     """Boards, with what each part adds (``ablations``) and ``published`` results, if any.
 
     A CSV has one kind of lines: what each part adds, or the labels with ``per_label``, or the rows.

@@ -49,30 +49,20 @@ def leaderboard(  # noqa: PLR0913 - each argument is an option of the command
 
     With --recipes, ranks and corrected p-values are those among the rows shown.
     """
-    from cxrbench.boards.ablation import ablations
-    from cxrbench.boards.board import boards
-    from cxrbench.boards.leaderboard import Leaderboard, sorted_boards
-    from cxrbench.boards.literature import LITERATURE
+    from cxrbench.notebook.functions import leaderboard as read_leaderboard
     from cxrbench.output.display import new_display
     from cxrbench.output.show import show
     from cxrbench.request import request_of
-    from cxrbench.runs.scores import verified
-    from cxrbench.runs.selection import read_board_runs, with_recipes
 
-    complete, skipped = read_board_runs(request_of(options).runs, per_label=per_label)
-    display = new_display()
-    if verify:
-        complete, others = verified(complete, display)
-        skipped += others
-    for run in skipped:
-        display.say(f"left out: {run.reason}")
-    if recipes:
-        complete = with_recipes(recipes, complete)
-    leaderboard = Leaderboard(
-        sorted_boards(boards(complete, per_label=per_label, controls=controls), sort),
-        skipped,
+    result = read_leaderboard(
+        request_of(options).runs,
+        recipes=recipes or (),
+        sort=sort,
+        controls=controls,
         per_label=per_label,
-        ablations=ablations(complete) if ablation else None,
-        published=LITERATURE if literature else (),
+        ablation=ablation,
+        literature=literature,
+        verify=verify,
+        display=new_display(),
     )
-    show(leaderboard, output_format)
+    show(result, output_format)

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from contextvars import ContextVar
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from cxrbench.interfaces import Advance, Display
@@ -102,6 +103,26 @@ class RichDisplay:
             console=self._console,
             expand=True,
         )
+
+
+class LineDisplay(SilentDisplay):
+    """Lines on standard error, without progress bars."""
+
+    def say(self, text: str) -> None:
+        """Print one line."""
+        sys.stderr.write(f"{visible(text)}\n")
+
+
+def notebook_display() -> Display:
+    """Progress in a Jupyter kernel, with bars if ipywidgets is installed; silence elsewhere."""
+    ipython = sys.modules.get("IPython")
+    if not hasattr(ipython and ipython.get_ipython(), "kernel"):
+        return SilentDisplay()
+    if find_spec("ipywidgets"):
+        return RichDisplay()
+    display = LineDisplay()
+    display.say('for progress bars: pip install "cxrbench[notebook]"')
+    return display
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from rich.console import Console
 
 from cxrbench.errors import SettingsError
 from cxrbench.output.files import Destination, write_text
-from cxrbench.output.formats import WRITERS, print_section
+from cxrbench.output.formats import WRITERS, html_section, print_section
 from cxrbench.output.sections import Section, as_csv_cell, visible, visible_section
 
 FORMATS = ("table", "json", "csv", *WRITERS)
@@ -42,6 +42,19 @@ class Result(Protocol):
 
     def records(self) -> Sequence[Mapping[str, Any]]:
         """The lines of the CSV, all with the same keys."""
+
+
+class Shown:
+    """A `Result` that a notebook shows as tables, and that becomes a DataFrame."""
+
+    def to_pandas(self: Result) -> Any:
+        """The records as a ``pandas.DataFrame``."""
+        import pandas as pd
+
+        return pd.DataFrame([plain(record) for record in self.records()])
+
+    def _repr_html_(self: Result) -> str:
+        return "\n".join(html_section(section, level=4) for section in self.sections())
 
 
 def show(result: Result, output: str) -> None:

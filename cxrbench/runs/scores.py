@@ -36,7 +36,7 @@ SCORE_FILES = (METRICS_FILE, LABELS_FILE, SUBGROUPS_FILE, BOOTSTRAP_FILE, DETAIL
 
 def write_scores(assessment: Assessment, folder: Path, *, patients_known: bool) -> None:
     """Write `SCORE_FILES` into ``folder``."""
-    values = plain(_metrics(assessment))
+    values = plain(metrics_of(assessment))
     if not patients_known:
         values["patients"] = None
     # A board reads the first of many runs, and the second only where labels are asked for.
@@ -110,7 +110,7 @@ def verify_scores(run: Run) -> None:
         assessment = assess(test, val, board_key=key, scoring=rules)
     except (DataError, SettingsError) as error:
         raise _disagreement(run, f"they cannot be computed: {error.problem}") from error
-    values = plain(_metrics(assessment)) | ({} if test.patients_known else {"patients": None})
+    values = plain(metrics_of(assessment)) | ({} if test.patients_known else {"patients": None})
     labels = values.pop("labels")
     pairs: list[tuple[str, Any, Any]] = [("", values, run.metrics), ("", labels, run.labels)]
     if run.has_intervals:
@@ -166,7 +166,8 @@ def _name_of(value: Any, index: int) -> Any:
     return next((value[key] for key in keys if key in value), index)
 
 
-def _metrics(assessment: Assessment) -> dict[str, Any]:
+def metrics_of(assessment: Assessment) -> dict[str, Any]:
+    """The values of ``metrics.json``."""
     resampled, values = assessment.resampled, assessment.scores.to_json()
     patients = resampled.patients
     findings = {"auroc": resampled.macro_auroc_findings}

@@ -216,7 +216,8 @@ def argument_table() -> str:
     call = f"run(recipes, *, {', '.join(texts[1:])}) -> dict"
     code = textwrap.fill(call, 100, subsequent_indent="    ", break_on_hyphens=False)
     code = code.replace("\xa0", " ")
-    display = ("`display`", "`None`", "A [`Display`](#display) that shows progress.")
+    text = "A [`Display`](#display) that shows progress. By default, only notebooks show it."
+    display = ("`display`", "`None`", text)
     head, rows = ("argument", "default", "description"), python_rows(known_options())
     arguments = table(head, [*rows, display])
     return f"```python\n{code}\n```\n\n{arguments}"

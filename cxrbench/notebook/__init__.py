@@ -1,0 +1,1 @@
+"""Functions for Python and notebooks: boards, comparisons, figures, predictions, evaluation."""
