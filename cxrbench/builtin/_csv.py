@@ -64,6 +64,9 @@ def read_rows(
         fix = "name it: --data csv:path=…,image=COLUMN"
         raise table.missing_column(HEADINGS["image"], fix)
     columns = table.columns(headings)
+    if "patient" in columns.cells:
+        patients = ["" if t.lower() in _NOBODY else t for t in columns.cells["patient"]]
+        columns = replace(columns, cells={**columns.cells, "patient": patients})
     faults = [Fault("cannot-load", "", str(error)) for error in misfits or ()]
     if without_faults:
         columns, more = _usable(columns, labels)
@@ -82,6 +85,10 @@ def read_rows(
         extended, ids, more = _agreeing(extended, ids, labels)
         faults += more
     return TableRows(labels.join_rows(extended, ids), tuple(faults))
+
+
+_NOBODY = frozenset({"nan", "none", "null"})
+"""Texts that pandas and databases write for an empty cell, which are no patient's id."""
 
 
 def _usable(columns: Columns, labels: LabelOptions) -> tuple[Columns, list[Fault]]:

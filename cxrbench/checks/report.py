@@ -11,6 +11,7 @@ from typing import Any
 from cxrbench.checks.counts import Counts, Distribution, PartCount
 from cxrbench.checks.finding import Finding, Severity
 from cxrbench.checks.shortcuts import Shortcut
+from cxrbench.data.tables import shortened
 from cxrbench.output.sections import CellTable, Column, Section, counted, number, text_column
 
 _TITLES = {
@@ -119,7 +120,7 @@ def _examples(finding: Finding) -> Iterator[str]:
 def _some(images: Sequence[str]) -> str:
     more = len(images) - _MOST_IMAGES
     rest = f" and {more:,} more (all in --json)" if more > 0 else ""
-    return ", ".join(images[:_MOST_IMAGES]) + rest
+    return ", ".join(map(shortened, images[:_MOST_IMAGES])) + rest
 
 
 def _counts(counts: Counts) -> Section:

@@ -109,7 +109,9 @@ class _Search:
         for base, rest in self._other_starts(name):
             path = os.path.join(base, rest)
             if os.path.isfile(path):
-                self.cut[f"{name.removesuffix(rest)!r} was replaced by {base + os.sep!r}"] += 1
+                prefix = name.removesuffix(rest)
+                instead = f", not in {prefix}" if prefix else ""
+                self.cut[f"{base}{os.sep}{instead}"] += 1
                 return path, ""
         return "", NO_FILE
 
@@ -131,7 +133,7 @@ class _Search:
     def notes(self) -> tuple[str, ...]:
         """Where paths started elsewhere than the table says."""
         return tuple(
-            f"{count:,} paths start elsewhere: {what}" for what, count in self.cut.most_common(3)
+            f"{count:,} paths start in {where}" for where, count in self.cut.most_common(3)
         )
 
 

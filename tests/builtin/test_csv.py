@@ -297,7 +297,8 @@ def test_the_documented_way_to_chexpert(tmp_path, registry, monkeypatch):
     assert set(cohort.sexes) == {"F"}
     assert cohort.ages[0] == 61
     assert [item.reason for item in cohort.excluded] == ["not a frontal view: Lateral"] * 12
-    assert "36 paths start elsewhere: 'CheXpert-v1.0-small/'" in cohort.notes[0]
+    assert "36 paths start in " in cohort.notes[0]
+    assert "CheXpert-v1.0-small/, not in CheXpert-v1.0-small/" in cohort.notes[0]
     assert cohort.notes[1:] == ("excluded 12 of 36 rows: not a frontal view",)
     frame = pd.read_csv("CheXpert-v1.0-small/train.csv").query("`Frontal/Lateral` == 'Frontal'")
     expected = frame[list(CHEXPERT_LABELS)].replace(-1, NAN).to_numpy(np.float32)
@@ -537,3 +538,11 @@ def test_modality_and_part_of_the_body_leave_images_out(tmp_path):
     assert [one.reason for one in cohort.excluded] == [
         *("not a radiograph: CT", "not a chest radiograph: ABDOMEN"),
     ]
+
+
+@pytest.mark.parametrize("word", ["", "nan", "NaN", "None", "null"])
+def test_a_word_for_nothing_is_no_patient(tmp_path, word):
+    text = f"image,patient,Mass\na.png,1,1\nb.png,{word},0\nc.png,{word},0\n"
+    assert "Line 3" in message(table(tmp_path, text))
+    faults = table(tmp_path, text).examine(SilentDisplay(), tmp_path).faults
+    assert [fault.check for fault in faults] == ["unclear-patient"] * 2
