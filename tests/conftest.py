@@ -123,9 +123,14 @@ def spawn(*arguments: object, site: Path | None = None) -> subprocess.Popen[str]
         stderr=pipe,
         text=True,
         env=environment(site),
-        # A shell starts background jobs with Ctrl-C ignored, and the tests may be in one.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        preexec_fn=_take_signals,
     )
+
+
+def _take_signals() -> None:
+    """A shell starts jobs with signals ignored, in the background or by nohup; tests may be one."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 NIH_LABELS = ("Effusion", "Mass", "Nodule")
