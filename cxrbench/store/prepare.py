@@ -30,7 +30,7 @@ from cxrbench.store.image_pass import (
     prepare_image,
     quiet_single_threaded_libraries,
 )
-from cxrbench.store.journal import DamagedStore
+from cxrbench.store.journal import DamagedStore, ImageTable
 from cxrbench.store.sources import can_be_read
 from cxrbench.store.stores import (
     CompleteStore,
@@ -166,17 +166,18 @@ def _stale(
     complete = {consumer: store for consumer, store in stores.items() if store is not None}
     if not complete:
         return frozenset()
-    images = next(iter(complete.values())).images
-    image_id = changed_image(
-        images, job.dataset, job.cohort, job.preparation.max_pixels, job.threads
-    )
-    if image_id is None:
-        return frozenset()
-    display.say(
-        f"image {image_id!r} is not the one that the cache was made of, though its size, time and "
-        "ends are the same: all images are prepared again"
-    )
-    return frozenset(complete)
+    stale = _is_stale(next(iter(complete.values())).images, job, display)
+    return frozenset(complete) if stale else frozenset()
+
+
+def _is_stale(images: ImageTable, job: _ImagePass, display: Display) -> bool:
+    name = changed_image(images, job.dataset, job.cohort, job.preparation.max_pixels, job.threads)
+    if name is not None:
+        display.say(
+            f"image {name!r} is not the one that the cache was made of, though its size, time "
+            "and ends are the same: all images are prepared again"
+        )
+    return name is not None
 
 
 def _readable_again(
@@ -205,7 +206,7 @@ def _fill(consumers: Sequence[Consumer], job: _ImagePass, cache: Path, display: 
             consumer.spec.folder(cache).parent.mkdir(parents=True, exist_ok=True)
         stack.enter_context(locked([lock_of(c.spec.folder(cache)) for c in consumers], display))
         missing = [c for c in consumers if _still_missing(c, job, cache, display)]
-        writers = {c: _writer(c, cache, display) for c in missing}
+        writers = {c: _writer(c, job, cache, display) for c in missing}
         for writer in writers.values():
             stack.callback(writer.close)
         CACHE.require_room(cache, _bytes_left(writers))
@@ -236,12 +237,17 @@ def _still_missing(consumer: Consumer, job: _ImagePass, cache: Path, display: Di
     return bool(again)
 
 
-def _writer(consumer: Consumer, cache: Path, display: Display) -> StoreWriter:
+def _writer(consumer: Consumer, job: _ImagePass, cache: Path, display: Display) -> StoreWriter:
     try:
-        return StoreWriter(consumer.spec, cache)
+        writer = StoreWriter(consumer.spec, cache)
     except DamagedStore as error:
         _discard(consumer.spec.folder(cache), error, display)
         return StoreWriter(consumer.spec, cache)
+    if not writer.rows or not _is_stale(writer.images, job, display):
+        return writer
+    writer.close()
+    remove_store(consumer.spec.folder(cache))
+    return StoreWriter(consumer.spec, cache)
 
 
 def _discard(folder: Path, error: DamagedStore, display: Display) -> None:

@@ -220,7 +220,8 @@ _APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
 class StoreWriter:
     """Appends rows to a store; the caller holds the store's lock.
 
-    ``rows`` is how many it already has: the next `append` is that row's.
+    ``images`` are those that it had when it was opened; ``rows`` is how many it has: the next
+    `append` is that row's.
     """
 
     def __init__(self, spec: StoreSpec, cache: Path) -> None:
@@ -231,7 +232,8 @@ class StoreWriter:
         self._folder.mkdir(parents=True, exist_ok=True)
         journal = self._resume()
         write_purpose(self._folder / PURPOSE_FILE, spec.purpose)
-        self.rows = len(journal.images)
+        self.images = journal.images
+        self.rows = len(self.images)
         self._layout = dict(journal.layout)
         self._sizes = dict(journal.sizes)
         self._checksums = dict.fromkeys(spec.files, 0)

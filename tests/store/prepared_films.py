@@ -157,6 +157,11 @@ class Interrupted(Folder):
         return super().read(source, max_pixels=max_pixels)
 
 
+def compare_nothing(monkeypatch) -> None:
+    """No random sample of images is read to see whether they are those of before."""
+    monkeypatch.setattr("cxrbench.store.prepare.changed_image", lambda *_: None)
+
+
 def forget_counts() -> None:
     Folder.counts.clear()
     Corners.counts.clear()

@@ -22,6 +22,7 @@ from prepared_films import (
     ListDisplay,
     bytes_of,
     cohort_of,
+    compare_nothing,
     forget_counts,
     keys_of,
     make_cohort,
@@ -206,7 +207,10 @@ def test_unreadable_images_are_left_out_with_a_reason_and_a_count(tmp_path):
         display.said.clear()
 
 
-def test_too_many_unreadable_images_stop_at_the_end_and_at_once_the_second_time(tmp_path):
+def test_too_many_unreadable_images_stop_at_the_end_and_at_once_the_second_time(
+    tmp_path, monkeypatch
+):
+    compare_nothing(monkeypatch)
     cohort = damaged_cohort(tmp_path)
     for _ in range(2):
         with pytest.raises(DataError, match=r"4 of 20 .*(?s:.*)0002\.png(?s:.*)--max-bad"):

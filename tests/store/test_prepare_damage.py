@@ -138,6 +138,18 @@ def test_images_that_only_look_the_same_from_outside_are_prepared_again(cohort, 
     assert display.said == []
 
 
+def test_an_interrupted_store_of_other_images_is_begun_again(tmp_path):
+    cohort, cache, display = make_cohort(tmp_path / "films", 300), tmp_path / "cache", ListDisplay()
+    disguised(cohort.sources, 1)
+    with pytest.raises(KeyboardInterrupt):
+        prepared(cohort, cache, extractors=(), dataset=Interrupted(at=290))
+    disguised(cohort.sources, 2)
+    prepared(cohort, cache, extractors=(), display=display)
+    assert "is not the one that the cache was made of" in display.said[0]
+    prepared(cohort, tmp_path / "fresh", extractors=())
+    assert bytes_of(cache) == bytes_of(tmp_path / "fresh")
+
+
 def test_other_images_of_the_same_name_size_and_time_have_a_store_of_their_own(tmp_path):
     cohorts, digests = [], []
     for seed, name in enumerate("ab"):

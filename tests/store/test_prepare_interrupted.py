@@ -17,6 +17,7 @@ from prepared_films import (
     Interrupted,
     ListDisplay,
     bytes_of,
+    compare_nothing,
     forget_counts,
     keys_of,
     make_cohort,
@@ -29,7 +30,8 @@ def _fresh_counts():
     forget_counts()
 
 
-def test_an_interrupted_pass_goes_on_where_it_was(tmp_path):
+def test_an_interrupted_pass_goes_on_where_it_was(tmp_path, monkeypatch):
+    compare_nothing(monkeypatch)
     cohort, display = make_cohort(tmp_path / "films", 300), ListDisplay()
     prepared(cohort, tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
@@ -45,7 +47,8 @@ def test_an_interrupted_pass_goes_on_where_it_was(tmp_path):
     assert bytes_of(tmp_path / "cache") == bytes_of(tmp_path / "whole")
 
 
-def test_stores_that_got_differently_far_are_finished_together(tmp_path):
+def test_stores_that_got_differently_far_are_finished_together(tmp_path, monkeypatch):
+    compare_nothing(monkeypatch)
     cohort = make_cohort(tmp_path / "films", 300)
     both = {"image_sizes": (32, 16), "extractors": (Corners(),)}
     prepared(cohort, tmp_path / "whole", **both)
