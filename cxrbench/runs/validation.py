@@ -103,10 +103,12 @@ def record(required: Mapping[str, Check], others: Mapping[str, Check] | None = N
         if type(value) is not dict:
             return ""
         for key, check in checks.items():
-            if key in value or key in required:
-                place = check(value.get(key))
+            if key in value:
+                place = check(value[key])
                 if place is not None:
                     return f"\0{key}{place}"
+            elif key in required:
+                return f"\0{key}"
         return None
 
     return whole
@@ -155,10 +157,9 @@ def _label_calibration(value: Any) -> str | None:
 _CALIBRATION = record({"method": text, "labels": list_of(_label_calibration)})
 _ESTIMATE = record(dict.fromkeys(("value", "low", "high"), optional(number)))
 _MACRO = tuple(f"{kind}_{name}" for kind in ("macro", "micro") for name in MEASURES)
-_HEADLINES = ("macro_auroc", "macro_auroc_findings", "micro_auroc")
 
 METRICS = record(
-    {"images": count, "patients": optional(count), **dict.fromkeys(_HEADLINES, optional(number))},
+    {"images": count, "patients": optional(count), "macro_auroc": optional(number)},
     {
         **_estimates(*_MACRO, "macro_auroc_findings"),
         "effective_patients": record({"macro": _PATIENTS, "micro": _PATIENTS}),

@@ -282,3 +282,13 @@ def test_scores_are_not_written_through_a_link(tmp_path):
     (tmp_path / "x.json.tmp").symlink_to(victim)
     write_json(tmp_path / "x.json", {})
     assert victim.read_text() == "mine"
+
+
+def test_a_missing_key_is_not_null():
+    from cxrbench.runs.validation import number, optional, record, require
+
+    check = record({"a": optional(number)}, {"b": number})
+    assert require({"a": None, "c": "x"}, check, "run/x.json") == {"a": None, "c": "x"}
+    for value, place in (({}, "'a'"), ({"a": 1, "b": "x"}, "'b'"), ([], "it")):
+        with pytest.raises(RunError, match=f"x.json is damaged: {place} has no valid value"):
+            require(value, check, "run/x.json")

@@ -291,5 +291,6 @@ def _labels_of_gap(attribute: Mapping[str, Any], counted: int) -> str:
 
 
 def _interval(values: Mapping[str, float | None]) -> str:
-    numbers = (math.nan if value is None else value for value in values.values())
+    bounds = (values[name] for name in ("value", "low", "high"))
+    numbers = (math.nan if value is None else value for value in bounds)
     return interval(Estimate(*numbers))
