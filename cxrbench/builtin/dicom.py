@@ -260,7 +260,7 @@ def _require_pydicom() -> None:
             expected="the extra dicom",
             found="pydicom is not installed",
             fix='pip install "cxrbench[dicom]"',
-        )
+        ) from ModuleNotFoundError("pydicom", name="pydicom")
 
 
 def _tables(folder: Path) -> list[Path]:

@@ -123,8 +123,8 @@ def _ready_image(
     try:
         grey = grey_of(image.read(preparation.max_pixels), preparation.max_pixels)
     except Exception as error:
-        if is_shortage(error):
-            raise
+        if is_shortage(error) or isinstance(error.__cause__, ImportError):
+            raise  # as it is for all images: memory is short, or a package is missing
         if isinstance(error, UnreadableImage | OSError):
             return ReadyImage(image, preparation, reason_of(error))
         return ReadyImage(image, preparation, _named(error))  # a plugin's code: the others go on

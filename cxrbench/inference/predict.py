@@ -217,7 +217,10 @@ def write_parquet(
 def write_table(
     batches: Iterable[PredictedBatch], columns: PredictionColumns, out: IO[str]
 ) -> None:
-    """Each image with its labels, the highest score first; ``*`` marks those at their threshold."""
+    """Each image with its labels, the highest score first; ``*`` marks those at their threshold.
+
+    A last line explains the mark.
+    """
     lines = TextWrapper(
         get_terminal_size().columns,
         initial_indent="  ",
@@ -228,6 +231,8 @@ def write_table(
     for name, *numbers, error in columns.rows(batches):
         text = lines.fill(error or _ranked(numbers, columns.label_names))
         out.write(f"{visible_line(name)}\n{text.replace(_UNBROKEN, ' ')}\n")
+    if columns.thresholds is not None:
+        out.write("*: the score is at or above the threshold that the run chose for this label.\n")
 
 
 def _ranked(numbers: Sequence[str], label_names: Sequence[str]) -> str:

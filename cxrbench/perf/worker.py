@@ -51,7 +51,7 @@ class Worker:
                 return self._set_up(request["path"])
             return self._timed(request["path"], request["calls"], request.get("slowdown", 1.0))
         except Exception as error:  # a path may fail in any way, and the others go on
-            return {_state(error): f"{type(error).__name__}: {' '.join(str(error).split())}"}
+            return {_state(error): f"{type(error).__name__}: {_reason(error)}"}
 
     def _set_up(self, name: str) -> dict[str, Any]:
         import cv2
@@ -81,6 +81,12 @@ def _state(error: Exception) -> str:
     lacking = isinstance(error, ImportError | AttributeError | KeyError)
     # By its name: which class that is depends on the revision.
     return "missing" if lacking or type(error).__name__ == "RecipeError" else "failed"
+
+
+def _reason(error: Exception) -> str:
+    """One line: of an error of cxrbench, whatever its revision, what is wrong and what to do."""
+    pieces = (getattr(error, "problem", None) or str(error), getattr(error, "fix", None) or "")
+    return "; ".join(" ".join(piece.split()) for piece in pieces if piece)
 
 
 def load_hot_paths() -> Any:

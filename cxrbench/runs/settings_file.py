@@ -13,7 +13,8 @@ from cxrbench.options import check_options, options_of
 from cxrbench.output.files import write_text
 from cxrbench.registry import load_registry
 from cxrbench.request import known_options
-from cxrbench.runs.run import RUN_FILE
+from cxrbench.runs.conditions import EXTERNAL
+from cxrbench.runs.run import RUN_FILE, read_run_file
 from cxrbench.settings import Settings
 
 CONFIG_FILE = "settings.toml"
@@ -35,6 +36,7 @@ def read_config(path: Path) -> dict[str, Any]:
             f"--config {path} cannot be read",
             expected="a TOML file of options, such as the settings.toml of a run directory",
             found=error.strerror or str(error),
+            fix=_why_none(path),
         ) from error
     except ValueError as error:  # no TOML, or no UTF-8
         raise SettingsError(
@@ -78,6 +80,18 @@ def require_repeatable(path: Path, options: Mapping[str, Any]) -> None:
         )
     if "data" in options:
         recorded_dataset(options["data"], load_registry(), f"{path.parent.name}/{path.name}")
+
+
+def _why_none(path: Path) -> str | None:
+    """Why a run directory has no such file; None if the folder is none."""
+    if path.name != CONFIG_FILE or not (path.parent / RUN_FILE).is_file():
+        return None
+    if read_run_file(path.parent).get("origin") == EXTERNAL:
+        return (
+            "its predictions were submitted, and no run of cxrbench repeats them: repeat the "
+            "program that made them, then `cxrbench submit`"
+        )
+    return "the run directory is damaged: copy it again"
 
 
 def write_config(path: Path, options: Mapping[str, Any]) -> None:

@@ -157,7 +157,20 @@ def test_a_table_for_people(cli, grid, table, told, monkeypatch):
     values = [float(part.rpartition(" ")[2]) for part in ranked.split(", ")]
     assert values == sorted(values, reverse=True)
     assert len(values) == len(LABELS)
-    assert len(said.out.splitlines()) == 2 * (len(told) + 1)
+    assert len(said.out.splitlines()) == 2 * (len(told) + 1) + 1
+    assert said.out.splitlines()[-1].startswith("*: the score is at or above the threshold")
+    without = cli("predict", grid.run_of("grid"), image, "--format", "table").out
+    assert "*" not in without
+
+
+def test_a_missing_package_stops_once_and_not_for_each_image(cli, grid, tmp_path, monkeypatch):
+    for name in ("a.dcm", "b.dcm"):
+        (tmp_path / name).write_bytes(bytes(128) + b"DICM" + bytes(100))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    said = cli("predict", grid.run_of("grid"), tmp_path)
+    assert said.code == 2
+    assert len(said.out.splitlines()) == 1  # the heading of the table
+    assert said.err.count("reading DICOM files needs pydicom\n  expected: the extra dicom") == 1
 
 
 @pytest.mark.parametrize(

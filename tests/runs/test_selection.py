@@ -124,3 +124,15 @@ def test_recipes_are_chosen_in_any_spelling_or_by_a_pattern_and_priors_stay(grid
     with pytest.raises(RunError, match="no run has the recipe 'grd'") as error:
         recipes("grid", "grd")
     assert "grid" in error.value.fix
+
+
+def test_a_recipe_means_a_smoke_test_only_where_there_is_nothing_else(grid, tmp_path):
+    for name, limit in (("whole", None), ("smoke", 50)):
+        path = shutil.copytree(grid.run_of("grid"), tmp_path / name)
+        info = json.loads((path / "run.json").read_text())
+        info |= {"settings": {**info["settings"], "limit": limit}, "row_key": name}
+        info["run_key"] = 64 * name[0]
+        (path / "run.json").write_text(json.dumps(info))
+    assert names(find_row("grid", tmp_path)) == ["whole"]
+    shutil.rmtree(tmp_path / "whole")
+    assert names(find_row("grid", tmp_path)) == ["smoke"]

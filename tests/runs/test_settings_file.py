@@ -178,3 +178,12 @@ def test_the_settings_of_every_row_of_a_call_repeat_it(cli, tmp_path, tiny_plugi
         assert said.code == 0, said.err
         recipe = json.loads((path / "run.json").read_text())["recipe"]
         assert f"{recipe} (seed 0): already complete" in said.out
+
+
+def test_a_submission_has_no_settings_and_the_error_says_why(tmp_path):
+    (tmp_path / "run.json").write_text(json.dumps({"origin": "external"}))
+    with pytest.raises(SettingsError, match="predictions were submitted"):
+        read_config(tmp_path / "settings.toml")
+    (tmp_path / "run.json").write_text(json.dumps({"origin": "cxrbench"}))
+    with pytest.raises(SettingsError, match="the run directory is damaged"):
+        read_config(tmp_path / "settings.toml")
