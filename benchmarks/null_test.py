@@ -20,7 +20,7 @@ from cxrbench.output.display import SilentDisplay
 from cxrbench.recipe import parse_recipe
 from cxrbench.registry import load_registry
 
-RECIPES = ("orb", "sift", "orb+sift")
+RECIPES = ("orb", "sift", "orb+sift", "orb+sift@late")
 
 
 def with_noise(recipe: str) -> str:

@@ -154,9 +154,9 @@ def test_weights_that_do_not_fit_the_recipe(recipe, grid, copy_of, registry):
 @pytest.mark.parametrize(
     ("changed", "told"),
     [
-        ({"labels": []}, "the label names"),
-        ({"labels": [1, 2]}, "the label names"),
-        ({"labels": ["A", "B", "C", "D"]}, "a threshold or null for each label"),
+        ({"labels": []}, "its labels are not unique, or others count in macro"),
+        ({"labels": [1, 2]}, "'labels.0' has no valid value"),
+        ({"labels": ["A", "B", "C", "D"]}, "its labels are not unique, or others count in macro"),
         ({"image_size": "32"}, "'image_size' has no valid value"),
         ({"image_size": None}, "the side of the images"),
         ({"image_size": 3}, "the network of the run"),
