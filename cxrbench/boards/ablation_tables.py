@@ -123,7 +123,12 @@ def _sentence(row: PartGain) -> str:
     gain, p = row.macro_auroc.part, row.macro_auroc.part_p_holm
     if math.isnan(p):
         return f"{row.part}: its gain over {row.without} is undefined on these images."
-    if p >= SIGNIFICANCE:
+    if gain.difference == gain.low == gain.high == 0:
+        text = (
+            f"{row.part}: {row.recipe} and {row.without} have identical scores. A linear head "
+            "leaves a part out if cross-validation is better without it."
+        )
+    elif p >= SIGNIFICANCE:
         text = (
             f"{row.part}: no significant gain over {row.without} ({_gain(gain)}, {_p_words(p)}). "
             "Minimum detectable difference (80 % power, before Holm's correction): "

@@ -10,6 +10,7 @@ import pytest
 from run_conditions import conditions
 
 from cxrbench.boards.ablation import ablations
+from cxrbench.boards.ablation_tables import ablation_section
 from cxrbench.metrics.intervals import Spread, difference_interval, joined, p_value
 from cxrbench.metrics.ranking import holm
 from cxrbench.output.show import plain
@@ -185,6 +186,15 @@ def test_holm_is_over_all_tests_of_the_table():
     assert found == pytest.approx(adjusted)
     assert (sift.control, sift.beyond_control) == (None, None)
     assert math.isnan(sift.beyond_control_p_holm)
+
+
+def test_a_part_that_was_left_out_is_no_question_of_power():
+    (same,) = ablations([stored("orb+sift"), stored("orb")])
+    (other,) = ablations([stored("orb+sift", 0.61), stored("orb", noise=2)])
+    left_out, measured = (ablation_section(one).notes[0] for one in (same, other))
+    assert left_out.startswith("sift: orb+sift and orb have identical scores")
+    assert "Minimum detectable" not in left_out
+    assert "Minimum detectable" in measured
 
 
 def test_what_is_undefined_stays_so():
