@@ -20,6 +20,7 @@ _TITLES = {
     Severity.info: "Worth knowing",
 }
 _MOST_IMAGES, _MOST_DETAILS, _MOST_PAIRS = 3, 20, 8
+_MOST_CHARACTERS = 1000  # of a line: names in a table may be endless
 _NOTABLE = 0.55  # AUROC of a label worth naming
 
 
@@ -112,9 +113,14 @@ def _examples(finding: Finding) -> Iterator[str]:
     most = _MOST_IMAGES if any(by_detail.values()) else _MOST_DETAILS
     for detail, images in list(by_detail.items())[:most]:
         line = detail.splitlines()[0] if finding.severity is Severity.info else detail
+        line = "\n".join(map(_cut, line.splitlines()))
         yield f"{line}: {_some(images)}" if images else line
     if len(by_detail) > most:
         yield f"… and {len(by_detail) - most:,} more (all in --json)"
+
+
+def _cut(line: str) -> str:
+    return line if len(line) <= _MOST_CHARACTERS else f"{line[:_MOST_CHARACTERS]}…"
 
 
 def _some(images: Sequence[str]) -> str:
@@ -173,7 +179,7 @@ def _files(numbers: Mapping[str, int]) -> str:
 
 def _pairs(counts: Counts) -> str:
     """The pairs of labels that are most often on one image."""
-    names = [label.label for label in counts.labels]
+    names = [shortened(label.label) for label in counts.labels]
     pairs = combinations(range(len(names)), 2)
     ranked = sorted(((counts.together[a][b], a, b) for a, b in pairs), key=lambda p: (-p[0], p[1:]))
     return "; ".join(f"{names[a]} and {names[b]} {n:,}" for n, a, b in ranked[:_MOST_PAIRS] if n)
@@ -191,7 +197,9 @@ def _labels(counts: Counts) -> CellTable:
         known = [] if label.patients is None else [label.patients]
         numbers = [*known, label.unknown, *(label.parts[part] for part in parts)]
         share = f"{label.images / counts.images:.1%}"
-        rows.append((label.label, f"{label.images:,}", share, *(f"{n:,}" for n in numbers)))
+        rows.append(
+            (shortened(label.label), f"{label.images:,}", share, *(f"{n:,}" for n in numbers))
+        )
     return CellTable(columns, tuple(rows))
 
 
@@ -200,6 +208,8 @@ def _shortcuts(shortcuts: Sequence[Shortcut]) -> Section:
     rows = []
     for shortcut in shortcuts:
         best = sorted(shortcut.per_label.items(), key=lambda item: -item[1])[:_MOST_IMAGES]
-        most = ", ".join(f"{name} {score:.2f}" for name, score in best if score >= _NOTABLE)
+        most = ", ".join(
+            f"{shortened(name)} {score:.2f}" for name, score in best if score >= _NOTABLE
+        )
         rows.append((shortcut.features, number(shortcut.macro, ".3f"), most))
     return Section("What file properties alone predict", (CellTable(columns, tuple(rows)),))

@@ -115,7 +115,9 @@ def _odd_labels(cohort: Cohort) -> list[Item]:
     items = [Item((), " = ".join(map(repr, group))) for group in similar_ids(names)]
     keys = {label_key(name) for name in names}
     for name in names:
-        pieces = {label_key(piece) for piece in re.split(r"[\[\]{}|;,/'\"]", name) if piece.strip()}
+        pieces = {
+            label_key(piece) for piece in re.split(r"[\[\]{}|;,/&+\t'\"]", name) if piece.strip()
+        }
         several = len(pieces) > 1 and len(pieces & keys) > 0
         if several or name[:1] in "[{" or name[-1:] in "]}":
             items.append(Item((), f"{shortened(repr(name))} looks like several labels"))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 AUTO = "auto"
 _NAMED: Mapping[str, str] = MappingProxyType({"comma": ",", "space": " "})
-_LIKELY = ("|", ";", ",")
+LIKELY = ("|", ";", "\n", ",")
 """Separators that are recognised, the first that is there."""
 
 _LIST = re.compile(r"\[.*\]", re.DOTALL)
@@ -62,7 +62,8 @@ def read_cells(
     """The names in cells; ``cells`` counts the rows of each text.
 
     A cell in brackets is a list, as Python, JSON and numpy write it. Other cells are divided at the
-    ``separator``; ``auto`` recognises a vertical bar, a semicolon or a comma. Names that differ in
+    ``separator``; ``auto`` recognises a vertical bar, a semicolon,
+    a line break or a comma. Names that differ in
     capitals only are one label, in its most frequent spelling. ``chosen`` names are labels even
     if they are words for unknown.
 
@@ -133,7 +134,7 @@ def _divided(text: str, joiner: str) -> list[str]:
 
 def _recognised(texts: Sequence[str], title: str) -> str | None:
     """What separates names in these texts; None where nothing does."""
-    joiner = next((one for one in _LIKELY if any(one in text for text in texts)), None)
+    joiner = next((one for one in LIKELY if any(one in text for text in texts)), None)
     if joiner is None or joiner == "|":
         return joiner
     cells_of = Counter(

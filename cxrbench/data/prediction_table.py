@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from cxrbench.data.image_paths import image_id as one_form
 from cxrbench.data.record_cells import HEADINGS
 from cxrbench.data.tables import has_no_name, read_table, shortened
 from cxrbench.errors import DataError
@@ -82,14 +84,22 @@ class PredictionTable:
         """The image that each row means; the name itself where there is none."""
         meant: dict[str, str | None] = {}
         for image_id in image_ids:
-            for text in {_file_name(image_id), _stem(image_id)}:
-                # Two images with the same name in different folders are named in full.
+            for text in dict.fromkeys((*_endings(image_id), _stem(image_id))):
+                # Two images with the same ending in different folders are named by longer ones.
                 meant[text] = None if text in meant else image_id
         known = set(image_ids)
-        return [
-            name if name in known else meant.get(_file_name(name)) or meant.get(_stem(name)) or name
-            for name in self.names
-        ]
+        return [name if name in known else _meant_by(name, meant) or name for name in self.names]
+
+
+def _endings(name: str) -> list[str]:
+    """The path, and it without its first folders, the longest first."""
+    parts = unicodedata.normalize("NFC", one_form(name)).split("/")
+    return ["/".join(parts[number:]) for number in range(len(parts))]
+
+
+def _meant_by(name: str, meant: Mapping[str, str | None]) -> str | None:
+    endings = (meant[text] for text in _endings(name) if text in meant)
+    return next(endings, None) or meant.get(_stem(name))
 
 
 def read_predictions_table(
@@ -216,7 +226,7 @@ def _refuse_unknown(
         raise DataError(
             f"{path} has columns of unknown labels: {_listed(unknown)}",
             expected=", ".join(label_names),
-            found=", ".join(map(repr, unknown[:_SHOWN])),
+            found=_listed(unknown),
             fix=nearest(unknown[0], label_names) or "rename them, or name them with --ignore",
         )
 
@@ -255,9 +265,9 @@ def _file_name(name: str) -> str:
 
 
 def _stem(name: str) -> str:
-    return PurePosixPath(_file_name(name)).stem
+    return PurePosixPath(unicodedata.normalize("NFC", _file_name(name))).stem
 
 
 def _listed(names: Sequence[str]) -> str:
     more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
-    return ", ".join(map(repr, names[:_SHOWN])) + more
+    return ", ".join(shortened(repr(name)) for name in names[:_SHOWN]) + more

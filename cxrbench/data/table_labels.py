@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from cxrbench.data.finding_cells import (
     AUTO,
+    LIKELY,
     RULES,
     FindingCells,
     join_labels,
@@ -292,7 +293,7 @@ class LabelOptions:
         if self.separator != AUTO:
             return self.joiner
         text = "".join(set(columns.cells.get(FINDINGS, ())))
-        return next((one for one in ("|", ";", ",") if one in text), "|")
+        return next((one for one in LIKELY if one in text), "|")
 
     def _value(self, text: str) -> float | None:
         if text.lower() in _BLANK:

@@ -546,3 +546,13 @@ def test_a_word_for_nothing_is_no_patient(tmp_path, word):
     assert "Line 3" in message(table(tmp_path, text))
     faults = table(tmp_path, text).examine(SilentDisplay(), tmp_path).faults
     assert [fault.check for fault in faults] == ["unclear-patient"] * 2
+
+
+def test_endless_cells_are_cut_whatever_they_are(tmp_path, cli):
+    touch(tmp_path, *(f"{n}.png" for n in range(40)))
+    cells = [f"{n % 4} {'7 9 ' * 2500}" for n in range(40)]
+    rows = "".join(f"{n}.png,{n},{cell}\n" for n, cell in enumerate(cells))
+    data = table(tmp_path, "image,patient,mask\n" + rows).path
+    for options in ("findings=mask", "labels=mask", "patient=mask,labels=patient"):
+        said = cli("data", "check", f"csv:path={data},{options}", "--no-images")
+        assert len(said.out) < 20_000, options

@@ -56,7 +56,7 @@ def test_a_list_that_cannot_be_read_is_refused():
         names("['Mass', Edema oedema 'x']")
 
 
-@pytest.mark.parametrize("sign", ["|", ";", ",", "; ", " ,"])
+@pytest.mark.parametrize("sign", ["|", ";", ",", "; ", " ,", "\n"])
 def test_separators_are_recognised(sign):
     cells = [sign.join(pair) for pair in pairwise(FOUR)] + FOUR
     found = names(*cells)

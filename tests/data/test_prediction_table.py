@@ -153,3 +153,29 @@ def test_an_index_and_columns_without_a_heading_are_no_labels(tmp_path, header, 
     assert (found.names, found.label_names, found.y_score.tolist()) == (
         *(("a.png",), ("Mass",), [[0.5]]),
     )
+
+
+@pytest.mark.parametrize("root", ["", "other/", "/mnt/nas/x/", "C:\\data\\"])
+def test_paths_of_another_machine_are_told_apart_by_their_last_folders(tmp_path, root):
+    ids = [f"set/p{n}/s1/view.jpg" for n in (1, 2)]
+    rows = [f"{root}p{n}/s1/view.jpg,0.{n}" for n in (1, 2)]
+    rows = [row.replace("/", "\\") if "\\" in root else row for row in rows]
+    found = read_predictions_table(table(tmp_path, "path,Mass", *reversed(rows)), LABELS)
+    assert found.rows_for(ids, "test").tolist() == [1, 0]
+
+
+def test_an_image_of_another_patient_is_not_meant(tmp_path):
+    ids = [f"set/p{n}/s1/view.jpg" for n in (1, 2)]
+    path = table(tmp_path, "path,Mass", "p1/s1/view.jpg,0.1", "p3/s1/view.jpg,0.2")
+    with pytest.raises(DataError, match="1 not among the test images"):
+        read_predictions_table(path, LABELS).rows_for(ids, "test")
+
+
+def test_any_unicode_form_of_a_name_and_long_names_are_cut(tmp_path):
+    composed, parts = "M\u00fc.png", "Mu\u0308.png"
+    found = read_predictions_table(table(tmp_path, "image,Mass", f"x/{parts},0.5"), LABELS)
+    assert found.rows_for([composed], "test").tolist() == [0]
+    path = table(tmp_path, "image,Mass," + "x" * 9000, "a.png,0.1,0.2")
+    with pytest.raises(DataError) as error:
+        read_predictions_table(path, LABELS)
+    assert len(str(error.value)) < 1500
