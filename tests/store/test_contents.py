@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import shutil
 import time
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +19,8 @@ from cxrbench.encoders.whole_image import Identity
 from cxrbench.errors import SettingsError
 from cxrbench.modeling.embed import embed
 from cxrbench.output.files import locked
-from cxrbench.store.cache import kept_choice, lock_of, purpose_for
-from cxrbench.store.contents import KINDS, Selection, entries, remove
+from cxrbench.store.cache import canonical, kept_choice, lock_of, purpose_for
+from cxrbench.store.contents import KINDS, Selection, entries, remove, verification_of
 from cxrbench.store.encode import encode
 from cxrbench.store.image_pass import Preparation
 from cxrbench.store.prepare import prepare
@@ -307,3 +310,40 @@ def test_a_memory_of_headers_that_names_no_archive_is_listed_all_the_same(first,
 
 def test_no_cache_holds_nothing(tmp_path):
     assert entries(tmp_path / "nowhere") == ()
+
+
+def test_every_kind_is_verified_by_its_own_checksums(cache):
+    sound = {entry.name: verification_of(entry) for entry in entries(cache)}
+    assert {name.split("/")[0] for name, result in sound.items() if result != "sound"} == {
+        "headers"
+    }
+    for kind, name in (
+        ("pixels", "*/pixels.bin"),
+        ("features", "*/descriptors.bin"),
+        ("embeddings", "*/embeddings.bin"),
+        ("encodings", "*.npy"),
+    ):
+        path = next((cache / kind).glob(name))
+        content = path.read_bytes()
+        path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        results = {entry.name: verification_of(entry) for entry in entries(cache)}
+        key = path.stem if kind == "encodings" else path.parent.name
+        assert results.pop(f"{kind}/{key}").startswith("damaged: ")
+        assert results.items() <= sound.items()
+        path.write_bytes(content)
+
+
+def test_a_store_of_an_older_version_has_no_checksums(cache):
+    (entry,) = (one for one in entries(cache) if one.kind == "embeddings")
+    journal = entry.path / "journal.jsonl"
+    (line,) = journal.read_text().splitlines()
+    chunk = json.loads(json.loads(line)["chunk"])
+    del chunk["crc32"]
+    text = canonical(chunk)
+    journal.write_text(json.dumps({"crc32": zlib.crc32(text.encode()), "chunk": text}) + "\n")
+    digest = hashlib.sha256(journal.read_bytes()).hexdigest()
+    (entry.path / "complete.json").write_text(json.dumps({"journal": digest}))
+    (entry,) = (one for one in entries(cache) if one.kind == "embeddings")
+    assert verification_of(entry) == "no checksums"
+    pixels = prepared(cache).pixels[16]
+    np.testing.assert_array_equal(embedded(cache, pixels), pixels[:, 0, :4])
