@@ -44,7 +44,9 @@ def places(value: object, path: tuple = ()) -> Iterator[tuple]:
 def changed(tree: object, chance: random.Random) -> object:
     """The tree with one value replaced, removed or repeated; in most cases near the root."""
     found = list(places(tree))
-    place = chance.choice(chance.choice([found, [p for p in found if len(p) < 3]]))
+    if not found:
+        return [tree]
+    place = chance.choice(chance.choice([found, [one for one in found if len(one) < 3]]))
     holder = tree
     for key in place[:-1]:
         holder = holder[key]
