@@ -69,12 +69,14 @@ _TEXTS: Mapping[str, str] = MappingProxyType(
         ("resume", "continue"),
         "The same command again continues what was interrupted",
     )
+    | {"size": "Options of a dataset follow its name, as in chestmnist:size=64"}
     | dict.fromkeys(("opt", "optimizer", "optim"), "The optimiser is always Adam")
 )
 
 _COMMANDS: Mapping[str, str] = MappingProxyType(
     dict.fromkeys(("train", "fit", "eval", "evaluate", "benchmark", "bench"), "run")
     | dict.fromkeys(("results", "board", "rank", "table"), "leaderboard")
+    | dict.fromkeys(("available_tasks", "list_models", "list-models", "parts", "list"), "plugins")
     | dict.fromkeys(("diff", "continuous"), "compare")
     | dict.fromkeys(("plot", "plots", "draw"), "figures")
     | dict.fromkeys(("inference", "infer", "test"), "predict")

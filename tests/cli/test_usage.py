@@ -79,6 +79,8 @@ TYPED = {
     "plugins ls": "list",
     "plugins info orb": "show",
     "plugins show orbb": "orb",
+    "available_tasks": "plugins",
+    "data download chestmnist --size=64": "chestmnist:size=64",
     "cache rm": "clear",
     "data prep phantom": "prepare",
     "data download nhi": "nih",
