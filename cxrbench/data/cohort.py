@@ -297,22 +297,24 @@ def require_files(cohort: Cohort, max_bad: float) -> None:
     )
 
 
-def dominant_patients(
-    cohort: Cohort, fractions: Sequence[float], rows: np.ndarray | None = None
-) -> dict[str, str]:
-    """Patients whose images would fill a split, and a sentence about each.
+def are_dominant(counts: np.ndarray, fractions: Sequence[float]) -> np.ndarray:
+    """Which patients (N,) bool have so many of the images that they would fill a split.
 
-    They have more of the images (of ``rows``, by default all) than the smallest of ``fractions``,
-    and over ten times as many as the median patient. `split_by_patient` keeps them in training.
+    They have more than the smallest of ``fractions``, and over ten times as many as the median
+    patient. `split_by_patient` keeps them in training. ``counts`` (N,) are images of each.
     """
+    return counts > max(min(fractions) * counts.sum(), 10 * float(np.median(counts)))
+
+
+def dominant_patients(cohort: Cohort, fractions: Sequence[float]) -> dict[str, str]:
+    """The patients that `are_dominant`, and a sentence about each."""
     if not cohort.patients_known:
         return {}
-    ids = cohort.patient_ids if rows is None else [cohort.patient_ids[r] for r in rows.tolist()]
-    counts = Counter(ids)
-    least = max(min(fractions) * len(ids), 10 * float(np.median(list(counts.values()))))
+    counts = Counter(cohort.patient_ids)
+    dominant = are_dominant(np.array(list(counts.values())), fractions)
     return {
-        patient: f"patient {patient} has {number:,} of {len(ids):,} images; a split by patient "
+        patient: f"patient {patient} has {number:,} of {len(cohort):,} images; a split by patient "
         "keeps this patient in training"
-        for patient, number in counts.most_common()
-        if number > least
+        for (patient, number), many in zip(counts.items(), dominant.tolist(), strict=True)
+        if many
     }

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cxrbench.data.cohort import dominant_patients
+from cxrbench.data.cohort import are_dominant
 from cxrbench.data.stratify import stratify, with_usable_validation
 from cxrbench.errors import DataError, PluginError, SettingsError
 from cxrbench.interfaces import Cohort, Dataset
@@ -193,8 +193,7 @@ def _stratified(
         return has
 
     positive = having(1)
-    dominant = list(dominant_patients(cohort, fractions, rows))
-    kept = np.isin(patients, dominant) if dominant else np.zeros(len(patients), dtype=bool)
+    kept = are_dominant(np.bincount(patient_of), fractions)
     parts = np.zeros(len(patients), int)
     parts[~kept] = stratify(positive[~kept], fractions, seed)
     val = labels[parts[patient_of] == 1]

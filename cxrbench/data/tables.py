@@ -132,8 +132,8 @@ class Columns:
                     found=f"{shortened(image_id)}: {self.titles[key]} {shortened(repr(one))} in "
                     f"line {self.lines[first]}, {shortened(repr(other))} in line "
                     f"{self.lines[again]}",
-                    fix="correct the row that is wrong; if the table has a row for each finding or "
-                    "reader, say how to join them: rows=any, rows=majority or rows=all",
+                    fix="correct the row that is wrong; or, in a table with a row for each finding "
+                    "or reader, join them: rows=any, majority or all (datasets csv and dicom)",
                 )
 
 
