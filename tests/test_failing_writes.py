@@ -190,6 +190,7 @@ def require_recovery(place: Place, prepared: Prepared, at: int, mode: str) -> in
     assert "Exception ignored" not in ended.err, told
     if ended.code == 0:  # there was another way, as for a folder that is there already
         assert place.state() == prepared.after, told
+        return 1
     elif mode == "kill" and ended.code != 2:  # 2: a process that the command started was killed
         assert ended.code == -9, told
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -111,13 +112,22 @@ def _check_format(format: str) -> None:
         )
 
 
-def _check_free(*paths: Path) -> None:
-    for path in paths:
-        if path.exists():
-            raise SettingsError(
-                f"{path} already exists and is not overwritten",
-                fix="choose another place with --output, or remove it",
-            )
+def _check_free(path: Path, description: Path) -> None:
+    taken = [place for place in (path, description) if os.path.lexists(place)]
+    # A kill between the two leaves the description alone.
+    if taken and not (taken == [description] and _is_description(description)):
+        raise SettingsError(
+            f"{taken[0]} already exists and is not overwritten",
+            fix="choose another place with --output, or remove it",
+        )
+
+
+def _is_description(path: Path) -> bool:
+    try:
+        values = json.loads(path.read_bytes())
+        return not path.is_symlink() and str(values["exported_by"]).startswith("cxrbench ")
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def _take_name(model_path: Path, path: Path, description: Path) -> None:
