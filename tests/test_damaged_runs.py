@@ -249,6 +249,10 @@ def test_a_damaged_run_gives_one_message(cli, folder, tmp_path, image, command):
         check(cli, folder, tmp_path, image, command, name, 0)
 
 
+def test_statistics_of_another_type_are_refused(cli, folder, tmp_path, image):
+    check(cli, folder, tmp_path, image, "predict", "encoders/grid.npz", 1015)  # complex numbers
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("command", COMMANDS)

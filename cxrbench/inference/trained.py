@@ -231,6 +231,9 @@ def _statistics(run: Run, name: str) -> tuple[dict[str, np.ndarray], Statistics]
         mean, variance = arrays.pop("standardised_mean"), arrays.pop("standardised_variance")
         if mean.ndim != 1 or mean.shape != variance.shape:
             raise ValueError(f"statistics of shapes {mean.shape} and {variance.shape}")
+        kinds = {array.dtype.kind for array in (mean, variance)}
+        if kinds != {"f"} or any(array.dtype.kind == "c" for array in arrays.values()):
+            raise ValueError("arrays of other types than a run writes")
     except (DamagedArrays, KeyError, ValueError) as error:
         raise _damaged(run, name, "plain arrays, with mean and variance", error) from error
     return arrays, Statistics(mean, variance)
