@@ -125,8 +125,9 @@ def _sentence(row: PartGain) -> str:
         return f"{row.part}: its gain over {row.without} is undefined on these images."
     if gain.difference == gain.low == gain.high == 0:
         text = (
-            f"{row.part}: {row.recipe} and {row.without} have identical scores. A linear head "
-            "leaves a part out if cross-validation is better without it."
+            f"{row.part}: no significant gain over {row.without}. Both have the same score in "
+            "every resample. A linear head leaves a part out if cross-validation is better without "
+            "it."
         )
     elif p >= SIGNIFICANCE:
         text = (
