@@ -206,7 +206,7 @@ class Settings:
             "Device that computes networks. `auto`: a GPU if there is one, else the CPU.",
             panel="Computing",
             also=MappingProxyType(dict.fromkeys(("cuda", "cuda:0", "gpu:0"), "gpu")),
-            hint="use gpu, and choose among several GPUs with CUDA_VISIBLE_DEVICES",
+            hint="use auto, cpu or gpu; CUDA_VISIBLE_DEVICES chooses among several GPUs",
         ),
     ] = "auto"
     devices: Annotated[

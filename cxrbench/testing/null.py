@@ -55,8 +55,7 @@ def noise(sample: Sample) -> str:
             f"{sample.subject.text} loses too much by a feature without information",
             expected=f"a loss of at most {MARGIN} in macro AUROC by 256 columns of noise",
             found=result,
-            fix="pass each feature through a dense layer with dropout, and join by concatenation "
-            "instead of a sum",
+            fix="pass each feature through a dense layer, and concatenate them instead of a sum",
         )
     return result
 

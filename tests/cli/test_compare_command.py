@@ -10,6 +10,7 @@ import shutil
 import pandas as pd
 import pytest
 
+from cxrbench.data.cohort import board_key
 from cxrbench.output.files import file_digest
 
 
@@ -120,6 +121,11 @@ def test_unknown_patients_are_told_and_images_compared(cli, grid, changed):
         table = pd.read_parquet(path / "predictions.parquet")
         table.assign(patient=None).to_parquet(path / "predictions.parquet", index=False)
         told["files"]["predictions.parquet"] = file_digest(path / "predictions.parquet")
+        test = table[table["split"] == "test"]
+        images, truth = test["image"].tolist(), test[[f"y_true_{n}" for n in told["labels"]]]
+        told["board_key"] = board_key(
+            told["labels"], images, images, truth.to_numpy(), patients_known=False
+        )
         (path / "run.json").write_text(json.dumps(told))
         paths.append(path)
     said = cli("compare", *paths)
