@@ -23,6 +23,9 @@ from rich.console import Console
 hypothesis.settings.register_profile("cxrbench", deadline=None)
 hypothesis.settings.load_profile("cxrbench")
 
+EXHAUSTIVE = "CXRBENCH_EXHAUSTIVE" in os.environ
+"""Whether slow proofs try everything, for hours, and not a stated sample."""
+
 TESTS = Path(__file__).parent
 TINY = EntryPoint("tiny_parts", "tiny_parts", "cxrbench")
 

@@ -9,7 +9,7 @@ import sys
 import time
 
 import pytest
-from conftest import environment, install, spawn
+from conftest import EXHAUSTIVE, environment, install, spawn
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 LIMIT = 2.0
@@ -183,7 +183,7 @@ COMMANDS = {
     "run": ("run", "tinynet+grid", "--data", "drawn", "--epochs", "300", "--patience", "300"),
     "prepare": ("data", "prepare", "drawn:patients=3000,pause=0.02", "--for", "grid"),
 }
-INSTANTS = 30
+INSTANTS = 30 if EXHAUSTIVE else 8
 
 
 @pytest.mark.slow
