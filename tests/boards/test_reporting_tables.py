@@ -203,6 +203,7 @@ def test_csv_and_json_hold_the_same(printed, per_label):
     for text, plain in zip(read, rows, strict=True):
         assert list(text) == list(plain)
         plain["runs"] = " ".join(plain["runs"])
+        plain |= {name: " ".join(map(str, v)) for name, v in plain.items() if isinstance(v, list)}
         assert text == {k: "" if v is None else str(v) for k, v in plain.items()}
 
 

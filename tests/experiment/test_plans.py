@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 import pytest
 from conftest import Recorder
 from tiny_parts import Drawn, TinyNet
@@ -159,7 +161,8 @@ def test_openvino_for_a_backbone_that_trains_is_refused(plans, options):
 
 
 def test_both_engines_give_the_same_scores_and_two_rows(tiny_plugin, tmp_path):
-    pytest.importorskip("openvino")
+    if find_spec("openvino") is None:  # an import by itself would start its telemetry
+        pytest.skip("OpenVINO is not installed")
     rows = []
     for name in ("keras", "openvino"):
         result = cxrbench.run(

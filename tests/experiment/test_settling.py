@@ -21,10 +21,6 @@ CASES = {
         "has a box",
     ),
     "too few patients": (("grid", "--data", "drawn:patients=2"), "patients"),
-    "one class in validation": (
-        ("grid", "--data", "drawn:patients=10", "--fractions", "0.8,0.1,0.1"),
-        "both classes",
-    ),
     "unknown part": (("tinynet+nonsense",), "nonsense"),
     "unknown option value": (("grid", "--epochs", "0"), "--epochs cannot be 0"),
     "weights that are no file": (("tinynet", "--weights", "nowhere.h5"), "no such file"),
