@@ -90,7 +90,8 @@ class Interruption:
         cursor = "\x1b[?25h" if os.isatty(self._stderr) else ""
         with suppress(OSError):
             os.write(self._stderr, f"{cursor}{MESSAGE.format(by=by)}\n".encode())
-        for child in descendants(os.getpid()):
+        # All of them before the first is killed: whoever outlives a parent is nobody's child.
+        for child in tuple(descendants(os.getpid())):
             with suppress(OSError):
                 os.kill(child, signal.SIGKILL)
         os._exit(128 + self.number)
