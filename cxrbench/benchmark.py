@@ -34,6 +34,7 @@ from cxrbench.options import declare_options
 from cxrbench.output.display import notebook_display
 from cxrbench.output.show import plain
 from cxrbench.parameters import absolute_dataset
+from cxrbench.recipe_text import split_recipe
 from cxrbench.registry import load_registry
 from cxrbench.request import Request, known_options, request_of
 from cxrbench.runs.run import Run, read_run
@@ -64,9 +65,14 @@ def run(
 
 
 def leaderboard_of(runs: Sequence[Run], request: Request, *, per_label: bool) -> Leaderboard:
-    """The boards of the runs of a request, with the gain of each part if it is requested."""
+    """The boards of the runs of a request, with the gain of each part if it is requested.
+
+    Control rows are shown if the request names one; those that it adds for an ablation are not.
+    """
     gains = ablations(runs) if request.ablation else None
-    return Leaderboard(boards(runs, per_label=per_label), per_label=per_label, ablations=gains)
+    controls = any(split_recipe(text).has_control_parts for text in request.recipes)
+    shown = boards(runs, per_label=per_label, controls=controls)
+    return Leaderboard(shown, per_label=per_label, ablations=gains)
 
 
 declare_options(run, known_options().values())
