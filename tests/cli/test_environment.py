@@ -33,7 +33,10 @@ def site(tmp_path):
     return tmp_path
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
+@pytest.mark.parametrize(
+    "encoding",
+    ["ascii", *(pytest.param(one, marks=pytest.mark.slow) for one in ("latin-1", "cp1252"))],
+)
 def test_a_finished_run_ends_with_its_board_in_any_encoding(site, encoding):
     places = ("--runs", site / "runs", "--cache", site / "cache")
     variables = {"PYTHONIOENCODING": encoding}

@@ -62,4 +62,4 @@ def test_a_large_loss_fails_with_advice(monkeypatch, loss):
     with pytest.raises(PluginError, match="concat loses too much") as error:
         with_loss(monkeypatch, loss)
     assert "at most 0.05" in error.value.expected
-    assert "dropout" in error.value.fix
+    assert "concatenate" in error.value.fix
