@@ -1,6 +1,6 @@
 """Every write of a command fails once: one message, nothing that only looks whole, same end.
 
-The slow form fails about eight operations of each command in each of four ways, and with
+The slow form fails about six operations of each command in each of four ways, and with
 CXRBENCH_EXHAUSTIVE=1 in the environment each operation. The fast form takes fewer.
 """
 
@@ -25,7 +25,7 @@ from cxrbench.perf.recordings import append_recording
 pytestmark = pytest.mark.skipif(compiler() is None, reason="needs a C compiler")
 
 DATA = ("--data", "drawn:patients=24")
-MOST = 8
+MOST = 6
 PLACES = ("--runs", "runs", "--cache", "cache")
 SHORT = ("--epochs", 2, "--batch-size", 16)
 PRIOR = ("run", "prior", *DATA, *PLACES)

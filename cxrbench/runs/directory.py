@@ -24,6 +24,8 @@ from cxrbench.runs.conditions import Conditions
 from cxrbench.runs.run import COMPLETE, FORMAT, INCOMPLETE, RUN_FILE, SCORING, Run, read_run_file
 
 # Everything that a run writes, and has written in earlier versions.
+# What a kill leaves of a file that was being written.
+_TEMPORARY = re.compile(r"(\.\d+)?\.tmp$")
 _WRITTEN = re.compile(
     r"run\.json|settings\.toml|predictions\.parquet|model\.(weights\.h5|keras)|encoders|checkpoint"
     r"|(metrics|labels|subgroups|latency|saliency)\.json|(bootstrap|bootstrap_\w+|saliency)\.npz"
@@ -108,7 +110,7 @@ def require_directory(path: Path) -> None:
 
 def _is_of_run(entry: Path) -> bool:
     """Whether a run writes a file or folder of this name."""
-    return _WRITTEN.fullmatch(entry.name.removesuffix(".tmp")) is not None
+    return _WRITTEN.fullmatch(_TEMPORARY.sub("", entry.name)) is not None
 
 
 def _remove(entry: Path) -> None:

@@ -292,3 +292,13 @@ def test_a_missing_key_is_not_null():
     for value, place in (({}, "'a'"), ({"a": 1, "b": "x"}, "'b'"), ([], "it")):
         with pytest.raises(RunError, match=f"x.json is damaged: {place} has no valid value"):
             require(value, check, "run/x.json")
+
+
+@pytest.mark.parametrize("name", ["val_metadata.csv.3660.tmp", "metrics.json.tmp"])
+def test_what_a_kill_left_half_written_goes_and_other_files_stay(tmp_path, name):
+    path = write_run(tmp_path / "one")
+    (path / name).write_text("half")
+    (path / "notes.1.tmp").write_text("mine")
+    begin(path, conditions())
+    assert not (path / name).exists()
+    assert (path / "notes.1.tmp").read_text() == "mine"
