@@ -102,11 +102,11 @@ class Place:
         shutil.copytree(saved, self.root, dirs_exist_ok=True)
 
     def state(self) -> dict[str, str]:
-        """A digest of each file, without locks and what tells the time."""
+        """A digest of each file, without locks, temporary files and what tells the time."""
         return {
             str(path.relative_to(self.root)): hashlib.sha256(_timeless(path)).hexdigest()
             for path in sorted(self.root.rglob("*"))
-            if path.is_file() and path.suffix != ".lock"
+            if path.is_file() and path.suffix != ".lock" and self.root / "tmp" not in path.parents
         }
 
 

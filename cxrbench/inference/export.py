@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -79,7 +80,11 @@ def export(
     inputs = example_inputs(trained, max(BATCHES))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".cxrbench-export-", dir=path.parent) as folder:
+        prefix = f".{path.name}-cxrbench-export-"
+        _remove_left_over(path.parent, prefix)
+        with tempfile.TemporaryDirectory(
+            prefix=f"{prefix}{os.getpid()}-", dir=path.parent
+        ) as folder:
             display.say(f"writing the model as {format}…")
             model_path = _write(trained.model, format, Path(folder))
             display.say("checking the export in a process without cxrbench…")
@@ -95,6 +100,20 @@ def export(
             fix="make room there, or choose another place with --output",
         ) from error
     return Exported(path, description, format, difference)
+
+
+def _remove_left_over(parent: Path, prefix: str) -> None:
+    """Remove what exports to the same place left when they were killed."""
+    for place in parent.iterdir():
+        process = place.name.removeprefix(prefix).partition("-")[0]
+        if not place.name.startswith(prefix) or place.is_symlink() or not process.isdecimal():
+            continue
+        try:
+            os.kill(int(process), 0)
+        except ProcessLookupError:
+            shutil.rmtree(place)
+        except PermissionError:  # the export of another user goes on
+            continue
 
 
 def _check_format(format: str) -> None:

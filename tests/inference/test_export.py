@@ -253,3 +253,19 @@ def test_every_format_works_on_the_other_backends(format, backend, fused, tmp_pa
     out, err = process.communicate()
     assert process.returncode == 0, err
     assert json.loads(out)["difference"] <= 1e-5
+
+
+def test_what_killed_exports_left_is_removed_and_others_stay(tmp_path):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    prefix = ".model.keras-cxrbench-export-"
+    left = tmp_path / f"{prefix}{ended.pid}-abc"
+    stay = [
+        tmp_path / f"{prefix}{os.getpid()}-abc",  # of a process that goes on
+        tmp_path / f".other.keras-cxrbench-export-{ended.pid}-abc",
+        tmp_path / f"{prefix}mine",
+    ]
+    for folder in (left, *stay):
+        folder.mkdir()
+    exporting._remove_left_over(tmp_path, prefix)
+    assert sorted(tmp_path.iterdir()) == sorted(stay)
