@@ -106,10 +106,17 @@ def test_a_run_can_only_name_data_to_read(cli, run_of_another, archive, tmp_path
     assert victim.read_text() == SCRIPT
 
 
+@pytest.mark.parametrize("variable", ["set", "not set"])
 @pytest.mark.parametrize(
     "options", [{"runs": "elsewhere"}, {"cache": "elsewhere"}, {"executor": "ray"}]
 )
-def test_the_settings_of_a_run_choose_no_place(cli, run_of_another, tmp_path, options):
+def test_the_settings_of_a_run_choose_no_place(
+    cli, run_of_another, tmp_path, monkeypatch, options, variable
+):
+    if variable == "set":
+        monkeypatch.setenv("CXRBENCH_CACHE", str(tmp_path / "cache"))
+    else:
+        monkeypatch.delenv("CXRBENCH_CACHE", raising=False)
     with_settings(run_of_another, **options)
     said = cli("run", "--config", run_of_another / "settings.toml", "--epochs", 1)
     assert said.code == 2

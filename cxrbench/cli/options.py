@@ -247,7 +247,7 @@ def with_config(config: Path | None, options: Mapping[str, Any]) -> dict[str, An
     from cxrbench.runs.settings_file import read_config, require_repeatable
 
     values = read_config(config)
-    require_repeatable(config, {n: v for n, v in values.items() if n not in options})
+    require_repeatable(config, values, replaced=options.keys())
     return {**values, **options}
 
 

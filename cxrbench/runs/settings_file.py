@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -56,11 +56,14 @@ def read_config(path: Path) -> dict[str, Any]:
         ) from None
 
 
-def require_repeatable(path: Path, options: Mapping[str, Any]) -> None:
+def require_repeatable(
+    path: Path, options: Mapping[str, Any], *, replaced: Collection[str] = ()
+) -> None:
     """Raise if a file in a run directory has options that do more than repeat the run.
 
     A run directory may come from somebody else: it cannot choose where results are written, on
-    which machines they are computed, or what a dataset writes.
+    which machines they are computed, or what a dataset writes. Data that the user ``replaced``
+    are not looked at; any other forbidden option is an error, also where the user has set it.
 
     Raises
     ------
@@ -78,7 +81,7 @@ def require_repeatable(path: Path, options: Mapping[str, Any]) -> None:
             found=", ".join(others),
             fix="set these options on the command line, or copy the file to another folder",
         )
-    if "data" in options:
+    if "data" in options and "data" not in replaced:
         recorded_dataset(options["data"], load_registry(), f"{path.parent.name}/{path.name}")
 
 
