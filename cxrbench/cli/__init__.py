@@ -8,6 +8,8 @@ import io
 import os
 import sys
 
+_LEAST_MEMORY = 4_000_000_000  # TensorFlow aborts with 2.3 GB
+
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -15,16 +17,18 @@ def main() -> None:
     """Run the command line; a user's error is one message and exit code 2, without a traceback."""
     from cxrbench.cli.interruption import MESSAGE, Interruption
 
-    with Interruption():
+    with Interruption() as interruption:
         try:
             _prepare_streams()
+            _warn_of_limit()
             _run()
         except SystemExit as end:
-            if end.code == 130:
+            if end.code == 130 and interruption.number is None:
                 print(MESSAGE.format(by=""), file=sys.stderr)
             raise
         except KeyboardInterrupt:
-            print(MESSAGE.format(by=""), file=sys.stderr)
+            if interruption.number is None:  # else the interruption says it
+                print(MESSAGE.format(by=""), file=sys.stderr)
             sys.exit(130)
 
 
@@ -46,6 +50,16 @@ def _run() -> None:
     except OSError as error:
         _forget_output()
         _fail(_described(error))
+    except (MemoryError, ImportError) as error:
+        from cxrbench.store.limits import is_shortage
+
+        if not is_shortage(error):
+            raise
+        _fail(
+            f"the memory is too small\n  got: {' '.join(str(error).split()) or 'MemoryError'}\n"
+            "  to do: use fewer --threads, raise the limit (ulimit -v) or close other programs, "
+            "and run the same command again; completed work is kept"
+        )
     except RuntimeError as error:
         if "home directory" not in str(error):  # that of pathlib, for a name with ~
             raise
@@ -76,6 +90,19 @@ def _described(error: OSError) -> str:
         "  to do: check the file and its folder, then run the same command again; completed work "
         "is kept"
     )
+
+
+def _warn_of_limit() -> None:
+    """Libraries in C++ crash, or never return, where they cannot get memory at their start."""
+    import resource
+
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if limit != resource.RLIM_INFINITY and limit < _LEAST_MEMORY:
+        print(
+            f"cxrbench: warning: this process may use only {limit / 1e9:.1f} GB of address space "
+            f"(ulimit -v): libraries may crash or hang; allow {_LEAST_MEMORY / 1e9:.0f} GB",
+            file=sys.stderr,
+        )
 
 
 # Standard output

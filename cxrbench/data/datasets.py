@@ -162,7 +162,7 @@ def examine(dataset: Dataset, display: Display, cache: Path) -> Examination:
 def _ask(dataset: Dataset, question: Callable[[], Answer], what: str) -> Answer:
     try:
         return question()
-    except (CxrbenchError, OSError):
+    except (CxrbenchError, OSError, MemoryError):
         raise
     except Exception as error:  # a plugin's own mistake, told as one
         raise PluginError(

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from cxrbench.errors import DeviceError
+from cxrbench.store.limits import is_shortage
 
 BACKENDS = ("tensorflow", "jax", "torch")
 
@@ -68,8 +69,7 @@ def _named_backend() -> tuple[str, str]:
 
 def keras_file() -> Path:
     """Where Keras keeps its configuration."""
-    home = os.environ.get("KERAS_HOME") or os.path.expanduser(os.path.join("~", ".keras"))
-    return Path(home, "keras.json")
+    return Path(os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras"), "keras.json")
 
 
 def _import_quietly(backend: str, where: str) -> None:
@@ -82,6 +82,8 @@ def _import_quietly(backend: str, where: str) -> None:
             if keras.backend.backend() == "tensorflow":
                 _prepare_tensorflow()
     except ImportError as error:
+        if is_shortage(error):
+            raise
         raise DeviceError(
             "the Keras backend cannot be imported",
             expected=f"an installation of {backend}" + (f" ({where})" if where else ""),

@@ -78,6 +78,8 @@ def is_shortage(error: BaseException) -> bool:
     """Whether the machine lacks memory or file handles: no property of an image."""
     if isinstance(error, OSError):
         return error.errno in (errno.ENOMEM, *_FILES)
+    if isinstance(error, ImportError):  # the loader of libraries has no error of its own for it
+        return any(text in str(error) for text in ("failed to map segment", "allocate memory"))
     # OpenCV has an exception of its own; -4 is its code for want of memory.
     opencv = type(error).__module__ == "cv2" and getattr(error, "code", None) == -4
     return isinstance(error, MemoryError) or opencv

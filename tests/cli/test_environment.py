@@ -141,3 +141,48 @@ def test_a_tilde_that_the_shell_left_is_the_home(site):
     assert (site / "home" / "runs").is_dir()
     assert (site / "home" / "cache").is_dir()
     assert not (site / "~").exists()
+
+
+# Memory
+
+_FAILS = """
+from unittest import mock
+import cxrbench.cli.app
+from cxrbench.cli import main
+with mock.patch.object(cxrbench.cli.app, "app", side_effect={error}):
+    main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        ("MemoryError()", "MemoryError"),
+        (
+            "ImportError('libtensorflow_cc.so.2: failed to map segment from shared object')",
+            "libtensorflow_cc.so.2: failed to map segment",
+        ),
+    ],
+)
+def test_want_of_memory_is_a_message(tmp_path, error, text):
+    said = command(site=tmp_path, code=_FAILS.format(error=error))
+    assert said.returncode == 2, said.stderr
+    err = said.stderr.decode()
+    assert "the memory is too small" in err
+    assert text in err
+    assert "Traceback" not in err
+
+
+def test_another_import_error_is_no_want_of_memory(tmp_path):
+    said = command(site=tmp_path, code=_FAILS.format(error="ImportError('no such name')"))
+    assert said.returncode == 1
+    assert b"Traceback" in said.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits memory as Linux does")
+def test_a_small_limit_of_memory_is_said_at_the_start(tmp_path):
+    limited = "import resource; resource.setrlimit(resource.RLIMIT_AS, (2**31, 2**31)); " + MAIN
+    said = command("--version", site=tmp_path, code=limited)
+    assert said.returncode == 0
+    assert b"only 2.1 GB of address space (ulimit -v)" in said.stderr
+    assert b"ulimit" not in command("--version", site=tmp_path).stderr

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from conftest import EXHAUSTIVE, environment, install, spawn
@@ -143,6 +144,68 @@ while True:
     members = subprocess.run(["ps", "-s", str(child), "-o", "pid=,stat="], capture_output=True)
     alive = [line for line in members.stdout.decode().splitlines() if " Z" not in line]
     assert not alive, alive
+
+
+# C code that holds Python's lock, as OpenBLAS does where it is imported without memory.
+STUCK = "import collections, itertools; collections.deque(itertools.repeat(0), maxlen=0)"
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_library_that_never_returns_is_killed(number):
+    process = started(STUCK)
+    time.sleep(0.3)
+    seconds, err = stopped(process, number)
+    assert process.returncode == -signal.SIGKILL
+    assert seconds < LIMIT
+    assert err.count("cxrbench: interrupted") == 1
+    assert number == signal.SIGINT or f"by {number.name}" in err
+
+
+def test_other_signals_do_not_hide_one_from_a_command_that_hangs():
+    code = f"signal.signal(signal.SIGUSR1, print)\n{STUCK}"
+    process = started(code)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGUSR1)
+    seconds, err = stopped(process, signal.SIGTERM)
+    assert process.returncode == -signal.SIGKILL, err
+    assert seconds < LIMIT
+
+
+def children(process: int) -> list[int]:
+    return list(map(int, Path(f"/proc/{process}/task/{process}/children").read_text().split()))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="lists processes as Linux does")
+def test_the_guard_ends_with_its_command():
+    process = started("time.sleep(60)")
+    (guard,) = children(process.pid)
+    process.kill()
+    process.communicate(timeout=60)
+    end = time.monotonic() + LIMIT
+    while Path(f"/proc/{guard}").exists() and time.monotonic() < end:
+        time.sleep(0.02)
+    assert not Path(f"/proc/{guard}").exists()
+
+
+def test_an_interruption_is_announced_once():
+    code = """
+from unittest import mock
+from cxrbench import cli
+with mock.patch.object(cli, "_run", lambda: (print("ready", flush=True), time.sleep(60))):
+    cli.main()
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", "import time" + code],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    _, err = stopped(process, signal.SIGTERM)
+    assert process.returncode == 143
+    assert err.count("interrupted") == 1
 
 
 def test_what_a_shell_ignores_stays_ignored():
