@@ -126,11 +126,11 @@ def spawn(*arguments: object, site: Path | None = None) -> subprocess.Popen[str]
         stderr=pipe,
         text=True,
         env=environment(site),
-        preexec_fn=_take_signals,
+        preexec_fn=take_signals,
     )
 
 
-def _take_signals() -> None:
+def take_signals() -> None:
     """A shell starts jobs with signals ignored, in the background or by nohup; tests may be one."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import environment
+from conftest import environment, take_signals
 from scripted_server import Answer, serve
 from small_cohort import CONTENT, STEMS, SmallCohort
 
@@ -120,6 +120,7 @@ def start(mirror, folder: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", _SMALL, "data", "download", "small", *where],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(),
+        preexec_fn=take_signals,
     )  # fmt: skip
 
 
