@@ -31,7 +31,8 @@ from typing import Any
 
 import cv2
 import numpy as np
-from prepare_overhead import Films, by_opencv
+from plain_files import PlainFiles
+from prepare_overhead import by_opencv
 
 from cxrbench.builtin.orb import ORB
 from cxrbench.builtin.sift import SIFT
@@ -63,7 +64,7 @@ def decoders() -> dict[str, Callable[[bytes], object]]:
 
 def by_prepare(paths: list[Path], wanted: Preparation) -> None:
     """`prepare` on one thread into an empty cache."""
-    cache, films = Path(tempfile.mkdtemp()), Films(tuple(paths))
+    cache, films = Path(tempfile.mkdtemp()), PlainFiles(tuple(paths))
     try:
         prepare(
             films,

@@ -18,7 +18,7 @@ import threading
 from pathlib import Path
 
 import cv2
-from prepare_overhead import Films
+from plain_files import PlainFiles
 
 from cxrbench.builtin.orb import ORB
 from cxrbench.output.display import SilentDisplay
@@ -38,7 +38,7 @@ def anonymous_bytes() -> int:
 def peak_of(folder: Path, images: int, threads: int) -> int:
     """Most anonymous memory during one `prepare` of so many images, in bytes."""
     files = sorted(path for path in folder.iterdir() if path.suffix in (".png", ".jpg", ".jpeg"))
-    films = Films(tuple((files * (images // len(files) + 1))[:images]))
+    films = PlainFiles(tuple((files * (images // len(files) + 1))[:images]))
     cohort = films.load()
     wanted = Preparation(image_sizes=(224,), extractors=(ORB(),))
     samples, stop = [anonymous_bytes()], threading.Event()

@@ -16,13 +16,11 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
-import numpy as np
+from plain_files import PlainFiles
 
-from cxrbench import Cohort, Dataset
 from cxrbench.builtin.orb import ORB
 from cxrbench.builtin.sift import SIFT
 from cxrbench.output.display import SilentDisplay
@@ -30,31 +28,6 @@ from cxrbench.store.image_pass import Preparation
 from cxrbench.store.prepare import prepare
 
 WANTED = Preparation(image_sizes=(224,), extractors=(ORB(), SIFT()))
-
-
-@dataclass(frozen=True)
-class Films(Dataset):
-    """Files, read as they are."""
-
-    name = "films"
-
-    files: tuple[Path, ...]
-
-    def load(self) -> Cohort:
-        """Every file as an image, also one that is there twice."""
-        ids = tuple(f"{number}-{path.name}" for number, path in enumerate(self.files))
-        unknown = ("",) * len(ids)
-        return Cohort(
-            name=self.name,
-            label_names=("Mass",),
-            image_ids=ids,
-            patient_ids=ids,
-            labels=np.zeros((len(ids), 1), np.float32),
-            ages=np.full(len(ids), np.nan, np.float32),
-            sexes=unknown,
-            views=unknown,
-            sources=tuple(map(str, self.files)),
-        )
 
 
 def by_opencv(paths: list[Path]) -> None:
@@ -71,7 +44,7 @@ def by_opencv(paths: list[Path]) -> None:
 
 def by_prepare(paths: list[Path], threads: int) -> None:
     """The same through `prepare`, into an empty cache."""
-    cache, films = Path(tempfile.mkdtemp()), Films(tuple(paths))
+    cache, films = Path(tempfile.mkdtemp()), PlainFiles(tuple(paths))
     try:
         prepare(
             films,

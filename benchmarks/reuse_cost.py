@@ -17,12 +17,11 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from plain_files import PlainFiles
 
 from cxrbench import Cohort, Dataset
 from cxrbench.builtin.orb import ORB
@@ -35,31 +34,6 @@ from cxrbench.store.stores import open_store
 
 WANTED = Preparation(image_sizes=(224,), extractors=(ORB(),))
 SUFFIXES = (".png", ".jpg", ".jpeg", ".dcm")
-
-
-@dataclass(frozen=True)
-class Images(Dataset):
-    """Files, read as they are."""
-
-    name = "images"
-
-    files: tuple[Path, ...]
-
-    def load(self) -> Cohort:
-        """Each file as the image of another patient."""
-        ids = tuple(map(str, self.files))
-        unknown = ("",) * len(ids)
-        return Cohort(
-            name=self.name,
-            label_names=("Mass",),
-            image_ids=ids,
-            patient_ids=ids,
-            labels=np.zeros((len(ids), 1), np.float32),
-            ages=np.full(len(ids), np.nan, np.float32),
-            sexes=unknown,
-            views=unknown,
-            sources=ids,
-        )
 
 
 def timed(work: Callable[[], Any], rounds: int = 1) -> tuple[float, float]:
@@ -83,7 +57,7 @@ def main() -> None:
     given = parser.parse_args()
     every = sorted(path for path in given.folder.rglob("*") if path.suffix.lower() in SUFFIXES)
     files = tuple(every[: given.images])
-    dataset = Images(files)
+    dataset = PlainFiles(files)
     cohort = dataset.load()
     with tempfile.TemporaryDirectory() as folder:
         cache = Path(folder)
@@ -113,7 +87,7 @@ def main() -> None:
                 link = cache / f"{number:06}.png"
                 os.symlink(files[number % len(files)].absolute(), link)
                 names.append(link)
-            many = Images(tuple(names))
+            many = PlainFiles(tuple(names))
             rows = many.load()
             for threads in (1, 2):
                 seconds = timed(partial(consumers_of, many, rows, WANTED, threads))
