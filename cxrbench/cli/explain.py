@@ -29,8 +29,9 @@ def explain(  # noqa: PLR0913 - each argument is an option of the command
         list[str],
         typer.Argument(
             metavar="[RUN] IMAGE…",
-            help="The directory of a complete run, or a recipe with only one run (not with "
-            "--extractor); then image files, folders, tables of paths, or image ids of --data.",
+            help="The directory of a complete run, or a recipe, which stands for all its seeds "
+            "(not with --extractor); then image files, folders, tables of paths, or image ids of "
+            "--data.",
             autocompletion=complete_runs,
         ),
     ],
@@ -67,12 +68,15 @@ def explain(  # noqa: PLR0913 - each argument is an option of the command
     output_format: Format,
     **options: Any,
 ) -> None:
-    """Draw saliency maps, keypoints, visual words and boxes of images, as PNG files."""
+    """Draw saliency maps, keypoints, visual words and boxes of images, as PNG files.
+
+    For a recipe with several seeds, each seed gets its own figures.
+    """
     from cxrbench.inference.explain import ExplainOptions, draw_explanations, draw_extractors
     from cxrbench.output.display import progress
     from cxrbench.output.show import show
     from cxrbench.request import request_of
-    from cxrbench.runs.selection import find_run
+    from cxrbench.runs.selection import find_seeds
 
     request = request_of(options)
     explaining = ExplainOptions(
@@ -91,8 +95,8 @@ def explain(  # noqa: PLR0913 - each argument is an option of the command
         if extractor is not None:
             result = draw_extractors(extractor, inputs, explaining, display)
         else:
-            run = find_run(inputs[0], request.runs, options.get("seed"))
-            result = draw_explanations(run.path, inputs[1:], explaining, display)
+            runs = find_seeds(inputs[0], request.runs, options.get("seed"))
+            result = draw_explanations(runs, inputs[1:], explaining, display)
     show(result, output_format)
     if not result.succeeded:
         raise typer.Exit(1)

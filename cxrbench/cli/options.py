@@ -259,12 +259,11 @@ Config = Annotated[
         "options override the file.",
     ),
 ]
-OneRun = Annotated[
+RunOrRecipe = Annotated[
     str,
     typer.Argument(
         metavar="RUN",
-        help="The directory of a complete run, or a recipe. With several seeds, choose one by "
-        "--seed.",
+        help="The directory of a complete run, or a recipe, which stands for all its seeds.",
         autocompletion=complete_runs,
     ),
 ]
@@ -276,7 +275,7 @@ AcceptUnknown = Annotated[
         "radiographs.",
     ),
 ]
-SEED_OF_RUN = "The seed of the run, if RUN is a recipe."
+SEED_OF_RUN = "If RUN is a recipe, use this seed only."
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 BoardRows = Annotated[
     list[str] | None,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cxrbench.cli.options import SEED_OF_RUN, AcceptUnknown, OneRun, takes
+from cxrbench.cli.options import SEED_OF_RUN, AcceptUnknown, RunOrRecipe, takes
 
 if TYPE_CHECKING:
     from cxrbench.inference.images import ImageCount, ImageSource
@@ -37,7 +37,7 @@ _SUFFIXES = {
     seed=SEED_OF_RUN,
 )
 def predict(  # noqa: PLR0913 - each argument is an option of the command
-    run: OneRun,
+    run: RunOrRecipe,
     inputs: Annotated[
         list[Path],
         typer.Argument(
@@ -63,7 +63,8 @@ def predict(  # noqa: PLR0913 - each argument is an option of the command
     threshold: Annotated[
         bool,
         typer.Option(
-            "--threshold", help="Also write decisions, at the thresholds that the run chose."
+            "--threshold",
+            help="Also write decisions, at thresholds chosen on the validation split.",
         ),
     ] = False,
     image_column: Annotated[
@@ -84,7 +85,10 @@ def predict(  # noqa: PLR0913 - each argument is an option of the command
     accept_unknown: AcceptUnknown = False,
     **options: Any,
 ) -> None:
-    """Predict the labels of new images with the model of a complete run."""
+    """Predict the labels of new images with the model of a complete run.
+
+    For a recipe with several seeds, probabilities are the mean over the seeds.
+    """
     from cxrbench.inference.images import ImageSource, count_images, readers_of
     from cxrbench.inference.predict import (
         WRITERS,
@@ -93,13 +97,14 @@ def predict(  # noqa: PLR0913 - each argument is an option of the command
         predict_images,
         whole_file,
     )
-    from cxrbench.inference.trained import example_inputs, load_trained
+    from cxrbench.inference.seeds import load_seeds, mean_name, thresholds_of
+    from cxrbench.inference.trained import example_inputs
     from cxrbench.modeling.backend import choose_device, device_scope
     from cxrbench.modeling.engines import choose_engine, predictor
     from cxrbench.output.display import SilentDisplay, progress
     from cxrbench.registry import load_registry
     from cxrbench.request import request_of
-    from cxrbench.runs.selection import find_run
+    from cxrbench.runs.selection import find_seeds
     from cxrbench.settings import resolve_settings
 
     kind = _format(output, PredictionFormat.json if as_json else output_format)
@@ -110,12 +115,16 @@ def predict(  # noqa: PLR0913 - each argument is an option of the command
         source = ImageSource(tuple(inputs), readers, image_column, images)
         _keep_inputs(output, source)
         settings = resolve_settings(request.settings, {})
-        path = find_run(run, request.runs, options.get("seed")).path
+        seeds = find_seeds(run, request.runs, options.get("seed"))
+        several = len(seeds) > 1
         count = count_images(source)
-        display.say("loading the model…")
+        if several:
+            display.say(f"{mean_name(seeds)} (--seed N uses one seed)")
+        display.say(f"loading the model{'s' if several else ''}…")
         place = choose_device(settings.device)
         stack.enter_context(device_scope(place))
-        trained = load_trained(path, registry)
+        models = load_seeds(seeds, registry)
+        trained = models[0]
         computed_by = choose_engine(
             settings.engine,
             lambda: (trained.model, example_inputs(trained, batch_size)),
@@ -125,8 +134,17 @@ def predict(  # noqa: PLR0913 - each argument is an option of the command
             cache=request.cache,
             display=display,
         )
-        compute = predictor(trained.model, computed_by, example_inputs(trained, batch_size))
+        computes = [
+            predictor(model.model, computed_by, example_inputs(model, batch_size))
+            for model in models
+        ]
         _report_unknown_records(trained, count, display)
+        columns = PredictionColumns(
+            mean_name(seeds) if several else trained.name,
+            trained.label_names,
+            thresholds_of(models) if threshold else None,
+            {one.run.conditions.seed: one.name for one in models if several},
+        )
         out = (
             stdout
             if output is None
@@ -136,14 +154,12 @@ def predict(  # noqa: PLR0913 - each argument is an option of the command
         bars = SilentDisplay() if output is None and stdout.isatty() else display
         advance = stack.enter_context(bars.task("predicting", count.images))
         batches = predict_images(
-            trained,
+            models,
             source,
             batch_size=batch_size,
             threads=request.thread_count,
-            predict=compute,
+            predict=computes,
         )
-        thresholds = trained.thresholds if threshold else None
-        columns = PredictionColumns(trained.name, trained.label_names, thresholds)
         WRITERS[kind.value](tally.over(batches, advance), columns, out)
     if tally.failed:
         display.say(

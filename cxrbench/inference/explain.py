@@ -23,7 +23,8 @@ from cxrbench.inference.images import ImageSource, InputImage, cohort_images, re
 from cxrbench.inference.inputs import ready_batches, ready_image
 from cxrbench.inference.overlays import keypoints_figure, label_figure, save
 from cxrbench.inference.saliency import Saliency, choose_method
-from cxrbench.inference.trained import load_trained, on_device, preparation_of
+from cxrbench.inference.seeds import load_seeds
+from cxrbench.inference.trained import on_device, preparation_of
 from cxrbench.interfaces import Cohort, Dataset, Display
 from cxrbench.output.sections import CellTable, Column, Section, number, text_column
 from cxrbench.recipe import Recipe, parse_recipe
@@ -57,12 +58,17 @@ class ExplainOptions:
     accept_unknown: bool = False
 
 
-_VALUES = ("label", "probability", "threshold", "truth", "boxes", "flat", "hit", "energy", "iou")
+_VALUES = (
+    *("label", "seed", "probability", "threshold", "truth", "boxes"),
+    *("flat", "hit", "energy", "iou"),
+)
 _COLUMNS = (
     text_column("file"),
     text_column("label"),
+    Column("seed"),
     *map(Column, ("probability", "threshold", "truth", "hit", "energy", "IoU")),
 )
+_SEED = 2
 
 
 @dataclass(frozen=True)
@@ -102,15 +108,17 @@ class ExplainedImages:
         """A table of the figures; images without figures are notes."""
         pictures = [picture for image in self.images for picture in image.pictures]
         # Keypoints alone have no label, and without --data there are no boxes.
-        width = 1
+        places = [0]
         if any(picture["label"] is not None for picture in pictures):
-            width = 8 if any(picture["hit"] is not None for picture in pictures) else 5
-        rows = tuple(_cells(picture)[:width] for picture in pictures)
+            width = 9 if any(picture["hit"] is not None for picture in pictures) else 6
+            several = any(picture["seed"] is not None for picture in pictures)
+            places = [place for place in range(width) if several or place != _SEED]
+        rows = tuple(tuple(cells[place] for place in places) for cells in map(_cells, pictures))
         count = f"{len(rows):,} {'figure' if len(rows) == 1 else 'figures'}"
         return (
             Section(
                 f"{count} written to {self.folder}",
-                (CellTable(_COLUMNS[:width], rows),) if rows else (),
+                (CellTable(tuple(_COLUMNS[place] for place in places), rows),) if rows else (),
                 tuple(f"{i.image}: {i.error}" for i in self.images if i.error is not None),
             ),
         )
@@ -127,6 +135,7 @@ def _cells(picture: Mapping[str, Any]) -> tuple[str, ...]:
     return (
         Path(picture["file"]).name,
         picture["label"] or "",
+        str(picture["seed"]),
         *(number(picture[name], ".3f") for name in ("probability", "threshold")),
         {1: "present", 0: "absent", None: "–"}[picture["truth"]],
         *(number(picture[name], ".3f") for name in ("hit", "energy", "iou")),
@@ -134,9 +143,11 @@ def _cells(picture: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def draw_explanations(
-    run: Path, inputs: Sequence[str], options: ExplainOptions, display: Display
+    runs: Sequence[Run], inputs: Sequence[str], options: ExplainOptions, display: Display
 ) -> ExplainedImages:
     """Explain images by the model of a run, a PNG for each image and label.
+
+    Several runs are the seeds of a recipe: each has figures of its own, of the same labels.
 
     Raises
     ------
@@ -144,25 +155,25 @@ def draw_explanations(
     """
     registry = load_registry()
     with on_device(options.device):
-        display.say("loading the model…")
-        trained = load_trained(run, registry)
-        saliency = Saliency(
-            trained, choose_method(options.method, trained), threads=options.threads
-        )
-        labels = require_labels(options.labels, trained)
+        display.say(f"loading the model{'s' if len(runs) > 1 else ''}…")
+        models = load_seeds(runs, registry)
+        method = choose_method(options.method, models[0])
+        saliencies = [Saliency(model, method, threads=options.threads) for model in models]
+        labels = require_labels(options.labels, models[0])
         images, cohort = _images(inputs, options, registry, display)
         choice = LabelChoice(labels, options.top, options.iou_threshold)
         files = _FileNames(options.output)
         results = []
         with (
-            closing(explain_images(saliency, images, choice, cohort)) as explained,
+            closing(explain_images(saliencies, images, choice, cohort)) as explained,
             display.task("explaining", len(images)) as advance,
         ):
             for explanation in explained:
                 image = explanation.image
                 pictures = []
                 for label in explanation.labels:
-                    path = files.path(image.name, label.label)
+                    of_seed = "" if label.seed is None else f"-seed{label.seed}"
+                    path = files.path(image.name, f"{label.label}{of_seed}")
                     save(label_figure(image, label, options.iou_threshold), path)
                     pictures.append(_picture(path, label))
                 results.append(ExplainedImage(image.name, image.reason, tuple(pictures)))

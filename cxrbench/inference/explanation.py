@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -26,6 +26,7 @@ class LabelExplanation:
     ``map`` (H, W) float32 is over the original's pixels, not negative; ``flat`` if it has no
     maximum. ``truth`` is 1, 0, or None if unknown. ``boxes`` are the label's; ``hit``, ``energy``
     and ``iou`` are the map's scores against them, None without boxes. ``words`` by feature.
+    ``seed`` says whose model it is where several seeds are explained, else None.
     """
 
     label: str
@@ -39,6 +40,7 @@ class LabelExplanation:
     energy: float | None
     iou: float | None
     words: Mapping[str, Words]
+    seed: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +53,7 @@ class Explanation:
 
 @dataclass(frozen=True)
 class LabelChoice:
-    """The labels that are named, else the ``top`` ones with the highest probability.
+    """The labels that are named, else the ``top`` ones with the highest mean probability.
 
     Their maps are scored with ``iou_threshold``, a share of the map's maximum.
     """
@@ -88,62 +90,74 @@ def require_labels(labels: Sequence[str], trained: TrainedRun) -> tuple[str, ...
 
 
 def explain_images(
-    saliency: Saliency,
+    saliencies: Sequence[Saliency],
     images: Iterable[InputImage],
     choice: LabelChoice,
     cohort: Cohort | None = None,
 ) -> Generator[Explanation, None, None]:
     """Explain images in their order; memory holds a few of them.
 
+    Several ``saliencies`` are of the seeds of a recipe: each explains the same labels.
     ``cohort`` has the truth and the boxes of the images that have a row in it.
     """
-    trained = saliency.trained
+    first = saliencies[0]
     batches = ready_batches(
         images,
-        trained.preparation,
-        trained,
-        batch_size=saliency.batch_size,
-        threads=saliency.threads,
+        first.trained.preparation,
+        [saliency.trained for saliency in saliencies],
+        batch_size=first.batch_size,
+        threads=first.threads,
     )
     with closing(batches):
         for batch in batches:
             usable = [image for image in batch if image.reason is None]
-            explained = iter(_explained(saliency, usable, choice, cohort) if usable else ())
+            explained = iter(_explained(saliencies, usable, choice, cohort) if usable else ())
             for image in batch:
                 yield Explanation(image) if image.reason is not None else next(explained)
 
 
 def _explained(
-    saliency: Saliency, images: Sequence[ReadyImage], choice: LabelChoice, cohort: Cohort | None
+    saliencies: Sequence[Saliency],
+    images: Sequence[ReadyImage],
+    choice: LabelChoice,
+    cohort: Cohort | None,
 ) -> Iterator[Explanation]:
-    trained = saliency.trained
-    y_score = saliency.scores(images)
-    places = [choice.places(trained, scores) for scores in y_score]
-    maps = saliency.maps(images, places)
-    for image, scores, of_image, coarse in zip(images, y_score, places, maps, strict=True):
+    of_models = [
+        [replace(image, of_models=(image.of_models[model],)) for image in images]
+        for model in range(len(saliencies))
+    ]
+    pairs = list(zip(saliencies, of_models, strict=True))
+    y_score = np.stack([saliency.scores(own) for saliency, own in pairs])
+    mean = y_score.mean(axis=0)
+    places = [choice.places(saliencies[0].trained, scores) for scores in mean]
+    maps = [saliency.maps(own, places) for saliency, own in pairs]
+    for row, image in enumerate(images):
         labels = []
-        for place, map_ in zip(of_image, coarse, strict=True):
-            name, fitted = trained.label_names[place], image.unfit(map_)
-            boxes = _boxes(cohort, image, name)
+        for at, place in enumerate(places[row]):
+            name = saliencies[0].trained.label_names[place]
+            boxes, truth = _boxes(cohort, image, name), _truth(cohort, image, name)
             inside = inside_boxes(boxes, image.size)
-            hit, energy, iou = (
-                score_map(fitted, inside, choice.iou_threshold) if boxes else (None, None, None)
-            )
-            labels.append(
-                LabelExplanation(
-                    label=name,
-                    probability=float(scores[place]),
-                    threshold=trained.thresholds[place],
-                    truth=_truth(cohort, image, name),
-                    map=fitted,
-                    flat=is_flat(fitted),
-                    boxes=boxes,
-                    hit=hit,
-                    energy=energy,
-                    iou=iou,
-                    words=words_of(saliency, image, place),
+            for model, (saliency, own) in enumerate(pairs):
+                fitted = image.unfit(maps[model][row][at])
+                hit, energy, iou = (
+                    score_map(fitted, inside, choice.iou_threshold) if boxes else (None, None, None)
                 )
-            )
+                labels.append(
+                    LabelExplanation(
+                        label=name,
+                        probability=float(y_score[model, row, place]),
+                        threshold=saliency.trained.thresholds[place],
+                        truth=truth,
+                        map=fitted,
+                        flat=is_flat(fitted),
+                        boxes=boxes,
+                        hit=hit,
+                        energy=energy,
+                        iou=iou,
+                        words=words_of(saliency, own[row], place),
+                        seed=saliency.trained.run.conditions.seed if len(pairs) > 1 else None,
+                    )
+                )
         yield Explanation(image, tuple(labels))
 
 

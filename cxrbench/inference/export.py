@@ -70,11 +70,10 @@ def export(
     SettingsError : the format is unknown or needs missing packages, or the output exists.
     """
     display = display or SilentDisplay()
-    _check_format(format)
+    check_format(format)
     run = run.resolve()
     path = Path(f"{run.name}{FORMATS[format]}") if output is None else output
-    description = path.with_name(f"{path.name}.json")
-    _check_free(path, description)
+    description = check_free(path)
     display.say("loading the model…")
     trained = load_trained(run, registry)
     inputs = example_inputs(trained, max(BATCHES))
@@ -90,7 +89,7 @@ def export(
             display.say("checking the export in a process without cxrbench…")
             difference = compare_elsewhere(trained.model, inputs, model_path, format, Path(folder))
             write_json(Path(folder, "description"), describe(trained, format, inputs, model_path))
-            _check_free(path, description)
+            check_free(path)
             os.replace(Path(folder, "description"), description)
             _take_name(model_path, path, description)
     except OSError as error:
@@ -116,7 +115,8 @@ def _remove_left_over(parent: Path, prefix: str) -> None:
             continue
 
 
-def _check_format(format: str) -> None:
+def check_format(format: str) -> None:
+    """Raise `SettingsError` unless the format is known and its packages are installed."""
     if format not in FORMATS:
         raise SettingsError(
             f"--format cannot be {format!r}", expected=" or ".join(FORMATS), found=repr(format)
@@ -131,7 +131,9 @@ def _check_format(format: str) -> None:
         )
 
 
-def _check_free(path: Path, description: Path) -> None:
+def check_free(path: Path) -> Path:
+    """The place of the description of an export to ``path``; `SettingsError` if one is taken."""
+    description = path.with_name(f"{path.name}.json")
     taken = [place for place in (path, description) if os.path.lexists(place)]
     # A kill between the two leaves the description alone.
     if taken and not (taken == [description] and _is_description(description)):
@@ -139,6 +141,7 @@ def _check_free(path: Path, description: Path) -> None:
             f"{taken[0]} already exists and is not overwritten",
             fix="choose another place with --output, or remove it",
         )
+    return description
 
 
 def _is_description(path: Path) -> bool:

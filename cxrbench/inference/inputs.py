@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -30,18 +30,24 @@ from cxrbench.store.sources import grey_of, reason_of
 class ReadyImage:
     """An image as each part of a recipe sees it, or the ``reason`` why it cannot be used.
 
-    ``inputs`` are the model's, float32 without the batch axis. The rest is empty unless it was
-    requested: ``grey`` (H, W) uint8 is the original; ``pixels`` has (S, S) uint8 for each side S;
-    ``local`` has the features of each extractor, with places in pixels of its own side.
+    ``of_models`` are the inputs of each model, float32 without the batch axis. The rest is empty
+    unless it was requested: ``grey`` (H, W) uint8 is the original; ``pixels`` has (S, S) uint8 for
+    each side S; ``local`` has the features of each extractor, with places in pixels of its own
+    side.
     """
 
     image: InputImage
     preparation: Preparation
     reason: str | None = None
-    inputs: Mapping[str, np.ndarray] = field(default_factory=dict)
+    of_models: tuple[Mapping[str, np.ndarray], ...] = ()
     grey: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.uint8))
     pixels: Mapping[int, np.ndarray] = field(default_factory=dict)
     local: Mapping[str, LocalFeatures] = field(default_factory=dict)
+
+    @property
+    def inputs(self) -> Mapping[str, np.ndarray]:
+        """The inputs of the only model, or of the first."""
+        return self.of_models[0]
 
     @property
     def name(self) -> str:
@@ -67,7 +73,7 @@ class ReadyImage:
 def ready_batches(
     images: Iterable[InputImage],
     preparation: Preparation,
-    trained: TrainedRun | None = None,
+    models: Sequence[TrainedRun] = (),
     *,
     batch_size: int = 1,
     threads: int = 1,
@@ -75,11 +81,12 @@ def ready_batches(
 ) -> Generator[list[ReadyImage], None, None]:
     """Images in their order, in lists of ``batch_size``; memory holds a few lists only.
 
-    ``with_pixels`` also keeps originals, pixels and local features beside the model's inputs.
+    The ``models`` see the same pixels and features, and each has its own encoders.
+    ``with_pixels`` also keeps originals, pixels and local features beside the models' inputs.
     """
     from threadpoolctl import threadpool_limits
 
-    work = partial(ready_image, preparation=preparation, trained=trained, with_pixels=with_pixels)
+    work = partial(ready_image, preparation=preparation, models=models, with_pixels=with_pixels)
     with (
         quiet_single_threaded_libraries(),
         # One image is too small a product to share out, as in `cxrbench.store.encode`. Only BLAS:
@@ -94,11 +101,11 @@ def ready_batches(
 def ready_image(
     image: InputImage,
     preparation: Preparation,
-    trained: TrainedRun | None = None,
+    models: Sequence[TrainedRun] = (),
     *,
     with_pixels: bool = True,
 ) -> ReadyImage:
-    """Read and decode an image, and make the inputs of the run's model, if there is a run.
+    """Read and decode an image, and make the inputs of each of the models.
 
     An image that cannot be read, or for which a plugin fails, has a reason and nothing else.
 
@@ -109,13 +116,13 @@ def ready_image(
     sides = {e.image_size for e in preparation.extractors if e.image_size is not None}
     sizes = tuple(sorted({*preparation.image_sizes, *sides}))
     with telling_shortage(image.name):
-        return _ready_image(image, preparation, trained, sizes, with_pixels=with_pixels)
+        return _ready_image(image, preparation, models, sizes, with_pixels=with_pixels)
 
 
 def _ready_image(
     image: InputImage,
     preparation: Preparation,
-    trained: TrainedRun | None,
+    models: Sequence[TrainedRun],
     sizes: tuple[int, ...],
     *,
     with_pixels: bool,
@@ -131,13 +138,13 @@ def _ready_image(
     try:
         prepared = prepare_grey(grey, image.record, replace(preparation, image_sizes=sizes))
         local = {extractor.name: part for extractor, part in prepared.features.items()}
-        inputs = {} if trained is None else model_inputs(trained, prepared.pixels, local)
+        inputs = tuple(model_inputs(one, prepared.pixels, local) for one in models)
     except Exception as error:
         if is_shortage(error):
             raise
         return ReadyImage(image, preparation, _named(error))
     if not with_pixels:
-        return ReadyImage(image, preparation, inputs=inputs)
+        return ReadyImage(image, preparation, of_models=inputs)
     return ReadyImage(image, preparation, None, inputs, grey, prepared.pixels, local)
 
 

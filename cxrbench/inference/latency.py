@@ -61,7 +61,7 @@ def _latency(trained: TrainedRun, images: Sequence[InputImage], device: str) -> 
 
 def _seconds(image: InputImage, trained: TrainedRun) -> float:
     since = time.perf_counter()
-    ready = ready_image(image, trained.preparation, trained, with_pixels=False)
+    ready = ready_image(image, trained.preparation, (trained,), with_pixels=False)
     if ready.reason is not None:
         raise DataError(
             f"the image {image.name!r} cannot be read any more",

@@ -177,7 +177,7 @@ def _localised(
     batches = ready_batches(
         cohort_images(dataset, cohort, list(boxes)),
         trained.preparation,
-        trained,
+        (trained,),
         batch_size=saliency.batch_size,
         threads=saliency.threads,
     )

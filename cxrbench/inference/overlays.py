@@ -95,7 +95,8 @@ def _short(image: ReadyImage) -> str:
 
 
 def _label_title(label: LabelExplanation) -> str:
-    title = f"{label.label}: probability {label.probability:.3f}"
+    of_seed = "" if label.seed is None else f", seed {label.seed}"
+    title = f"{label.label}{of_seed}: probability {label.probability:.3f}"
     if label.threshold is not None:
         above = label.probability >= label.threshold
         title += f", {'at or above' if above else 'below'} its threshold {label.threshold:.3f}"

@@ -6,7 +6,7 @@ import csv
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -49,25 +49,34 @@ Predict = Callable[[dict[str, np.ndarray]], Any]
 
 @dataclass(frozen=True, eq=False)
 class PredictedBatch:
-    """Consecutive images: ``y_score`` (n, L) float32, NaN in the rows that have an error."""
+    """Consecutive images: ``y_score`` (n, L) float32, NaN in the rows that have an error.
+
+    It is the mean over the models; ``of_models`` (M, n, L) has each of them.
+    """
 
     names: tuple[str, ...]
-    y_score: np.ndarray
+    of_models: np.ndarray
     errors: tuple[str | None, ...]
+
+    @property
+    def y_score(self) -> np.ndarray:
+        """The mean over the models."""
+        mean: np.ndarray = self.of_models.mean(axis=0, dtype=np.float64).astype(np.float32)
+        return mean
 
 
 def predict_images(
-    trained: TrainedRun,
+    trained: TrainedRun | Sequence[TrainedRun],
     images: Iterable[InputImage],
     *,
     batch_size: int = 32,
     threads: int = 1,
-    predict: Predict | None = None,
+    predict: Predict | Sequence[Predict] | None = None,
 ) -> Iterator[PredictedBatch]:
     """Predict images in their order, as a stream of batches; memory holds a few batches only.
 
     An image that cannot be read, or for which a plugin fails, is a row with the reason; the others
-    go on.
+    go on. Several models, the seeds of one recipe, get the same decoded images.
 
     Parameters
     ----------
@@ -75,40 +84,45 @@ def predict_images(
     batch_size : images per batch. The model always gets this number; the last batch is filled up
         with one of its own images, because a compiled model takes one shape only.
     threads : threads that read images and extract features, beside the one that predicts.
-    predict : computes the probabilities of a batch; by default the run's Keras model.
+    predict : computes the probabilities of a batch, for several models one for each; by default
+        the run's Keras model.
 
     Raises
     ------
     RunError : the run does not say how its images were prepared.
     """
-    compute = trained.model.predict_on_batch if predict is None else predict
+    models = (trained,) if isinstance(trained, TrainedRun) else tuple(trained)
+    if predict is None:
+        predict = [model.model.predict_on_batch for model in models]
+    computes = (predict,) if callable(predict) else tuple(predict)
     batches = ready_batches(
         images,
-        trained.preparation,
-        trained,
+        models[0].preparation,
+        models,
         batch_size=batch_size,
         threads=threads,
         with_pixels=False,
     )
     with closing(batches):
         for batch in batches:
-            yield _predicted(batch, compute, batch_size, len(trained.label_names))
+            yield _predicted(batch, computes, batch_size, len(models[0].label_names))
 
 
 def _predicted(
-    batch: list[ReadyImage], compute: Predict, batch_size: int, labels: int
+    batch: list[ReadyImage], computes: Sequence[Predict], batch_size: int, labels: int
 ) -> PredictedBatch:
-    y_score = np.full((len(batch), labels), np.nan, np.float32)
+    y_score = np.full((len(computes), len(batch), labels), np.nan, np.float32)
     errors = [image.reason for image in batch]
     usable = np.array([row for row, reason in enumerate(errors) if reason is None], int)
     for rows, count in padded_batches(usable, batch_size):
-        inputs = {
-            name: np.stack([batch[row].inputs[name] for row in rows])
-            for name in batch[rows[0]].inputs
-        }
-        y_score[usable] = np.asarray(compute(inputs), np.float32)[:count]
-    for row in usable[~np.isfinite(y_score[usable]).all(axis=1)]:
-        errors[row], y_score[row] = "the model's scores are not finite", np.nan
+        for place, compute in enumerate(computes):
+            inputs = {
+                name: np.stack([batch[row].of_models[place][name] for row in rows])
+                for name in batch[rows[0]].of_models[place]
+            }
+            y_score[place, usable] = np.asarray(compute(inputs), np.float32)[:count]
+    for row in usable[~np.isfinite(y_score[:, usable]).all(axis=(0, 2))]:
+        errors[row], y_score[:, row] = "the model's scores are not finite", np.nan
     return PredictedBatch(tuple(image.name for image in batch), y_score, tuple(errors))
 
 
@@ -142,16 +156,20 @@ class PredictionColumns:
     """The columns of predictions: one ``y_score`` for each label, and ``y_pred`` with thresholds.
 
     ``thresholds`` has a value for each label, None if undefined. Without it there is no ``y_pred``.
+    ``seeds`` are the runs of several seeds, by seed: then ``y_score`` is their mean, and each seed
+    has columns of its own.
     """
 
     run: str
     label_names: tuple[str, ...]
     thresholds: tuple[float | None, ...] | None = None
+    seeds: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def numbers(self) -> list[str]:
         """The names of the columns between ``image`` and ``error``."""
-        kinds = ("y_score",) if self.thresholds is None else ("y_score", "y_pred")
+        kinds = ["y_score"] if self.thresholds is None else ["y_score", "y_pred"]
+        kinds += [f"seed{seed}_y_score" for seed in self.seeds]
         return [f"{kind}_{label}" for kind in kinds for label in self.label_names]
 
     def rows(self, batches: Iterable[PredictedBatch]) -> Iterator[list[str]]:
@@ -164,6 +182,9 @@ class PredictionColumns:
                 unknown = np.isnan(batch.y_score) | np.isnan(y_pred)
                 decisions = np.where(unknown, "", np.where(y_pred == 1, "1", "0"))
                 texts = np.concatenate([texts, decisions], axis=1)
+            for scores in batch.of_models if self.seeds else ():
+                of_seed = np.where(np.isnan(scores), "", scores.astype(str))
+                texts = np.concatenate([texts, of_seed], axis=1)
             for name, row, error in zip(batch.names, texts.tolist(), batch.errors, strict=True):
                 yield [name, *row, error or ""]
 
@@ -182,7 +203,9 @@ def write_csv(batches: Iterable[PredictedBatch], columns: PredictionColumns, out
 
 def write_json(batches: Iterable[PredictedBatch], columns: PredictionColumns, out: IO[str]) -> None:
     """One object, with an object per image whose keys are the columns of CSV."""
-    head = {"run": columns.run, "labels": list(columns.label_names)}
+    head: dict[str, Any] = {"run": columns.run, "labels": list(columns.label_names)}
+    if columns.seeds:
+        head["seeds"] = [{"seed": seed, "run": run} for seed, run in columns.seeds.items()]
     out.write(json.dumps(head, indent=2)[:-2] + ',\n  "predictions": [')
     separator = "\n    "
     for name, *numbers, error in columns.rows(batches):
@@ -219,8 +242,9 @@ def write_table(
 ) -> None:
     """Each image with its labels, the highest score first; ``*`` marks those at their threshold.
 
-    A last line explains the mark.
+    A last line explains the mark. Of several seeds the mean is shown alone.
     """
+    columns = replace(columns, seeds={})
     lines = TextWrapper(
         get_terminal_size().columns,
         initial_indent="  ",
@@ -232,7 +256,7 @@ def write_table(
         text = lines.fill(error or _ranked(numbers, columns.label_names))
         out.write(f"{visible_line(name)}\n{text.replace(_UNBROKEN, ' ')}\n")
     if columns.thresholds is not None:
-        out.write("*: the score is at or above the threshold that the run chose for this label.\n")
+        out.write("*: the score is at or above the threshold of this label.\n")
 
 
 def _ranked(numbers: Sequence[str], label_names: Sequence[str]) -> str:
@@ -248,7 +272,11 @@ def _ranked(numbers: Sequence[str], label_names: Sequence[str]) -> str:
 def write_document(
     batches: Iterable[PredictedBatch], columns: PredictionColumns, out: IO[str], *, kind: str
 ) -> None:
-    """One table in Markdown, HTML or LaTeX; all rows are held in memory."""
+    """One table in Markdown, HTML or LaTeX; all rows are held in memory.
+
+    Of several seeds the mean is shown alone.
+    """
+    columns = replace(columns, seeds={})
     cells = (text_column("image"), *map(Column, columns.numbers), text_column("error"))
     rows = tuple(
         (name, *map(_cell, numbers), error) for name, *numbers, error in columns.rows(batches)

@@ -17,7 +17,7 @@ from cxrbench.interfaces import Display
 from cxrbench.output.display import notebook_display
 from cxrbench.request import request_of
 from cxrbench.runs.scores import verified
-from cxrbench.runs.selection import find_pair, find_run, read_board_runs, with_recipes
+from cxrbench.runs.selection import find_pair, find_seeds, read_board_runs, with_recipes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -118,18 +118,20 @@ def predict(  # noqa: PLR0913 - every argument but the first two is a keyword
     accept_unknown: bool = False,
     display: Display | None = None,
 ) -> pd.DataFrame:
-    """Scores of new images by a trained run.
+    """Scores of new images by a trained run, or the mean over all seeds of a recipe.
 
     Parameters
     ----------
-    run : a run directory, or a recipe with one run or with ``seed``.
+    run : a run directory, or a recipe.
+    seed : of a recipe, use this seed only.
     images : files, folders of images, or tables of paths.
     accept_unknown : also score DICOM files that do not say what they show.
 
     Returns
     -------
     A DataFrame with ``image``, a probability for each label, NaN in rows with an error, and
-    ``error``, None in the others.
+    ``error``, None in the others. Of several seeds, probabilities are the mean, and the columns
+    ``seed0_LABEL`` and so on before ``error`` have those of each seed.
 
     Raises
     ------
@@ -140,27 +142,32 @@ def predict(  # noqa: PLR0913 - every argument but the first two is a keyword
 
     from cxrbench.inference.images import ImageSource, count_images, readers_of
     from cxrbench.inference.predict import predict_images
-    from cxrbench.inference.trained import load_trained, on_device
+    from cxrbench.inference.seeds import load_seeds
+    from cxrbench.inference.trained import on_device
     from cxrbench.registry import load_registry
 
     display, registry = display or notebook_display(), load_registry()
     readers = readers_of(registry, accept_unknown=accept_unknown)
     source = ImageSource(_paths(images), readers)
     threads = request_of({}).thread_count
-    path = find_run(run, Path(runs), seed).path
+    chosen = find_seeds(run, Path(runs), seed)
     with on_device(device):
-        trained = load_trained(path, registry)
+        models = load_seeds(chosen, registry)
+        label_names = list(models[0].label_names)
         names: list[str] = []
         scores: list[Any] = []
         errors: list[str | None] = []
         with display.task("predicting", count_images(source).images) as advance:
-            for batch in predict_images(trained, source, batch_size=batch_size, threads=threads):
+            for batch in predict_images(models, source, batch_size=batch_size, threads=threads):
                 names += batch.names
-                scores.append(batch.y_score)
+                of_seeds = batch.of_models if len(models) > 1 else ()
+                scores.append(np.concatenate([batch.y_score, *of_seeds], axis=1))
                 errors += batch.errors
                 advance(len(batch.names))
-    values = np.concatenate(scores) if scores else np.empty((0, len(trained.label_names)))
-    table = pd.DataFrame(values, columns=list(trained.label_names))
+    seeds = [one.run.conditions.seed for one in models if len(models) > 1]
+    columns = label_names + [f"seed{one}_{label}" for one in seeds for label in label_names]
+    values = np.concatenate(scores) if scores else np.empty((0, len(columns)))
+    table = pd.DataFrame(values, columns=columns)
     table.insert(0, "image", names)
     table.insert(len(table.columns), "error", errors)
     return table
@@ -185,7 +192,8 @@ def explain(  # noqa: PLR0913 - every argument but the first two is a keyword
 
     Parameters
     ----------
-    run : a run directory, or a recipe with one run or with ``seed``.
+    run : a run directory, or a recipe: then each seed has its own figures.
+    seed : of a recipe, use this seed only.
     images : files, folders, tables of paths, or image ids of ``data``.
     labels : those to explain; by default the ``top`` labels with the highest scores.
     method : ``auto``, ``gradcam``, ``gradcam++`` or ``occlusion``.
@@ -209,9 +217,9 @@ def explain(  # noqa: PLR0913 - every argument but the first two is a keyword
         cache=request.cache,
         threads=request.thread_count,
     )
-    path = find_run(run, request.runs, seed).path
+    chosen = find_seeds(run, request.runs, seed)
     inputs = [str(one) for one in _paths(images)]
-    return draw_explanations(path, inputs, options, display or notebook_display())
+    return draw_explanations(chosen, inputs, options, display or notebook_display())
 
 
 def _paths(images: str | Path | Iterable[str | Path]) -> tuple[Path, ...]:

@@ -237,30 +237,30 @@ def with_other_seeds(row: Seeds, *, read: Callable[[Path], Run] = read_run) -> S
     return tuple(sorted(others, key=lambda run: run.conditions.seed)) or row
 
 
-def find_run(text: str, runs: Path, seed: int | None = None) -> Run:
-    """The one run that ``text`` names, as in `find_row`; ``seed`` chooses among its seeds.
+def find_seeds(text: str, runs: Path, seed: int | None = None) -> Seeds:
+    """The runs that ``text`` names, as in `find_row`: all seeds, or the one with ``seed``.
+
+    Raises
+    ------
+    RunError : there is no such run, or several rows have this recipe.
+    """
+    row = find_row(text, runs, scored_alike=False)
+    return row if seed is None else (only_run(row, text, seed),)
+
+
+def only_run(row: Seeds, text: str, seed: int) -> Run:
+    """The run with this seed in the row that ``text`` names.
 
     Raises
     ------
     RunError : there is no such run, or there are several.
     """
-    return only_run(find_row(text, runs, scored_alike=False), text, seed)
-
-
-def only_run(row: Seeds, text: str, seed: int | None) -> Run:
-    """The run of the row that ``text`` names with this seed, or its only run.
-
-    Raises
-    ------
-    RunError : there is no such run, or there are several.
-    """
-    matches = [run for run in row if seed in (None, run.conditions.seed)]
+    matches = [run for run in row if run.conditions.seed == seed]
     if len(matches) == 1:
         return matches[0]
     seeds = ", ".join(str(run.conditions.seed) for run in row)
     raise RunError(
-        f"{text!r} names {len(matches) or 'no'} runs"
-        + ("" if seed is None else f" of seed {seed}"),
+        f"{text!r} names {len(matches) or 'no'} runs of seed {seed}",
         expected="one run",
         found=f"the seeds {seeds}" if len(row) > 1 else f"the seed {seeds}",
         fix="use a run directory, or choose one of these seeds with --seed",

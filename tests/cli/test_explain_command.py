@@ -61,6 +61,33 @@ def test_a_picture_for_each_image_and_label(cli, grid, folder, tmp_path):
     assert all(picture["truth"] is None and picture["hit"] is None for picture in found)
 
 
+def test_each_seed_of_a_recipe_has_figures_of_the_same_labels(cli, grid, folder, tmp_path):
+    arguments = (folder / "wide.png", "--top", 2, "--output", tmp_path / "out", "--json")
+    said = cli("explain", BOTH, *arguments, "--runs", grid.runs)
+    assert said.code == 0, said.err
+    found = pictures_of(json.loads(said.out))
+    assert [picture["seed"] for picture in found] == [0, 1] * 2
+    assert all(is_picture(picture["file"]) for picture in found)
+    labels = [picture["label"] for picture in found]
+    assert labels[0] == labels[1] != labels[2] == labels[3]
+    names = [Path(picture["file"]).name for picture in found]
+    assert names[:2] == [f"wide-{labels[0].replace(' ', '_')}-seed{seed}.png" for seed in (0, 1)]
+    for seed in (0, 1):
+        alone = cli("explain", grid.run_of(BOTH, seed), *arguments[:1], "--label", labels[0],
+                    *arguments[3:])  # fmt: skip
+        (single,) = pictures_of(json.loads(alone.out))
+        assert single["seed"] is None
+        assert single["probability"] == pytest.approx(found[seed]["probability"], abs=1e-6)
+        assert single["threshold"] == found[seed]["threshold"]
+        image, other = cv2.imread(single["file"]), cv2.imread(found[seed]["file"])
+        assert image.shape == other.shape
+        assert np.array_equal(image[150:], other[150:])  # below the title
+    mean = np.mean([[picture["probability"] for picture in found[at : at + 2]] for at in (0, 2)], 1)
+    assert mean[0] >= mean[1]
+    table = cli("explain", BOTH, *arguments[:-1], "--runs", grid.runs, "--format", "csv").out
+    assert [row["seed"] for row in csv.DictReader(io.StringIO(table))] == ["0", "1"] * 2
+
+
 def test_the_highest_scores_are_explained_where_no_label_is_named(cli, grid, folder, tmp_path):
     run = grid.run_of("tinynet")
     out = ("--output", tmp_path / "out", "--json")

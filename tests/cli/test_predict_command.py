@@ -16,6 +16,7 @@ import pytest
 from conftest import install, spawn
 from tiny_parts import Drawn
 
+from cxrbench.data.prediction_table import read_predictions_table
 from cxrbench.output.files import file_digest
 
 LABELS = ("Effusion", "Mass", "Nodule", "No Finding")
@@ -60,9 +61,75 @@ def test_a_recipe_with_its_seed_names_the_run(cli, grid, table):
     said = cli("predict", spelt, table, "--runs", grid.runs, "--seed", 1)
     assert said.code == 0, said.err
     assert said.out == cli("predict", grid.run_of(BOTH, 1), table).out
-    said = cli("predict", spelt, table, "--runs", grid.runs)
-    assert said.code == 2
-    assert "--seed" in said.err
+
+
+def test_a_recipe_is_the_mean_of_its_seeds_beside_each_of_them(cli, grid, table, tmp_path):
+    each = [rows_of(cli("predict", grid.run_of(BOTH, seed), table).out) for seed in (0, 1)]
+    output = tmp_path / "mean.csv"
+    said = cli("predict", BOTH, table, "--runs", grid.runs, "--output", output)
+    assert said.code == 0, said.err
+    assert f"{BOTH}, mean of seeds 0, 1 (--seed N uses one seed)" in said.err
+    rows = rows_of(output.read_text())
+    of_seeds = [f"seed{seed}_{name}" for seed in (0, 1) for name in SCORES]
+    assert list(rows[0]) == ["image", *SCORES, *of_seeds, "error"]
+    for row, *single in zip(rows, *each, strict=True):
+        for name in SCORES:
+            assert [row[f"seed{seed}_{name}"] for seed in (0, 1)] == [one[name] for one in single]
+    mean = (scores(each[0]) + scores(each[1])) / 2
+    assert np.abs(scores(each[0]) - scores(each[1])).max() > 0.01
+    np.testing.assert_allclose(scores(rows), mean, atol=1e-6)
+    # What is submitted from such a file is the mean.
+    np.testing.assert_allclose(read_predictions_table(output, LABELS).y_score, mean, atol=1e-6)
+    plain = json.loads(cli("predict", BOTH, table, "--runs", grid.runs, "--json").out)
+    assert [one["run"] for one in plain["seeds"]] == [grid.run_of(BOTH, s).name for s in (0, 1)]
+    assert plain["predictions"][0].keys() == rows[0].keys()
+    people = cli("predict", BOTH, table, "--runs", grid.runs, "--format", "markdown")
+    assert people.out.splitlines()[0].endswith(f"{BOTH}, mean of seeds 0, 1")
+    assert "seed0_" not in people.out
+
+
+def test_an_image_without_scores_has_none_of_any_seed(cli, grid, tmp_path):
+    (tmp_path / "bad.png").write_bytes(b"no image")
+    (row,) = rows_of(cli("predict", "grid", tmp_path / "bad.png", "--runs", grid.runs).out)
+    assert row.pop("error").startswith("not an image")
+    assert row.pop("image").endswith("bad.png")
+    assert set(row.values()) == {""}
+
+
+def test_the_mean_has_thresholds_of_its_own(cli, grid, table):
+    """Chosen by Youden's index on the mean scores of the validation images, by brute force here."""
+    parts = [pd.read_parquet(grid.run_of(BOTH, seed) / "predictions.parquet") for seed in (0, 1)]
+    first, second = (part[part["split"] == "val"].sort_values("image") for part in parts)
+    rows = rows_of(cli("predict", BOTH, table, "--runs", grid.runs, "--threshold").out)
+    decided = set()
+    for label in LABELS:
+        truth = first[f"y_true_{label}"].to_numpy()
+        mean = (first[f"y_score_{label}"].to_numpy() + second[f"y_score_{label}"].to_numpy()) / 2
+        gains = {
+            cut: (mean[truth == 1] >= cut).mean() - (mean[truth == 0] >= cut).mean()
+            for cut in mean[truth == 1]
+        }
+        threshold = max(gains, key=lambda cut: (round(gains[cut], 9), cut))
+        for row in rows:
+            decision = str(int(float(row[f"y_score_{label}"]) >= threshold))
+            assert row[f"y_pred_{label}"] == decision
+            decided.add(decision)
+    assert decided == {"0", "1"}
+
+
+def test_seeds_with_other_rules_have_no_thresholds_of_the_mean(cli, grid, table, tmp_path):
+    for seed in (0, 1):
+        run = grid.run_of("grid", seed)
+        shutil.copytree(run, tmp_path / run.name)
+    arguments = ("predict", "grid", table, "--runs", tmp_path)
+    info = json.loads((tmp_path / run.name / "run.json").read_text())
+    info["scoring"] = {**info["scoring"], "thresholds": "sensitivity=0.9"}
+    (tmp_path / run.name / "run.json").write_text(json.dumps(info))
+    said = cli(*arguments, "--threshold")
+    assert (said.code, said.out) == (2, "")
+    assert "got: youden, sensitivity=0.9" in said.err
+    assert "cxrbench score grid --thresholds youden" in said.err
+    assert cli(*arguments).code == 0
 
 
 def test_csv_on_standard_output(cli, grid, table, told):

@@ -15,7 +15,7 @@ import pytest
 
 from cxrbench.errors import RunError, SettingsError
 from cxrbench.inference import export as exporting
-from cxrbench.inference.export import FORMATS, _check_free, export
+from cxrbench.inference.export import FORMATS, check_free, export
 from cxrbench.inference.trained import example_inputs, load_trained
 from cxrbench.output.files import file_digest
 
@@ -203,15 +203,15 @@ def test_nothing_is_overwritten(fused, registry, tmp_path):
 def test_a_description_alone_is_what_a_kill_left(tmp_path):
     model, description = tmp_path / "m.keras", tmp_path / "m.keras.json"
     description.write_text('{"exported_by": "cxrbench 0.1.0"}')
-    _check_free(model, description)
+    check_free(model)
     model.touch()
     with pytest.raises(SettingsError, match="already exists"):
-        _check_free(model, description)
+        check_free(model)
     model.unlink()
     for text in ("[]", "{}", '{"exported_by": "somebody"}', "no JSON"):
         description.write_text(text)
         with pytest.raises(SettingsError, match=r"m\.keras\.json already exists"):
-            _check_free(model, description)
+            check_free(model)
 
 
 def test_an_unknown_format(fused, registry, tmp_path):

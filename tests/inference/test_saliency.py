@@ -25,7 +25,7 @@ BOTH = "tinynet+grid+rows:words=8"
 def ready_images(trained, count=3):
     dataset = Drawn()
     images = cohort_images(dataset, dataset.load(), range(count))
-    return [ready_image(image, trained.preparation, trained) for image in images]
+    return [ready_image(image, trained.preparation, (trained,)) for image in images]
 
 
 @pytest.fixture(scope="module")

@@ -53,6 +53,17 @@ def test_predictions_are_those_of_the_command(cli, grid, drawn_films):
     assert table["error"].isna().all()
 
 
+def test_a_recipe_is_the_mean_of_its_seeds(grid, drawn_films):
+    images = sorted(drawn_films.rglob("*.png"))[:2]
+    table = cxrbench.predict("grid", images, runs=grid.runs)
+    labels = list(cxrbench.predict("grid", images, runs=grid.runs, seed=0).columns[1:-1])
+    for label in labels:
+        both = table[[f"seed{seed}_{label}" for seed in (0, 1)]]
+        assert np.allclose(table[label], both.mean(axis=1), atol=1e-6)
+    assert len(table.columns) == 3 * len(labels) + 2
+    assert list(cxrbench.predict("grid", [], runs=grid.runs).columns) == list(table.columns)
+
+
 def test_an_image_that_cannot_be_read_is_a_row_with_the_reason(grid, tmp_path):
     (tmp_path / "broken.png").write_bytes(b"\x89PNG")
     table = cxrbench.predict("tinynet", tmp_path / "broken.png", runs=grid.runs, seed=0)
@@ -71,8 +82,8 @@ def test_images_are_explained(grid, drawn_films, tmp_path):
 def test_errors_are_those_of_the_commands(grid):
     with pytest.raises(CxrbenchError, match="no run and no recipe"):
         cxrbench.compare("gird", "grid", runs=grid.runs)
-    with pytest.raises(CxrbenchError, match="names 2 runs"):
-        cxrbench.predict("tinynet+grid+rows:words=8", [], runs=grid.runs)
+    with pytest.raises(CxrbenchError, match="names no runs of seed 7"):
+        cxrbench.predict("grid", [], runs=grid.runs, seed=7)
 
 
 def test_progress_is_shown_in_a_kernel_alone(monkeypatch, capsys):

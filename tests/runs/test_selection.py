@@ -11,7 +11,7 @@ from run_conditions import conditions
 
 from cxrbench.errors import RunError
 from cxrbench.runs.run import Run, read_runs
-from cxrbench.runs.selection import find_pair, find_row, find_run, group_rows, with_recipes
+from cxrbench.runs.selection import find_pair, find_row, find_seeds, group_rows, with_recipes
 
 FUSED = "tinynet+grid+rows:words=8"
 
@@ -66,14 +66,15 @@ def test_the_nearest_recipe_is_proposed(grid):
     assert "grid, prior, tinynet" in str(error.value)
 
 
-def test_one_run_of_several_seeds_needs_its_seed(grid):
-    assert find_run("grid", grid.runs, 1).path == grid.run_of("grid", 1)
-    assert find_run("prior", grid.runs).name == grid.run_of("prior").name
-    with pytest.raises(RunError, match="'grid' names 2 runs") as error:
-        find_run("grid", grid.runs)
+def test_a_recipe_is_all_its_seeds_or_one(grid):
+    assert [run.path for run in find_seeds("grid", grid.runs, 1)] == [grid.run_of("grid", 1)]
+    assert names(find_seeds("prior", grid.runs)) == [grid.run_of("prior").name]
+    assert names(find_seeds("grid", grid.runs)) == [grid.run_of("grid", s).name for s in (0, 1)]
+    path = grid.run_of("grid", 1)  # a directory is one run
+    assert names(find_seeds(str(path), grid.runs)) == [path.name]
+    with pytest.raises(RunError, match="'grid' names no runs of seed 7") as error:
+        find_seeds("grid", grid.runs, 7)
     assert "the seeds 0, 1" in str(error.value)
-    with pytest.raises(RunError, match="'grid' names no runs of seed 7"):
-        find_run("grid", grid.runs, 7)
 
 
 def test_a_pair_is_of_the_board_that_has_both(tmp_path, grid):

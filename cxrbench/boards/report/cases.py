@@ -101,7 +101,7 @@ def _of_case(saliency: Saliency, dataset: Dataset, cohort: Cohort, case: Case) -
     rows = [row for row, name in enumerate(cohort.image_ids) if name == case.image_id]
     images = cohort_images(dataset, cohort, rows)
     choice = LabelChoice((case.label,), iou_threshold=IOU_THRESHOLD)
-    with closing(explain_images(saliency, images, choice, cohort)) as explanations:
+    with closing(explain_images((saliency,), images, choice, cohort)) as explanations:
         for explanation in explanations:
             if explanation.image.reason is None:
                 yield Picture("jpeg", _jpeg(explanation), case.label, _caption(case))
