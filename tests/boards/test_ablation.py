@@ -188,6 +188,13 @@ def test_holm_is_over_all_tests_of_the_table():
     assert math.isnan(sift.beyond_control_p_holm)
 
 
+@pytest.mark.parametrize("tested", [True, False])
+def test_the_method_of_its_intervals_is_named_once(tested):
+    (one,) = ablations([stored("orb+sift", 0.61), stored("orb", noise=2)])
+    notes = " ".join(ablation_section(one, tested=tested).notes)
+    assert notes.count("95 % interval over patients (paired bootstrap, t quantile)") == 1
+
+
 def test_a_part_that_was_left_out_is_no_question_of_power():
     (same,) = ablations([stored("orb+sift"), stored("orb")])
     (other,) = ablations([stored("orb+sift", 0.61), stored("orb", noise=2)])

@@ -69,6 +69,20 @@ def test_a_better_row_is_found_and_both_ways_give_the_same():
     assert (there.test_images, there.test_patients) == (len(y_true), 80)
 
 
+def test_the_methods_of_its_intervals_are_named_once():
+    y_true, patients = cohort()
+    rows = (scored(name, y_true, patients, effect=1.0, noise=n) for n, name in enumerate("ab"))
+    sections = compared(*rows, y_true, patients).sections()
+    notes = " ".join(note for section in sections for note in section.notes)
+    assert notes.count("95 %") == 1
+    for method in (
+        "by Student's t",
+        "paired bootstrap (macro, micro)",
+        "closed form for clustered",
+    ):
+        assert notes.count(method) == 1
+
+
 def test_a_row_beside_itself():
     y_true, patients = cohort()
     row = scored("same", y_true, patients, effect=0.5)

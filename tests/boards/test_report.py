@@ -107,6 +107,13 @@ def test_every_chapter_is_there_and_linked(page):
         assert f"#{key}" in page.links
 
 
+def test_the_method_of_each_kind_of_interval_is_named_once(page):
+    assert page.text.count("Wilson's score interval") == 1  # of scores
+    assert page.text.count("95 % interval of A − B by Student's t") == 1  # of tests
+    assert page.text.count("pairs of groups (Bonferroni, t quantile)") == 1  # of gaps
+    assert page.text.count("95 % interval over patients (paired bootstrap, t quantile)") <= 1
+
+
 def test_it_says_what_the_board_says(page, grid):
     rows = grid.result["boards"][0]["rows"]
     first = rows[0]

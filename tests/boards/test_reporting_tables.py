@@ -100,6 +100,21 @@ def test_what_intervals_hold_of_seeds_is_told(seeds, told, capsys):
     assert told in " ".join(capsys.readouterr().out.split())
 
 
+def test_the_method_of_intervals_is_named_once(capsys):
+    show(Leaderboard((BOARD,), per_label=True), "table")
+    text = " ".join(capsys.readouterr().out.split())
+    assert text.count("95 % bootstrap interval") == 1
+    assert text.count("Wilson's score interval with the bootstrap variance and a t quantile.") == 1
+
+
+def test_a_row_with_one_seed_is_a_model_and_no_recipe(capsys):
+    sentence = "The rank of a row with one seed compares that trained model, not its recipe."
+    for seeds, shown in ((1, True), (2, False)):
+        rows = (row("orb", seeds=seeds), PRIOR)
+        show(Leaderboard((replace(BOARD, rows=rows),)), "table")
+        assert (sentence in " ".join(capsys.readouterr().out.split())) == shown
+
+
 def test_unknown_patients_are_told(capsys):
     show(Leaderboard((replace(BOARD, test_patients=None),)), "table")
     told = " ".join(capsys.readouterr().out.split())

@@ -83,7 +83,9 @@ def test_order_and_repetition_change_nothing(arrays, evaluation):
 
 def test_it_is_shown_in_every_format(evaluation, capsys):
     show(evaluation, "table")
-    assert "300 images of" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "300 images of" in printed
+    assert printed.count("(Wilson, bootstrap variance, t)") == printed.count("95 %") == 1
     show(evaluation, "json")
     assert json.loads(capsys.readouterr().out) == evaluation.metrics
     assert "<table>" in evaluation._repr_html_()

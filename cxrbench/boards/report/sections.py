@@ -84,8 +84,9 @@ def tests_sections(rows: Sequence[Seeds]) -> tuple[Section, ...]:
         f"All {len(pairs)} pairs of the {len(rows)} rows are one family of tests, corrected by "
         "Holm's method. The ranks on the board follow from these tests. Nothing else in this "
         "report is a test: other intervals are not corrected for their number, unless it is said.",
-        "p: two-sided t test, paired patient bootstrap. minimum detectable: difference at a power "
-        "of 80 %, before the correction.",
+        "[low, high]: 95 % interval of A − B by Student's t, variance by paired patient bootstrap. "
+        "p: two-sided, of the same t. minimum detectable: difference at a power of 80 %. Interval, "
+        "p and minimum are not corrected.",
     ]
     shown = list(zip(pairs, corrected, strict=True))
     if len(pairs) > MOST_PAIRS:
