@@ -80,7 +80,8 @@ MORE = {
     "predict engine": "`auto` looks for the fastest from 5,000 images on.",
     "predict cache": "The choice of `auto` is kept there.",
     "export model_format": "`keras`, `onnx` (needs the extra `onnx`) or `saved-model` (a folder).",
-    "export as_json": 'Prints `{"path", "description", "format", "difference"}`. `difference` is '
+    "export as_json": 'Prints `{"path", "description", "format", "difference"}`, or '
+    '`{"exports": [{…}]}` for several seeds. `difference` is '
     "the largest one between probabilities.",
     "report cases": "The kinds are found images, missed images and false alarms.",
     "report data": "",

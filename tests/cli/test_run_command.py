@@ -5,12 +5,16 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
 from conftest import install, spawn
 
+from cxrbench.errors import DataError
 from cxrbench.runs.directory import is_complete
 
 RECIPES = ("tinynet", "tinynet+grid+rows:words=8", "grid")
@@ -159,3 +163,48 @@ def test_ctrl_c_while_images_are_read(slow_run, tmp_path):
     assert "Traceback" not in err
     assert not list(stores.glob("*/*/complete.json"))
     assert not run_directories(tmp_path / "runs")
+
+
+@pytest.mark.parametrize(
+    ("options", "answer", "code"),
+    [((), "n", 1), ((), "", 2), (("--yes",), None, 2), (("--limit", 50), None, 2),
+     (("--quiet",), None, 2), (("--data", "drawn"), None, 2)],
+)  # fmt: skip
+def test_forgotten_data_are_confirmed_in_a_terminal(
+    options, answer, code, cli, tmp_path, monkeypatch
+):
+    def stop(request, display):
+        raise DataError("it goes on")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("cxrbench.benchmark.measure", stop)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setattr("sys.stdin", io.StringIO("" if answer is None else f"{answer}\n"))
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    said = cli("run", "orb", "tinynet+grid", *options)
+    assert said.code == code
+    question = (
+        "No --data. Draw 1,349 artificial images (phantom), and train orb, tinynet+grid? [Y/n]"
+    )
+    assert (question in said.err) == (answer is not None)
+    assert ("it goes on" in said.err) == (code == 2)
+
+
+def test_without_a_terminal_nothing_is_confirmed(tmp_path):
+    """Also where an answer would be read."""
+    environment = {**os.environ, "CXRBENCH_CACHE": str(tmp_path)}
+    command = [
+        sys.executable,
+        "-c",
+        "from cxrbench.cli import main; main()",
+        "run",
+        "orb",
+        "--weights",
+        "orb=nowhere.h5",
+    ]
+    done = subprocess.run(
+        command, input="n\n", capture_output=True, text=True, cwd=tmp_path, env=environment
+    )
+    assert done.returncode == 2
+    assert "--weights orb=nowhere.h5" in done.stderr
+    assert "[Y/n]" not in done.stdout + done.stderr
