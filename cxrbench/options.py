@@ -20,6 +20,10 @@ _MISFIT = object()
 LARGEST_SEED = 2**32 - 1
 """Of any seed: NumPy's older generators take 32 bits."""
 
+LARGEST_BATCH = 65_536
+LARGEST_SIDE = 4096
+"""Of a network's images, in pixels: a batch of one then takes gigabytes in some backbones."""
+
 
 @dataclass(frozen=True)
 class Option:

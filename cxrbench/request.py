@@ -63,7 +63,11 @@ class Request:
     threads: Annotated[
         int | None,
         Option(
-            "Number of threads that read images.", least=1, default="one for each core", short="j"
+            "Number of threads that read images.",
+            least=1,
+            most=1024,
+            default="one for each core",
+            short="j",
         ),
     ] = None
     seed: Annotated[
@@ -75,7 +79,9 @@ class Request:
             short="s",
         ),
     ] = 0
-    seeds: Annotated[int, Option("Number of seeds to run, counted up from `--seed`.", least=1)] = 1
+    seeds: Annotated[
+        int, Option("Number of seeds to run, counted up from `--seed`.", least=1, most=10_000)
+    ] = 1
     force: Annotated[bool, Option("Repeat runs that are already complete.")] = False
     ablation: Annotated[
         bool,

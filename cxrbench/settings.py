@@ -12,10 +12,18 @@ from typing import Annotated, Any, Literal
 
 from cxrbench.errors import SettingsError
 from cxrbench.modeling.augmentation import MEDICAL, Augmentation
-from cxrbench.options import LARGEST_SEED, Option, check_options, options_of
+from cxrbench.options import (
+    LARGEST_BATCH,
+    LARGEST_SEED,
+    LARGEST_SIDE,
+    Option,
+    check_options,
+    options_of,
+)
 
 Engine = Literal["auto", "keras", "openvino"]
 
+_MOST_EPOCHS = 1_000_000
 _Share = partial(Option, least=0, metavar="SHARE", unit="a share")
 _Variation = partial(_Share, otherwise={"--augment none": 0})
 
@@ -72,6 +80,7 @@ class Settings:
             "Smoke test: use only a sample of about this many images, drawn by patient from each "
             "split. The scores are no results, and are marked.",
             least=10,
+            most=1_000_000_000,
             default="all images",
             short="n",
         ),
@@ -82,6 +91,7 @@ class Settings:
             "Side in pixels of the images that the backbone sees.",
             panel="Images",
             least=1,
+            most=LARGEST_SIDE,
             default="the backbone's own",
         ),
     ] = None
@@ -93,9 +103,9 @@ class Settings:
         bool,
         Option("Apply CLAHE (clip limit 2.0, 8×8 tiles) to all images first.", switch=True),
     ] = False
-    max_pixels: Annotated[int, Option("Exclude images with more pixels than this.", least=1)] = (
-        100_000_000
-    )
+    max_pixels: Annotated[
+        int, Option("Exclude images with more pixels than this.", least=1, most=2**30)
+    ] = 100_000_000
     max_bad: Annotated[
         float, _Share("Stop if more than this share of the images is unusable.", most=1)
     ] = 0.01
@@ -126,13 +136,15 @@ class Settings:
         ),
     ] = "auto"
     epochs: Annotated[
-        int, Option("Maximum number of epochs.", least=1, otherwise={"probe": 100})
+        int,
+        Option("Maximum number of epochs.", least=1, most=_MOST_EPOCHS, otherwise={"probe": 100}),
     ] = 20
     batch_size: Annotated[
         int | Literal["auto"],
         Option(
             "Images per training step. `auto` measures which number is fastest.",
             least=1,
+            most=LARGEST_BATCH,
             metavar="N|auto",
             short="b",
         ),
@@ -141,8 +153,8 @@ class Settings:
         float,
         Option(
             "Initial learning rate of Adam.",
-            valid=lambda rate: rate > 0,
-            expected="a number above 0, such as 1e-4",
+            valid=lambda rate: 0 < rate <= 100,
+            expected="a number above 0, to 100, such as 1e-4",
         ),
     ] = 1e-4
     patience: Annotated[
@@ -151,6 +163,7 @@ class Settings:
             "Stop after this many epochs without a better validation score. After half as many, "
             "halve the learning rate.",
             least=1,
+            most=_MOST_EPOCHS,
             otherwise={"probe": 10},
         ),
     ] = 5
@@ -160,6 +173,7 @@ class Settings:
             "Keep no epoch before this training step, or before three quarters of `--epochs` if "
             "that is earlier, and wait at least as long. 0: no such limit.",
             least=0,
+            most=1_000_000_000,
         ),
     ] = 500
     activations: Annotated[
@@ -210,7 +224,8 @@ class Settings:
         ),
     ] = "auto"
     devices: Annotated[
-        int, Option("Number of GPUs that share each batch (JAX and TensorFlow only).", least=1)
+        int,
+        Option("Number of GPUs that share each batch (JAX and TensorFlow only).", least=1, most=64),
     ] = 1
     precision: Annotated[
         Literal["auto", "float32", "bfloat16"],

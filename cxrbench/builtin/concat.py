@@ -29,9 +29,9 @@ class Concat(Fusion):
     dropout: float = 0.5
 
     def __post_init__(self) -> None:
-        if self.units < 1:
+        if not 1 <= self.units <= 4096:
             raise CxrbenchError(
-                f"concat: units cannot be {self.units}", expected="a whole number from 1 up"
+                f"concat: units cannot be {self.units}", expected="a whole number from 1 to 4096"
             )
         if not 0 <= self.dropout < 1:
             raise CxrbenchError(

@@ -45,9 +45,10 @@ class Noise(FeatureExtractor):
             raise CxrbenchError(
                 f"noise: size cannot be {self.size}", expected="a whole number from 1 to 65536"
             )
-        if self.seed < 0:
+        if not 0 <= self.seed < 2**32:
             raise CxrbenchError(
-                f"noise: seed cannot be {self.seed}", expected="a whole number from 0 up"
+                f"noise: seed cannot be {self.seed}",
+                expected=f"a whole number from 0 to {2**32 - 1}",
             )
 
     def extract(self, image: object, record: Record) -> LocalFeatures:

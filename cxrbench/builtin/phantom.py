@@ -46,17 +46,25 @@ class Phantom(Dataset):
     size: int = 320
     seed: int = 0
 
-    def load(self) -> Cohort:
-        """The table and the boxes; draws no picture.
+    def __post_init__(self) -> None:
+        limits = {"patients": (20, 1_000_000), "size": (32, 4096), "seed": (0, 2**32 - 1)}
+        for field, (low, high) in limits.items():
+            value = getattr(self, field)
+            if not low <= value <= high:
+                raise DataError(
+                    f"phantom cannot be drawn with {field}={value}",
+                    expected=f"{field} from {low} to {high}",
+                    found=str(value),
+                    fix=f"choose a value in that range, for example --data phantom:{field}={low}",
+                )
 
-        Raises `DataError` for a number of patients, a size or a seed that cannot be drawn.
-        """
+    def load(self) -> Cohort:
+        """The table and the boxes; draws no picture."""
         import numpy as np
 
         from cxrbench.builtin._phantom.cohort import draw_table
         from cxrbench.builtin._phantom.exam import FINDINGS, plan
 
-        self._check()
         rows = draw_table(self.patients, self.seed)
         labels = [[name in row.exam.findings for name in FINDINGS] for row in rows]
         values = np.array(labels, np.float32)
@@ -106,18 +114,6 @@ class Phantom(Dataset):
     def signature(self, source: str) -> str:
         """All that decides on the pixels: the generator's version, the size and the source."""
         return f"phantom generator {GENERATOR}, size {self.size}, {source}"
-
-    def _check(self) -> None:
-        limits = {"patients": (20, 1_000_000), "size": (32, 4096), "seed": (0, 2**32 - 1)}
-        for field, (low, high) in limits.items():
-            value = getattr(self, field)
-            if not low <= value <= high:
-                raise DataError(
-                    f"phantom cannot be drawn with {field}={value}",
-                    expected=f"{field} from {low} to {high}",
-                    found=str(value),
-                    fix=f"give a {field} in that range, for example --data phantom:{field}={low}",
-                )
 
 
 @hookimpl

@@ -27,6 +27,7 @@ def check(
         int | None,
         typer.Option(
             min=1,
+            max=10**9,
             metavar="N",
             help="Check only a sample of this many images. The same images are chosen every time. "
             "\\[default: all]",

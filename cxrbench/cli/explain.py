@@ -46,7 +46,9 @@ def explain(  # noqa: PLR0913 - each argument is an option of the command
     top: Annotated[
         int,
         typer.Option(
-            min=1, help="Without --label: explain this many labels with the highest scores."
+            min=1,
+            max=10_000,
+            help="Without --label: explain this many labels with the highest scores.",
         ),
     ] = 3,
     method: Method = "auto",

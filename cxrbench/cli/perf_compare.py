@@ -50,6 +50,7 @@ def compare(  # noqa: PLR0913 - each argument is an option of the command
         float | None,
         typer.Option(
             min=0,
+            max=10**6,
             metavar="SECONDS",
             help="Time limit for undecided paths. \\[default: 300]",
         ),

@@ -16,5 +16,9 @@ HotPaths = Annotated[
     ),
 ]
 IMAGES_OF = "Folder or dataset of the images to use. [default: four drawn images]"
-ImageSize = Annotated[int, typer.Option(min=32, help="Side in pixels of the images for networks.")]
-BatchSize = Annotated[int, typer.Option("--batch-size", "-b", min=1, help="Images in a batch.")]
+ImageSize = Annotated[
+    int, typer.Option(min=32, max=4096, help="Side in pixels of the images for networks.")
+]
+BatchSize = Annotated[
+    int, typer.Option("--batch-size", "-b", min=1, max=65_536, help="Images in a batch.")
+]

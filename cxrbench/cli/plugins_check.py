@@ -22,7 +22,7 @@ def check(
     ],
     image_size: Annotated[
         int,
-        typer.Option(min=16, help="Side in pixels of the images for backbones."),
+        typer.Option(min=16, max=4096, help="Side in pixels of the images for backbones."),
     ] = 64,
     *,
     output_format: Format,

@@ -81,7 +81,7 @@ def predict(  # noqa: PLR0913 - each argument is an option of the command
             help="Folder of the relative paths in a table. \\[default: the table's folder]",
         ),
     ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Images per batch.")] = 32,
+    batch_size: Annotated[int, typer.Option(min=1, max=65_536, help="Images per batch.")] = 32,
     accept_unknown: AcceptUnknown = False,
     **options: Any,
 ) -> None:

@@ -22,7 +22,10 @@ def report(
         Path, typer.Option("--output", "-o", metavar="FILE", help="File to write.")
     ] = Path("report.html"),
     cases: Annotated[
-        int, typer.Option(min=0, help="Number of test images of each kind to show; 0 for none.")
+        int,
+        typer.Option(
+            min=0, max=1000, help="Number of test images of each kind to show; 0 for none."
+        ),
     ] = 3,
     literature: Literature = False,
     *,

@@ -53,7 +53,8 @@ def submit(  # noqa: PLR0913 - each argument is an option of the command
         typer.Option(metavar="NAME", help="Column that is not a label; repeatable."),
     ] = None,
     parameters: Annotated[
-        int | None, typer.Option(min=0, metavar="N", help="Number of parameters of the model.")
+        int | None,
+        typer.Option(min=0, max=10**15, metavar="N", help="Number of parameters of the model."),
     ] = None,
     *,
     output_format: Format,

@@ -102,7 +102,7 @@ class BagOfWords(Encoder):
     words: int = 256
 
     def __post_init__(self) -> None:
-        _check(self.words)
+        _check(self.words, most=65_536)
 
     def fit(
         self, images: Iterable[np.ndarray], *, distance: Literal["l2", "hamming"], seed: int
@@ -130,7 +130,7 @@ class VLAD(Encoder):
     words: int = 16
 
     def __post_init__(self) -> None:
-        _check(self.words)
+        _check(self.words, most=1024)  # of 256 numbers each
 
     def fit(
         self, images: Iterable[np.ndarray], *, distance: Literal["l2", "hamming"], seed: int
@@ -139,11 +139,11 @@ class VLAD(Encoder):
         return FittedVLAD(*_codebook(images, self.words, distance, seed))
 
 
-def _check(words: int) -> None:
-    if not 1 <= words <= 65_536:
+def _check(words: int, most: int) -> None:
+    if not 1 <= words <= most:
         raise CxrbenchError(
             "the number of visual words is out of range",
-            expected="a whole number from 1 to 65536",
+            expected=f"a whole number from 1 to {most}",
             found=str(words),
             fix="write for example orb:words=256",
         )

@@ -23,12 +23,14 @@ from cxrbench.metrics.boxes import CENTRE_SIGMA, Localised, localise, summarise
 from cxrbench.metrics.estimate import Estimate
 from cxrbench.metrics.intervals import METHOD
 from cxrbench.modeling.backend import load_keras
+from cxrbench.options import options_of
 from cxrbench.recipe import parse_recipe
 from cxrbench.registry import Registry
 from cxrbench.runs.additions import store_saliency, stored_saliency
 from cxrbench.runs.conditions import RunKind
 from cxrbench.runs.predictions import test_rows
 from cxrbench.runs.run import Run, read_run
+from cxrbench.settings import Settings
 from cxrbench.store.prepare import prepare
 
 IOU_THRESHOLD = 0.5
@@ -150,7 +152,9 @@ def _require_same_images(
         dataset,
         cohort,
         trained.preparation,
-        max_bad=trained.run.conditions.settings["max_bad"],
+        max_bad=options_of(Settings)["max_bad"].check(
+            trained.run.conditions.settings.get("max_bad", Settings.max_bad)
+        ),
         cache=cache,
         threads=threads,
         display=display,

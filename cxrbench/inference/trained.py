@@ -11,16 +11,17 @@ from typing import Any
 
 import numpy as np
 
-from cxrbench.errors import PluginError, RecipeError, RunError, error_text
+from cxrbench.errors import PluginError, RecipeError, RunError, SettingsError, error_text
 from cxrbench.interfaces import FeatureExtractor, FittedEncoder
 from cxrbench.modeling.assemble import Network, Statistics, build_top, build_trunk
 from cxrbench.modeling.backend import choose_device, device_scope
+from cxrbench.options import LARGEST_SIDE, options_of
 from cxrbench.output.files import DamagedArrays, file_digest, read_arrays
 from cxrbench.recipe import Feature, Recipe, parse_recipe
 from cxrbench.registry import Registry
 from cxrbench.runs.conditions import RunKind
 from cxrbench.runs.run import IMAGE_STATISTICS_FILE, Run, read_run
-from cxrbench.settings import resolve_settings
+from cxrbench.settings import Settings, resolve_settings
 from cxrbench.store.image_pass import Preparation
 
 WEIGHTS_FILE = "model.weights.h5"
@@ -72,22 +73,18 @@ def preparation_of(
     ------
     RunError : the run does not say how its images were prepared.
     """
-    settings = run.conditions.settings
-    fit, clahe, most = (settings.get(name) for name in ("fit", "clahe", "max_pixels"))
-    if fit not in ("stretch", "pad") or not isinstance(clahe, bool) or type(most) is not int:
+    values = {name: run.conditions.settings.get(name) for name in ("fit", "clahe", "max_pixels")}
+    try:
+        known = {name: options_of(Settings)[name].check(value) for name, value in values.items()}
+    except SettingsError as error:
         raise RunError(
             f"run.json of the run {run.name!r} does not say how images were prepared",
             expected="the settings fit, clahe and max_pixels",
-            found=f"fit {fit!r}, clahe {clahe!r}, max_pixels {most!r}",
+            found=", ".join(f"{name} {value!r}" for name, value in values.items()),
             fix="run the same command with --force",
-        )
-    return Preparation(
-        image_sizes=() if image_size is None else (image_size,),
-        extractors=tuple(extractors),
-        fit=fit,
-        clahe=clahe,
-        max_pixels=most,
-    )
+        ) from error
+    sizes = () if image_size is None else (image_size,)
+    return Preparation(image_sizes=sizes, extractors=tuple(extractors), **known)
 
 
 def load_trained(path: Path, registry: Registry) -> TrainedRun:
@@ -200,7 +197,7 @@ def _image_size(run: Run, recipe: Recipe) -> int | None:
     size = run.conditions.image_size
     if recipe.backbone is None:
         return None
-    if size is None or size < 1:
+    if size is None or not 1 <= size <= LARGEST_SIDE:
         raise _damaged(run, "run.json", "image_size, the side of the images in pixels", repr(size))
     return size
 

@@ -12,8 +12,10 @@ CXRBENCH_API = 1
 
 
 def _check(name: str, units: int, dropout: float) -> None:
-    if units < 1:
-        raise CxrbenchError(f"{name}: units cannot be {units}", expected="a whole number from 1 up")
+    if not 1 <= units <= 4096:
+        raise CxrbenchError(
+            f"{name}: units cannot be {units}", expected="a whole number from 1 to 4096"
+        )
     if not 0 <= dropout < 1:
         raise CxrbenchError(
             f"{name}: dropout cannot be {dropout}", expected="a share from 0 up, below 1"

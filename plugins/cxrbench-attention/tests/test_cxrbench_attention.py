@@ -138,6 +138,7 @@ def test_an_export_opens_with_keras_alone(fusion, image, tmp_path):
         (lambda: Attention(heads=0), "attention: heads cannot be 0"),
         (lambda: Attention(dropout=1.0), "attention: dropout cannot be 1.0"),
         (lambda: Gated(units=-1), "gated: units cannot be -1"),
+        (lambda: Gated(units=10**9), "gated: units cannot be 1000000000"),
         (lambda: Gated(dropout=-0.1), "gated: dropout cannot be -0.1"),
     ],
 )
