@@ -54,6 +54,8 @@ class RichDisplay:
         """Show a bar with the time left, or taken once it is done, and the detail.
 
         Bars of work that goes on side by side share one place; the last that ends there stays.
+        Work that ends before its ``total``, as training can, has a full bar; work without a step,
+        as where nothing had to be fitted, has none.
         """
         with self._shared_progress() as progress:
             task = progress.add_task(visible(description), total=total, detail="")
@@ -65,8 +67,11 @@ class RichDisplay:
                     progress.update(task, advance=steps)
 
             yield advance
-            if self._bars > 1:
+            steps = int(progress.tasks[progress.task_ids.index(task)].completed)
+            if self._bars > 1 or not steps:
                 progress.remove_task(task)
+            elif steps < total:
+                progress.update(task, total=steps)
 
     @contextmanager
     def _shared_progress(self) -> Iterator[Progress]:
@@ -79,7 +84,11 @@ class RichDisplay:
         finally:
             self._bars -= 1
             if not self._bars:
-                self._progress.stop()
+                if self._progress.tasks:
+                    self._progress.stop()
+                else:  # no bar stays, and so no line, not even an empty one
+                    self._progress.live.transient = True
+                    self._progress.live.stop()
                 self._progress = None
 
     def _new_progress(self) -> Progress:
