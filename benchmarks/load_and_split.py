@@ -1,9 +1,10 @@
 """Time loading and splitting NIH's whole table, with an empty file in place of each image.
 
-    python benchmarks/load_and_split.py FOLDER
+    python benchmarks/load_and_split.py FOLDER [LISTS]
 
 FOLDER holds ``Data_Entry_2017_v2020.csv`` or ``Data_Entry_2017_v2020.csv.gz``. Pixels are not
-read, so empty files give the same times as the images.
+read, so empty files give the same times as the images. LISTS is a folder of published lists, which
+are read and checked in place of a split by patient.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pathlib import Path
 from cxrbench.builtin._nih.table import find_table, read_labels
 from cxrbench.builtin.nih import NIH
 from cxrbench.data.cohort import validate
-from cxrbench.data.splits import split_by_patient
+from cxrbench.data.splits import make_split
 
 
 def imitate(folder: Path, target: Path) -> None:
@@ -31,14 +32,14 @@ def imitate(folder: Path, target: Path) -> None:
         (images / name).touch()
 
 
-def measure(root: Path) -> tuple[float, float, float, int, int]:
+def measure(root: Path, spec: str) -> tuple[float, float, float, int, int]:
     """Seconds for loading, validating and splitting; images and patients."""
     start = time.perf_counter()
     cohort = NIH(path=str(root)).load()
     loaded = time.perf_counter()
     validate(cohort)
     valid = time.perf_counter()
-    split_by_patient(cohort)
+    make_split(cohort, None, spec)
     done = time.perf_counter()
     patients = len(set(cohort.patient_ids))
     return loaded - start, valid - loaded, done - valid, len(cohort), patients
@@ -46,13 +47,14 @@ def measure(root: Path) -> tuple[float, float, float, int, int]:
 
 def main() -> None:
     """Print the three times and the total."""
-    if len(sys.argv) != 2:
+    if len(sys.argv) not in (2, 3):
         raise SystemExit(__doc__)
+    spec = f"lists:{sys.argv[2]}" if len(sys.argv) == 3 else "patient"
     with tempfile.TemporaryDirectory() as root:
         imitate(Path(sys.argv[1]), Path(root))
         for _ in range(3):
             start = time.process_time()
-            load, check, split, images, patients = measure(Path(root))
+            load, check, split, images, patients = measure(Path(root), spec)
             cpu = time.process_time() - start
             print(
                 f"{images:,} images, {patients:,} patients: load {load:.2f} s, "

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from cxrbench.data.image_paths import folders_below as folders_below
     from cxrbench.data.image_paths import image_id as image_id
     from cxrbench.data.image_paths import locate as locate
+    from cxrbench.data.lists import identify_lists as identify_lists
+    from cxrbench.data.lists import read_list as read_list
     from cxrbench.data.record_cells import HEADINGS as HEADINGS
     from cxrbench.data.record_cells import film_headings as film_headings
     from cxrbench.data.record_cells import film_word as film_word
@@ -73,6 +75,7 @@ _NAMES = {
     "encoders.whole_image": "Identity",
     "modeling.application": "KerasApplication",
     "data.files": "choose_image find_file image_stem list_images read_text",
+    "data.lists": "identify_lists read_list",
     "data.tables": "Columns TABLE_SUFFIXES Table names_in read_table",
     "data.image_paths": "folders_below image_id locate",
     "data.record_cells": "HEADINGS film_headings film_word similar_ids",

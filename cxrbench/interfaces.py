@@ -246,10 +246,7 @@ class FeatureExtractor(Part):
         """The features of one image (H, W) uint8. A pure function, called from several threads."""
 
     def vectors(self, descriptors: np.ndarray) -> np.ndarray:
-        """Stored descriptors (n, d) as float32 vectors for the encoder.
-
-        By default, the same numbers; for ``distance="hamming"``, the bits as -1 and +1.
-        """
+        """Descriptors (n, d) as float32 for the encoder; for "hamming", the bits as -1 and +1."""
         import numpy as np
 
         if self.distance == "hamming":
@@ -343,7 +340,11 @@ class Dataset(Part):
     def official_parts(self, cohort: Cohort, folder: Path | None) -> tuple[str, ...] | None:
         """Each image's published split: ``train``, ``val``, ``test``, ``train_val`` or ``""``.
 
-        ``""`` is an image in no split. ``folder`` contains the lists; None means the dataset's own
-        place. The result is None if this dataset has no official split.
+        ``""`` is an image in no split. ``folder`` has the lists; None: the dataset's own place.
+        The result is None if this dataset has no official split.
         """
         return None
+
+    def official_list(self, folder: Path | None) -> tuple[str, str | None]:
+        """The name of the official split, and its SHA-256 if it is lists of images in files."""
+        return f"{self.name}-official", None

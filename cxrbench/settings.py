@@ -52,11 +52,11 @@ class Settings:
     split: Annotated[
         str,
         Option(
-            "How to split: `patient` (patients at random), `official` or `official:DIR` (published "
-            "lists).",
+            "How to split: `patient` (patients at random), `official` or `official:DIR` (the "
+            "dataset's published lists), or `lists:DIR` (any lists `train`, `val` and `test`).",
             panel="Split",
-            valid=re.compile(r"patient|official|official:.+").fullmatch,
-            expected="patient, official or official:DIR",
+            valid=re.compile(r"patient|official|(official|lists):.+").fullmatch,
+            expected="patient, official, official:DIR or lists:DIR",
         ),
     ] = "patient"
     fractions: Annotated[
@@ -74,6 +74,13 @@ class Settings:
             "Seed of the split, independent of the seed of the run.", least=0, most=LARGEST_SEED
         ),
     ] = 0
+    allow_overlap: Annotated[
+        bool,
+        Option(
+            "Use published lists although patients are in two of them. The leaderboard warns.",
+            switch=True,
+        ),
+    ] = False
     limit: Annotated[
         int | None,
         Option(

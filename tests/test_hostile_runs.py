@@ -12,6 +12,8 @@ import pytest
 import tomli_w
 from dicom_files import SECRET
 
+from cxrbench.errors import DataError
+
 SCRIPT = "# ~/.profile\nexport PATH=/usr/bin\n"
 
 
@@ -163,3 +165,45 @@ def test_only_a_crosswalk_is_replaced_by_a_crosswalk(archive, tmp_path, content)
     dataset.load()
     dataset.load()
     assert path.read_text() == whole
+
+
+@pytest.mark.parametrize("kind", ["lists", "official"])
+def test_lists_of_a_run_are_read_only_with_the_content_that_it_recorded(
+    cli, run_of_another, tmp_path, kind
+):
+    """Otherwise an error about unknown images would show what a file of the user contains."""
+    folder = tmp_path / "private"
+    folder.mkdir()
+    (folder / "train.txt").write_text("password-1\n")
+    (folder / "test.txt").write_text("password-2\npassword-2\n")
+    with_settings(run_of_another, split=f"{kind}:{folder}")
+    run = reopening(run_of_another, tmp_path)["run"]
+
+    said = cli(*run)
+
+    assert said.code == 2
+    assert "are not opened again" in said.err
+    assert f"--split {kind}:DIR" in said.err
+    assert "password" not in said.err + said.out
+    said = cli(*run, "--split", f"lists:{folder}")  # the user may
+    assert "test.txt names 1 images more than once (password-2)" in " ".join(said.err.split())
+
+
+def test_lists_that_a_run_recorded_are_opened_again(run_of_another, tmp_path):
+    from cxrbench.data.lists import read_lists
+    from cxrbench.runs.settings_file import read_config, require_repeatable
+
+    folder = tmp_path / "lists"
+    folder.mkdir()
+    for part in ("train", "test"):
+        (folder / f"{part}.txt").write_text(f"{part}\n")
+    path = with_settings(run_of_another, split=f"lists:{folder}") / "settings.toml"
+    about = json.loads((run_of_another / "run.json").read_text())
+    about["list_sha256"] = read_lists(folder).sha256
+    (run_of_another / "run.json").write_text(json.dumps(about))
+    require_repeatable(path, read_config(path))
+
+    (folder / "test.txt").write_text("other\n")
+    with pytest.raises(DataError, match="not opened again"):
+        require_repeatable(path, read_config(path))
+    require_repeatable(path, read_config(path), replaced={"split"})

@@ -49,6 +49,7 @@ _FROM_CONDITIONS = (
     *("origin", "protocol", "head", "weights", "trains", "image_size"),
     *("backend", "device", "devices"),
     *("precision", "engine", "dataset", "fingerprint", "split", "split_seed", "train_images"),
+    *("list_name", "list_sha256", "shared_patients"),
     *("limit", "version"),
 )
 _OWN = (
@@ -212,6 +213,7 @@ class Board:
         smoke = "Smoke test: only a sample of the images was used (--limit). No score is a result."
         return (
             *((smoke,) if limits else ()),
+            *dict.fromkeys(filter(None, (row.conditions.overlap_warning for row in self.rows))),
             *(() if self.patients_known else (UNKNOWN_PATIENTS,)),
             *((old + ", ".join(stale),) if stale else ()),
             *(() if self.labels_counted else (few,)),

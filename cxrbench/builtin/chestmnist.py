@@ -109,6 +109,10 @@ class ChestMNIST(Dataset):
             )
         return tuple(image_id.partition("_")[0] for image_id in cohort.image_ids)
 
+    def official_list(self, folder: Path | None) -> tuple[str, str | None]:
+        """MedMNIST's split, which is in its file."""
+        return "medmnist", None
+
     @cached_property
     def _archive(self) -> Archive:
         from cxrbench.builtin._chestmnist import open_archive

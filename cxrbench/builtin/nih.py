@@ -115,6 +115,12 @@ class NIH(Dataset):
         where = self._root() if folder is None else folder.expanduser()
         return read_parts(cohort.image_ids, where)
 
+    def official_list(self, folder: Path | None) -> tuple[str, str | None]:
+        """``nih-official`` if these are NIH's whole lists, and their SHA-256."""
+        from cxrbench.builtin._nih.files import identify_official
+
+        return identify_official(self._root() if folder is None else folder.expanduser())
+
     def _root(self) -> Path:
         if not self.path:
             raise DataError(

@@ -66,7 +66,7 @@ _ERRORS = (
     ("unusable-boxes", "the boxes cannot be read", "correct or remove the list of boxes"),
     (
         "official-parts-share-patients",
-        "patients on both sides of the official split",
+        "patients on both sides of a published split",
         "correct the published lists or the patient ids; no score on this split is honest",
     ),
     ("unusable-split", "the split is not possible", "follow the message"),

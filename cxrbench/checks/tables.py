@@ -12,6 +12,7 @@ import numpy as np
 from cxrbench.checks.finding import CHECKS, Finding, Item, finding
 from cxrbench.data.cohort import dominant_patients
 from cxrbench.data.finding_cells import is_disease, label_key
+from cxrbench.data.lists import assign_parts, read_lists
 from cxrbench.data.record_cells import MAX_AGE, similar_ids
 from cxrbench.data.splits import Split, check_published, make_split
 from cxrbench.data.tables import shortened
@@ -129,12 +130,17 @@ def _left_out(excluded: Sequence[Exclusion]) -> tuple[Finding, ...]:
 
 
 def check_official(dataset: Dataset, cohort: Cohort, settings: Settings) -> tuple[Finding, ...]:
-    """Patients in two official parts; ``--split official:DIR`` says which lists."""
+    """Patients in two published parts, which ``--split official:DIR`` or ``lists:DIR`` names."""
     kind, _, folder = settings.split.partition(":")
-    folder = folder if kind == "official" else ""
+    where = Path(folder).expanduser() if folder else None
     try:
-        parts = dataset.official_parts(cohort, Path(folder).expanduser() if folder else None)
+        if kind == "lists" and where is not None:
+            parts: Sequence[str] | None = assign_parts(cohort, read_lists(where))[0]
+        else:
+            parts = dataset.official_parts(cohort, where)
     except DataError as error:
+        if kind == "lists":  # `try_split` reports them
+            return ()
         return finding("no-official-split", [Item((), str(error))])
     if parts is None:
         return ()
@@ -152,7 +158,14 @@ def try_split(
     SettingsError, PluginError : the settings or the dataset are wrong, not the data.
     """
     try:
-        split = make_split(cohort, dataset, settings.split, settings.fractions, settings.split_seed)
+        split = make_split(
+            cohort,
+            dataset,
+            settings.split,
+            settings.fractions,
+            settings.split_seed,
+            allow_overlap=settings.allow_overlap,
+        )
     except DataError as error:
         return None, finding("unusable-split", [Item((), str(error))])
     try:
@@ -172,6 +185,7 @@ def check_split(cohort: Cohort, split: Split) -> tuple[Finding, ...]:
     whose = "patients" if cohort.patients_known else "images"
     dominant = dominant_patients(cohort, split.fractions)
     return (
+        *finding("note", (Item((), note) for note in split.notes)),
         *finding("dominant-patient", (Item((), f"{text}") for text in dominant.values())),
         *finding(
             "too-rare-in-test",

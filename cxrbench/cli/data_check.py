@@ -10,7 +10,10 @@ import typer
 from cxrbench.cli.options import Format, complete_data, takes
 
 
-@takes("split", "fractions", "split_seed", "max_pixels", "max_bad", "cache", "threads")
+@takes(
+    *("split", "fractions", "split_seed", "allow_overlap"),
+    *("max_pixels", "max_bad", "cache", "threads"),
+)
 def check(
     data: Annotated[
         str,

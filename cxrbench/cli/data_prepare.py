@@ -73,7 +73,7 @@ def prepare(
         )
     options |= {"data": where} if where else {}
     options |= {"recipes": recipes} if recipes else {}
-    request = request_of(with_config(config, options))
+    request = request_of(with_config(config, options, unused=("split",)))
     with progress(lines_on_stdout=output_format is Format.table) as display:
         ahead = prepare_ahead(request, display)
     show(ahead, output_format)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from enum import StrEnum
 from functools import partial
@@ -240,14 +240,19 @@ _COMPLETIONS: dict[str, Callable[..., list[str]]] = {
 }
 
 
-def with_config(config: Path | None, options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options in the file of ``--config``, if one is given, and those given beside it."""
+def with_config(
+    config: Path | None, options: Mapping[str, Any], *, unused: Sequence[str] = ()
+) -> dict[str, Any]:
+    """The options in the file of ``--config``, if one is given, and those given beside it.
+
+    ``unused`` are options of the file that the command does not look at.
+    """
     if config is None:
         return dict(options)
     from cxrbench.runs.settings_file import read_config, require_repeatable
 
     values = read_config(config)
-    require_repeatable(config, values, replaced=options.keys())
+    require_repeatable(config, values, replaced={*options, *unused})
     return {**values, **options}
 
 

@@ -11,7 +11,8 @@ from cxrbench.cli.options import Format, PerLabel, takes
 
 
 @takes(
-    *("data", "fractions", "split_seed", "calibration", "thresholds", "runs", "cache"),
+    *("data", "fractions", "split_seed", "allow_overlap"),
+    *("calibration", "thresholds", "runs", "cache"),
     seed="Seed of the model, if several seeds are submitted one by one. [default: 0]",
     force="Replace predictions of the same name and seed.",
 )
@@ -29,7 +30,7 @@ def submit(  # noqa: PLR0913 - each argument is an option of the command
     split: Annotated[
         str,
         typer.Option(
-            help="patient, official, official:DIR, or predictions (the images that have "
+            help="patient, official, official:DIR, lists:DIR, or predictions (the images that have "
             "predictions are the test split)."
         ),
     ] = "patient",

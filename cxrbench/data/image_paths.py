@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,6 +16,8 @@ from cxrbench.data.files import choose_image, image_stem, list_images
 NO_FILE = "the table has a row, but there is no image file"
 _RUN_FILE = "run.json"
 """A folder with this file is a run directory, whose figures are called like images."""
+
+_ENDING = re.compile(r"(?<=.)\.[A-Za-z][A-Za-z0-9]{0,5}$")
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,59 @@ def image_id(text: str) -> str:
     'C:/cxr/a.png'
     """
     return posixpath.normpath(text.replace("\\", "/"))
+
+
+def ids_meant_by(names: Sequence[str], image_ids: Sequence[str]) -> list[str]:
+    """The image that each of the names of another program means; the name itself if there is none.
+
+    An image is named by its id, or by a path or file name with or without its ending, where only
+    one image can be meant. Two images of one name in different folders need a folder in the name.
+    """
+    own = {known: _plain_path(known) for known in image_ids}
+    meant: dict[str, str | None] = {}
+    for known, path in own.items():
+        for text in dict.fromkeys((*_endings(path), _bare(path))):
+            meant[text] = None if text in meant else known
+    paths = [_plain_path(name) for name in names]
+    of_names, of_ids = (len(_common_folders(some or ("",))) for some in (paths, own.values()))
+    ids = []
+    for name, path in zip(names, paths, strict=True):
+        one = name if name in own else _meant_by(path, meant)
+        # Folders that differ between images have to agree: another patient may have such a file.
+        fits = one is None or _agree(path, own[one], of_names, of_ids)
+        ids.append(one if one is not None and fits else name)
+    return ids
+
+
+def _plain_path(name: str) -> str:
+    if name.isascii() and "/" not in name and "\\" not in name:
+        return name
+    return unicodedata.normalize("NFC", image_id(name))
+
+
+def _endings(path: str) -> list[str]:
+    """The path, and it without its first folders, the longest first."""
+    if "/" not in path:
+        return [path]
+    parts = path.split("/")
+    return ["/".join(parts[number:]) for number in range(len(parts))]
+
+
+def _meant_by(path: str, meant: Mapping[str, str | None]) -> str | None:
+    endings = (meant[text] for text in _endings(path) if text in meant)
+    return next(endings, None) or meant.get(_bare(path))
+
+
+def _bare(path: str) -> str:
+    """The file name without its ending; the last number of a DICOM UID is none."""
+    return _ENDING.sub("", path.rpartition("/")[2])
+
+
+def _agree(path: str, other: str, common: int, other_common: int) -> bool:
+    """Whether the last folders are the same, as far as both have some that are not in all paths."""
+    one, two = path.split("/")[common:-1], other.split("/")[other_common:-1]
+    shared = min(len(one), len(two))
+    return not shared or one[-shared:] == two[-shared:]
 
 
 def locate(folder: Path, texts: Sequence[str], *, also: Path | None = None) -> LocatedImages:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 
-from cxrbench.data.image_paths import image_id as one_form
+from cxrbench.data.image_paths import ids_meant_by
 from cxrbench.data.record_cells import HEADINGS
 from cxrbench.data.tables import has_no_name, read_table, shortened
 from cxrbench.errors import DataError
@@ -49,7 +48,7 @@ class PredictionTable:
         DataError : images are missing, there twice, or are none of these.
         """
         wanted = dict.fromkeys(image_ids)
-        ids = self._ids(image_ids)
+        ids = ids_meant_by(self.names, image_ids)
         twice = [name for name, count in Counter(ids).items() if count > 1]
         others = [name for name in ids if name not in wanted]
         missing = sorted(wanted.keys() - set(ids))
@@ -76,30 +75,9 @@ class PredictionTable:
         DataError : some are not, or one is there twice.
         """
         known = set(image_ids)
-        ids = self._ids(image_ids)
+        ids = ids_meant_by(self.names, image_ids)
         self.rows_for([name for name in dict.fromkeys(ids) if name in known], "labelled")
         return ids
-
-    def _ids(self, image_ids: Sequence[str]) -> list[str]:
-        """The image that each row means; the name itself where there is none."""
-        meant: dict[str, str | None] = {}
-        for image_id in image_ids:
-            for text in dict.fromkeys((*_endings(image_id), _stem(image_id))):
-                # Two images with the same ending in different folders are named by longer ones.
-                meant[text] = None if text in meant else image_id
-        known = set(image_ids)
-        return [name if name in known else _meant_by(name, meant) or name for name in self.names]
-
-
-def _endings(name: str) -> list[str]:
-    """The path, and it without its first folders, the longest first."""
-    parts = unicodedata.normalize("NFC", one_form(name)).split("/")
-    return ["/".join(parts[number:]) for number in range(len(parts))]
-
-
-def _meant_by(name: str, meant: Mapping[str, str | None]) -> str | None:
-    endings = (meant[text] for text in _endings(name) if text in meant)
-    return next(endings, None) or meant.get(_stem(name))
 
 
 def read_predictions_table(
@@ -258,14 +236,6 @@ def _number(text: str) -> float:
 
 def _plain(text: str) -> str:
     return re.sub(r"[\W_]+", "", text.lower())
-
-
-def _file_name(name: str) -> str:
-    return PurePosixPath(name.replace("\\", "/")).name
-
-
-def _stem(name: str) -> str:
-    return PurePosixPath(unicodedata.normalize("NFC", _file_name(name))).stem
 
 
 def _listed(names: Sequence[str]) -> str:

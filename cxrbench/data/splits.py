@@ -1,14 +1,16 @@
-"""Splits by patient: stratified, or published by the dataset."""
+"""Splits by patient: stratified, or published as lists or by the dataset."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from cxrbench.data.cohort import are_dominant
+from cxrbench.data.lists import assign_parts, read_lists
 from cxrbench.data.stratify import stratify, with_usable_validation
 from cxrbench.errors import DataError, PluginError, SettingsError
 from cxrbench.interfaces import Cohort, Dataset
@@ -28,9 +30,11 @@ class Split:
     """Each image's part; a patient's images are all in the same.
 
     ``parts`` (N,) str in the cohort's order: ``train``, ``val``, ``test``, or ``""`` for an image
-    in none. ``kind`` is ``patient``, ``official`` or
-    ``predictions``. ``hash`` is SHA-256 (hex) of the sorted pairs
-    of image id and part; it does not depend on the order of the cohort.
+    in none. ``kind`` is ``patient``, ``official``, ``lists`` or ``predictions``. ``hash`` is
+    SHA-256 (hex) of the sorted pairs of image id and part; it does not depend on the order of the
+    cohort. ``list_name`` and ``list_sha256`` say which published lists were used, if any.
+    ``shared_patients`` counts patients in two parts, which only the user can allow. ``notes`` are
+    for people.
     """
 
     parts: np.ndarray
@@ -38,6 +42,10 @@ class Split:
     seed: int
     fractions: Fractions
     hash: str
+    list_name: str | None = None
+    list_sha256: str | None = None
+    shared_patients: int = 0
+    notes: tuple[str, ...] = ()
 
     def rows(self, part: str) -> np.ndarray:
         """The cohort's rows (n,) in this part, ascending."""
@@ -52,34 +60,48 @@ def make_split(
     spec: str = "patient",
     fractions: Fractions = DEFAULT_FRACTIONS,
     seed: int = 0,
+    *,
+    allow_overlap: bool = False,
 ) -> Split:
-    """The split that ``--split`` asks for: ``patient``, ``official`` or ``official:DIR``.
+    """The split that ``--split`` names: ``patient``, ``official``, ``official:DIR``, ``lists:DIR``.
+
+    ``allow_overlap`` accepts published parts that share patients.
 
     Raises
     ------
     SettingsError : an unknown ``spec``, or fractions or a seed that cannot work.
-    DataError : there is no official split, it does not fit, or there are too few patients.
+    DataError : there is no official split, lists do not fit, or there are too few patients.
     """
-    kind, _, folder = spec.partition(":")
+    kind, colon, folder = spec.partition(":")
+    where = Path(folder).expanduser() if folder else None
     if spec == "patient":
         return split_by_patient(cohort, fractions=fractions, seed=seed)
-    if kind != "official" or spec == "official:":
+    if not (kind in ("official", "lists") and bool(colon) == bool(where)) or spec == "lists":
         raise SettingsError(
             f"Unknown split {spec!r}",
-            expected="patient, official, or official:DIR with the folder of the published lists",
+            expected="patient, official, official:DIR or lists:DIR, with the folder of the lists",
             found=repr(spec),
-            fix="--split patient, unless the dataset has a published split",
+            fix="--split patient, unless there are published lists",
         )
-    where = Path(folder).expanduser() if folder else None
-    parts = None if dataset is None else dataset.official_parts(cohort, where)
-    if parts is None:
+    notes: tuple[str, ...] = ()
+    sha256: str | None
+    if kind == "lists" and where is not None:
+        lists = read_lists(where)
+        parts, notes = assign_parts(cohort, lists)
+        name, sha256 = lists.name, lists.sha256
+    elif dataset is None or (official := dataset.official_parts(cohort, where)) is None:
         raise DataError(
             f"The dataset {cohort.name!r} has no official split",
             expected="a dataset with a published split",
             found="none",
             fix="use --split patient",
         )
-    return split_official(cohort, parts, fractions=fractions, seed=seed)
+    else:
+        parts, (name, sha256) = official, dataset.official_list(where)
+    split = split_official(
+        cohort, parts, fractions=fractions, seed=seed, allow_overlap=allow_overlap, kind=kind
+    )
+    return replace(split, list_name=name, list_sha256=sha256, notes=(*notes, *split.notes))
 
 
 def split_by_patient(
@@ -107,6 +129,8 @@ def split_official(
     *,
     fractions: Fractions = DEFAULT_FRACTIONS,
     seed: int = 0,
+    allow_overlap: bool = False,
+    kind: str = "official",
 ) -> Split:
     """Keep the published test set, and the published val set if there is one.
 
@@ -121,18 +145,21 @@ def split_official(
     ------
     SettingsError : fractions or a seed that cannot work.
     PluginError : ``parts`` is not what `Dataset.official_parts` promises.
-    DataError : a patient is on both sides, or a part would be empty.
+    DataError : a patient is in two parts, unless ``allow_overlap``; or a part would be empty.
     """
     _check_settings(fractions, seed)
     check_published(cohort, parts)
     published = np.array(parts, dtype="<U9")
     published[published == "train_val"] = "train"
-    check_disjoint(cohort, published)
+    if not allow_overlap:
+        check_disjoint(cohort, published)
     pool = np.flatnonzero(published == "train")
     if not (published == "val").any() and len(pool):
         shares = np.array(fractions[:2]) / sum(fractions[:2])
         published[pool] = np.array(PARTS)[_stratified(cohort, pool, shares.tolist(), seed)]
-    return _finished(cohort, published.astype("<U5"), "official", fractions, seed)
+    return _finished(
+        cohort, published.astype("<U5"), kind, fractions, seed, allow_overlap=allow_overlap
+    )
 
 
 def check_disjoint(cohort: Cohort, parts: np.ndarray) -> None:
@@ -144,19 +171,39 @@ def check_disjoint(cohort: Cohort, parts: np.ndarray) -> None:
     ------
     DataError : names a few patients that are, and how many there are.
     """
-    seen: dict[str, str] = {}
-    shared: dict[str, str] = {}
-    for patient, part in zip(cohort.patient_ids, parts.tolist(), strict=True):
-        if part and seen.setdefault(patient, part) != part:
-            shared.setdefault(patient, f"{patient} ({seen[patient]} and {part})")
+    shared = shared_patients(cohort, parts)
     if shared:
-        some = ", ".join(list(shared.values())[:3])
+        some = [f"{patient} ({' and '.join(sides)})" for patient, sides in shared.items()]
         raise DataError(
-            "The split leaks: the same patients are in two parts",
-            expected="all images of a patient in one part",
-            found=f"{len(shared):,} patients in two, such as {some}",
-            fix="correct the published lists or the patient ids, or use --split patient",
+            "The split leaks: the same patients are in two splits",
+            expected="all images of a patient in one split",
+            found=f"{_counts_of(shared)}, such as {', '.join(some[:3])}",
+            fix="correct the published lists or the patient ids, or use --split patient; "
+            "--allow-overlap uses the lists as they are, and the leaderboard says so",
         )
+
+
+def shared_patients(cohort: Cohort, parts: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """The parts of each patient who is in several, in the order of `PARTS`.
+
+    Images in none (``""``) do not count. Empty for a cohort whose patients are unknown.
+    """
+    of_patient: dict[str, set[str]] = {}
+    for patient, part in zip(cohort.patient_ids, map(str, parts), strict=True):
+        if part:
+            of_patient.setdefault(patient, set()).add(part)
+    return {
+        patient: tuple(sorted(sides, key=PARTS.index))
+        for patient, sides in of_patient.items()
+        if len(sides) > 1
+    }
+
+
+def _counts_of(shared: Mapping[str, tuple[str, ...]]) -> str:
+    """How many patients are in which parts: ``3 patients in two splits (3 in train and test)``."""
+    counts = Counter(" and ".join(sides) for sides in shared.values())
+    each = ", ".join(f"{count:,} in {sides}" for sides, count in counts.most_common())
+    return f"{len(shared):,} patients in two splits ({each})"
 
 
 def split_hash(image_ids: Sequence[str], parts: Sequence[str]) -> str:
@@ -229,9 +276,17 @@ def split_predictions(cohort: Cohort, tested: Sequence[str]) -> Split:
 
 
 def _finished(
-    cohort: Cohort, parts: np.ndarray, kind: str, fractions: Fractions, seed: int
+    cohort: Cohort,
+    parts: np.ndarray,
+    kind: str,
+    fractions: Fractions,
+    seed: int,
+    *,
+    allow_overlap: bool = False,
 ) -> Split:
-    check_disjoint(cohort, parts)
+    shared = shared_patients(cohort, parts) if allow_overlap else {}
+    if not allow_overlap:
+        check_disjoint(cohort, parts)
     empty = [part for part in PARTS if not (parts == part).any()]
     if empty:
         raise DataError(
@@ -241,7 +296,8 @@ def _finished(
             fix="use more patients, or --split patient if the published lists do not fit",
         )
     digest = split_hash(cohort.image_ids, parts.tolist())
-    return Split(parts, kind, seed, fractions, digest)
+    notes = (f"Warning: {_counts_of(shared)}: scores may be too high",) if shared else ()
+    return Split(parts, kind, seed, fractions, digest, shared_patients=len(shared), notes=notes)
 
 
 def _check_settings(fractions: Fractions, seed: int) -> None:

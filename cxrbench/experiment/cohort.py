@@ -73,7 +73,16 @@ def load_and_split(
     """
     cohort = load_cohort(dataset, display, cache)
     require_files(cohort, settings.max_bad)
-    split = make_split(cohort, dataset, settings.split, settings.fractions, settings.split_seed)
+    split = make_split(
+        cohort,
+        dataset,
+        settings.split,
+        settings.fractions,
+        settings.split_seed,
+        allow_overlap=settings.allow_overlap,
+    )
+    for text in split.notes:
+        display.say(f"  {text}")
     for text in dominant_patients(cohort, settings.fractions).values():
         display.say(f"  {text}")
     outside = int((split.parts == "").sum())

@@ -42,7 +42,7 @@ _TRAINING = (
 # condition, and neither are the weights of another backbone of the grid.
 _RESOLVED = (
     *("device", "devices", "precision", "engine", "head"),
-    *("weights", "image_size", "split", "split_seed"),
+    *("weights", "image_size", "split", "split_seed", "allow_overlap"),
 )
 NOT_COMPUTED: Mapping[str, Any] = MappingProxyType(
     {"protocol": "none", "head": "none", "device": "none", "devices": 1}
@@ -92,7 +92,7 @@ def keys_of(shaping: Mapping[str, Any], seed: int) -> dict[str, Any]:
 def cohort_conditions(
     cohort: Cohort, split: Split, test: TestSet, parts: Sequence[str] = PARTS
 ) -> dict[str, Any]:
-    """Labels, test set, and the sizes of the parts of a split that were used."""
+    """Labels, test set, lists, and the sizes of the parts of a split that were used."""
     counted = zip(cohort.label_names, test.counted, strict=True)
     sizes: dict[str, int | None] = {}
     for part in parts:
@@ -105,6 +105,9 @@ def cohort_conditions(
         "labels": cohort.label_names,
         "labels_counted": tuple(label for label, counts in counted if counts),
         "no_finding": cohort.no_finding,
+        "list_name": split.list_name,
+        "list_sha256": split.list_sha256,
+        "shared_patients": split.shared_patients,
         "val_positives": _positives(cohort, split) if "val" in parts else None,
         "patients_known": cohort.patients_known,
         **sizes,

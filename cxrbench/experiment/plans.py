@@ -93,11 +93,13 @@ def _head(recipe: Recipe, settings: Settings) -> Literal["linear", "mlp"]:
 
 
 def absolute_plan(plan: Plan) -> Plan:
-    """The same plan from any folder: absolute paths of weights, and only those that it uses."""
+    """The same plan from any folder: absolute paths of lists, and of the weights that it uses."""
     backbone = plan.recipe.backbone
     names = (None, None if backbone is None else backbone.name)
     texts = [_absolute(text) for text in plan.settings.weights if split_weights(text)[0] in names]
-    return plan.with_settings(weights=tuple(texts) or ("none",))
+    kind, colon, folder = plan.settings.split.partition(":")
+    split = f"{kind}:{Path(folder).expanduser().absolute()}" if colon else kind
+    return plan.with_settings(weights=tuple(texts) or ("none",), split=split)
 
 
 def _absolute(text: str) -> str:

@@ -37,7 +37,7 @@ class Submission:
 
     ``table`` has a row for each test image, ``val_table`` one for each validation image, which
     thresholds and calibration are chosen on. ``split`` is ``patient``, ``official``,
-    ``official:DIR`` or ``predictions``: the images of ``table`` are the test split.
+    ``official:DIR``, ``lists:DIR`` or ``predictions``: the images of ``table`` are the test split.
     """
 
     name: str
@@ -51,6 +51,7 @@ class Submission:
     split: str = "patient"
     split_seed: int = 0
     fractions: Fractions = DEFAULT_FRACTIONS
+    allow_overlap: bool = False
     seed: int = 0
     parameters: int | None = None
     image_column: str | None = None
@@ -87,6 +88,8 @@ def submit(submission: Submission, registry: Registry, display: Display) -> str:
     table = _table(submission.table, submission, cohort)
     split = _split(submission, cohort, dataset, table)
     scope = _scope(dataset, cohort, split, table)
+    for text in split.notes:
+        display.say(f"  {text}")
     test = _predictions(scope, "test", table)
     val = _validation(submission, scope, cohort)
     if scope.left_out:
@@ -148,7 +151,12 @@ def _split(
     if submission.split == "predictions":
         return split_predictions(cohort, table.known_in(cohort.image_ids))
     return make_split(
-        cohort, dataset, submission.split, submission.fractions, submission.split_seed
+        cohort,
+        dataset,
+        submission.split,
+        submission.fractions,
+        submission.split_seed,
+        allow_overlap=submission.allow_overlap,
     )
 
 

@@ -70,6 +70,9 @@ class Conditions:
     weights_sha256: str | None = None
     image_size: int | None = None
     split_hash: str | None = None
+    list_name: str | None = None
+    list_sha256: str | None = None
+    shared_patients: int = 0
     settings: Mapping[str, Any] = field(default_factory=dict)
     dataset_options: Mapping[str, Any] = field(default_factory=dict)
     citation: str | None = None
@@ -106,10 +109,22 @@ class Conditions:
     @property
     def data_text(self) -> str:
         """The data and the split in words: ``nih (98650a8c) · patient split, seed 0``."""
+        lists = "" if self.list_name is None else f" ({self.list_name})"
         sample = "" if self.limit is None else f" · smoke test (--limit {self.limit})"
         return (
-            f"{self.dataset} ({self.fingerprint[:8]}) · {self.split} split, seed {self.split_seed}"
+            f"{self.dataset} ({self.fingerprint[:8]}) · {self.split} split{lists}, "
+            f"seed {self.split_seed}"
             f"{sample}"
+        )
+
+    @property
+    def overlap_warning(self) -> str | None:
+        """The sentence about patients in two splits; None if there are none."""
+        if not self.shared_patients:
+            return None
+        return (
+            f"Warning: {self.shared_patients:,} patients are in two splits (--allow-overlap). "
+            "Scores may be too high."
         )
 
     @property

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from cxrbench.data.datasets import recorded_dataset
-from cxrbench.errors import SettingsError
+from cxrbench.data.lists import read_lists
+from cxrbench.errors import DataError, SettingsError
 from cxrbench.options import check_options, options_of
 from cxrbench.output.files import write_text
 from cxrbench.registry import load_registry
@@ -62,13 +63,14 @@ def require_repeatable(
     """Raise if a file in a run directory has options that do more than repeat the run.
 
     A run directory may come from somebody else: it cannot choose where results are written, on
-    which machines they are computed, or what a dataset writes. Data that the user ``replaced``
-    are not looked at; any other forbidden option is an error, also where the user has set it.
+    which machines they are computed, or what a dataset writes. Data and a split that the user
+    ``replaced`` are not looked at; any other forbidden option is an error, also where the user
+    has set it.
 
     Raises
     ------
     SettingsError : the file has another option.
-    DataError : the data cannot be opened again without the user's word.
+    DataError : the data or lists cannot be opened again without the user's word.
     """
     if not (path.parent / RUN_FILE).is_file():
         return
@@ -83,6 +85,30 @@ def require_repeatable(
         )
     if "data" in options and "data" not in replaced:
         recorded_dataset(options["data"], load_registry(), f"{path.parent.name}/{path.name}")
+    if "split" not in replaced:
+        _require_recorded_lists(path, str(options.get("split", "")))
+
+
+def _require_recorded_lists(path: Path, split: str) -> None:
+    """Raise unless the lists of a run's split have the content that the run recorded.
+
+    Whoever wrote the run then knows the content already, so nothing of any other file is shown.
+    """
+    _, colon, folder = split.partition(":")
+    if not colon:
+        return
+    recorded = read_run_file(path.parent).get("list_sha256")
+    try:
+        same = read_lists(Path(folder).expanduser()).sha256 == recorded
+    except (DataError, RuntimeError):  # their messages show names, or there is no such user
+        same = False
+    if not same:
+        raise DataError(
+            f"the lists of {path.parent.name}/{path.name} are not opened again",
+            expected="lists with the SHA-256 that the run recorded",
+            found=f"{split}, where there are no such lists",
+            fix=f"name the lists with --split {split.partition(':')[0]}:DIR",
+        )
 
 
 def _why_none(path: Path) -> str | None:

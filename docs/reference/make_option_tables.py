@@ -31,6 +31,7 @@ MORE = {
     "[datasets](recipes.md#datasets).",
     "seeds": "A row of the leaderboard is the mean of its seeds.",
     "split": "See [splits](../explanation/splits.md).",
+    "allow_overlap": "See [any lists](../explanation/splits.md#any-lists).",
     "batch_size": "See [memory](../howto/backends-and-devices.md#memory).",
     "augment": "See [augmentation](../explanation/augmentation.md). An error with `probe`.",
     "zoom": "Sizes change by a factor from 1 − this to 1 + this.",

@@ -49,6 +49,8 @@ def conditions_section(board: Board, runs: Sequence[Run]) -> Section:
         ("to cite", conditions[0].citation or "–"),
         ("fingerprint", values("fingerprint")),
         ("split", f"{values('split')} (seed {values('split_seed')})"),
+        ("published lists", values("list_name")),
+        ("SHA-256 of the lists", values("list_sha256")),
         ("SHA-256 of the split", values("split_hash")),
         ("test", f"{board.test_images:,} images of {patients} patients"),
         ("training images", values("train_images")),

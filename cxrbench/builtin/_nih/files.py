@@ -17,10 +17,11 @@ from cxrbench import (
     choose_image,
     find_file,
     folders_below,
+    identify_lists,
     image_stem,
     list_images,
+    read_list,
     read_table,
-    read_text,
 )
 from cxrbench.builtin._nih.table import LABEL_NAMES
 
@@ -212,6 +213,12 @@ def read_parts(image_ids: Sequence[str], folder: Path) -> tuple[str, ...]:
     return parts
 
 
+def identify_official(folder: Path) -> tuple[str, str]:
+    """The name and the SHA-256 of the official lists in a folder, as `identify_lists`."""
+    parts = {"train": _read_list(folder, TRAIN_VAL_LIST), "test": _read_list(folder, TEST_LIST)}
+    return identify_lists(parts, folder.resolve().name)
+
+
 def read_boxes(folder: Path, image_ids: Collection[str]) -> tuple[Box, ...]:
     """The radiologists' boxes on these images, in pixels of NIH's 1024x1024 files.
 
@@ -238,8 +245,7 @@ def _read_list(folder: Path, name: str) -> frozenset[str]:
             found="neither" if find_file(folder, (TRAIN_VAL_LIST, TEST_LIST)) is None else "one",
             fix="download both and give their folder: --split official:DIR",
         )
-    text, _ = read_text(path)
-    names = frozenset(image_stem(line.strip()) for line in text.splitlines() if line.strip())
+    names = frozenset(map(image_stem, read_list(path)))
     if not names:
         raise DataError(
             f"{path} is empty",
