@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from cxrbench.boards.comparison_text import p_cell
@@ -157,7 +158,7 @@ def _beside_control(row: PartGain) -> str:
     if gain.control is None or gain.beyond_control is None:
         return (
             "To see whether the part's parameters alone explain this, run its permuted control "
-            f"{row.control}: `cxrbench run --config {row.config} --seeds {len(row.runs)} "
+            f"{row.control}: `cxrbench run --config {quote(row.config)} --seeds {len(row.runs)} "
             "--ablation`, with the same --runs."
         )
     if math.isnan(p):

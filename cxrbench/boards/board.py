@@ -324,7 +324,9 @@ def _row(seeds: Seeds, rank: int | None) -> Row:
         images_per_second=mean_if_known([one.images_per_second for one in conditions]),
         latency_seconds=mean_if_known([stored_latency(run) for run in seeds]),
         best_epochs=tuple(one.best_epoch for one in conditions if one.best_epoch is not None),
-        epochs_trained=tuple(one.epochs_trained for one in conditions if one.best_epoch),
+        epochs_trained=tuple(
+            one.epochs_trained for one in conditions if one.best_epoch is not None
+        ),
         saliency_method=saliency.method,
         saliency_iou_threshold=saliency.iou_threshold,
         has_intervals=all(run.has_intervals for run in seeds),

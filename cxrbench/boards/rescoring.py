@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean
 from typing import Any
 
+from cxrbench.boards.label_rows import mean_if_known
 from cxrbench.boards.leaderboard import Leaderboard
 from cxrbench.output.sections import CellTable, Column, Section, number, text_column
 from cxrbench.runs.run import Run
@@ -58,8 +58,8 @@ def rescored_row(before: Sequence[Run], after: Sequence[Run]) -> RescoredRow:
 
 
 def _means(runs: Sequence[Run]) -> dict[str, float | None]:
-    values = {name: [run.metrics[f"macro_{name}"] for run in runs] for name in _MEASURES}
-    return {name: None if None in some else fmean(some) for name, some in values.items()}
+    values = {name: [run.metrics.get(f"macro_{name}") for run in runs] for name in _MEASURES}
+    return {name: mean_if_known(some) for name, some in values.items()}
 
 
 def _section(changes: Sequence[RescoredRow]) -> Section:

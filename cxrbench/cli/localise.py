@@ -44,18 +44,24 @@ def localise(
     **options: Any,
 ) -> None:
     """Score saliency maps against the boxes of test images, and store the scores with the runs."""
+    from functools import cache
+
     from cxrbench.inference.localisation_tables import SaliencyScores
     from cxrbench.inference.localise import LocaliseOptions, score_saliency
     from cxrbench.output.display import progress
     from cxrbench.output.show import show
     from cxrbench.registry import load_registry
     from cxrbench.request import request_of
+    from cxrbench.runs.run import read_run
     from cxrbench.runs.selection import find_row
 
     request = request_of(options)
     localising = LocaliseOptions(method, iou_threshold, request.data, request.device, request.force)
     with progress() as display:
         registry = load_registry()
+        read = cache(read_run)  # each row looks at all runs
+        named = [find_row(text, request.runs, read=read, scored_alike=False) for text in rows]
+        runs = {run.path: run for row in named for run in row}
         display.say("loading the models…")
         scores = tuple(
             score_saliency(
@@ -66,7 +72,6 @@ def localise(
                 threads=request.thread_count,
                 display=display,
             )
-            for text in rows
-            for run in find_row(text, request.runs)
+            for run in runs.values()
         )
     show(SaliencyScores(scores), output_format)

@@ -20,7 +20,7 @@ class Rule:
     @property
     def text(self) -> str:
         """As ``--thresholds`` spells it."""
-        return "youden" if self.sensitivity is None else f"sensitivity={self.sensitivity:g}"
+        return "youden" if self.sensitivity is None else f"sensitivity={self.sensitivity:.15g}"
 
 
 YOUDEN = Rule()

@@ -11,7 +11,7 @@ import numpy as np
 
 from cxrbench.output.files import lock_of, locked
 from cxrbench.runs import validation
-from cxrbench.runs.directory import RUN, add_files, require_directory
+from cxrbench.runs.directory import STORED_RUN, add_files, require_directory
 from cxrbench.runs.run import Run
 
 LATENCY_FILE = "latency.json"
@@ -82,5 +82,5 @@ def _json(values: Mapping[str, Any]) -> bytes:
 def _store(run: Run, contents: Mapping[str, bytes]) -> None:
     require_directory(run.path)
     path = run.path.resolve()
-    with RUN.writing(path), locked([lock_of(path)]):
+    with STORED_RUN.writing(path), locked([lock_of(path)]):
         add_files(path, contents)

@@ -23,9 +23,9 @@ from cxrbench.output.files import (
 from cxrbench.runs.conditions import Conditions
 from cxrbench.runs.run import COMPLETE, FORMAT, INCOMPLETE, RUN_FILE, SCORING, Run, read_run_file
 
-# Everything that a run writes, and has written in earlier versions.
 # What a kill leaves of a file that was being written.
 _TEMPORARY = re.compile(r"(\.\d+)?\.tmp$")
+# Everything that a run writes, and has written in earlier versions.
 _WRITTEN = re.compile(
     r"run\.json|settings\.toml|predictions\.parquet|model\.(weights\.h5|keras)|encoders|checkpoint"
     r"|(metrics|labels|subgroups|latency|saliency)\.json|(bootstrap|bootstrap_\w+|saliency)\.npz"
@@ -37,6 +37,12 @@ RUN = Destination(
     RunError,
     "choose another folder with --runs; the same command then repeats this run",
 )
+STORED_RUN = Destination(
+    "the scores of the run",
+    RunError,
+    "make its directory writable, or copy it into a folder that is, and name that with --runs",
+)
+"""A complete run that scores are added to, or written anew."""
 
 
 def run_path(

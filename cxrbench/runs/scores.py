@@ -17,7 +17,7 @@ from cxrbench.output.files import write_arrays, write_json
 from cxrbench.output.show import plain
 from cxrbench.runs import validation
 from cxrbench.runs.assessment import Assessment, Scoring, assess, scoring_of
-from cxrbench.runs.directory import RUN, scoring_again
+from cxrbench.runs.directory import STORED_RUN, scoring_again
 from cxrbench.runs.predictions import read_predictions
 from cxrbench.runs.run import (
     BOOTSTRAP_FILE,
@@ -71,7 +71,7 @@ def score_again(path: Path, scoring: Scoring) -> None:
     run = read_predicted(path)
     test, val = read_predictions(run, "test"), read_predictions(run, "val")
     assessment = assess(test, val, board_key=run.conditions.board_key, scoring=scoring)
-    with RUN.writing(path), scoring_again(run, scoring.to_json(), SCORE_FILES):
+    with STORED_RUN.writing(path), scoring_again(run, scoring.to_json(), SCORE_FILES):
         write_scores(assessment, path, patients_known=run.conditions.patients_known)
 
 

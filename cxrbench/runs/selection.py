@@ -176,7 +176,7 @@ def _rows_named(
     for path in (Path(text), runs / text):
         if os.path.exists(path / RUN_FILE):  # Path.exists raises for a name that is too long
             return ((read(path),),)
-    complete = read_runs(runs, read=read)[0] if runs.is_dir() else ()
+    complete, skipped = read_runs(runs, read=read) if runs.is_dir() else ((), ())
     rows = group_rows(_with_recipe(text, complete), scored_alike=scored_alike)
     if rows:  # a recipe means a smoke test only where there is nothing else
         return tuple(row for row in rows if row[0].conditions.limit is None) or rows
@@ -188,7 +188,7 @@ def _rows_named(
     raise RunError(
         f"{runs} has no run and no recipe {text!r}",
         expected="a run directory, or one of " + ", ".join(known) if known else None,
-        found=f"{len(complete)} complete runs",
+        found="; ".join([f"{len(complete)} complete runs", *(run.reason for run in skipped[:3])]),
         fix=nearest(text, known) or "use one of these, or set the folder with --runs",
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from cxrbench.errors import RunError
@@ -11,8 +11,11 @@ from cxrbench.metrics.measures import MEASURES
 _LARGEST = 2.0**53
 _DEEPEST = 20
 
-Check = Callable[[Any], str | None]
-"""None for a valid value, else the keys to the first invalid one in it, each after a NUL."""
+Place = tuple[str | int, ...]
+"""The keys to a value in a tree; ``()`` is the whole tree."""
+
+Check = Callable[[Any], Place | None]
+"""None for a valid value, else the place of the first invalid one in it."""
 
 
 def damaged(name: str, expected: str, value: object) -> RunError:
@@ -35,35 +38,34 @@ def require(value: Any, check: Check, name: str) -> Any:
     place = check(value)
     if place is None:
         return value
-    steps = place.split("\0")[1:]
-    for step in steps:
-        value = value.get(step) if isinstance(value, dict) else value[int(step)]
-    what = f"{'.'.join(steps)!r} has" if steps else "it has"
+    for step in place:
+        value = value.get(step) if isinstance(value, dict) else value[step]
+    what = f"{'.'.join(map(str, place))!r} has" if place else "it has"
     raise damaged(name, f"{what} no valid value", repr(value))
 
 
 def _of_kind(*kinds: type) -> Check:
-    return lambda value: None if type(value) in kinds else ""
+    return lambda value: None if type(value) in kinds else ()
 
 
 text = _of_kind(str)
 flag = _of_kind(bool)
 
 
-def number(value: Any) -> str | None:
+def number(value: Any) -> Place | None:
     """A finite number that a float holds."""
     valid = type(value) in (int, float) and abs(value) <= _LARGEST
-    return None if valid else ""
+    return None if valid else ()
 
 
-def count(value: Any) -> str | None:
+def count(value: Any) -> Place | None:
     """A whole number from 0 up."""
-    return None if type(value) is int and 0 <= value <= _LARGEST else ""
+    return None if type(value) is int and 0 <= value <= _LARGEST else ()
 
 
 def one_of(*texts: str) -> Check:
     """One of these texts."""
-    return lambda value: None if type(value) is str and value in texts else ""
+    return lambda value: None if type(value) is str and value in texts else ()
 
 
 def optional(check: Check) -> Check:
@@ -74,11 +76,10 @@ def optional(check: Check) -> Check:
 def list_of(check: Check, length: int | None = None) -> Check:
     """A list whose items are all valid."""
 
-    def whole(value: Any) -> str | None:
+    def whole(value: Any) -> Place | None:
         if type(value) is not list or length not in (None, len(value)):
-            return ""
-        places = ((index, check(item)) for index, item in enumerate(value))
-        return next((f"\0{index}{place}" for index, place in places if place is not None), None)
+            return ()
+        return _first_invalid(enumerate(value), check)
 
     return whole
 
@@ -86,41 +87,43 @@ def list_of(check: Check, length: int | None = None) -> Check:
 def mapping_of(check: Check) -> Check:
     """An object whose values are all valid."""
 
-    def whole(value: Any) -> str | None:
-        if type(value) is not dict:
-            return ""
-        places = ((key, check(item)) for key, item in value.items())
-        return next((f"\0{key}{place}" for key, place in places if place is not None), None)
+    def whole(value: Any) -> Place | None:
+        return _first_invalid(value.items(), check) if type(value) is dict else ()
 
     return whole
+
+
+def _first_invalid(items: Iterable[tuple[str | int, Any]], check: Check) -> Place | None:
+    places = ((key, check(item)) for key, item in items)
+    return next(((key, *place) for key, place in places if place is not None), None)
 
 
 def record(required: Mapping[str, Check], others: Mapping[str, Check] | None = None) -> Check:
     """An object with these keys, and with valid values of the ``others`` that it has."""
     checks = {**required, **(others or {})}
 
-    def whole(value: Any) -> str | None:
+    def whole(value: Any) -> Place | None:
         if type(value) is not dict:
-            return ""
+            return ()
         for key, check in checks.items():
             if key in value:
                 place = check(value[key])
                 if place is not None:
-                    return f"\0{key}{place}"
+                    return (key, *place)
             elif key in required:
-                return f"\0{key}"
+                return (key,)
         return None
 
     return whole
 
 
-def shallow(value: Any) -> str | None:
+def shallow(value: Any) -> Place | None:
     """Anything that is not nested deeply."""
     level, depth = [value], 0
     while level:
         depth += 1
         if depth > _DEEPEST:
-            return ""
+            return ()
         level = [
             inner
             for one in level
@@ -145,13 +148,13 @@ _METHOD = {"method": text}
 _TABLE = record({"temperature": optional(number), "x": list_of(number), "y": list_of(number)})
 
 
-def _label_calibration(value: Any) -> str | None:
+def _label_calibration(value: Any) -> Place | None:
     place = _TABLE(value)
     if place is not None:
         return place
     temperature = value["temperature"]
     positive = temperature is None or temperature > 0
-    return None if positive and len(value["x"]) == len(value["y"]) else ""
+    return None if positive and len(value["x"]) == len(value["y"]) else ()
 
 
 _CALIBRATION = record({"method": text, "labels": list_of(_label_calibration)})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -153,6 +154,14 @@ def test_gain_control_and_what_is_beyond_it():
     assert (row.parameters, row.train_seconds) == (1000, 0.0)
     assert row.config == "runs/orb+sift-0.66-0/settings.toml"
     assert (len(row.runs), len(row.runs_without), len(row.runs_control)) == (2, 1, 1)
+
+
+def test_the_advice_can_be_copied_into_a_shell():
+    (ablation,) = ablations([stored("orb+sift"), stored("sift")])
+    (row,) = ablation.rows
+    config = "my runs/a $(touch b)/settings.toml"
+    section = ablation_section(replace(ablation, rows=(replace(row, config=config),)))
+    assert f"`cxrbench run --config '{config}' --seeds 1 --ablation`" in " ".join(section.notes)
 
 
 def test_noise_in_the_place_of_a_part_is_another_control():

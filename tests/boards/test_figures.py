@@ -18,7 +18,13 @@ from cxrbench.boards.figures.confusion import draw_co_occurrence, draw_confusion
 from cxrbench.boards.figures.curves import draw_precision_recall, draw_roc, row_curves
 from cxrbench.boards.figures.forest import MOST_ROWS, draw_forest
 from cxrbench.boards.figures.pareto import draw_pareto, front
-from cxrbench.boards.figures.rows import choose_rows, read_figure_row, row_names, whole_board
+from cxrbench.boards.figures.rows import (
+    choose_rows,
+    file_names,
+    read_figure_row,
+    row_names,
+    whole_board,
+)
 from cxrbench.boards.figures.training import draw_training, read_history
 from cxrbench.data.cohort import board_key
 from cxrbench.errors import RunError
@@ -237,11 +243,24 @@ def test_a_damaged_history_is_refused(grid, tmp_path):
     (path / "history.csv").write_text("epoch,loss\n1,much\n")
     with pytest.raises(RunError, match=r"history\.csv of the run 'run' is missing or was changed"):
         read_history(read_run(path))
-    info = json.loads((path / "run.json").read_text())
-    info["files"]["history.csv"] = file_digest(path / "history.csv")
-    (path / "run.json").write_text(json.dumps(info))
-    with pytest.raises(RunError, match="is damaged"):
-        read_history(read_run(path))
+    whole = (grid.run_of("grid") / "history.csv").read_bytes()
+    head = whole.splitlines()[0]
+    for content in (b"epoch,loss\n1,much\n", b"\xff\xfe", head, head + b"\n" + b"9" * 200_000):
+        (path / "history.csv").write_bytes(content)
+        info = json.loads((path / "run.json").read_text())
+        info["files"]["history.csv"] = file_digest(path / "history.csv")
+        (path / "run.json").write_text(json.dumps(info))
+        with pytest.raises(RunError, match="is damaged"):
+            read_history(read_run(path))
+
+
+def test_each_row_has_files_of_its_own():
+    long = "orb:nfeatures=1000+" * 8
+    names = ["a b", "a_b", "A_B", "a_b-2", "orb", f"{long} (seed 0)", f"{long} (seed 1)"]
+    files = file_names(names)
+    assert len({name.lower() for name in files}) == len(names)
+    assert (files[0], files[4]) == ("a_b", "orb")
+    assert all(len(name) <= 104 and "/" not in name for name in files)
 
 
 def test_the_forest_has_the_boards_numbers_and_marks_the_prior(board):

@@ -244,3 +244,12 @@ def test_the_kept_epochs_are_in_every_format_and_chance_is_warned_of():
     assert len(warnings) == 2
     assert warnings[0].startswith("Warning: a: epoch 3 of 54 was kept, one of the first 3")
     assert "55 positive labels, fewer than 100" in warnings[1]
+
+
+@pytest.mark.parametrize("change", [{"best_epoch": 0}, {"files": {"a\0b": 5}}])
+def test_one_damaged_run_costs_no_board(cli, grid, tmp_path, change):
+    runs = Path(shutil.copytree(grid.runs, tmp_path / "runs"))
+    path = runs / grid.run_of("grid").name / "run.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    said = cli("leaderboard", "--runs", runs)
+    assert (said.code, "tinynet" in said.out) == (0, True), said.err

@@ -143,6 +143,23 @@ def test_without_images_it_says_why_and_the_rest_stands(cli, grid, tmp_path):
     assert "macro AUROC" in text
 
 
+def test_seeds_that_are_named_one_by_one_are_one_row(grid):
+    seeds = [str(grid.run_of("grid", seed)) for seed in (0, 1)]
+    for names in (seeds, ["grid", seeds[0]], seeds[::-1]):
+        report = gather_report(
+            choose_rows(names, grid.runs),
+            lambda rows: Chapter("cases", "none"),
+            literature=False,
+            display=SilentDisplay(),
+        )
+        (board,) = (one for one in report.chapters if one.key == "board")
+        (row,) = board.sections[0].tables[0].rows
+        assert row[1] == "grid"
+        assert report.title.startswith("Benchmark of 1 recipe ")
+        code = report.chapters[-1].code
+        assert sum("--config" in line for line in code.splitlines()) == 2
+
+
 def test_the_prior_alone_makes_a_report(cli, grid, tmp_path):
     said = cli(
         "report", "prior", "--runs", grid.runs, "--output", tmp_path / "r.html", "--json",

@@ -155,3 +155,10 @@ def test_a_recipe_without_pixels_does_not_stop_a_run_with_saliency(cli, tmp_path
     rows = {row["recipe"]: row for row in board["rows"]}
     assert rows["grid"]["saliency_method"] == "occlusion"
     assert rows["noise:size=4"]["saliency_method"] is None
+
+
+def test_a_wrong_name_stops_it_before_the_first_map(localise, run):
+    said = localise(run, "no-such-run", "--runs", run.parent)
+    assert said.code == 2
+    assert "no-such-run" in said.err
+    assert not (run / "saliency.json").exists()

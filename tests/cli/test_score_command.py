@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from cxrbench.errors import RunError
 from cxrbench.runs import scores
 from cxrbench.runs.assessment import scoring_of
 from cxrbench.runs.directory import is_complete, is_scored
-from cxrbench.runs.run import read_run
+from cxrbench.runs.run import read_run, read_run_file
 from cxrbench.runs.scores import SCORE_FILES, score_again
 
 
@@ -62,6 +63,38 @@ def test_the_images_and_the_model_are_not_needed(cli, run):
     (run / "model.keras").unlink()
     (run / "model.weights.h5").unlink()
     assert cli("score", run, "--thresholds", "sensitivity=0.8").code == 0
+
+
+def test_of_many_runs_each_is_read_a_few_times(cli, grid, tmp_path, monkeypatch):
+    runs = Path(shutil.copytree(grid.runs, tmp_path / "runs"))
+    names = [path for path in sorted(runs.iterdir()) if path.is_dir()]
+    times: Counter[str] = Counter()
+
+    def counting(path):
+        times[path.name] += 1
+        return read_run_file(path)
+
+    monkeypatch.setattr("cxrbench.runs.run.read_run_file", counting)
+    assert cli("score", *names, "--runs", runs).code == 0
+    assert max(times.values()) <= 6
+
+
+def test_a_row_without_complete_runs_lists_those_that_are_left_out(cli, run):
+    (run / "metrics.json").write_text("{}")
+    said = cli("compare", "grid", "grid", "--runs", run.parent)
+    assert said.code == 2
+    assert "0 complete runs; metrics.json of the run 'a-run' is missing or was changed" in said.err
+
+
+def test_where_a_run_cannot_be_written_the_advice_is_one_that_helps(cli, run, monkeypatch):
+    def full(path, *arguments, **options):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("cxrbench.runs.directory.write_json", full)
+    said = cli("score", run)
+    assert said.code == 2
+    assert "cannot write the scores of the run" in said.err
+    assert "copy it into a folder that is" in said.err
 
 
 @pytest.mark.parametrize("name", SCORE_FILES)

@@ -97,3 +97,8 @@ def test_rules_are_told_as_they_are_spelt():
         "youden",
         "sensitivity=0.9",
     ]
+    for text in ("sensitivity=1", "sensitivity=0.9999999"):
+        assert (parse_rule(text).text, parse_rule(parse_rule(text).text)) == (
+            text,
+            parse_rule(text),
+        )

@@ -15,6 +15,7 @@ from cxrbench.boards.figures.rows import (
     FEW_PATIENTS,
     FigureRow,
     calibration_of,
+    file_names,
     has_thresholds,
     label_columns,
     read_figure_row,
@@ -98,9 +99,9 @@ def all_figures(
             f"figures of single rows are of the first {MOST_ROWS} of {len(rows):,} rows; "
             "name others as RUN"
         )
-    for row, name in list(zip(rows, names, strict=True))[:MOST_ROWS]:
-        if kinds:
-            yield from _row_figures(read_figure_row(row, name), columns, kinds, display)
+    named = list(zip(rows, names, file_names(names), strict=True))
+    for row, name, file_name in named[:MOST_ROWS] if kinds else ():
+        yield from _row_figures(read_figure_row(row, name), file_name, columns, kinds, display)
 
 
 def figure_count(rows: Sequence[Seeds], only: Collection[str] = KINDS) -> int:
@@ -158,17 +159,21 @@ def _curve_figures(
 
 
 def _row_figures(
-    row: FigureRow, columns: Sequence[int], kinds: Sequence[str], display: Display
+    row: FigureRow,
+    file_name: str,
+    columns: Sequence[int],
+    kinds: Sequence[str],
+    display: Display,
 ) -> Iterator[tuple[str, Figure]]:
     for kind in kinds:
         reason = _lacking(kind, row.runs)
         if reason is not None:
             display.say(f"{row.name}: {reason}")
         else:
-            yield f"{kind}-{row.file_name}", _OF_ROWS[kind](row, columns)
+            yield f"{kind}-{file_name}", _OF_ROWS[kind](row, columns)
         if kind == "reliability" and row.calibration != "none":
             figure = draw_reliability(row, columns, calibrated=True)
-            yield f"reliability-calibrated-{row.file_name}", figure
+            yield f"reliability-calibrated-{file_name}", figure
 
 
 def _warn(row: Seeds, display: Display) -> None:

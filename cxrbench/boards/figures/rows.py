@@ -5,22 +5,25 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 
 from cxrbench.boards.board import Board, boards
+from cxrbench.boards.label_rows import mean_if_known, number_or_nan
 from cxrbench.errors import RunError, SettingsError
 from cxrbench.interfaces import Display
 from cxrbench.metrics.calibration import Calibration
 from cxrbench.output.display import SilentDisplay
 from cxrbench.output.figure_style import folded
+from cxrbench.output.files import digest_of
 from cxrbench.output.sections import count_or_unknown
 from cxrbench.parameters import nearest
 from cxrbench.recipe_text import split_recipe
 from cxrbench.runs.conditions import RunKind
 from cxrbench.runs.predictions import Predictions, read_predictions
-from cxrbench.runs.run import Run, SkippedRun
+from cxrbench.runs.run import Run, SkippedRun, read_run
 from cxrbench.runs.scores import verified, verify_scores
 from cxrbench.runs.selection import (
     Seeds,
@@ -37,13 +40,12 @@ FEW_PATIENTS = 20
 class FigureRow:
     """A row, its seeds' scores of the test images and the thresholds that they chose.
 
-    ``name`` is the recipe, with the start of its key where another row has the same recipe, and
-    ``file_name`` the same without what file systems mind. ``y_score`` (S, N, L) and ``thresholds``
-    (S, L) are by seed, NaN where there is no threshold; ``test`` has the images and their truth.
+    ``name`` is the recipe, with the start of its key where another row has the same recipe.
+    ``y_score`` (S, N, L) and ``thresholds`` (S, L) are by seed, NaN where there is no threshold;
+    ``test`` has the images and their truth.
     """
 
     name: str
-    file_name: str
     runs: Seeds
     test: Predictions
     y_score: np.ndarray
@@ -76,9 +78,7 @@ class FigureRow:
 
     def label_mean(self, column: int, measure: str) -> float | None:
         """A score of one label, the mean over seeds; None where a seed has none."""
-        values = [run.labels[column].get(measure) for run in self.runs]
-        known = [value for value in values if value is not None]
-        return float(np.mean(known)) if len(known) == len(values) else None
+        return mean_if_known([run.labels[column].get(measure) for run in self.runs])
 
 
 def choose_rows(
@@ -95,7 +95,8 @@ def choose_rows(
     """
     display = display or SilentDisplay()
     if names:
-        rows = [find_row(name, folder) for name in names]
+        read = cache(read_run)  # each name looks at all runs
+        rows = [find_row(name, folder, read=read) for name in names]
         for row in rows[1:]:
             require_one_board(rows[0], row)
         for run in {run.path: run for row in rows for run in row if verify}.values():
@@ -184,12 +185,11 @@ def read_figure_row(row: Seeds, name: str) -> FigureRow:
     labels = [run.labels for run in row]
     return FigureRow(
         name=name,
-        file_name=_file_name(name, row[0].conditions.row_key),
         runs=row,
         test=seeds[0],
         y_score=np.stack([seed.y_score for seed in seeds]),
         thresholds=np.array(
-            [[_number(label["threshold"]) for label in table] for table in labels], np.float64
+            [[number_or_nan(label["threshold"]) for label in table] for table in labels], np.float64
         ),
     )
 
@@ -238,10 +238,13 @@ def seeds_text(row: Seeds, how: str) -> str:
     return f" · {how} of {len(row)} seeds" if len(row) > 1 else ""
 
 
-def _file_name(name: str, key: str) -> str:
-    plain = re.sub(r"[^A-Za-z0-9+@.=_-]+", "_", name).strip("_")
-    return plain if len(plain) <= 100 else f"{plain[:93]}-{key[:6]}"
-
-
-def _number(value: float | None) -> float:
-    return float("nan") if value is None else value
+def file_names(names: Sequence[str]) -> tuple[str, ...]:
+    """The names of rows as file systems take them, each once, also without capitals."""
+    chosen: dict[str, str] = {}
+    for name in names:
+        plain = re.sub(r"[^A-Za-z0-9+@.=_-]+", "_", name).strip("_")
+        plain = plain if len(plain) <= 100 else f"{plain[:93]}-{digest_of(name)[:6]}"
+        endings = ("", *(f"-{number}" for number in range(2, len(names) + 1)))
+        unique = next(plain + end for end in endings if (plain + end).lower() not in chosen)
+        chosen[unique.lower()] = unique
+    return tuple(chosen.values())

@@ -48,13 +48,15 @@ def read_history(run: Run) -> dict[str, np.ndarray]:
     ------
     RunError : the file is missing, was changed after the run, or is not what a run writes.
     """
-    run.require_unchanged(HISTORY_FILE)
-    with (run.path / HISTORY_FILE).open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    path = run.require_unchanged(HISTORY_FILE)
     columns = ["epoch", *(name for _, lines in _PANELS for name, *_ in lines)]
     try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        if not (run.conditions.best_epoch or 1) <= len(rows):
+            raise ValueError(f"{len(rows)} epochs, without the best")
         return {name: np.array([float(row[name]) for row in rows]) for name in columns}
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, csv.Error) as error:
         raise RunError(
             f"{HISTORY_FILE} of the run {run.name!r} is damaged",
             found=str(error),
@@ -96,5 +98,5 @@ def _line(
 
 
 def _mark_best(axes: Axes, values: np.ndarray, best: int | None, colour: str) -> None:
-    if best is not None:
+    if best:
         axes.plot(best, values[best - 1], "o", color=colour, markersize=4, markeredgecolor=BLACK)

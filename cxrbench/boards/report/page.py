@@ -39,7 +39,7 @@ from cxrbench.output.sections import (
 )
 from cxrbench.runs.conditions import RunKind
 from cxrbench.runs.run import Run
-from cxrbench.runs.selection import Seeds
+from cxrbench.runs.selection import Seeds, group_rows
 
 
 @dataclass(frozen=True)
@@ -97,10 +97,11 @@ def gather_report(
     controls : runs of control rows, for the chapter of what each part adds.
     literature : whether published results are shown beside the board.
     """
-    runs = [run for row in rows for run in row]
+    runs = list({run.conditions.run_key: run for row in rows for run in row}.values())
     (board,) = boards(runs, per_label=True, controls=True)
-    by_runs = {tuple(run.name for run in row): row for row in rows}
-    rows = [by_runs[row.runs] for row in board.rows]
+    # Seeds that were named one by one are one row of the board.
+    by_first_run = {row[0].conditions.run_key: row for row in group_rows(runs)}
+    rows = [by_first_run[row.conditions.run_key] for row in board.rows]
     figures = _figures(rows, board, display)
     chapters = (
         Chapter("conditions", "Conditions", (conditions_section(board, runs),)),

@@ -20,23 +20,28 @@ def commands(rows: Sequence[Seeds]) -> str:
     versions = dict(sorted({item for one in conditions for item in one.versions.items()}))
     files = {one.weights: one.weights_sha256 for one in conditions if one.weights_sha256}
     lines = [
-        f"# cxrbench {', '.join(sorted({one.version for one in conditions}))}",
-        *(f"# {name} {version}" for name, version in versions.items()),
-        *(f"# {name}: made the parts {parts}" for name, parts in _packages(conditions)),
-        f"# data: {conditions[0].dataset}, fingerprint {conditions[0].fingerprint}",
-        *(f"# weights: {name}, SHA-256 {digest}" for name, digest in files.items()),
+        _comment(f"cxrbench {', '.join(sorted({one.version for one in conditions}))}"),
+        *(_comment(f"{name} {version}") for name, version in versions.items()),
+        *(_comment(f"{name}: made the parts {parts}") for name, parts in _packages(conditions)),
+        _comment(f"data: {conditions[0].dataset}, fingerprint {conditions[0].fingerprint}"),
+        *(_comment(f"weights: {name}, SHA-256 {digest}") for name, digest in files.items()),
         "",
     ]
     for name, row in zip(row_names(rows), rows, strict=True):
-        lines += [f"# {name}", *map(_command, row), ""]
+        lines += [_comment(name), *map(_command, row), ""]
     for text, names in _settings(rows).items():
-        lines += [f"# Settings of {', '.join(names)}", text, ""]
+        lines += [_comment(f"Settings of {', '.join(names)}"), text, ""]
     return "\n".join(lines).rstrip()
+
+
+def _comment(text: str) -> str:
+    """One line that a shell ignores: a run directory from somebody else may hold other lines."""
+    return f"# {' '.join(text.split())}"
 
 
 def _packages(conditions: Sequence[Conditions]) -> Iterator[tuple[str, str]]:
     """Each package of a plugin with its parts."""
-    classes = {part["class"] for one in conditions for part in one.parts}
+    classes = {str(part.get("class")) for one in conditions for part in one.parts}
     by_module: dict[str, set[str]] = {}
     for module, _, name in (text.rpartition(".") for text in classes):
         by_module.setdefault(module.partition(".")[0], set()).add(name)
@@ -49,7 +54,7 @@ def _packages(conditions: Sequence[Conditions]) -> Iterator[tuple[str, str]]:
 def _command(run: Run) -> str:
     submitted = run.conditions.submitted
     if submitted is not None:
-        return f"# submitted: {submitted['table']}, SHA-256 {submitted['sha256']}"
+        return _comment(f"submitted: {submitted.get('table')}, SHA-256 {submitted.get('sha256')}")
     return f"cxrbench run --config {quote(str(run.path / CONFIG_FILE))}"
 
 

@@ -1,4 +1,4 @@
-"""The tables of a report: conditions, tests, labels, groups, calibration, time, commands."""
+"""The tables of a report: conditions, tests, labels, groups, calibration, time."""
 
 from __future__ import annotations
 
