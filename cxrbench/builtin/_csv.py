@@ -69,7 +69,7 @@ def read_rows(
         columns = replace(columns, cells={**columns.cells, "patient": patients})
     faults = [Fault("cannot-load", "", str(error)) for error in misfits or ()]
     if without_faults:
-        columns, more = _usable(columns, labels)
+        columns, more = usable_rows(columns, labels)
         faults += more
     texts = columns.require("image")
     images = locate(folder, texts, also=path.parent)
@@ -82,7 +82,7 @@ def read_rows(
     )
     ids = [source or name for source, name in zip(images.paths, images.ids, strict=True)]
     if without_faults:
-        extended, ids, more = _agreeing(extended, ids, labels)
+        extended, ids, more = agreeing_rows(extended, ids, labels)
         faults += more
     return TableRows(labels.join_rows(extended, ids), tuple(faults))
 
@@ -91,18 +91,23 @@ _NOBODY = frozenset({"nan", "none", "null"})
 """Texts that pandas and databases write for an empty cell, which are no patient's id."""
 
 
-def _usable(columns: Columns, labels: LabelOptions) -> tuple[Columns, list[Fault]]:
-    """The rows that have an image, a patient and labels, and a fault for each of the others."""
+def usable_rows(
+    columns: Columns, labels: LabelOptions, *, quoting: bool = True
+) -> tuple[Columns, list[Fault]]:
+    """The rows that have an image, a patient and labels, and a fault for each of the others.
+
+    Without ``quoting``, the faults hold nothing of the table, and a patient may be missing.
+    """
     reasons: dict[int, Fault] = {}
 
     def refuse(row: int, check: str, what: str) -> None:
-        image = columns.cells["image"][row]
+        image = columns.cells["image"][row] if quoting else ""
         reasons.setdefault(row, Fault(check, image, f"{what} in line {columns.lines[row]}"))
 
-    for row, text in labels.faults(columns).items():
+    for row, text in labels.faults(columns, quoting=quoting).items():
         refuse(row, "unknown-label", text)
     for key, check in (("image", "cannot-load"), ("patient", "unclear-patient")):
-        for row, text in enumerate(columns.cells.get(key, ())):
+        for row, text in enumerate(columns.cells.get(key, ()) if quoting or key == "image" else ()):
             if not text:
                 refuse(row, check, f"no {columns.titles[key]}")
     if not reasons or len(reasons) == len(columns):  # of a table without a sound row, load tells
@@ -111,8 +116,8 @@ def _usable(columns: Columns, labels: LabelOptions) -> tuple[Columns, list[Fault
     return columns.take(rows), [reasons[row] for row in sorted(reasons)]
 
 
-def _agreeing(
-    columns: Columns, ids: list[str], labels: LabelOptions
+def agreeing_rows(
+    columns: Columns, ids: list[str], labels: LabelOptions, *, quoting: bool = True
 ) -> tuple[Columns, list[str], list[Fault]]:
     """The rows of images whose rows do not contradict each other."""
     try:
@@ -130,8 +135,10 @@ def _agreeing(
         try:
             labels.first_rows(columns.take(rows), [name] * len(rows))
         except DataError as error:
-            text = columns.cells["image"][rows[0]]
-            bad[name] = Fault("contradicting-rows", text, error.found or str(error))
+            text = columns.cells["image"][rows[0]] if quoting else ""
+            lines = ", ".join(str(columns.lines[row]) for row in rows[:10])
+            what = error.found or str(error) if quoting else f"rows of one image in lines {lines}"
+            bad[name] = Fault("contradicting-rows", text, what)
     if not bad or len(bad) == len(rows_of):
         return columns, ids, []
     rows = [row for row, name in enumerate(ids) if name not in bad]

@@ -14,6 +14,7 @@ from cxrbench import (
     DataError,
     Dataset,
     Display,
+    Examination,
     Exclusion,
     LabelOptions,
     hookimpl,
@@ -95,6 +96,22 @@ class DICOM(Dataset):
         ------
         DataError : folder, table or key cannot be used, or no file can.
         """
+        return self._examine(display, cache, without_faults=False).cohort
+
+    def examine(self, display: Display, cache: Path) -> Examination:
+        """The files that ``load`` can use, and a fault for each row of the table that it cannot.
+
+        No crosswalk is written.
+
+        Raises
+        ------
+        DataError : folder, table or key cannot be used, or no file can.
+        """
+        return self._examine(display, cache, without_faults=True)
+
+    def _examine(
+        self, display: Display | None, cache: Path | None, *, without_faults: bool
+    ) -> Examination:
         from cxrbench.builtin._dicom.key import find_key
         from cxrbench.builtin._dicom.rows import (
             match,
@@ -107,7 +124,9 @@ class DICOM(Dataset):
         _require_pydicom()
         root = self._root()
         table = self._table(root)
-        labels = read_labels(table, self.image, self.patient, self._label_options())
+        labels = read_labels(
+            table, self.image, self.patient, self._label_options(), without_faults=without_faults
+        )
         key = find_key(self.key)
         private = (self.key, self.crosswalk)
         own = [str(table), *(str(Path(name).expanduser()) for name in private if name)]
@@ -121,16 +140,16 @@ class DICOM(Dataset):
             accept_unknown=accept,
             display=display,
         )
-        matched = match(
-            labels.images, scanned.radiographs, [path for path, _ in scanned.rejected], key
-        )
+        rejected = [path for path, _ in scanned.rejected]
+        matched = match(labels.images, labels.refused, scanned.radiographs, rejected, key)
         matched, patients, notes = without_unknown_patients(
             matched, scanned.radiographs, labels, key, by_table=bool(self.patient)
         )
         if not matched.pairs:
             raise nothing_to_use(scanned, matched, len(labels.images))
-        cohort = self._cohort(root, scanned, labels, matched, key, patients)
-        return replace(cohort, notes=(*notes, *cohort.notes))
+        writer = replace(self, crosswalk="") if without_faults else self
+        cohort = writer._cohort(root, scanned, labels, matched, key, patients)
+        return Examination(replace(cohort, notes=(*notes, *cohort.notes)), labels.faults)
 
     def read(self, source: str, *, max_pixels: int) -> np.ndarray:
         """The image as it is meant to be seen, grey (H, W) uint8."""

@@ -209,8 +209,8 @@ class LabelOptions:
             labels = self._in_several(columns)
         return replace(labels, no_finding=self._no_finding_in(columns, labels.names))
 
-    def faults(self, columns: Columns) -> dict[int, str]:
-        """What is wrong with the label cells of each row that has such cells, in columns alone."""
+    def faults(self, columns: Columns, *, quoting: bool = True) -> dict[int, str]:
+        """What is wrong in the columns of labels by row, where ``quoting`` with the cells' text."""
         faults: dict[int, str] = {}
         for key in columns.cells:
             if not key.startswith(LABEL):
@@ -219,8 +219,8 @@ class LabelOptions:
             odd = {text for text in set(column) if self._value(text) is None}
             for row, text in enumerate(column if odd else ()):
                 if text in odd:
-                    cell = f"{text[:100]!r} in the column {columns.titles[key]!r}"
-                    faults.setdefault(row, cell)
+                    cell = f"{text[:100]!r}" if quoting else "no label"
+                    faults.setdefault(row, f"{cell} in the column {columns.titles[key]!r}")
         return faults
 
     def _is_one_label(self, columns: Columns) -> bool:

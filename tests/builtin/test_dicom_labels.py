@@ -15,6 +15,7 @@ from dicom_folders import folder_of, load, table, use_key
 
 from cxrbench import CxrbenchError, DataError
 from cxrbench.builtin.dicom import DICOM
+from cxrbench.output.display import SilentDisplay
 
 # What pydicom says where these tests write what is wrong.
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
@@ -156,3 +157,46 @@ def test_wrong_options_say_so(tmp_path):
         DICOM(path=str(tmp_path)).load()
     with pytest.raises(DataError, match="cannot be read"):
         DICOM(path=str(tmp_path), table="gone.csv").load()
+
+
+def test_a_check_names_all_faults_of_the_table_and_nothing_that_is_in_it(tmp_path):
+    root = folder_of(tmp_path)
+    for name in ("Miller_Anna", "twice", "Smith_Bob"):
+        write(root / name, PatientID=name)
+    table(
+        *(root, "good.dcm,1,0", "Miller_Anna,positive?,0", ",1,0", "twice,1,0", "odd,0,1"),
+        *("twice,0,0", "Smith_Bob,0,Jones", "cut off"),
+    )
+    dataset = DICOM(path=str(root), image_ids="path", crosswalk=str(tmp_path / "crosswalk.csv"))
+    with pytest.raises(DataError):
+        dataset.load()
+    examined = dataset.examine(SilentDisplay(), tmp_path / "cache")
+    assert [(fault.check, fault.image_id, fault.found) for fault in examined.faults] == [
+        (
+            "cannot-load",
+            "",
+            f"Line 9 of {root / 'labels.csv'} does not fit the header: 3 cells, as the header has",
+        ),
+        ("unknown-label", "", "no label in the column 'Effusion' in line 3"),
+        ("cannot-load", "", "no file in line 4"),
+        ("unknown-label", "", "no label in the column 'Mass' in line 8"),
+        ("contradicting-rows", "", "rows of one image in lines 5, 7"),
+    ]
+    assert examined.cohort.image_ids == ("good.dcm", "odd")
+    assert examined.cohort.excluded == (), "a file of a bad row has a row"
+    assert not (tmp_path / "crosswalk.csv").exists()
+
+
+def test_a_sound_archive_is_examined_as_it_is_loaded(tmp_path):
+    root = folder_of(tmp_path)
+    examined = DICOM(path=str(root)).examine(SilentDisplay(), tmp_path / "cache")
+    assert (examined.faults, examined.has_images) == ((), True)
+    assert examined.cohort.image_ids == load(root).image_ids
+
+
+def test_a_table_without_a_sound_row_is_one_message(tmp_path):
+    root = folder_of(tmp_path)
+    table(root, "good.dcm,Miller,0", "odd,0,Jones")
+    with pytest.raises(DataError, match="not shown") as caught:
+        DICOM(path=str(root)).examine(SilentDisplay(), tmp_path / "cache")
+    assert "Miller" not in str(caught.value)

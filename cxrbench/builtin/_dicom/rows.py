@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from cxrbench import HEADINGS, DataError, LabelOptions, image_stem, read_table
+from cxrbench import HEADINGS, Columns, DataError, Fault, LabelOptions, image_stem, read_table
+from cxrbench.builtin._csv import agreeing_rows, usable_rows
 from cxrbench.builtin._dicom.key import Key
 from cxrbench.builtin._dicom.radiograph import Radiograph
 
@@ -32,6 +33,7 @@ class LabelRows:
     """``images`` (N) as the table writes them, ``values`` (N, L) float32 1, 0 or NaN, and notes.
 
     ``patients`` (N) are the cells of the column of patients, None if the table has none.
+    ``refused`` are the images of rows with ``faults``, which are none of these.
     """
 
     names: tuple[str, ...]
@@ -40,20 +42,26 @@ class LabelRows:
     patients: tuple[str, ...] | None
     notes: tuple[str, ...]
     no_finding: str | None = None
+    refused: tuple[str, ...] = ()
+    faults: tuple[Fault, ...] = ()
 
 
-def read_labels(path: Path, image: str, patient: str, options: LabelOptions) -> LabelRows:
+def read_labels(
+    path: Path, image: str, patient: str, options: LabelOptions, *, without_faults: bool = False
+) -> LabelRows:
     """Read and check the table.
 
     ``image`` and ``patient`` are its columns of images and patients, ``""`` for the usual names.
+    With ``without_faults``, rows that cannot be used are left out, and become faults.
 
     Raises
     ------
     DataError : it cannot be read, a column is missing, a cell is no label, or rows of one image
         disagree.
     """
+    misfits: list[DataError] | None = [] if without_faults else None
     with _quoting_nothing():
-        table = read_table(path)
+        table = read_table(path, misfits=misfits)
         headings: dict[str, tuple[str, ...]] = {"image": (image,) if image else IMAGE_COLUMNS}
         if not table.places(headings):
             raise table.missing_column(headings["image"], "name it: image=COLUMN")
@@ -65,6 +73,12 @@ def read_labels(path: Path, image: str, patient: str, options: LabelOptions) -> 
             raise table.missing_column((patient,))
         headings |= options.columns(table, (image, patient, *IMAGE_COLUMNS, *usual))
         columns = table.columns(headings)
+        faults = [Fault("cannot-load", "", f"{e.problem}: {e.expected}") for e in misfits or ()]
+        named = columns.cells["image"]
+        if without_faults:
+            columns, more = _sound_rows(columns, options)
+            faults += more
+        used = set(columns.cells["image"])
         images = [text.replace("\\", "/") for text in columns.require("image")]
         columns = options.join_rows(columns, images)
         labels = options.read(columns)
@@ -77,7 +91,16 @@ def read_labels(path: Path, image: str, patient: str, options: LabelOptions) -> 
         patients=None if cells is None else tuple(text.strip() for text in cells),
         notes=(*columns.notes, *labels.notes),
         no_finding=labels.no_finding,
+        refused=tuple(text.replace("\\", "/") for text in named if text and text not in used),
+        faults=tuple(faults),
     )
+
+
+def _sound_rows(columns: Columns, options: LabelOptions) -> tuple[Columns, list[Fault]]:
+    columns, faults = usable_rows(columns, options, quoting=False)
+    ids = [text.replace("\\", "/") for text in columns.cells["image"]]
+    columns, _, more = agreeing_rows(columns, ids, options, quoting=False)
+    return columns, faults + more
 
 
 @contextmanager
@@ -119,6 +142,7 @@ class RowMatch:
 
 def match(
     images: Sequence[str],
+    refused: Sequence[str],
     radiographs: Sequence[tuple[str, Radiograph]],
     rejected: Sequence[str],
     key: Key,
@@ -127,10 +151,11 @@ def match(
 
     A row means the files with this SOP Instance UID, else with this path below the folder, else
     with this name, else with this name without extension. A row whose file is among the paths
-    ``rejected`` is not listed again.
+    ``rejected`` is not listed again; nor is a file of the images ``refused``.
     """
     places = _places(radiographs)
     candidates = [_candidates(image, places, key) for image in images]
+    told = {file for image in refused for file in _candidates(image, places, key)}
     rows_of: defaultdict[int, list[int]] = defaultdict(list)
     for row, files in enumerate(candidates):
         for file in files:
@@ -139,7 +164,7 @@ def match(
     for file in range(len(radiographs)):
         rows = rows_of[file]
         if not rows:
-            rest.append((file, NO_ROW))
+            rest += [] if file in told else [(file, NO_ROW)]
         elif len(rows) > 1:
             rest.append((file, SEVERAL_ROWS))
         elif len(candidates[rows[0]]) > 1:
