@@ -12,6 +12,7 @@ import pytest
 from test_hostile_runs import rewrite
 
 from cxrbench.errors import RunError
+from cxrbench.runs.predictions import read_predictions
 from cxrbench.runs.run import read_run
 from cxrbench.runs.scores import verify_scores
 
@@ -112,3 +113,25 @@ def test_a_report_shows_no_forged_run(cli, runs, tmp_path):
     said = cli(*report, run)
     assert said.code == 2
     assert "do not follow from its predictions: macro_auroc is 0.99" in said.err
+
+
+@pytest.mark.parametrize("column", ["image", "patient", "sex", "split"])
+def test_predictions_with_a_text_that_is_no_utf8_are_damaged(runs, cli, column):
+    """Arrow raises an exception of its own for it, which is no ValueError."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    run = run_in(runs)
+    table = parquet.read_table(run / "predictions.parquet")
+    rows = table.num_rows
+    texts = pa.py_buffer(b"\xff" * rows)
+    ends = pa.py_buffer(np.arange(rows + 1, dtype=np.int32).tobytes())
+    bad = pa.StringArray.from_buffers(rows, ends, texts)
+    out = io.BytesIO()
+    parquet.write_table(table.set_column(table.column_names.index(column), column, bad), out)
+    rewrite(run, "predictions.parquet", out.getvalue())
+    with pytest.raises(RunError, match=r"predictions\.parquet of the run .* is damaged"):
+        read_predictions(read_run(run))
+    said = cli("score", run, "--runs", runs)
+    assert said.code == 2
+    assert "is damaged" in said.err
