@@ -79,9 +79,12 @@ def compare(request: ComparisonRequest, display: Display) -> SpeedComparison:
     base, head = find_recording(request.base), find_recording(request.head)
     if base is not None and head is not None:
         base, head = with_paths((base, head), request.paths)
-        return compare_recordings(
+        comparison = compare_recordings(
             base, head, request.settings, allow_cross_machine=request.allow_cross_machine
         )
+        if request.output is not None:
+            _write(comparison, request.output)
+        return comparison
     if base is not None or head is not None:
         raise SettingsError(
             "one side is a recording and the other is not",
@@ -101,7 +104,6 @@ def compare(request: ComparisonRequest, display: Display) -> SpeedComparison:
         work = Work(films, network_size=request.image_size, batch_size=request.batch_size)
         output = request.output or _default_output(request.cache)
         display.say(f"samples: {output}")
-        output.parent.mkdir(parents=True, exist_ok=True)
         comparison = compare_sides(
             (base_side, head_side),
             chosen_paths(request.paths, quick=request.quick),
@@ -120,6 +122,7 @@ def _default_output(cache: Path) -> Path:
 
 
 def _write(comparison: SpeedComparison, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, json.dumps(plain(comparison.to_json())) + "\n")
 
 

@@ -41,6 +41,14 @@ def test_a_regression_is_exit_code_1_and_in_every_format(cli, history, tmp_path)
     assert told["paths"]["resize"]["state"] == "no change"
 
 
+def test_a_comparison_of_recordings_is_stored_where_output_says(cli, history, tmp_path):
+    sides = (f"{history}@aaaa", f"{history}@bbbb")
+    said = cli("perf", "compare", *sides, "--output", tmp_path / "new" / "samples.json")
+    stored = json.loads((tmp_path / "new" / "samples.json").read_text())
+    assert (said.code, stored["head"]["commit"]) == (1, "bbbb2222")
+    assert stored == json.loads(cli("perf", "compare", *sides, "--json").out)
+
+
 def test_pytest_benchmark_reads_what_is_written_for_it(cli, history, tmp_path):
     cli("perf", "compare", f"{history}@aaaa", f"{history}@bbbb", "--benchmark-json", tmp_path / "b")
     command = [sys.executable, "-m", "pytest_benchmark", "compare", "--columns=median,rounds"]
