@@ -9,6 +9,7 @@ from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from cxrbench.boards.comparison_text import p_cell
+from cxrbench.metrics.intervals import ROUNDING
 from cxrbench.metrics.ranking import SIGNIFICANCE
 from cxrbench.output.sections import (
     CellTable,
@@ -124,7 +125,7 @@ def _sentence(row: PartGain) -> str:
     gain, p = row.macro_auroc.part, row.macro_auroc.part_p_holm
     if math.isnan(p):
         return f"{row.part}: its gain over {row.without} is undefined on these images."
-    if gain.difference == gain.low == gain.high == 0:
+    if max(abs(gain.low), abs(gain.high)) < ROUNDING:
         text = (
             f"{row.part}: no significant gain over {row.without}. Both have the same score in "
             "every resample. A linear head leaves a part out if cross-validation is better without "

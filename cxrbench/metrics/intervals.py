@@ -195,8 +195,12 @@ def measure_interval(measure: str, scores: SeedScores, patients: float) -> tuple
 def difference_interval(
     difference: float, spread: Spread, *, level: float = LEVEL
 ) -> tuple[float, float]:
-    """Bounds of a difference by a t quantile; (NaN, NaN) where its spread is unknown."""
-    reach = t_quantile((1 + level) / 2, spread.freedom) * spread.error
+    """Bounds of a difference by a t quantile; (NaN, NaN) where its spread is unknown.
+
+    An error that is not larger than rounding is none: equal seeds have one of 1e-16.
+    """
+    error = 0.0 if spread.error < ROUNDING else spread.error
+    reach = t_quantile((1 + level) / 2, spread.freedom) * error
     return difference - reach, difference + reach
 
 

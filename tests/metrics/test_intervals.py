@@ -222,6 +222,12 @@ def test_a_difference_of_rows_that_share_their_patients():
     assert math.isnan(p_value(0.1, UNKNOWN))
 
 
+def test_a_difference_between_equal_seeds_is_exact():
+    assert difference_interval(0.0, Spread(1e-32, 90.0)) == (0.0, 0.0)
+    low, high = difference_interval(0.0, Spread(1e-8, 90.0))
+    assert low == -high < -1e-4
+
+
 def test_the_t_quantile():
     assert t_quantile(0.975, math.inf) == pytest.approx(1.959964)
     assert t_quantile(0.975, 4) == pytest.approx(2.776445)
