@@ -79,6 +79,7 @@ VARIANTS = {
     "weight decay 100": Variant(decay=100.0),
     "L2 0.0001": Variant(penalty=1e-4),
     "L2 0.001": Variant(penalty=1e-3),
+    "L2 0.003": Variant(penalty=3e-3),
     "L2 0.01": Variant(penalty=1e-2),
     "L2 0.03": Variant(penalty=3e-2),
     "width 128": Variant(width=128),

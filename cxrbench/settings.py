@@ -183,6 +183,14 @@ class Settings:
             most=1_000_000_000,
         ),
     ] = 500
+    l2: Annotated[
+        float,
+        Option(
+            "L2 penalty of the head `mlp` and of its fusion: the sum of their squared weights, "
+            "times this, is added to the loss.",
+            least=0,
+        ),
+    ] = 0.0
     activations: Annotated[
         Literal["cache", "recompute"],
         Option(

@@ -66,6 +66,7 @@ def test_the_documented_defaults():
         ("learning_rate", 0),
         ("learning_rate", float("nan")),
         ("learning_rate", "fast"),
+        ("l2", -0.1),
         ("max_bad", 1.5),
         ("max_bad", -0.1),
         ("split_seed", -1),

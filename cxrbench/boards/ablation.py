@@ -35,7 +35,8 @@ _OF_THE_BACKBONE = frozenset(
     (
         *("protocol", "head", "standardised_image", "weights", "weights_sha256"),
         *("image_size", "trains", "engine"),
-        *("epochs", "patience", "min_steps", "activations", "augment", *AUGMENTATION_OPTIONS),
+        *("epochs", "patience", "min_steps", "l2", "activations"),
+        *("augment", *AUGMENTATION_OPTIONS),
     )
 )
 

@@ -33,6 +33,7 @@ _TRAINING = (
         "learning_rate",
         "patience",
         "min_steps",
+        "l2",
         "augment",
         "activations",
     ),
@@ -144,6 +145,8 @@ def _shaping(recipe: Recipe, settings: Settings, data: PreparedCohort) -> dict[s
         left_out.add("limit")
     if settings.head == "linear":  # has no epochs; runs from before this option keep their keys
         left_out.add("min_steps")
+    if settings.head == "linear" or not settings.l2:  # likewise
+        left_out.add("l2")
     return {
         "recipe": recipe.text,
         **_backbone_conditions(recipe, settings),

@@ -228,6 +228,7 @@ def _build(task: _Task, encoders: Mapping[str, EncodedFeature]) -> Network:
         labels=len(task.data.cohort.label_names),
         seed=task.seed,
         head=task.settings.head,
+        l2=task.settings.l2,
     )
 
 

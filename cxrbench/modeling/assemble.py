@@ -186,12 +186,14 @@ def build_top(
     labels: int,
     seed: int,
     head: str = "mlp",
+    l2: float = 0.0,
 ) -> Network:
     """Put fusion, Dense(1024, ReLU), Dropout(0.5) and Dense(labels) on top of the trunk.
 
     Each feature vector is standardised by its training statistics before the fusion, and so is the
     output of the trunk if there are ``statistics`` of ``"image"``. With the head ``linear``,
-    Dense(labels) is all that follows the embedding and the feature vectors.
+    Dense(labels) is all that follows the embedding and the feature vectors. Otherwise ``l2`` times
+    the squares of all weights of the top, biases and scales excepted, is added to the loss.
     """
     keras = load_keras()
     set_seed(seed)
@@ -221,6 +223,10 @@ def build_top(
     # In float32 under any precision: a sigmoid of bfloat16 has only some 300 probabilities.
     logits = keras.layers.Dense(labels, name="logits", dtype="float32")(hidden)
     top = keras.Model(inputs, logits, name="top")
+    if l2 and head != "linear":
+        for weights in top.trainable_variables:
+            if len(weights.shape) > 1:
+                weights.regularizer = keras.regularizers.L2(l2)
     return Network(trunk, top, pools, statistics.get("image"))
 
 

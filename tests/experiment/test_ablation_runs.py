@@ -139,3 +139,16 @@ def test_a_control_is_a_model_like_any_other(ablated, registry):
     (control, *_) = (run for run in runs if run.conditions.recipe == ADDED[2])
     trained = load_trained(control.path, registry)
     assert trained.recipe.permuted_inputs == ("grid",)
+
+
+def test_a_penalty_is_a_condition_that_runs_without_one_do_not_have(ablated, tmp_path):
+    folder, _, _ = ablated
+    where = {"runs": tmp_path, "cache": folder / "cache"}
+    cxrbench.run("grid", l2=0.01, **OPTIONS, **where)
+    before, after = (
+        next(run for run in read_runs(runs)[0] if run.conditions.recipe == "grid").conditions
+        for runs in (folder / "runs", tmp_path)
+    )
+    assert "l2" not in before.settings
+    assert after.settings == {**before.settings, "l2": 0.01}
+    assert after.row_key != before.row_key

@@ -99,6 +99,17 @@ def test_the_image_is_standardised_before_the_fusion(pictures, fusion):
     np.testing.assert_allclose(logits_of(network.whole(), pictures), expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("fusion", [Concat(units=4), LargestOfMap()])
+def test_the_penalty_is_of_the_weights_of_the_top_alone(fusion):
+    trunk = build_trunk(SmallCNN(), 32, None, 0)
+    network = build_top(trunk, fusion, {}, labels=3, seed=0, l2=0.25)
+    squares = sum(np.sum(w**2) for w in network.top.get_weights() if w.ndim > 1)
+    for model in (network.top, network.whole()):
+        assert float(sum(model.losses)) == pytest.approx(0.25 * squares, rel=1e-5)
+    assert build_top(trunk, fusion, {}, labels=3, seed=0).top.losses == []
+    assert build_top(trunk, Concat(), {}, labels=3, seed=0, head="linear", l2=1).top.losses == []
+
+
 def test_what_the_top_learns_the_whole_network_knows(pictures):
     network = network_for(pictures)
     before = logits_of(network.whole(), pictures)

@@ -92,6 +92,18 @@ def loss_of(y_true, logits) -> float:
     return float(load_keras().ops.convert_to_numpy(masked_cross_entropy(y_true, logits)))
 
 
+def test_a_penalty_keeps_the_weights_of_the_head_small(pictures):
+    trunk = build_trunk(SmallCNN(), 32, None, 0)
+    norms = []
+    for l2 in (0.0, 1.0):
+        network = build_top(trunk, Concat(units=4), {}, labels=3, seed=0, l2=l2)
+        inputs = replace(pictures, features={})
+        training = trained(network.whole(), inputs, epochs=4, learning_rate=1e-2)
+        assert np.isfinite([epoch.loss for epoch in training.history]).all()
+        norms.append(np.linalg.norm(network.top.get_layer("head").kernel))
+    assert norms[1] < 0.7 * norms[0]
+
+
 def test_without_unknown_labels_the_loss_is_kerass_own():
     y_true, logits = numbers(unknown=0)
     kerass = load_keras().losses.BinaryCrossentropy(from_logits=True)(y_true, logits)
