@@ -15,7 +15,7 @@ from cxrbench.boards.ablation import Ablation
 from cxrbench.boards.ablation_tables import ablation_columns, ablation_records, ablation_section
 from cxrbench.boards.board import ROW_COLUMNS, Board, Row
 from cxrbench.boards.label_rows import LABEL_COLUMNS, LabelRow
-from cxrbench.boards.literature import Published, literature_section
+from cxrbench.boards.literature import literature_json, literature_sections
 from cxrbench.boards.saliency_columns import SALIENCY
 from cxrbench.metrics.estimate import Estimate
 from cxrbench.output.sections import (
@@ -39,7 +39,7 @@ _CONDITIONS = ("seeds", "protocol", "head", "weights", "trains", "on", *_SCORING
 
 @dataclass(frozen=True)
 class Leaderboard(Shown):
-    """Boards, with what each part adds (``ablations``) and ``published`` results, if any.
+    """Boards, with what each part adds (``ablations``) and published results (``literature``).
 
     A CSV has one kind of lines: what each part adds, or the labels with ``per_label``, or the rows.
     """
@@ -48,7 +48,7 @@ class Leaderboard(Shown):
     skipped: tuple[SkippedRun, ...] = ()
     per_label: bool = False
     ablations: tuple[Ablation, ...] | None = None
-    published: tuple[Published, ...] = ()
+    literature: str = ""
 
     def sections(self) -> tuple[Section, ...]:
         """Two tables for each board, then what was asked for besides."""
@@ -56,24 +56,24 @@ class Leaderboard(Shown):
         sections = [] if self.boards else [Section("There is no complete run yet", ())]
         for board in self.boards:
             sections += board_sections(board, per_label=self.per_label)
+            sections += literature_sections(self.literature, board)
             if board.key in by_board:
                 sections.append(ablation_section(by_board[board.key]))
-        return (*sections, *((literature_section(self.published),) if self.published else ()))
+        return (*sections, *literature_sections(self.literature))
 
     def to_json(self) -> dict[str, Any]:
         """The keys that docs/reference/leaderboard.md lists."""
         rows = {one.board: one.rows for one in self.ablations or ()}
+        gains = [
+            {} if self.ablations is None else {"ablation": rows[board.key]} for board in self.boards
+        ]
         boards = [
-            {
-                **board.to_json(),
-                **self._labels_of(board),
-                **({} if self.ablations is None else {"ablation": rows[board.key]}),
-            }
-            for board in self.boards
+            {**board.to_json(), **self._labels_of(board), **gain}
+            for board, gain in zip(self.boards, gains, strict=True)
         ]
         skipped = [{"run": run.path.name, "reason": run.reason} for run in self.skipped]
-        literature = {"literature": self.published} if self.published else {}
-        return {"boards": boards, "skipped": skipped, **literature}
+        published = literature_json(self.literature, self.boards)
+        return {"boards": boards, "skipped": skipped, **published}
 
     def _labels_of(self, board: Board) -> dict[str, Any]:
         return {"per_label": [row.columns() for row in board.per_label]} if self.per_label else {}

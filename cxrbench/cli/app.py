@@ -38,6 +38,7 @@ from cxrbench.cli import (
     score,
     submit,
 )
+from cxrbench.cli.options import WithLiterature
 from cxrbench.cli.usage import plain_errors
 
 
@@ -81,14 +82,14 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("run")(run.run)
-app.command("leaderboard")(leaderboard.leaderboard)
+app.command("leaderboard", cls=WithLiterature)(leaderboard.leaderboard)
 app.command("compare")(compare.compare)
 app.command("score")(score.score)
 app.command("submit")(submit.submit)
 app.command("figures")(figures.figures)
 app.command("explain")(explain.explain)
 app.command("localise")(localise.localise)
-app.command("report")(report.report)
+app.command("report", cls=WithLiterature)(report.report)
 app.command("predict")(predict.predict)
 app.command("export")(export.export)
 

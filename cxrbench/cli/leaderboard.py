@@ -21,7 +21,7 @@ def leaderboard(  # noqa: PLR0913 - each argument is an option of the command
     ablation: Annotated[
         bool, typer.Option("--ablation", help="Also show what each part adds.")
     ] = False,
-    literature: Literature = False,
+    literature: Literature = None,
     verify: Annotated[
         bool,
         typer.Option(
@@ -61,7 +61,7 @@ def leaderboard(  # noqa: PLR0913 - each argument is an option of the command
         controls=controls,
         per_label=per_label,
         ablation=ablation,
-        literature=literature,
+        literature=literature or "",
         verify=verify,
         display=new_display(),
     )

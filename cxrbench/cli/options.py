@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from cxrbench.options import Option
 from cxrbench.request import known_options
@@ -291,10 +292,30 @@ BoardRows = Annotated[
         autocompletion=complete_runs,
     ),
 ]
+_Results = StrEnum("_Results", ["same", "all"])
 Literature = Annotated[
-    bool,
-    typer.Option("--literature", help="Also show published results on NIH images, not ranked."),
+    _Results | None,
+    typer.Option(
+        "--literature",
+        metavar="[same|all]",
+        help="Also show published results on NIH images, not ranked: those on the same list and "
+        "number of labels (same, also without a value), or all.",
+        show_default=False,
+    ),
 ]
+
+
+class WithLiterature(TyperCommand):
+    """A command whose ``--literature`` can stand without a value, which then is ``same``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        spread = list[str]()
+        for arg, following in zip(args, [*args[1:], ""], strict=True):
+            bare = arg == "--literature" and following not in list(_Results)
+            spread += [arg, _Results.same.value] if bare else [arg]
+        return super().parse_args(ctx, spread)
+
+
 PerLabel = Annotated[
     bool,
     typer.Option(

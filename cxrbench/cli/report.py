@@ -27,7 +27,7 @@ def report(
             min=0, max=1000, help="Number of test images of each kind to show; 0 for none."
         ),
     ] = 3,
-    literature: Literature = False,
+    literature: Literature = None,
     *,
     as_json: Json = False,
     **options: Any,
@@ -52,7 +52,7 @@ def report(
         selection,
         partial(cases_chapter, viewing=viewing, display=display),
         controls=control_runs(selection, request.runs, display),
-        literature=literature,
+        literature=literature or "",
         display=display,
     )
     write_report(document, output)

@@ -12,7 +12,7 @@ from cxrbench.boards.comparison import Comparison, compare_rows
 from cxrbench.boards.figures import KINDS, all_figures
 from cxrbench.boards.figures.rows import choose_rows, whole_board
 from cxrbench.boards.leaderboard import Leaderboard, sorted_boards
-from cxrbench.boards.literature import LITERATURE
+from cxrbench.boards.literature import literature_choice
 from cxrbench.interfaces import Display
 from cxrbench.output.display import notebook_display
 from cxrbench.request import request_of
@@ -34,7 +34,7 @@ def leaderboard(  # noqa: PLR0913 - every argument but the first is a keyword
     controls: bool = False,
     per_label: bool = False,
     ablation: bool = False,
-    literature: bool = False,
+    literature: bool | str = False,
     verify: bool = False,
     display: Display | None = None,
 ) -> Leaderboard:
@@ -47,7 +47,8 @@ def leaderboard(  # noqa: PLR0913 - every argument but the first is a keyword
     controls : also rank control rows.
     per_label : also the scores of each label.
     ablation : also what each part adds.
-    literature : also published results.
+    literature : also published results: ``"same"`` (or True) on the list and labels of each
+        board, or ``"all"``.
     verify : compute the scores of all runs again, and leave out those that do not agree.
 
     Raises
@@ -55,6 +56,7 @@ def leaderboard(  # noqa: PLR0913 - every argument but the first is a keyword
     CxrbenchError : for every problem that the caller can fix.
     """
     display = display or notebook_display()
+    choice = literature_choice(literature)
     complete, skipped = read_board_runs(Path(runs), per_label=per_label)
     if verify:
         complete, others = verified(complete, display)
@@ -68,7 +70,7 @@ def leaderboard(  # noqa: PLR0913 - every argument but the first is a keyword
         skipped,
         per_label=per_label,
         ablations=ablations(complete) if ablation else None,
-        published=LITERATURE if literature else (),
+        literature=choice,
     )
 
 

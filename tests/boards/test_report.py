@@ -80,7 +80,7 @@ def written(grid, tmp_path_factory) -> Path:
     report = gather_report(
         rows,
         partial(cases_chapter, viewing=viewing, display=display),
-        literature=True,
+        literature="all",
         display=display,
     )
     write_report(report, path)

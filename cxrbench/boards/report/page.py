@@ -16,7 +16,7 @@ from cxrbench.boards.ablation_tables import ablation_section
 from cxrbench.boards.board import Board, boards
 from cxrbench.boards.figures import KINDS, all_figures
 from cxrbench.boards.leaderboard import board_sections
-from cxrbench.boards.literature import LITERATURE, literature_section
+from cxrbench.boards.literature import literature_sections
 from cxrbench.boards.report.repeating import commands
 from cxrbench.boards.report.sections import (
     calibration_section,
@@ -83,7 +83,7 @@ def gather_report(
     cases: Callable[[Sequence[Seeds]], Chapter],
     *,
     controls: Sequence[Run] = (),
-    literature: bool,
+    literature: str,
     display: Display,
 ) -> Report:
     """Everything about some rows of one board, from their run directories.
@@ -95,7 +95,7 @@ def gather_report(
     rows : the seeds of each row.
     cases : makes the chapter of single images, which needs models and images, from the rows.
     controls : runs of control rows, for the chapter of what each part adds.
-    literature : whether published results are shown beside the board.
+    literature : the published results beside the board: ``same``, ``all`` or ``""`` (none).
     """
     runs = list({run.conditions.run_key: run for row in rows for run in row}.values())
     (board,) = boards(runs, per_label=True, controls=True)
@@ -109,7 +109,8 @@ def gather_report(
             "board",
             "Board",
             board_sections(board, per_label=False)
-            + ((literature_section(LITERATURE),) if literature else ()),
+            + literature_sections(literature, board)
+            + literature_sections(literature),
             tuple(_of_kind(figures, "forest")),
         ),
         Chapter("tests", "Paired tests", tests_sections(rows)),
