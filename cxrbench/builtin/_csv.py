@@ -24,6 +24,7 @@ from cxrbench import (
     read_table,
     similar_ids,
 )
+from cxrbench.builtin._joined_tables import join_table
 
 SOURCE = "source"
 NO_IMAGE = "no image"
@@ -44,9 +45,10 @@ def read_rows(
     options: Mapping[str, str],
     labels: LabelOptions,
     *,
+    also: Sequence[Path] = (),
     without_faults: bool = False,
 ) -> TableRows:
-    """The table's columns, one row for each image.
+    """The table's columns, joined with those of the tables ``also``, one row for each image.
 
     Three columns are added: `ID`, the image's text in one form, `SOURCE`, its path, and `NO_IMAGE`,
     why there is none.
@@ -58,12 +60,20 @@ def read_rows(
     DataError : the table cannot be read, lacks a column, or contradicts itself about an image.
     """
     misfits: list[DataError] | None = [] if without_faults else None
-    table = read_table(path, misfits=misfits)
-    headings = wanted_columns(table, options, labels)
+    table, notes = read_table(path, misfits=misfits), list[str]()
+    usual = (name for names in (*HEADINGS.values(), *film_headings().values()) for name in names)
+    named = (*options.values(), labels.findings, labels.reader, *names_in(labels.labels))
+    used = {name.strip().lower() for name in (*usual, *named, *names_in(options["view"]))}
+    keys: list[str] = []
+    for other in also:
+        table, shared = join_table(table, other, used, misfits=misfits, notes=notes)
+        keys += shared
+    headings = wanted_columns(table, options, labels, keys)
     if "image" not in headings:
         fix = "name it: --data csv:path=…,image=COLUMN"
         raise table.missing_column(HEADINGS["image"], fix)
     columns = table.columns(headings)
+    columns = replace(columns, notes=(*columns.notes, *notes))
     if "patient" in columns.cells:
         patients = ["" if t.lower() in _NOBODY else t for t in columns.cells["patient"]]
         columns = replace(columns, cells={**columns.cells, "patient": patients})
@@ -173,13 +183,13 @@ _KEYS = ("image", "patient", "age", "sex", "split")
 
 
 def wanted_columns(
-    table: Table, options: Mapping[str, str], labels: LabelOptions
+    table: Table, options: Mapping[str, str], labels: LabelOptions, keys: Sequence[str] = ()
 ) -> dict[str, tuple[str, ...]]:
     """What each column is called, by keys; those of views begin with ``view:``.
 
     ``options`` has the options ``image``, ``patient``, ``age``, ``sex``, ``split`` and ``view``,
     ``""`` where one is not given. All columns that tell the view are used. Where nothing says which
-    columns are labels, every column that is nothing else is one.
+    columns are labels, every column that is nothing else is one, but for the ``keys``.
 
     Raises
     ------
@@ -196,7 +206,7 @@ def wanted_columns(
             raise table.missing_column(names)
     headings = {key: names for key, names in headings.items() if key in places}
     taken = [table.header[place] for place in places.values()]
-    return {**headings, **labels.columns(table, taken)}
+    return {**headings, **labels.columns(table, [*taken, *keys])}
 
 
 @dataclass(frozen=True)

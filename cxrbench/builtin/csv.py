@@ -19,6 +19,7 @@ from cxrbench import (
     Fault,
     LabelOptions,
     hookimpl,
+    names_in,
 )
 
 if TYPE_CHECKING:
@@ -45,14 +46,16 @@ class CSV(Dataset):
     (by default all columns that are nothing else). ``uncertain`` is what -1 stands for, ``blank``
     what an empty cell stands for. ``rows`` says what several rows of one image mean, ``reader``
     names the column of readers. ``split`` names the column of published parts, for
-    ``--split official``. An
-    ``image_id`` is the table's own text for the image.
+    ``--split official``. ``also`` names more tables, joined by ``+``, whose columns of images,
+    patients, views and parts are joined by the columns that both tables have. An ``image_id`` is
+    the table's own text for the image.
     """
 
     name: ClassVar[str] = "csv"
     general: ClassVar[bool] = True
 
     path: str = ""
+    also: str = ""
     images: str = ""
     image: str = ""
     patient: str = ""
@@ -212,6 +215,7 @@ class CSV(Dataset):
             self._folder(),
             options,
             self._label_options(),
+            also=[self._file().parent / Path(n).expanduser() for n in names_in(self.also)],
             without_faults=without_faults,
         )
 

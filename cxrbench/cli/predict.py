@@ -98,7 +98,7 @@ def predict(  # noqa: PLR0913 - each argument is an option of the command
         whole_file,
     )
     from cxrbench.inference.seeds import load_seeds, mean_name, thresholds_of
-    from cxrbench.inference.trained import example_inputs
+    from cxrbench.inference.trained import example_inputs, report_unused_gpu
     from cxrbench.modeling.backend import choose_device, device_scope
     from cxrbench.modeling.engines import choose_engine, predictor
     from cxrbench.output.display import SilentDisplay, progress
@@ -121,6 +121,7 @@ def predict(  # noqa: PLR0913 - each argument is an option of the command
         if several:
             display.say(f"{mean_name(seeds)} (--seed N uses one seed)")
         display.say(f"loading the model{'s' if several else ''}…")
+        report_unused_gpu(settings.device, display)
         place = choose_device(settings.device)
         stack.enter_context(device_scope(place))
         models = load_seeds(seeds, registry)

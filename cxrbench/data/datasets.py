@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar, cast
 
+from cxrbench.data.tables import names_in
 from cxrbench.errors import CxrbenchError, DataError, PluginError, error_text
 from cxrbench.interfaces import Cohort, Dataset, Display, Examination
 from cxrbench.parameters import absolute_dataset, build, changed, nearest, parse_pairs
@@ -89,7 +90,9 @@ def recorded_dataset(text: object, registry: Registry, source: str) -> Dataset:
         raise _not_reopened(source, "its data are no longer there", str(path))
     folder = path if path.is_dir() else path.parent
     for name, value in options.items():
-        if isinstance(value, str) and _leads_out(value, folder, name in dataset.path_options):
+        is_path = name in dataset.path_options
+        texts = (value, *(() if is_path else names_in(value))) if isinstance(value, str) else ()
+        if any(_leads_out(one, folder, is_path) for one in texts):
             raise _not_reopened(source, f"{name} lies outside the folder of the data", value)
     return dataset
 

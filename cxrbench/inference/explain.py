@@ -154,7 +154,7 @@ def draw_explanations(
     SettingsError, RunError, DataError : for what the user can mend.
     """
     registry = load_registry()
-    with on_device(options.device):
+    with on_device(options.device, display):
         display.say(f"loading the model{'s' if len(runs) > 1 else ''}…")
         models = load_seeds(runs, registry)
         method = choose_method(options.method, models[0])

@@ -83,7 +83,7 @@ def score_saliency(
             found="a sample of the images",
             fix="run again without --limit",
         )
-    with on_device(options.device):
+    with on_device(options.device, display):
         trained = load_trained(run.path, registry)
         method = choose_method(options.method, trained)
         stored = None if options.force else stored_saliency(run)

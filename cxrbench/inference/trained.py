@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from cxrbench.errors import PluginError, RecipeError, RunError, SettingsError, error_text
-from cxrbench.interfaces import FeatureExtractor, FittedEncoder
+from cxrbench.interfaces import Display, FeatureExtractor, FittedEncoder
 from cxrbench.modeling.assemble import Network, Statistics, build_top, build_trunk
-from cxrbench.modeling.backend import choose_device, device_scope
+from cxrbench.modeling.backend import choose_device, device_scope, unused_gpu
 from cxrbench.options import LARGEST_SIDE, options_of
 from cxrbench.output.files import DamagedArrays, file_digest, read_arrays
 from cxrbench.recipe import Feature, Recipe, parse_recipe
@@ -124,14 +124,22 @@ def load_trained(path: Path, registry: Registry) -> TrainedRun:
     )
 
 
-def on_device(name: str) -> AbstractContextManager[None]:
+def on_device(name: str, display: Display) -> AbstractContextManager[None]:
     """Compute on the device of an option ``--device``: ``auto``, ``cpu`` or ``gpu``.
 
     Raises
     ------
     SettingsError : there is no such device.
     """
-    return device_scope(choose_device(resolve_settings({"device": name}, {}).device))
+    device = resolve_settings({"device": name}, {}).device
+    report_unused_gpu(device, display)
+    return device_scope(choose_device(device))
+
+
+def report_unused_gpu(device: str, display: Display) -> None:
+    """Say that this machine has a GPU that ``auto`` cannot use, if it has one."""
+    if device == "auto" and (sentence := unused_gpu()):
+        display.say(sentence)
 
 
 def example_inputs(trained: TrainedRun, count: int) -> dict[str, np.ndarray]:

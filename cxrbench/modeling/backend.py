@@ -221,11 +221,9 @@ def unused_gpu(drivers: Path = Path("/proc/driver/nvidia/gpus")) -> str | None:
 
     ``drivers`` is the folder in which NVIDIA's driver lists the GPUs.
     """
-    # A user who hides the GPUs knows of them.
-    if "CUDA_VISIBLE_DEVICES" in os.environ or gpu_names() or not drivers.is_dir():
-        return None
-    count = len(list(drivers.iterdir()))
-    if not count:
+    # A user who hides the GPUs knows of them; without a GPU, no backend is loaded for this.
+    count = len(list(drivers.iterdir())) if drivers.is_dir() else 0
+    if not count or "CUDA_VISIBLE_DEVICES" in os.environ or gpu_names():
         return None
     backend, has = backend_name(), "a GPU" if count == 1 else f"{count} GPUs"
     advice = f"{backend} computes on the CPU; to use the GPU: {_GPU_BUILDS[backend]}"

@@ -153,7 +153,7 @@ def predict(  # noqa: PLR0913 - every argument but the first two is a keyword
     source = ImageSource(_paths(images), readers)
     threads = request_of({}).thread_count
     chosen = find_seeds(run, Path(runs), seed)
-    with on_device(device):
+    with on_device(device, display):
         models = load_seeds(chosen, registry)
         label_names = list(models[0].label_names)
         names: list[str] = []

@@ -13,7 +13,7 @@ from cxrbench.data.datasets import FALLBACK, describe, find_dataset, load_cohort
 from cxrbench.errors import PluginError, SettingsError
 from cxrbench.experiment.plans import Plan, make_plans
 from cxrbench.interfaces import Dataset, Display
-from cxrbench.modeling.backend import choose_device
+from cxrbench.modeling.backend import choose_device, unused_gpu
 from cxrbench.parameters import changed, data_text, spelt
 from cxrbench.perf.alone import PathFailed, Task, time_alone
 from cxrbench.perf.hot_paths.arrays import REPLICATES as TIMED_REPLICATES
@@ -58,6 +58,8 @@ def time_paths(
     everything = all_plugins or not recipes
     chosen = candidates(plans, registry, everything=everything)
     settings_used = plans[0].settings
+    if settings_used.device == "auto" and (sentence := unused_gpu()):
+        display.say(sentence)
     with tempfile.TemporaryDirectory(prefix="cxrbench-films-") as folder:
         write_films(dataset, cohort, Path(folder))
         films = len(list(Path(folder).iterdir()))

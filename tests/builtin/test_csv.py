@@ -334,12 +334,6 @@ def write_mimic(root: Path) -> None:
 def test_the_documented_way_to_mimic(tmp_path, registry, monkeypatch):
     write_mimic(tmp_path / "mimic-cxr-jpg")
     monkeypatch.chdir(tmp_path)
-    code = next(
-        block
-        for block in re.findall(r"^```python\n(.*?)^```$", GUIDE.read_text(), re.M | re.S)
-        if "mimic" in block
-    )
-    exec(code, {})
     (text,) = documented("mimic")
     dataset = find_dataset(text, registry, tmp_path)
     cohort = dataset.load()
@@ -556,3 +550,60 @@ def test_endless_cells_are_cut_whatever_they_are(tmp_path, cli):
     for options in ("findings=mask", "labels=mask", "patient=mask,labels=patient"):
         said = cli("data", "check", f"csv:path={data},{options}", "--no-images")
         assert len(said.out) < 20_000, options
+
+
+# Several tables
+
+STUDIES = "patient,study,Mass\np1,s1,1\np2,s2,0\np3,s3,1\n"
+IMAGES = (
+    "study,patient,image,ViewPosition,Device\n"
+    "s1,p1,a.png,PA,x\ns1,p1,b.png,AP,y\ns2,p2,c.png,PA,z\n"
+)
+
+
+def joined(folder, studies: str, images: str, **options):
+    touch(folder, "a.png", "b.png", "c.png")
+    (folder / "studies.csv").write_text(studies)
+    (folder / "images.csv").write_text(images)
+    return CSV(path=str(folder / "studies.csv"), also="images.csv", **options)
+
+
+def test_labels_of_a_study_hold_for_each_of_its_images(tmp_path):
+    cohort = joined(tmp_path, STUDIES, IMAGES).load()
+    assert cohort.image_ids == ("a.png", "b.png", "c.png")
+    assert cohort.patient_ids == ("p1", "p1", "p2")
+    assert cohort.views == ("PA", "AP", "PA")
+    assert cohort.label_names == ("Mass",), "only the first table has labels"
+    assert cohort.labels.tolist() == [[1], [1], [0]]
+    assert "studies.csv: 1 rows without a partner in images.csv are left out" in cohort.notes
+
+
+def test_the_table_of_images_may_come_first(tmp_path):
+    cohort = joined(tmp_path, STUDIES, IMAGES).load()
+    other = CSV(path=str(tmp_path / "images.csv"), also="studies.csv", labels="Mass").load()
+    assert other.image_ids == cohort.image_ids
+    assert other.labels.tolist() == cohort.labels.tolist()
+    assert "studies.csv: 1 rows without a partner in images.csv are left out" in other.notes
+
+
+@pytest.mark.parametrize(
+    ("studies", "images", "problem"),
+    [
+        (STUDIES, "image,view\na.png,PA\n", "have no column in common"),
+        (STUDIES, IMAGES.replace("s1", "s8").replace("s2", "s9"), "has a partner"),
+        (STUDIES + "p1,s1,1\n", IMAGES, "both repeat the same study and patient"),
+        (STUDIES.replace("patient,study", "study,study"), IMAGES, "two columns for 'study'"),
+    ],
+)
+def test_tables_that_do_not_belong_together(tmp_path, studies, images, problem):
+    with pytest.raises(DataError, match=problem):
+        joined(tmp_path, studies, images).load()
+
+
+def test_a_check_names_the_faults_of_both_tables(tmp_path):
+    dataset = joined(tmp_path, STUDIES + "cut off\n", IMAGES + "cut off\n")
+    found = [fault.found for fault in dataset.examine(SilentDisplay(), tmp_path).faults]
+    assert [text.splitlines()[0] for text in found if "does not fit" in text] == [
+        f"Line 5 of {tmp_path / 'images.csv'} does not fit the header",
+        f"Line 5 of {tmp_path / 'studies.csv'} does not fit the header",
+    ]

@@ -8,9 +8,11 @@ import shutil
 from importlib.metadata import entry_points
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
+import cxrbench
 from cxrbench.errors import RunError
 from cxrbench.inference.trained import load_trained
 from cxrbench.output.files import file_digest
@@ -204,3 +206,31 @@ def test_a_weights_file_that_is_none(copy_of, registry):
     (run / "model.weights.h5").write_bytes(b"not HDF5")
     sign(run, "model.weights.h5")
     assert "the network of the run 'copy' does not fit" in failure(run, registry)
+
+
+@pytest.mark.parametrize(
+    "command", ["predict", "explain", "localise", "report", "predict in Python"]
+)
+def test_every_command_that_computes_names_a_gpu_that_it_cannot_use(
+    cli, grid, tmp_path, monkeypatch, recorder, command
+):
+    sentence = "this machine has a GPU, but tensorflow computes on the CPU"
+    monkeypatch.setattr("cxrbench.inference.trained.unused_gpu", lambda: sentence)
+    cv2.imwrite(str(tmp_path / "a.png"), np.full((64, 64), 90, np.uint8))
+    run = grid.run_of("tinynet")
+    runs = shutil.copytree(grid.runs, tmp_path / "runs")
+    places = ("--runs", runs, "--cache", grid.cache, "--data", "drawn")
+    arguments = {
+        "predict": ("predict", run, tmp_path / "a.png"),
+        "explain": ("explain", run, tmp_path / "a.png", "--output", tmp_path / "explained"),
+        "localise": ("localise", runs / run.name, *places),
+        "report": ("report", runs / run.name, *places, "--output", tmp_path / "report.html"),
+    }
+    if command in arguments:
+        said = cli(*arguments[command])
+        assert said.code == 0, said.err
+        assert sentence in said.err
+        assert sentence not in cli(*arguments[command], "--device", "cpu").err
+    else:
+        cxrbench.predict(run, [tmp_path / "a.png"], display=recorder)
+        assert sentence in recorder.lines

@@ -138,3 +138,12 @@ def test_what_cannot_work_is_said_before_anything_is_timed(
     monkeypatch.setattr("cxrbench.modeling.backend.gpu_names", lambda: ())
     with pytest.raises(error, match=told):
         timed(recipe, **options)
+
+
+def test_a_gpu_that_cannot_be_used_is_named_before_timing(timed, recorder, monkeypatch):
+    monkeypatch.setattr("cxrbench.perf.timing.unused_gpu", lambda: "this machine has a GPU, but")
+    timed("grid")
+    assert "this machine has a GPU, but" in recorder.lines
+    recorder.lines.clear()
+    timed("grid", device="cpu")
+    assert "this machine has a GPU, but" not in recorder.lines

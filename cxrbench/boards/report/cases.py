@@ -87,7 +87,7 @@ def _pictures(
 ) -> Iterator[Picture]:
     registry = load_registry()
     dataset, cohort = run_cohort(run, viewing.data, registry, viewing.cache, display)
-    with on_device(viewing.device), display.task("single images", len(cases)) as advance:
+    with on_device(viewing.device, display), display.task("single images", len(cases)) as advance:
         trained = load_trained(run.path, registry)
         saliency = Saliency(trained, choose_method("auto", trained), threads=viewing.threads)
         for kind in KINDS:
