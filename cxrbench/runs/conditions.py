@@ -123,7 +123,7 @@ class Conditions:
         if not self.shared_patients:
             return None
         return (
-            f"Warning: {self.shared_patients:,} patients are in two splits (--allow-overlap). "
+            f"Warning: patients in two splits (--allow-overlap): {self.shared_patients:,}. "
             "Scores may be too high."
         )
 

@@ -292,7 +292,10 @@ def test_a_shared_patient_is_on_the_board(cli, tmp_path):
 
     said = cli(*run, *split, "--allow-overlap")
     assert said.code == 0, said.err
-    assert "Warning: 1 patients are in two splits" in " ".join(said.out.split())
+    assert (
+        "Warning: patients in two splits (--allow-overlap): 1. Scores may be too high."
+        in " ".join(said.out.split())
+    )
     (row,) = json.loads(cli("leaderboard", "--runs", tmp_path / "r", "--json").out)["boards"][0][
         "rows"
     ]
