@@ -87,9 +87,9 @@ def measure(request: Request, display: Display) -> tuple[Run, ...]:
     if request.ablation:
         added = ablation_recipes(request.recipes, registry, noise=request.ablation_noise)
     plans = make_plans((*request.recipes, *added), registry, request.settings, dataset)
-    display.say(describe(dataset, request.data))
     if added:
         display.say(f"added for the ablation: {', '.join(added)}")
+    display.say(describe(dataset, request.data))
     if request.executor != "local":  # nodes work in other folders than this process
         request = replace(request, runs=request.runs.absolute(), cache=request.cache.absolute())
         dataset, plans = absolute_dataset(dataset), tuple(map(absolute_plan, plans))

@@ -86,15 +86,15 @@ class Request:
     ablation: Annotated[
         bool,
         Option(
-            "Also run each recipe with one part left out and with one part permuted, and report "
+            "Also run each recipe without each of its parts, and with each part permuted; report "
             "what each part adds."
         ),
     ] = False
     ablation_noise: Annotated[
         bool,
         Option(
-            "With `--ablation`: also run each recipe with `noise` in the place of each part, and "
-            "report what a part without information changes."
+            "With `--ablation`: also run each recipe with `noise` in place of each part; report "
+            "what a part without information changes."
         ),
     ] = False
     saliency: Annotated[

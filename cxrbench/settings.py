@@ -85,7 +85,7 @@ class Settings:
         int | None,
         Option(
             "Smoke test: use only a sample of about this many images, drawn by patient from each "
-            "split. The scores are no results, and are marked.",
+            "split. Scores are marked as those of a smoke test; do not report them.",
             least=10,
             most=1_000_000_000,
             default="all images",
@@ -149,7 +149,7 @@ class Settings:
     batch_size: Annotated[
         int | Literal["auto"],
         Option(
-            "Images per training step. `auto` measures which number is fastest.",
+            "Images per training step. `auto` measures which size is fastest.",
             least=1,
             most=LARGEST_BATCH,
             metavar="N|auto",
@@ -167,8 +167,8 @@ class Settings:
     patience: Annotated[
         int,
         Option(
-            "Stop after this many epochs without a better validation score. After half as many, "
-            "halve the learning rate.",
+            "Stop after this many epochs without a better validation score; halve the learning "
+            "rate after half as many.",
             least=1,
             most=_MOST_EPOCHS,
             otherwise={"probe": 10},
@@ -177,8 +177,8 @@ class Settings:
     min_steps: Annotated[
         int,
         Option(
-            "Keep no epoch before this training step, or before three quarters of `--epochs` if "
-            "that is earlier, and wait at least as long. 0: no such limit.",
+            "The kept epoch never ends before this training step (or three quarters of `--epochs`, "
+            "if earlier), and `--patience` is at least as long. 0: no limit.",
             least=0,
             most=1_000_000_000,
         ),

@@ -212,10 +212,16 @@ def compare(
     )
 
 
+def _bounds(difference: float, spread: Spread) -> tuple[float, float]:
+    """The interval of a difference of two shares, which cannot leave -1 to 1."""
+    low, high = np.clip(difference_interval(difference, spread), -1.0, 1.0)
+    return float(low), float(high)
+
+
 def paired_difference(a: SeedScores, b: SeedScores, patients: float) -> Difference:
     """The difference of two rows' means over seeds; ``patients`` is their effective number."""
     difference, spread = a.mean - b.mean, spread_of_difference(a, b, patients)
-    low, high = difference_interval(difference, spread)
+    low, high = _bounds(difference, spread)
     return Difference(
         a=a.mean,
         b=b.mean,
@@ -237,7 +243,7 @@ def _label_difference(
 ) -> LabelDifference:
     values_a, values_b, spread = clustered_difference(y_true, *y_score, patient_ids, patients)
     a, b = float(values_a.mean()), float(values_b.mean())
-    low, high = difference_interval(a - b, spread)
+    low, high = _bounds(a - b, spread)
     return LabelDifference(
         label=label,
         counted=counted,

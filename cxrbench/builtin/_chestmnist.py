@@ -111,7 +111,7 @@ def _infos(archive: zipfile.ZipFile, path: Path) -> dict[str, zipfile.ZipInfo]:
         missing = [name for name in members if name not in names]
         others = f"{len(odd)} others, such as {odd[0]!r:.200}" if odd else ", ".join(names[:12])
         raise DataError(
-            f"{path} does not hold MedMNIST's six arrays and nothing else",
+            f"{path} does not contain exactly MedMNIST's six arrays",
             expected=", ".join(members),
             found=others if not missing else f"{others or 'nothing'}; without {', '.join(missing)}",
             fix="use the file as MedMNIST publishes it",

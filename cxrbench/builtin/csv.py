@@ -195,7 +195,7 @@ class CSV(Dataset):
         if folder is not None:
             raise DataError(
                 "The dataset 'csv' reads its split from the table",
-                expected="--split official, and a column of parts in the table",
+                expected="--split official, and a column of the table with the split",
                 found=f"--split official:{folder}",
                 fix="leave the folder out, and name the column: --data csv:path=…,split=COLUMN",
             )

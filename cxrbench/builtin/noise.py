@@ -29,8 +29,8 @@ class Noise(FeatureExtractor):
 
     Parameters
     ----------
-    size : how many numbers an image has; 256 is the length of a bag of visual words.
-    seed : draws other numbers.
+    size : number of random numbers per image; 256 is the length of a bag of visual words.
+    seed : another seed draws other numbers.
     """
 
     name = "noise"

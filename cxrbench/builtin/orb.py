@@ -40,12 +40,13 @@ class ORB(FeatureExtractor):
 
     Parameters
     ----------
-    image_size : side in pixels of the image that keypoints are sought in.
-    nfeatures : most keypoints of one image; the strongest are kept.
-    fast_threshold : how much darker or brighter a corner's circle must be, in grey levels.
-    scale_factor, nlevels : the pyramid: each of its levels is smaller by this factor.
-    patch_size : side in pixels of what a descriptor sees; also the border without keypoints.
-    clahe : whether local contrast is equalised before detection.
+    image_size : side in pixels of the image in which keypoints are detected.
+    nfeatures : maximum number of keypoints per image; the strongest are kept.
+    fast_threshold : least difference in grey levels between a corner and the circle around it.
+    scale_factor : factor between the sizes of successive pyramid levels.
+    nlevels : number of pyramid levels.
+    patch_size : side in pixels of a descriptor's patch, and width of the border without keypoints.
+    clahe : apply CLAHE (local contrast equalisation) before detection.
 
     References
     ----------

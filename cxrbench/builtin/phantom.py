@@ -27,9 +27,9 @@ class Phantom(Dataset):
 
     Parameters
     ----------
-    patients : how many; each has 1 to 6 images, 1.3 on average.
-    size : side of the square pictures in pixels.
-    seed : draws another cohort.
+    patients : number of patients; each has 1 to 6 images, 1.3 on average.
+    size : side of the square images in pixels.
+    seed : another seed draws another cohort.
     """
 
     name: ClassVar[str] = "phantom"

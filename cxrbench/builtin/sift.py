@@ -39,12 +39,12 @@ class SIFT(FeatureExtractor):
 
     Parameters
     ----------
-    image_size : side in pixels of the image that keypoints are sought in.
-    nfeatures : most keypoints of one image; those of strongest contrast are kept.
-    contrast_threshold : least contrast of a blob; larger finds fewer.
-    edge_threshold : largest ratio of a blob's two curvatures; smaller finds fewer.
+    image_size : side in pixels of the image in which keypoints are detected.
+    nfeatures : maximum number of keypoints per image; those with the strongest contrast are kept.
+    contrast_threshold : minimum contrast of a blob; larger values give fewer keypoints.
+    edge_threshold : maximum ratio of a blob's two curvatures; smaller values give fewer keypoints.
     sigma : blur of the first octave, in pixels.
-    clahe : whether local contrast is equalised before detection.
+    clahe : apply CLAHE (local contrast equalisation) before detection.
 
     References
     ----------

@@ -64,7 +64,7 @@ def _run() -> None:
         if "home directory" not in str(error):  # that of pathlib, for a name with ~
             raise
         _fail(
-            "a path that begins with ~ is in an unknown home folder\n"
+            "the home folder of a path that begins with ~ is unknown\n"
             "  expected: HOME to be set, or a user with an entry in /etc/passwd\n"
             "  to do: write the whole path, or set HOME"
         )

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from cxrbench.cli import (
     cache_clear,
@@ -38,11 +37,12 @@ from cxrbench.cli import (
     score,
     submit,
 )
+from cxrbench.cli.help import PlainCommand, PlainGroup
 from cxrbench.cli.options import WithLiterature
 from cxrbench.cli.usage import plain_errors
 
 
-class Commands(TyperGroup):
+class Commands(PlainGroup):
     """The commands; on Ctrl-C each ends with exit code 130 and without a traceback."""
 
     def make_context(self, *arguments: Any, **settings: Any) -> Any:
@@ -81,23 +81,23 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("run")(run.run)
+app.command("run", cls=PlainCommand)(run.run)
 app.command("leaderboard", cls=WithLiterature)(leaderboard.leaderboard)
-app.command("compare")(compare.compare)
-app.command("score")(score.score)
-app.command("submit")(submit.submit)
-app.command("figures")(figures.figures)
-app.command("explain")(explain.explain)
-app.command("localise")(localise.localise)
+app.command("compare", cls=PlainCommand)(compare.compare)
+app.command("score", cls=PlainCommand)(score.score)
+app.command("submit", cls=PlainCommand)(submit.submit)
+app.command("figures", cls=PlainCommand)(figures.figures)
+app.command("explain", cls=PlainCommand)(explain.explain)
+app.command("localise", cls=PlainCommand)(localise.localise)
 app.command("report", cls=WithLiterature)(report.report)
-app.command("predict")(predict.predict)
-app.command("export")(export.export)
+app.command("predict", cls=PlainCommand)(predict.predict)
+app.command("export", cls=PlainCommand)(export.export)
 
 
 def _group(name: str, text: str, **commands: Callable[..., None]) -> typer.Typer:
-    group = typer.Typer(help=text, no_args_is_help=True)
+    group = typer.Typer(help=text, no_args_is_help=True, cls=PlainGroup)
     for command, function in commands.items():
-        group.command(command)(function)
+        group.command(command, cls=PlainCommand)(function)
     app.add_typer(group, name=name)
     return group
 

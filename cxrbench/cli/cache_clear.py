@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from cxrbench.store.contents import Entry
 
 
-@takes("cache", data="Entries of this folder, or of the dataset of this name.")
+@takes("cache", data="Remove entries of this folder, or of the dataset of this name.")
 def clear(
     keys: Annotated[
         list[str] | None,
@@ -27,13 +27,13 @@ def clear(
         str | None,
         typer.Option(
             metavar="AGE",
-            help="Entries not used for this long, such as 12h, 30d or 8w.",
+            help="Remove entries not used for this long, such as 12h, 30d or 8w.",
         ),
     ] = None,
     incomplete: Annotated[
-        bool, typer.Option("--incomplete", help="Interrupted or damaged entries.")
+        bool, typer.Option("--incomplete", help="Remove interrupted or damaged entries.")
     ] = False,
-    everything: Annotated[bool, typer.Option("--all", help="All entries.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Remove all entries.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only show what would be removed.")
     ] = False,
@@ -72,7 +72,7 @@ def _confirmed(selected: tuple[Entry, ...]) -> bool:
 
     if not sys.stdin.isatty():
         raise SettingsError(
-            "cannot ask for confirmation, because standard input is no terminal",
+            "cannot prompt for confirmation, because standard input is not a terminal",
             expected="--yes",
             found=f"{len(selected)} entries to remove",
             fix="list them with --dry-run, then add --yes",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand
 
+from cxrbench.cli.help import PlainCommand
 from cxrbench.cli.options import (
     Config,
     Format,
@@ -17,7 +17,7 @@ from cxrbench.cli.options import (
 )
 
 
-class SeveralRecipes(TyperCommand):
+class SeveralRecipes(PlainCommand):
     """A command whose ``--for`` takes all recipes that follow it."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

@@ -46,6 +46,7 @@ def explain(  # noqa: PLR0913 - each argument is an option of the command
     top: Annotated[
         int,
         typer.Option(
+            metavar="N",
             min=1,
             max=10_000,
             help="Without --label: explain this many labels with the highest scores.",

@@ -24,7 +24,8 @@ class ModelFormat(StrEnum):
 def export(
     run: RunOrRecipe,
     model_format: Annotated[
-        ModelFormat, typer.Option("--format", "-f", help="Format of the model.")
+        ModelFormat,
+        typer.Option("--format", "-f", metavar="|".join(ModelFormat), help="Format of the model."),
     ] = ModelFormat.keras,
     output: Annotated[
         Path | None,

@@ -31,7 +31,7 @@ class FigureKind(StrEnum):
 
 @takes(
     *("runs", "cache"),
-    data="Where the images for keypoints are. [default: where the run found them]",
+    data="Folder or dataset with the images, for keypoints. [default: where the run found them]",
 )
 def figures(
     rows: BoardRows = None,

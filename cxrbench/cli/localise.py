@@ -11,8 +11,9 @@ from cxrbench.cli.options import Format, complete_runs, takes
 Method = Annotated[
     str,
     typer.Option(
-        help="auto, gradcam, gradcam++ or occlusion; auto is gradcam with a backbone, else "
-        "occlusion."
+        metavar="METHOD",
+        help="Method of the saliency maps: auto, gradcam, gradcam++ or occlusion. auto: gradcam "
+        "with a backbone, else occlusion.",
     ),
 ]
 IouThreshold = Annotated[
@@ -25,7 +26,7 @@ IouThreshold = Annotated[
 
 @takes(
     *("runs", "device", "cache", "threads"),
-    data="Where the data of the runs are. [default: where the runs found them]",
+    data="Folder or dataset with the images and boxes. [default: where the runs found them]",
     force="Replace stored scores.",
 )
 def localise(

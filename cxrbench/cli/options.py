@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand
 
+from cxrbench.cli.help import PlainCommand
 from cxrbench.options import Option
 from cxrbench.request import known_options
 
@@ -277,8 +277,8 @@ AcceptUnknown = Annotated[
     bool,
     typer.Option(
         "--accept-unknown",
-        help="Also read DICOM files that do not say what they show or from where, as frontal chest "
-        "radiographs.",
+        help="Also read DICOM files that do not state modality, body part or view; treat them as "
+        "frontal chest radiographs.",
     ),
 ]
 SEED_OF_RUN = "If RUN is a recipe, use this seed only."
@@ -305,7 +305,7 @@ Literature = Annotated[
 ]
 
 
-class WithLiterature(TyperCommand):
+class WithLiterature(PlainCommand):
     """A command whose ``--literature`` can stand without a value, which then is ``same``."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

@@ -44,7 +44,9 @@ def compare(  # noqa: PLR0913 - each argument is an option of the command
     path: of.HotPaths = None,
     threshold: Annotated[
         str,
-        typer.Option(metavar="SHARE", help="A change must exceed this, such as 0.05 or 5%."),
+        typer.Option(
+            metavar="SHARE", help="Report changes that exceed this share, such as 0.05 or 5%."
+        ),
     ] = "0.05",
     budget: Annotated[
         float | None,
@@ -74,12 +76,11 @@ def compare(  # noqa: PLR0913 - each argument is an option of the command
     inconclusive: Annotated[
         Outcome,
         typer.Option(
-            "--inconclusive",
-            "--cannot-tell",
             metavar="|".join(Outcome),
             help="Exit code when the result is inconclusive: pass (0) or fail (1).",
         ),
     ] = Outcome.passes,
+    cannot_tell: Annotated[Outcome | None, typer.Option(hidden=True)] = None,
     allow_cross_machine: Annotated[
         bool,
         typer.Option("--allow-cross-machine", help="Allow recordings of two different machines."),
@@ -97,7 +98,7 @@ def compare(  # noqa: PLR0913 - each argument is an option of the command
             "--output",
             "-o",
             metavar="FILE",
-            help="Store the result with all samples here, also after an interruption. "
+            help="File for the result with all samples, also after an interruption. "
             "\\[default: in the cache]",
         ),
     ] = None,
@@ -141,7 +142,7 @@ def compare(  # noqa: PLR0913 - each argument is an option of the command
     )
     comparison = compared(comparing, new_display())
     _show(comparison, output_format, markdown, benchmark_json)
-    fails = inconclusive is Outcome.fails
+    fails = (cannot_tell or inconclusive) is Outcome.fails
     code = 130 if comparison.interrupted else comparison.exit_code(inconclusive_fails=fails)
     if code:
         raise typer.Exit(code)

@@ -32,7 +32,7 @@ def history(
     *,
     output_format: Format,
 ) -> None:
-    """Show how the time of each hot path changed: a column for each recording, and a plot."""
+    """Show the time of each hot path in each recording of a history file."""
     from cxrbench.output.show import show
     from cxrbench.perf.history import History, write_history_figure
     from cxrbench.perf.recordings import read_recordings, with_paths

@@ -12,13 +12,15 @@ HotPaths = Annotated[
         "--path",
         metavar="NAME",
         help="A hot path, such as decode, extract/orb, augment/medical, forward/resnet50 or "
-        "train-step/resnet50+orb; repeatable. \\[default: a selection]",
+        "train-step/orb; repeatable. \\[default: a selection]",
     ),
 ]
 IMAGES_OF = "Folder or dataset of the images to use. [default: four drawn images]"
 ImageSize = Annotated[
-    int, typer.Option(min=32, max=4096, help="Side in pixels of the images for networks.")
+    int,
+    typer.Option(metavar="N", min=32, max=4096, help="Side in pixels of the images for networks."),
 ]
 BatchSize = Annotated[
-    int, typer.Option("--batch-size", "-b", min=1, max=65_536, help="Images in a batch.")
+    int,
+    typer.Option("--batch-size", "-b", metavar="N", min=1, max=65_536, help="Images in a batch."),
 ]

@@ -22,7 +22,9 @@ def check(
     ],
     image_size: Annotated[
         int,
-        typer.Option(min=16, max=4096, help="Side in pixels of the images for backbones."),
+        typer.Option(
+            metavar="N", min=16, max=4096, help="Side in pixels of the images for backbones."
+        ),
     ] = 64,
     *,
     output_format: Format,

@@ -24,7 +24,7 @@ def show_parts(
 ) -> None:
     """Show the parameters of parts: values, range, default, meaning, and a command to copy.
 
-    Ranges are found by trying: they are the values that the part accepts.
+    A range contains the values that the part accepts. cxrbench finds it by trying values.
     """
     from cxrbench.output.show import show
     from cxrbench.registry import load_registry

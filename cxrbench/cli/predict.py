@@ -33,7 +33,7 @@ _SUFFIXES = {
 
 @takes(
     *("threads", "device", "cache", "runs"),
-    engine="Software that computes the model. [default: auto: the fastest for many images]",
+    engine="Software that computes the model. [default: auto]",
     seed=SEED_OF_RUN,
 )
 def predict(  # noqa: PLR0913 - each argument is an option of the command
@@ -56,6 +56,7 @@ def predict(  # noqa: PLR0913 - each argument is an option of the command
         typer.Option(
             "--format",
             "-f",
+            metavar="|".join(PredictionFormat),
             help="Format of the predictions. \\[default: by the ending of FILE, else csv]",
         ),
     ] = None,
@@ -81,7 +82,9 @@ def predict(  # noqa: PLR0913 - each argument is an option of the command
             help="Folder of the relative paths in a table. \\[default: the table's folder]",
         ),
     ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, max=65_536, help="Images per batch.")] = 32,
+    batch_size: Annotated[
+        int, typer.Option(metavar="N", min=1, max=65_536, help="Images per batch.")
+    ] = 32,
     accept_unknown: AcceptUnknown = False,
     **options: Any,
 ) -> None:

@@ -13,7 +13,7 @@ from cxrbench.cli.options import BoardRows, Json, Literature, takes
 
 @takes(
     *("runs", "cache", "threads"),
-    data="Where the images are. [default: where the run found them]",
+    data="Folder or dataset with the images. [default: where the run found them]",
     device="Device that explains the images. [default: auto]",
 )
 def report(
@@ -24,7 +24,10 @@ def report(
     cases: Annotated[
         int,
         typer.Option(
-            min=0, max=1000, help="Number of test images of each kind to show; 0 for none."
+            metavar="N",
+            min=0,
+            max=1000,
+            help="Number of test images of each kind to show; 0 for none.",
         ),
     ] = 3,
     literature: Literature = None,

@@ -30,8 +30,9 @@ def submit(  # noqa: PLR0913 - each argument is an option of the command
     split: Annotated[
         str,
         typer.Option(
-            help="patient, official, official:DIR, lists:DIR, or predictions (the images that have "
-            "predictions are the test split)."
+            metavar="TEXT",
+            help="How to split: patient, official, official:DIR, lists:DIR, or predictions (the "
+            "images with predictions are the test split).",
         ),
     ] = "patient",
     val: Annotated[
@@ -47,11 +48,16 @@ def submit(  # noqa: PLR0913 - each argument is an option of the command
     ] = None,
     prefix: Annotated[
         str | None,
-        typer.Option(help="Prefix of the label columns, such as prob_. \\[default: recognised]"),
+        typer.Option(
+            metavar="TEXT",
+            help="Prefix of the label columns, such as prob_. \\[default: recognised]",
+        ),
     ] = None,
     ignore: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="Column that is not a label; repeatable."),
+        typer.Option(
+            metavar="NAME", help="Ignore this column, because it is not a label; repeatable."
+        ),
     ] = None,
     parameters: Annotated[
         int | None,

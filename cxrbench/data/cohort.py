@@ -293,7 +293,7 @@ def require_files(cohort: Cohort, max_bad: float) -> None:
         expected=f"at most {max_bad:.3g} of them without (--max-bad)",
         found=f"left out: {', '.join(ids[:3])}{', ...' if len(ids) > 3 else ''}",
         fix="check the folder of the images, and if all archives are unpacked; "
-        f"--max-bad {share:g} uses the images that are there",
+        f"--max-bad {share:g} accepts the missing images",
     )
 
 

@@ -62,7 +62,7 @@ class PredictionTable:
                 f"{self.path} does not cover the {what} images",
                 expected=f"one row for each of the {len(image_ids):,} {what} images, and no others",
                 found="; ".join(f"{len(n):,} {told} ({_listed(n)})" for told, n in faults if n),
-                fix="predict exactly these images; --split and --split-seed say which they are",
+                fix="predict exactly these images; they depend on --split and --split-seed",
             )
         row_of = {name: row for row, name in enumerate(ids)}
         return np.array([row_of[image_id] for image_id in image_ids], np.intp)
@@ -222,7 +222,7 @@ def _numbers(
             expected="a number from 0 to 1 for each image and label",
             found=f"{int(bad.sum()):,} of {bad.size:,} are not; the first is "
             f"{shortened(repr(cells[row][column]))} for {titles[column]!r} in line {lines[row]}",
-            fix="give probabilities: a sigmoid makes them of logits",
+            fix="give probabilities; apply a sigmoid to logits",
         )
     return y_score
 

@@ -217,8 +217,8 @@ def _unknown_patients(cohort: Cohort) -> DataError:
         f"The patients of {cohort.name!r} are unknown, so they cannot be split",
         expected="patient ids, or a published split into train, val and test",
         found="a cohort without patient ids",
-        fix="use --split official, if the dataset has published parts; images of one patient "
-        "in two parts would make every score too high",
+        fix="use --split official, if the dataset has a published split; images of one patient "
+        "in two splits would make every score too high",
     )
 
 

@@ -91,6 +91,10 @@ class BagOfWords(Encoder):
     their length is then 1. On NIH films, with the same folds and words: AUROC 0.624 with ORB and
     0.638 with SIFT, against 0.619 and 0.631 for counts, and 0.620 and 0.632 for tf-idf.
 
+    Parameters
+    ----------
+    words : size of the codebook.
+
     References
     ----------
     Csurka, Dance, Fan, Willamowski and Bray, Visual categorization with bags of keypoints,
@@ -117,6 +121,10 @@ class VLAD(Encoder):
 
     16 words make 4096 numbers of ORB (d = 256) and 2048 of SIFT (d = 128). 32 words were no better
     on NIH films: AUROC 0.624 against 0.629 with ORB, 0.612 against 0.630 with SIFT.
+
+    Parameters
+    ----------
+    words : size of the codebook.
 
     References
     ----------

@@ -82,7 +82,7 @@ def _head(recipe: Recipe, settings: Settings) -> Literal["linear", "mlp"]:
         )
     if recipe.linear_head == "late" and (settings.head == "mlp" or not frozen):
         raise SettingsError(
-            f"{recipe.text} has a linear head for each part",
+            f"{recipe.text} needs the head linear, one for each part",
             expected="--protocol probe, or no backbone, and no --head mlp",
             found=f"--protocol {settings.protocol} --head {settings.head}",
             fix="use --protocol probe without --head, or the fusion concat",

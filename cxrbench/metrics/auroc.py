@@ -14,7 +14,7 @@ def check_scores(y_true: np.ndarray, y_score: np.ndarray) -> None:
     """Raise `DataError` unless both are (N, L) and every score is a finite number."""
     if y_true.ndim != 2 or y_true.shape != y_score.shape:
         raise DataError(
-            "The scores do not fit the labels.",
+            "the scores do not fit the labels",
             expected=f"y_score of the same shape (N, L) as y_true, {y_true.shape}",
             found=f"{y_score.shape}",
             fix="give one score for each image and label, in the order of y_true",
@@ -22,10 +22,10 @@ def check_scores(y_true: np.ndarray, y_score: np.ndarray) -> None:
     bad = int(np.count_nonzero(~np.isfinite(y_score)))
     if bad:
         raise DataError(
-            "Some scores are not numbers.",
+            "some scores are not numbers",
             expected="a finite y_score for every image and label",
             found=f"{bad} of {y_score.size} are NaN or infinite",
-            fix="if a model made them its training diverged: lower the learning rate",
+            fix="if a model returned them, its training diverged: use a smaller learning rate",
         )
 
 

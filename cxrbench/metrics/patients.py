@@ -45,7 +45,7 @@ def patient_table(y_true: np.ndarray, patient_ids: Sequence[str] | np.ndarray) -
     """
     if len(patient_ids) != len(y_true):
         raise DataError(
-            "The patients do not fit the labels.",
+            "the patients do not fit the labels",
             expected=f"one patient id for each of {len(y_true)} images",
             found=f"{len(patient_ids)} patient ids",
             fix="give the patient of every image, in the order of y_true",

@@ -9,12 +9,15 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import Any, Literal
 
 import numpy as np
 
 from cxrbench.errors import DeviceError
+from cxrbench.modeling.announcements import (
+    hide_retracing_advice,
+    without_tensorflows_announcements,
+)
 from cxrbench.store.limits import is_shortage
 
 BACKENDS = ("tensorflow", "jax", "torch")
@@ -76,7 +79,7 @@ def _import_quietly(backend: str, where: str) -> None:
     if not keras_file().is_absolute():  # no home is known: they would make a folder called ~
         os.environ["KERAS_HOME"] = "/dev/null/keras"
     try:
-        with _without_tensorflows_announcements():
+        with without_tensorflows_announcements():
             import keras
 
             if keras.backend.backend() == "tensorflow":
@@ -113,6 +116,7 @@ def _prepare_tensorflow() -> None:
     """
     import tensorflow as tf
 
+    hide_retracing_advice()
     if not tf.config.list_physical_devices("GPU"):
         tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
@@ -121,7 +125,7 @@ def set_seed(seed: int) -> None:
     """Seed the random values of building a model: weights, and the state of dropout."""
     keras = load_keras()
     # Keras imports TensorFlow to seed it too, whatever the backend is.
-    with _without_tensorflows_announcements():
+    with without_tensorflows_announcements():
         keras.utils.set_random_seed(seed)
 
 
@@ -150,36 +154,13 @@ def set_random_state(states: Sequence[np.ndarray]) -> None:
     torch.cuda.set_rng_state_all(gpus)
 
 
-@contextmanager
-def _without_tensorflows_announcements() -> Iterator[None]:
-    """Hold back the standard error of C++ code; show it if anything fails, unless by Ctrl-C.
-
-    TensorFlow announces its build and looks for CUDA before its log level can be set, on every
-    start and on machines without a GPU too.
-    """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    sys.stderr.flush()
-    stderr = os.dup(2)
-    with TemporaryFile() as buffer:
-        os.dup2(buffer.fileno(), 2)
-        try:
-            yield
-        except Exception:
-            buffer.seek(0)
-            os.write(stderr, buffer.read())
-            raise
-        finally:
-            os.dup2(stderr, 2)
-            os.close(stderr)
-
-
 def gpu_names() -> tuple[str, ...]:
     """The names of the GPUs that the current backend can use."""
     backend = backend_name()
     if backend == "tensorflow":
         import tensorflow as tf
 
-        with _without_tensorflows_announcements():
+        with without_tensorflows_announcements():
             devices = tf.config.list_physical_devices("GPU")
         return tuple(
             str(tf.config.experimental.get_device_details(d).get("device_name", d.name))

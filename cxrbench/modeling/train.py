@@ -122,8 +122,8 @@ def train(
             state.keep(position, schedule)
             advance(
                 0,
-                f"epoch {epoch.epoch} val AUROC {epoch.val_macro_auroc:.3f} "
-                f"loss {epoch.loss:.3f} val {epoch.val_loss:.3f} {epoch.images_per_second:,.0f}/s",
+                f"epoch {epoch.epoch} val AUROC {epoch.val_macro_auroc:.3f}, "
+                f"{epoch.images_per_second:,.0f} images/s",
             )
     model.set_weights(state.best)
     trained, kept = len(position.history), schedule.best_epoch

@@ -92,7 +92,7 @@ def _rounded(values: Sequence[Any] | float) -> Any:
 
 def _unusable(found: str) -> DataError:
     return DataError(
-        "these are no samples of hot paths",
+        "the file has no samples of hot paths",
         expected="a file that cxrbench perf record wrote",
         found=found,
     )

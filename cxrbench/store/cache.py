@@ -40,7 +40,7 @@ def cache_folder(folder: str | Path | None) -> Path:
         return Path(chosen).expanduser()
     except RuntimeError as error:
         raise CacheError(
-            "the cache folder is in an unknown home folder",
+            "the home folder, which contains the cache, is unknown",
             expected="HOME to be set, or a user with an entry in /etc/passwd",
             found=f"neither, for user id {os.getuid()}",
             fix="choose the cache with --cache or CXRBENCH_CACHE",

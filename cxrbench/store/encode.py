@@ -133,8 +133,8 @@ def _compute(path: Path, job: _EncodingJob, display: Display) -> None:
     import numpy as np
     from threadpoolctl import threadpool_limits
 
-    name = f"{job.extractor.name} by {type(job.encoder).__name__}"
-    with display.task(f"fit {name}", len(job.train_rows)) as advance:
+    name, method = job.extractor.name, type(job.encoder).__name__
+    with display.task(f"fitting {method} for {name}", len(job.train_rows)) as advance:
         fitted = job.encoder.fit(
             _train_vectors(job, advance), distance=job.extractor.distance, seed=job.seed
         )
@@ -143,7 +143,7 @@ def _compute(path: Path, job: _EncodingJob, display: Display) -> None:
     CACHE.require_room(path.parent, needed)
     with (
         CACHE.writing(path.parent, needed),
-        display.task(f"encode {name}", job.rows) as advance,
+        display.task(f"encoding images with {name}", job.rows) as advance,
         # One image is too small a product to share out: on a busy machine the threads of the
         # linear algebra wait for each other seven times as long as they work.
         threadpool_limits(1),

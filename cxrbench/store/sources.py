@@ -43,7 +43,7 @@ def require_file(path: Path, max_pixels: int) -> None:
         raise UnreadableImage(f"{NOT_READ}not a file")
     if status.st_size > max_pixels * _BYTES_PER_PIXEL + _BYTES_BESIDE_PIXELS:
         raise UnreadableImage(
-            f"a file of {status.st_size} bytes: more than {max_pixels} pixels need"
+            f"a file of {status.st_size} bytes: more than any image of {max_pixels} pixels needs"
         )
 
 

@@ -203,7 +203,7 @@ def _card(kind: str, part: Any, plugin: Plugin) -> PartCard:
     for encoding, encoder in encodings.items():
         rows += _rows_of(encoder, encoding)
     if len(encodings) > 1:
-        first, text = next(iter(encodings)), "how descriptors become one vector"
+        first, text = next(iter(encodings)), "how the descriptors of an image become one vector"
         values = f"one of {', '.join(encodings)}"
         rows.append(ParameterRow("encoding", part.name, values, None, None, first, text))
     if kind in ("backbone", "feature"):
@@ -293,8 +293,8 @@ def _card_section(card: PartCard) -> Section:
             row.name,
             row.values,
             _range_text(row.least, row.most),
-            "–" if row.default in (None, "") else str(row.default),
-            row.text + ("" if row.of == card.name else f" (encoding {row.of})"),
+            _default_text(row.default),
+            f"{row.text} (encoding {row.of})".lstrip() if row.of != card.name else row.text,
         )
         for row in card.parameters
     )
@@ -309,9 +309,16 @@ def _card_section(card: PartCard) -> Section:
         (
             *([f"{properties}."] if properties else []),
             *([] if rows else ["It has no parameters."]),
-            f"To copy: {card.example}",
+            f"Example: {card.example}",
         ),
     )
+
+
+def _default_text(value: Any) -> str:
+    """A default as a recipe spells it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "–" if value in (None, "") else str(value)
 
 
 def _range_text(least: float | None, most: float | None) -> str:

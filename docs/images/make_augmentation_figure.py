@@ -41,7 +41,7 @@ def main(folder: str, output: str) -> None:
     equalised = fit_image(clahe(film), SIDE, "stretch")
     film = fit_image(film, SIDE, "stretch")
     drawn = draw(MEDICAL, seed=5, epoch=0, images=DRAWS)
-    pictures = {"the film": film}
+    pictures = {"original": film}
     pictures |= {title: varied(film, row(**values)) for title, values in ALONE.items()}
     pictures["CLAHE"] = equalised
     for number, taken in enumerate(drawn.clahe):

@@ -62,7 +62,7 @@ MORE = {
     "[usual headings](../howto/own-data.md#any-table), or `id`.",
     "submit seed": "Several seeds make one row.",
     "figures output": "Files of the same names are replaced.",
-    "figures output_format": "PNG, SVG or both.",
+    "figures output_format": "",
     "figures only": "Kinds are `roc`, `precision-recall`, `forest`, `pareto`, `training`, "
     "`confusion`, `co-occurrence`, `reliability` and `keypoints`.",
     "figures data": "",
@@ -121,6 +121,7 @@ MORE = {
     "perf compare batch_size": "",
     "perf record data": "",
     "perf record batch_size": "",
+    "perf compare inconclusive": "The old name `--cannot-tell` works too.",
     "perf compare budget": "The first look at all paths is always completed.",
     "perf compare output": "The default is in `perf/comparisons/`.",
     "perf compare as_json": 'Prints `{"base", "head", "machine", "threshold", "clock", '

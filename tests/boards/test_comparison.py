@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cxrbench.boards.comparison import Scored, compare
+from cxrbench.boards.comparison import Scored, compare, paired_difference
 from cxrbench.metrics.auroc import label_auroc
 from cxrbench.metrics.bootstrap import bootstrap
 from cxrbench.metrics.intervals import SeedScores, spread_of_difference, t_quantile
@@ -151,3 +151,11 @@ def test_the_smallest_difference_is_found_eight_times_in_ten():
     error = spread.error * np.sqrt(rng.chisquare(spread.freedom, 20000) / spread.freedom)
     reach = t_quantile(0.975, spread.freedom) * error
     assert np.mean(np.abs(drawn) > reach) == pytest.approx(0.8, abs=0.01)
+
+
+def test_the_interval_of_a_difference_stays_between_minus_1_and_1():
+    wild = np.array([0.0, 1.0] * 50)
+    a, b = SeedScores.alone(0.9, wild), SeedScores.alone(0.2, wild[::-1])
+    assert t_quantile(0.975, 1) * spread_of_difference(a, b, 2).error > 2
+    difference = paired_difference(a, b, 2)
+    assert (difference.low, difference.high) == (-1, 1)

@@ -62,7 +62,7 @@ def test_auto_is_a_linear_head_where_everything_before_it_is_fixed(plans):
 )
 def test_late_fusion_has_a_linear_head_only(plans, recipe, options):
     assert plans(recipe, protocol="probe")[0].settings.head == "linear"
-    with pytest.raises(SettingsError, match="has a linear head for each part"):
+    with pytest.raises(SettingsError, match="needs the head linear, one for each part"):
         plans(recipe, **options)
 
 

@@ -301,3 +301,21 @@ def test_a_gpu_that_the_backend_cannot_use_is_named_with_its_remedy(tmp_path, mo
     monkeypatch.setattr(backend, "gpu_names", lambda: ())
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # hidden by the user
     assert unused_gpu(tmp_path) is None
+
+
+def test_tensorflow_does_not_give_advice_about_the_models_of_several_runs():
+    pytest.importorskip("tensorflow")
+    done = python(
+        """
+        import logging
+        from cxrbench.modeling.backend import load_keras
+        load_keras()
+        logger = logging.getLogger("tensorflow")
+        logger.warning("5 out of the last 13 calls to %s triggered tf.function retracing.", "f")
+        logger.warning("another warning")
+        """,
+        KERAS_BACKEND="tensorflow",
+    )
+    assert done.returncode == 0, done.stderr
+    assert "another warning" in done.stderr
+    assert "retracing" not in done.stderr

@@ -60,7 +60,7 @@ def default_file() -> Path:
         return user_config_path("cxrbench").expanduser() / "dicom.key"
     except RuntimeError as error:
         raise DataError(
-            "the key for pseudonyms is in an unknown home folder",
+            "the home folder, which contains the key for pseudonyms, is unknown",
             expected="HOME to be set, or a user with an entry in /etc/passwd",
             found=f"neither, for user id {os.getuid()}",
             fix=f"name a key file (--data dicom:key=FILE,…), or set {VARIABLE}",

@@ -215,7 +215,7 @@ def _refuse_divided_patient(
                 expected="one Patient ID for all images whose names begin alike",
                 found=f"{one}, {other}",
                 fix="restore the Patient ID column from NIH's table: such a patient could be in "
-                "two parts of a split",
+                "two splits",
             )
 
 

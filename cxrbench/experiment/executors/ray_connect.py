@@ -138,7 +138,7 @@ def _require_port(address: str) -> None:
 def _unreachable(address: str, answer: str) -> ExecutorError:
     if _TOKEN.search(answer):
         return ExecutorError(
-            f"the Ray cluster at {address} does not let us in",
+            f"the Ray cluster at {address} rejects the connection",
             expected="the token of the cluster",
             found="another one, or none",
             fix="set RAY_AUTH_TOKEN here to what it was where the nodes were started, or copy "

@@ -202,7 +202,7 @@ class RayExecutor:
                 f"{what}, and no other node is left for it",
                 expected=f"a node with {self._share.cpus} CPUs and {self._share.gpus} GPUs",
                 found="; ".join(f"{n.name}: {n.cpus} CPUs, {n.gpus} GPUs" for n in alive_nodes()),
-                fix="start the node again; the same command goes on from what is complete",
+                fix="start the node again; the same command continues from completed work",
             ) from error
         line = f"{what}; it goes on elsewhere (attempt {call.attempt + 1} of {RETRIES + 1})"
         if line not in self._losses:  # shards of images are lost many at a time
