@@ -122,7 +122,8 @@ def measure(request: Request, display: Display) -> tuple[Run, ...]:
             time_all(paths, registry, images, settings.device, display)
     if request.saliency:
         saliency = partial(score_all, cache=request.cache, threads=request.thread_count)
-        saliency(paths, request.data, registry, display=display)
+        device = "cpu" if request.device == "cpu" else "auto"  # GPUs of a cluster are not here
+        saliency(paths, request.data, registry, device=device, display=display)
     return tuple(read_run(path) for path in paths)
 
 

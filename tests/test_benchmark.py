@@ -212,3 +212,14 @@ def test_a_smoke_test_is_marked_and_on_a_board_of_its_own(grid, tmp_path, regist
         score_saliency(
             run, LocaliseOptions(), registry, cache=tmp_path, threads=1, display=grid.display
         )
+
+
+def test_maps_are_computed_on_the_processor_if_that_is_the_device(grid, monkeypatch):
+    devices = []
+    monkeypatch.setattr(
+        "cxrbench.benchmark.score_all",
+        lambda *arguments, device, **options: devices.append(device),
+    )
+    for given in ({}, {"device": "cpu"}):
+        again(grid, ["grid"], saliency=True, **given)
+    assert devices == ["auto", "cpu"]

@@ -57,12 +57,13 @@ def clear(
     selected = selection.of(entries(folder))
     if not as_json:
         show(CacheListing(folder, selected), "table")
-    removed: tuple[Entry, ...] = ()
-    if selected and not dry_run and (yes or _confirmed(selected)):
-        removed = tuple(entry for entry in selected if remove(entry))
+    agreed = bool(selected) and not dry_run and (yes or _confirmed(selected))
+    results = [(entry, agreed and remove(entry)) for entry in selected]
     if as_json or (selected and not dry_run):
-        rest = tuple(entry for entry in selected if entry not in removed)
-        result = CacheRemoval(folder, removed, rest, dry_run)
+        removed, kept = (
+            tuple(entry for entry, gone in results if gone is wanted) for wanted in (True, False)
+        )
+        result = CacheRemoval(folder, removed, kept, dry_run)
         show(result, "json" if as_json else "table")
 
 

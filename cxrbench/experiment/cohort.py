@@ -45,6 +45,14 @@ class DividedCohort:
         """The labels (n, L) of these rows."""
         return self.cohort.labels[self.rows(part)]
 
+    @property
+    def prevalence(self) -> np.ndarray:
+        """Each label's share (L,) float32 of the training images on which it is known; else 0."""
+        labels = self.labels("train")
+        known = np.maximum((~np.isnan(labels)).sum(axis=0), 1)
+        prevalence: np.ndarray = (np.nansum(labels, axis=0) / known).astype(np.float32)
+        return prevalence
+
 
 @dataclass(frozen=True, eq=False)
 class PreparedCohort(DividedCohort):

@@ -110,13 +110,8 @@ class _Trainee:
 
 def predict_prior(data: PreparedCohort) -> RunOutcome:
     """Predict each label's share of the training images on which it is known, for every image."""
-    labels = data.cohort.labels[data.rows("train")]
-    counts = np.maximum((~np.isnan(labels)).sum(axis=0), 1)
-    prevalence = (np.nansum(labels, axis=0) / counts).astype(np.float32)
-    return RunOutcome(
-        val=np.tile(prevalence, (len(data.rows("val")), 1)),
-        test=np.tile(prevalence, (len(data.rows("test")), 1)),
-    )
+    val, test = (np.tile(data.prevalence, (len(data.rows(part)), 1)) for part in ("val", "test"))
+    return RunOutcome(val=val, test=test)
 
 
 def fit_and_predict(

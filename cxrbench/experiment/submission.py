@@ -211,9 +211,7 @@ def _validation(submission: Submission, scope: _Scope, whole: Cohort) -> Predict
 
 def _prior(scope: _Scope, parts: Sequence[Predictions]) -> tuple[Predictions, ...]:
     """Each label's share among the training images where it is known, for every image alike."""
-    labels = scope.labels("train")
-    count = np.maximum((~np.isnan(labels)).sum(axis=0), 1)
-    prevalence = (np.nansum(labels, axis=0) / count).astype(np.float32).astype(np.float64)
+    prevalence = scope.prevalence.astype(np.float64)
     return tuple(replace(part, y_score=np.tile(prevalence, (len(part), 1))) for part in parts)
 
 
@@ -237,11 +235,10 @@ def _store(
             _refuse_other(path, conditions, submission)
         display.say(f"{submission.name} in {path}")
         assessment = assess(test, val, board_key=scope.test.board_key, scoring=submission.scoring)
-        with RUN.writing(path):
-            begin(path, conditions)
-            write_predictions(val, test, path)
-            write_scores(assessment, path, patients_known=test.patients_known)
-            finish(path, conditions)
+        begin(path, conditions)
+        write_predictions(val, test, path)
+        write_scores(assessment, path, patients_known=test.patients_known)
+        finish(path, conditions)
 
 
 def _refuse_other(path: Path, conditions: Conditions, submission: Submission) -> None:

@@ -108,10 +108,11 @@ def explain_images(
         batch_size=first.batch_size,
         threads=first.threads,
     )
+    known = _Known(cohort)
     with closing(batches):
         for batch in batches:
             usable = [image for image in batch if image.reason is None]
-            explained = iter(_explained(saliencies, usable, choice, cohort) if usable else ())
+            explained = iter(_explained(saliencies, usable, choice, known) if usable else ())
             for image in batch:
                 yield Explanation(image) if image.reason is not None else next(explained)
 
@@ -120,7 +121,7 @@ def _explained(
     saliencies: Sequence[Saliency],
     images: Sequence[ReadyImage],
     choice: LabelChoice,
-    cohort: Cohort | None,
+    known: _Known,
 ) -> Iterator[Explanation]:
     of_models = [
         [replace(image, of_models=(image.of_models[model],)) for image in images]
@@ -135,7 +136,7 @@ def _explained(
         labels = []
         for at, place in enumerate(places[row]):
             name = saliencies[0].trained.label_names[place]
-            boxes, truth = _boxes(cohort, image, name), _truth(cohort, image, name)
+            boxes, truth = known.boxes(image, name), known.truth(image, name)
             inside = inside_boxes(boxes, image.size)
             for model, (saliency, own) in enumerate(pairs):
                 fitted = image.unfit(maps[model][row][at])
@@ -161,18 +162,27 @@ def _explained(
         yield Explanation(image, tuple(labels))
 
 
-def _boxes(cohort: Cohort | None, image: ReadyImage, label: str) -> tuple[Box, ...]:
-    if cohort is None or image.image.row is None:
-        return ()
-    name = cohort.image_ids[image.image.row]
-    return tuple(box for box in cohort.boxes if (box.image_id, box.label) == (name, label))
+class _Known:
+    """What a cohort knows of images that have a row in it: boxes and truth of their labels."""
 
+    def __init__(self, cohort: Cohort | None) -> None:
+        self._cohort = cohort
+        self._boxes: dict[tuple[str, str], tuple[Box, ...]] = {}
+        for box in () if cohort is None else cohort.boxes:
+            key = box.image_id, box.label
+            self._boxes[key] = (*self._boxes.get(key, ()), box)
 
-def _truth(cohort: Cohort | None, image: ReadyImage, label: str) -> int | None:
-    if cohort is None or image.image.row is None or label not in cohort.label_names:
-        return None
-    value = float(cohort.labels[image.image.row, cohort.label_names.index(label)])
-    return None if value != value else int(value)
+    def boxes(self, image: ReadyImage, label: str) -> tuple[Box, ...]:
+        if self._cohort is None or image.image.row is None:
+            return ()
+        return self._boxes.get((self._cohort.image_ids[image.image.row], label), ())
+
+    def truth(self, image: ReadyImage, label: str) -> int | None:
+        cohort, row = self._cohort, image.image.row
+        if cohort is None or row is None or label not in cohort.label_names:
+            return None
+        value = float(cohort.labels[row, cohort.label_names.index(label)])
+        return None if value != value else int(value)
 
 
 @dataclass(frozen=True, eq=False)

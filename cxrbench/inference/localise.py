@@ -110,12 +110,13 @@ def score_all(
     data: str | None,
     registry: Registry,
     *,
+    device: str,
     cache: Path,
     threads: int,
     display: Display,
 ) -> None:
     """Score the saliency of each of these runs of ``data`` whose model looks at pixels."""
-    options = LocaliseOptions(data=data)
+    options = LocaliseOptions(data=data, device=device)
     for run in map(read_run, paths):
         if run.kind is RunKind.prior:
             continue

@@ -70,6 +70,13 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def _figure(image: ReadyImage, panels: Sequence[Panel], title: str) -> Figure:
+    import matplotlib as mpl
+
+    with mpl.rc_context({"text.parse_math": False}):  # dollars in names are no formulas
+        return _drawn(image, panels, title)
+
+
+def _drawn(image: ReadyImage, panels: Sequence[Panel], title: str) -> Figure:
     from matplotlib.figure import Figure
 
     columns = 2 if len(panels) == 4 else min(len(panels), _COLUMNS)

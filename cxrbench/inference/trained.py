@@ -16,7 +16,8 @@ from cxrbench.interfaces import Display, FeatureExtractor, FittedEncoder
 from cxrbench.modeling.assemble import Network, Statistics, build_top, build_trunk
 from cxrbench.modeling.backend import choose_device, device_scope, unused_gpu
 from cxrbench.options import LARGEST_SIDE, options_of
-from cxrbench.output.files import DamagedArrays, file_digest, read_arrays
+from cxrbench.output.files import DamagedArrays, read_arrays
+from cxrbench.output.sections import count_or_unknown
 from cxrbench.recipe import Feature, Recipe, parse_recipe
 from cxrbench.registry import Registry
 from cxrbench.runs.conditions import RunKind
@@ -102,9 +103,9 @@ def load_trained(path: Path, registry: Registry) -> TrainedRun:
     """
     run = read_run(path)
     recipe = _recipe(run, registry)
-    label_names = _label_names(run)
+    label_names = run.conditions.labels
     image_size = _image_size(run, recipe)
-    weights = _verified(run, WEIGHTS_FILE)
+    weights = run.require_unchanged(WEIGHTS_FILE)
     encoded = {feature.name: _encoder(run, feature) for feature in recipe.features}
     statistics = {name: values for name, (_, values) in encoded.items()}
     if IMAGE_STATISTICS_FILE in run.files:
@@ -120,7 +121,7 @@ def load_trained(path: Path, registry: Registry) -> TrainedRun:
         model=model,
         network=network,
         encoders={name: fitted for name, (fitted, _) in encoded.items()},
-        thresholds=_thresholds(run, label_names),
+        thresholds=tuple(label["threshold"] for label in run.labels),
     )
 
 
@@ -194,13 +195,6 @@ def _recipe(run: Run, registry: Registry) -> Recipe:
     return recipe
 
 
-def _label_names(run: Run) -> tuple[str, ...]:
-    names = run.conditions.labels
-    if not names or not all(isinstance(name, str) for name in names):
-        raise _damaged(run, "run.json", "the label names", repr(names))
-    return tuple(names)
-
-
 def _image_size(run: Run, recipe: Recipe) -> int | None:
     size = run.conditions.image_size
     if recipe.backbone is None:
@@ -208,15 +202,6 @@ def _image_size(run: Run, recipe: Recipe) -> int | None:
     if size is None or not 1 <= size <= LARGEST_SIDE:
         raise _damaged(run, "run.json", "image_size, the side of the images in pixels", repr(size))
     return size
-
-
-def _thresholds(run: Run, label_names: tuple[str, ...]) -> tuple[float | None, ...]:
-    try:
-        by_label = {row["label"]: row["threshold"] for row in run.labels}
-        values = [by_label[name] for name in label_names]
-        return tuple(None if value is None else float(value) for value in values)
-    except (KeyError, TypeError, ValueError) as error:
-        raise _damaged(run, "labels.json", "a threshold or null for each label", error) from error
 
 
 def _encoder(run: Run, feature: Feature) -> tuple[FittedEncoder, Statistics]:
@@ -230,7 +215,7 @@ def _encoder(run: Run, feature: Feature) -> tuple[FittedEncoder, Statistics]:
 
 def _statistics(run: Run, name: str) -> tuple[dict[str, np.ndarray], Statistics]:
     """The arrays of a file of the run, and the mean and variance among them."""
-    path = _verified(run, name)
+    path = run.require_unchanged(name)
     try:
         arrays = read_arrays(path)
         mean, variance = arrays.pop("standardised_mean"), arrays.pop("standardised_variance")
@@ -268,7 +253,8 @@ def _load_weights(run: Run, model: Any, path: Path) -> None:
         raise _other_part(
             run,
             "the network",
-            f"{model.count_params():,} parameters instead of {run.conditions.parameters:,}",
+            f"{model.count_params():,} parameters instead of "
+            f"{count_or_unknown(run.conditions.parameters)}",
         )
     try:
         with warnings.catch_warnings():
@@ -277,29 +263,6 @@ def _load_weights(run: Run, model: Any, path: Path) -> None:
             model.load_weights(path)
     except Exception as error:  # Keras and h5py raise nearly anything for a file that does not fit
         raise _other_part(run, "the network", error) from error
-
-
-def _verified(run: Run, name: str) -> Path:
-    """The path of a file of the run that has not changed."""
-    path = run.path / name
-    expected = run.files.get(name)
-    try:
-        digest = file_digest(path)
-    except OSError as error:
-        raise RunError(
-            f"{name} of the run {run.name!r} cannot be read",
-            expected="the file that the run wrote",
-            found=error.strerror or str(error),
-            fix="copy the whole run directory, or run the same command with --force",
-        ) from error
-    if digest != expected:
-        raise RunError(
-            f"{name} of the run {run.name!r} was changed after the run",
-            expected=f"SHA-256 {expected}",
-            found=f"SHA-256 {digest}",
-            fix="copy the run directory again, or run the same command with --force",
-        )
-    return path
 
 
 def _damaged(run: Run, name: str, expected: str, value: object) -> RunError:

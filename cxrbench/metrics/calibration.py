@@ -65,13 +65,13 @@ class Calibration:
         return {"method": self.method, "labels": labels}
 
     @classmethod
-    def from_json(cls, told: dict[str, Any]) -> Calibration:
-        """The calibration that ``to_json`` told."""
+    def from_json(cls, values: dict[str, Any]) -> Calibration:
+        """The calibration that ``to_json`` gave."""
         labels = tuple(
             LabelCalibration(row["temperature"], tuple(row["x"]), tuple(row["y"]))
-            for row in told["labels"]
+            for row in values["labels"]
         )
-        return cls(told["method"], labels)
+        return cls(values["method"], labels)
 
 
 def check_method(text: str) -> Method:
@@ -161,7 +161,7 @@ def _sigmoid(logit: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class Reliability:
-    """Bins of equally many scores, from low to high; all (K,) float64, K at most the bins asked.
+    """Bins of equally many scores, from low to high; all (K,) float64 with at most K bins.
 
     ``predicted`` is the mean score in a bin and ``observed`` the share of positives, with ``low``
     and ``high``, the bounds of its interval; ``images`` and ``patients`` are how many it holds.

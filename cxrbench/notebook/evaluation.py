@@ -117,7 +117,8 @@ def evaluate(
     Parameters
     ----------
     y_true : (N, L) or (N,) array or DataFrame: 1, 0, or NaN where unknown.
-    y_score : the same shape: probabilities.
+    y_score : the same shape: probabilities. A DataFrame needs the same columns as ``y_true``.
+        Where both have the same index, rows and columns are matched by name.
     patients : (N,) ids; images of one patient are drawn together. By default, each image is one
         patient, which makes intervals too narrow where patients have several images.
     labels : (L,) names; by default the columns of ``y_true`` if it is a DataFrame.
@@ -130,10 +131,12 @@ def evaluate(
 
     Raises
     ------
-    DataError : shapes do not fit, a score is NaN or infinite, or truth is not 1, 0 or NaN.
+    DataError : shapes or columns do not fit, a score is no probability, a patient is missing, or
+        truth is not 1, 0 or NaN.
     """
     if labels is None:
         labels = tuple(map(str, getattr(y_true, "columns", ())))
+    y_score, patients = _matched(y_score, y_true), _matched(patients, y_true)
     truth, scores = (_matrix(values) for values in (y_true, y_score))
     images = len(truth)
     labels = tuple(labels) or tuple(f"label {place}" for place in range(truth.shape[1]))
@@ -149,6 +152,22 @@ def evaluate(
         )
     if not images:
         raise DataError("there is nothing to evaluate", expected="one row or more", found="no row")
+    outside = scores[(scores < 0) | (scores > 1)]
+    if len(outside):
+        raise DataError(
+            "some scores are not probabilities",
+            expected="y_score from 0 to 1",
+            found=f"{len(outside):,} of {scores.size:,} are not, such as {outside[0]:g}",
+            fix="a sigmoid makes probabilities of logits",
+        )
+    missing = int(np.isin(people, _NO_PATIENT).sum())
+    if missing:
+        raise DataError(
+            "some patients are missing",
+            expected="the patient of every row",
+            found=f"{missing:,} rows without one",
+            fix="leave these rows out, or leave out patients: then each image is one patient",
+        )
     known = patients is not None
     key = board_key(labels, ids.tolist(), people.tolist(), truth, patients_known=known)
     test = Predictions(
@@ -168,6 +187,29 @@ def evaluate(
     nothing = replace(test, **{name: getattr(test, name)[:0] for name in columns})
     result = assess(test, nothing, board_key=key, scoring=UNCALIBRATED, replicates=replicates)
     return Evaluation(plain(metrics_of(result)), known)
+
+
+_NO_PATIENT = ("", "None", "nan", "<NA>", "NaT")
+
+
+def _matched(values: Any, like: Any) -> Any:
+    """Pandas values with rows and columns in the order of ``like``, if that is of pandas too."""
+    if not (hasattr(values, "reindex") and hasattr(like, "reindex")):
+        return values
+    names, others = (list(getattr(one, "columns", ())) for one in (like, values))
+    if names and others and names != others:
+        if len(set(others)) < len(others) or set(names) != set(others):
+            raise DataError(
+                "y_score has other columns than y_true",
+                expected=", ".join(map(str, names)),
+                found=", ".join(map(str, others)),
+                fix="rename its columns; or pass y_score.to_numpy(), if their order is that of "
+                "y_true",
+            )
+        values = values[names]
+    index, other = like.index, values.index
+    same = index.is_unique and other.is_unique and len(index) == len(other)
+    return values.loc[index] if same and set(index) == set(other) else values
 
 
 def _matrix(values: Any) -> np.ndarray:

@@ -41,7 +41,7 @@ COMPLETE, SCORING, INCOMPLETE = "complete", "scoring", "incomplete"
 REPLICATES = ("macro_auroc", "macro_auroc_findings", "micro_auroc")
 """What is resampled for every board; `DETAILS_FILE` has the other measures, and each label's."""
 
-_FORCE = "run the same command with --force"
+_FORCE = "copy the run directory again, or run the same command with --force"
 _MOST_JSON = 2**26
 _MOST_REPLICATES = 2**28
 
@@ -148,9 +148,10 @@ class Run:
         try:
             content = read_regular(self.path / name, _MOST_JSON)
         except OSError as error:
-            raise self._changed(name) from error
-        if hashlib.sha256(content).hexdigest() != self.files.get(name):
-            raise self._changed(name)
+            raise self._changed(name, error) from error
+        digest = hashlib.sha256(content).hexdigest()
+        if digest != self.files.get(name):
+            raise self._changed(name, digest)
         return require(_json(self.path / name, content), check, f"{self.name}/{name}")
 
     def require_unchanged(self, name: str) -> Path:
@@ -159,14 +160,17 @@ class Run:
         try:
             digest = file_digest(path)
         except OSError as error:
-            raise self._changed(name) from error
+            raise self._changed(name, error) from error
         if digest != self.files.get(name):
-            raise self._changed(name)
+            raise self._changed(name, digest)
         return path
 
-    def _changed(self, name: str) -> RunError:
+    def _changed(self, name: str, found: OSError | str) -> RunError:
+        known = self.files.get(name)
         return RunError(
             f"{name} of the run {self.name!r} is missing or was changed after the run",
+            expected=f"SHA-256 {known}" if known else "the file that the run wrote",
+            found=f"SHA-256 {found}" if isinstance(found, str) else found.strerror or str(found),
             fix=_FORCE,
         )
 

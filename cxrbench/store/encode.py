@@ -179,7 +179,6 @@ def _checked(vector: np.ndarray, shape: tuple[int, ...], job: _EncodingJob) -> n
 
 
 def _cached(path: Path, job: _EncodingJob, display: Display) -> EncodedFeatures | None:
-
     fitted_path = path.with_suffix(".npz")
     if not fitted_path.exists():
         return None

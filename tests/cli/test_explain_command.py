@@ -161,6 +161,14 @@ def test_keypoints_need_no_run(cli, folder, tmp_path):
     assert cli("explain", "--extractor", "orb", blank, "--output", tmp_path / "out").code == 0
 
 
+def test_dollars_in_a_name_are_no_formula(cli, folder, tmp_path):
+    name = r"a$\foo$.png"
+    (tmp_path / name).write_bytes((folder / "wide.png").read_bytes())
+    said = cli("explain", "--extractor", "orb", tmp_path / name, "--output", tmp_path / "out")
+    assert said.code == 0, said.err
+    assert is_picture(str(next((tmp_path / "out").iterdir())))
+
+
 def test_the_pictures_of_visual_words(cli, tmp_path):
     cli("run", "orb:image_size=96,words=8", "--data", "drawn", "--epochs", 2,
         "--runs", tmp_path / "runs", "--cache", tmp_path / "cache")  # fmt: skip

@@ -142,7 +142,7 @@ def test_runs_that_cannot_be_scored(localise, grid, run):
     (run / "model.weights.h5").write_bytes(b"other")
     said = localise(run)
     assert (said.code, said.out) == (2, "")
-    assert "model.weights.h5 of the run 'copy' was changed after the run" in said.err
+    assert "model.weights.h5 of the run 'copy' is missing or was changed after the run" in said.err
 
 
 def test_a_recipe_without_pixels_does_not_stop_a_run_with_saliency(cli, tmp_path):

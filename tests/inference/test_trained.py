@@ -127,11 +127,11 @@ def test_a_file_that_is_missing_or_was_changed(name, copy_of, registry):
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
     told = failure(run, registry)
-    assert f"{name} of the run 'copy' was changed after the run" in told
+    assert f"{name} of the run 'copy' is missing or was changed after the run" in told
     assert file_digest(path) in told
     path.unlink()
     told = failure(run, registry)
-    assert f"{name} of the run 'copy' cannot be read" in told
+    assert f"{name} of the run 'copy' is missing or was changed after the run" in told
     assert "No such file" in told
 
 

@@ -114,3 +114,24 @@ def test_one_class_alone_is_undefined_and_no_error():
     assert result["macro_auroc"] is None
     assert issubclass(DataError, CxrbenchError)
     assert cxrbench.evaluate is evaluate
+
+
+def test_frames_are_matched_by_their_names(arrays, evaluation):
+    truth, scores, patients = arrays
+    labels = ["A", "B", "No Finding"]
+    frame, other = (pd.DataFrame(one, columns=labels) for one in (truth, scores))
+    people = pd.Series(patients)
+    turned = evaluate(frame, other[labels[::-1]][::-1], patients=people[::-1])
+    assert turned == evaluation
+    with pytest.raises(DataError, match=r"other columns(.|\n)*to_numpy"):
+        evaluate(frame, other.rename(columns={"A": "prob_A"}), patients=people)
+
+
+def test_what_is_no_probability_or_no_patient_is_refused(arrays):
+    truth, scores, patients = arrays
+    with pytest.raises(DataError, match=r"not probabilities(.|\n)*sigmoid"):
+        evaluate(truth, 10 * scores - 5, patients=patients)
+    for nobody in (None, float("nan"), ""):
+        people = [nobody, nobody, *list(patients)[2:]]
+        with pytest.raises(DataError, match=r"patients are missing(.|\n)*2 rows"):
+            evaluate(truth, scores, patients=people)

@@ -18,7 +18,6 @@ from cxrbench.output.files import file_digest, lock_of, locked, size_text
 from cxrbench.output.sections import CellTable, Column, Section, counted, text_column
 
 if TYPE_CHECKING:
-    from cxrbench.data.download.catalog import RemoteFile
     from cxrbench.interfaces import Display
 
 
