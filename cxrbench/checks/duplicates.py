@@ -50,6 +50,8 @@ def _components(pairs: Iterable[Sequence[int]]) -> list[list[int]]:
         joined = group_of.setdefault(one, [one])
         added = group_of.setdefault(other, [other])
         if joined is not added:
+            if len(joined) < len(added):
+                joined, added = added, joined
             joined += added
             group_of |= dict.fromkeys(added, joined)
     return list({id(group): group for group in group_of.values()}.values())

@@ -12,7 +12,6 @@ import numpy as np
 
 from cxrbench.checks.finding import Finding, Item, finding
 from cxrbench.checks.likeness import DETAIL_SIDE, HASH_BYTES, film_detail, film_hash
-from cxrbench.interfaces import Cohort
 from cxrbench.store.decoding import open_image
 from cxrbench.store.grey import in_bands
 from cxrbench.store.image_pass import (

@@ -37,6 +37,7 @@ HASH_BYTES = HASH_SIDE**2 // 8
 DETAIL_SIDE = 32
 
 _BLOCK = (1024, 8192)  # pairs of hashes compared at once: 32 MB as float32
+_PAIRS = 8192  # of details compared at once: 64 MB as float32
 
 
 def film_hash(image: np.ndarray) -> np.ndarray:
@@ -74,11 +75,16 @@ def same_films(hashes: np.ndarray, details: np.ndarray) -> np.ndarray:
     details : (n, 1024) int8, of `film_detail`.
     """
     pairs = near_pairs(hashes, MAX_BITS)
-    one, other = (details[pairs[:, side]].astype(np.float32) for side in (0, 1))
-    product = (one * other).sum(axis=1)
-    sizes = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
-    alike: np.ndarray = pairs[product > MIN_DETAIL * sizes]
-    return alike
+    alike = [np.zeros(0, bool)]
+    # Thousands of nearly black images are millions of pairs.
+    for start in range(0, len(pairs), _PAIRS):
+        block = pairs[start : start + _PAIRS]
+        one, other = (details[block[:, side]].astype(np.float32) for side in (0, 1))
+        product = (one * other).sum(axis=1)
+        sizes = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
+        alike.append(product > MIN_DETAIL * sizes)
+    same: np.ndarray = pairs[np.concatenate(alike)]
+    return same
 
 
 def near_pairs(hashes: np.ndarray, max_bits: int) -> np.ndarray:

@@ -112,8 +112,10 @@ def _examples(finding: Finding) -> Iterator[str]:
         by_detail[item.detail] += [", ".join(item.image_ids)] if item.image_ids else []
     most = _MOST_IMAGES if any(by_detail.values()) else _MOST_DETAILS
     for detail, images in list(by_detail.items())[:most]:
-        line = detail.splitlines()[0] if finding.severity is Severity.info else detail
-        line = "\n".join(map(_cut, line.splitlines()))
+        lines = detail.splitlines()
+        if finding.severity is Severity.info:
+            del lines[1:]
+        line = "\n".join(map(_cut, lines))
         yield f"{line}: {_some(images)}" if images else line
     if len(by_detail) > most:
         yield f"… and {len(by_detail) - most:,} more (all in --json)"

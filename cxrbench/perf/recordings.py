@@ -175,8 +175,16 @@ def compare_recordings(
 
     Raises
     ------
-    SettingsError : they are from two machines, and that is not allowed.
+    SettingsError : they are from two machines, and that is not allowed, or instructions are asked
+        for, which recordings do not hold.
     """
+    if settings.counts:
+        raise SettingsError(
+            "recordings hold times, not instructions",
+            expected="--clock cpu or --clock wall",
+            found="--clock instructions",
+            fix="choose one of these, or name two revisions, which are measured now",
+        )
     notes = ["recorded at different times, so other load on the machine may differ"]
     if base.machine != head.machine:
         differing = _differing(base.machine, head.machine)

@@ -67,6 +67,16 @@ def test_near_pairs_are_those_that_a_comparison_one_by_one_finds(count, monkeypa
     assert {tuple(pair) for pair in near_pairs(hashes, 32).tolist()} == told
 
 
+def test_many_pairs_are_compared_a_block_at_a_time(monkeypatch):
+    rng = np.random.default_rng(0)
+    one, other = rng.integers(-100, 100, (2, 1024)).astype(np.int8)
+    hashes, details = np.zeros((7, 32), np.uint8), np.array([one, other, one, one, other, one, one])
+    whole = same_films(hashes, details).tolist()
+    assert len(whole) == 10 + 1  # of five equal images and of two
+    monkeypatch.setattr("cxrbench.checks.likeness._PAIRS", 4)
+    assert same_films(hashes, details).tolist() == whole
+
+
 def test_an_image_without_detail_is_like_nothing():
     flat = np.full((128, 128), 90, np.uint8)
     assert not film_detail(flat).any()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from cxrbench.checks.finding import CHECKS, Severity
+from cxrbench.checks.report import Checkup
 from cxrbench.checks.tables import check_faults, check_table, merged
 from cxrbench.errors import PluginError
 from cxrbench.interfaces import Exclusion, Fault
@@ -72,6 +75,14 @@ def test_faults_become_one_finding_for_each_check():
 def test_a_fault_of_an_unknown_check_is_the_plugins():
     with pytest.raises(PluginError, match="names the check 'odd'"):
         check_faults((Fault("odd", "a", "b"),))
+
+
+def test_a_note_without_words_is_a_place_too(cohort_of):
+    cohort = dataclasses.replace(cohort_of([[1, 0, 0, 0]]), notes=("", "two\nlines"))
+    findings = check_table(cohort)
+    checkup = Checkup("name", "", findings, None, (), None, "patient", 0, None)
+    (notes, _) = checkup.sections()
+    assert notes.notes == ("notes of the dataset [note]\n    \n    two",)
 
 
 def test_findings_are_merged_by_check_and_errors_come_first(cohort_of):

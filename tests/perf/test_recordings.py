@@ -63,6 +63,13 @@ def test_two_recordings_are_compared(history):
     assert found.exit_code(inconclusive_fails=False) == 1
 
 
+def test_recordings_hold_no_instructions(history):
+    base, head = read_recordings(history)
+    settings = GateSettings(clock="instructions")
+    with pytest.raises(SettingsError, match="times, not instructions"):
+        compare_recordings(base, head, settings, allow_cross_machine=False)
+
+
 def test_a_path_that_one_recording_lacks_is_reported(history):
     base, head = read_recordings(history)
     head = replace(head, samples=head.samples.without(["resize"]), absent={"resize": "failed: no"})

@@ -150,24 +150,36 @@ def _labels(columns: Columns) -> np.ndarray:
 
 def label_columns(text: str, columns: Columns) -> list[int]:
     """The places of a row's Finding Labels; raise `DataError` for what they must not be."""
-    names = [name.strip() for name in text.split("|")]
-    unknown = next((name for name in names if name not in LABEL_NAMES), None)
-    if unknown is None and not (NO_FINDING in names and set(names) != {NO_FINDING}):
+    names = _names(text)
+    check = _label_check(names)
+    if check is None:
         return [LABEL_NAMES.index(name) for name in names]
     line = columns.lines[columns.cells["labels"].index(text)]
-    if unknown is None:
+    if check == "no-finding-and-finding":
         raise DataError(
             f"Line {line} of {columns.path} contradicts itself",
             expected=f"either {NO_FINDING!r} or findings",
             found=repr(text[:100]),
             fix="correct the Finding Labels of that row",
         )
+    unknown = next(name for name in names if name not in LABEL_NAMES)
     raise DataError(
         f"Line {line} of {columns.path} has a label that is not one of NIH's",
         expected=f"one or more of {', '.join(LABEL_NAMES)}, joined by |",
         found=f"{unknown[:100]!r} in {text[:100]!r}",
         fix=_nearest(unknown),
     )
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split("|")]
+
+
+def _label_check(names: Sequence[str]) -> str | None:
+    """The check that a row with these labels fails."""
+    if any(name not in LABEL_NAMES for name in names):
+        return "unknown-label"
+    return "no-finding-and-finding" if NO_FINDING in names and set(names) != {NO_FINDING} else None
 
 
 def _nearest(text: str) -> str:
@@ -252,7 +264,7 @@ def _left(rows: Iterable[int], refused: Sequence[Refusal]) -> list[int]:
 
 def _label_faults(columns: Columns, image_ids: Sequence[str]) -> Iterator[Refusal]:
     column = columns.cells["labels"]
-    checks = {text: _label_check(text, columns) for text in dict.fromkeys(column)}
+    checks = {text: _label_check(_names(text)) for text in set(column)}
     for row, text in enumerate(column):
         check = checks[text]
         if check is not None:
@@ -260,15 +272,6 @@ def _label_faults(columns: Columns, image_ids: Sequence[str]) -> Iterator[Refusa
                 [row],
                 Fault(check, image_ids[row], f"{text[:100]!r} in line {columns.lines[row]}"),
             )
-
-
-def _label_check(text: str, columns: Columns) -> str | None:
-    try:
-        label_columns(text, columns)
-    except DataError:
-        known = all(name.strip() in LABEL_NAMES for name in text.split("|"))
-        return "no-finding-and-finding" if known else "unknown-label"
-    return None
 
 
 def _blank_patients(columns: Columns, image_ids: Sequence[str]) -> Iterator[Refusal]:
