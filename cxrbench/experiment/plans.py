@@ -186,6 +186,14 @@ def _check_weights(plans: Sequence[Plan]) -> None:
                 found=repr(value),
                 fix=nearest(value, ("imagenet", "none")) or "check the path",
             )
+    given = {split_weights(text)[0] for text in plans[0].settings.weights}
+    if (others := sorted(named - given)) and None not in given:
+        raise SettingsError(
+            f"--weights gives none for {', '.join(others)}",
+            expected="weights for every backbone of the recipes",
+            found=f"--weights {' '.join(plans[0].settings.weights)}",
+            fix="add --weights imagenet, or --weights none for random ones",
+        )
 
 
 def standardises_image(recipe: Recipe, settings: Settings) -> bool:

@@ -99,6 +99,15 @@ def test_more_devices_than_there_are_is_an_error(plans):
         pass
 
 
+def test_weights_of_one_backbone_are_not_silently_random_ones_of_another(plans):
+    with pytest.raises(SettingsError, match="--weights gives none for resnet50") as error:
+        plans("tinynet", "resnet50", weights=["tinynet=none"])
+    assert "add --weights imagenet" in str(error.value)
+    both = plans("tinynet", "resnet50", weights=["tinynet=none", "imagenet"])
+    assert both[1].settings.weights_for("resnet50") == "imagenet"
+    assert plans("tinynet", "grid", weights=["tinynet=none"])
+
+
 def test_missing_weights_stop_a_plan_before_images_are_read(plans):
     with pytest.raises(WeightsError, match="neither cached nor downloadable"):
         check_backbones(plans("tinynet", weights="imagenet"))
