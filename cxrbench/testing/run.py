@@ -93,9 +93,8 @@ def _of_kind(subject: Subject) -> tuple[Any, Mapping[str, Callable[[Any], str]]]
         return datasets.DatasetSubject(subject), datasets.CHECKS
     from cxrbench.modeling.backend import BACKENDS
     from cxrbench.testing import gradients, models, networks, null
-    from cxrbench.testing import models as shapes
 
-    of_kind = shapes.backbone_shapes if subject.kind == "backbone" else shapes.fusion_shapes
+    of_kind = models.backbone_shapes if subject.kind == "backbone" else models.fusion_shapes
     derived: dict[str, Callable[[Any], str]]
     derived = {f"gradients-{name}": partial(gradients.gradients_on, name) for name in BACKENDS}
     *before, (last, speed) = models.COMMON.items()
