@@ -166,10 +166,9 @@ class Run:
         return path
 
     def _changed(self, name: str, found: OSError | str) -> RunError:
-        known = self.files.get(name)
         return RunError(
             f"{name} of the run {self.name!r} is missing or was changed after the run",
-            expected=f"SHA-256 {known}" if known else "the file that the run wrote",
+            expected=f"SHA-256 {self.files.get(name, 'of a file of the run')}",
             found=f"SHA-256 {found}" if isinstance(found, str) else found.strerror or str(found),
             fix=_FORCE,
         )
