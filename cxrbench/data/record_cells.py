@@ -46,9 +46,15 @@ Of views, all that are there are used. Capital letters make no difference.
 BOX_HEADINGS = ("x_min", "y_min", "x_max", "y_max", "x", "y", "width", "height", "w", "h")
 OTHER_HEADINGS = (
     *("class_id", "study_id", "StudyID", "Follow-up #", "StudyInstanceUID", "SeriesInstanceUID"),
-    *("SOPInstanceUID", "ImageDir", "ViewPosition_DICOM"),
+    *("SOPInstanceUID", "ImageDir", "ViewPosition_DICOM", "index", "level_0"),
 )
 """Columns that are never labels, unless an option names them."""
+
+LABEL_WORDS: Mapping[str, float] = MappingProxyType(
+    dict.fromkeys(("true", "yes", "y", "present", "positive"), 1.0)
+    | dict.fromkeys(("false", "no", "n", "absent", "negative"), 0.0)
+)
+"""What may stand in a label's column in place of 1 and 0, in small letters."""
 
 _AGE = re.compile(r"([0-9]{1,9}(?:\.[0-9]*)?)\s*([YMWD]?)", re.IGNORECASE | re.ASCII)
 _UNITS_PER_YEAR = {"": 1.0, "Y": 1.0, "M": 12.0, "W": 365.25 / 7, "D": 365.25}

@@ -20,7 +20,7 @@ from cxrbench.data.finding_cells import (
     no_readers,
     read_cells,
 )
-from cxrbench.data.record_cells import BOX_HEADINGS, HEADINGS, OTHER_HEADINGS
+from cxrbench.data.record_cells import BOX_HEADINGS, HEADINGS, LABEL_WORDS, OTHER_HEADINGS
 from cxrbench.data.tables import Columns, Table, has_no_name, names_in, shortened
 from cxrbench.errors import DataError, SettingsError
 
@@ -35,8 +35,7 @@ BOX = "box"
 _STANDS_FOR: Mapping[str, float] = MappingProxyType(
     {"unknown": float("nan"), "ones": 1.0, "zeros": 0.0}
 )
-_WORDS: Mapping[str, float] = MappingProxyType({"true": 1.0, "yes": 1.0, "false": 0.0, "no": 0.0})
-_BLANK = ("", "nan", "na", "n/a", "null")
+_BLANK = ("", "nan", "na", "n/a", "null", "none")
 
 DEFAULT_NO_FINDING = "No Finding"
 
@@ -296,15 +295,15 @@ class LabelOptions:
         return next((one for one in LIKELY if one in text), "|")
 
     def _value(self, text: str) -> float | None:
-        if text.lower() in _BLANK:
+        word = text.lower()
+        if word in _BLANK:
             return _STANDS_FOR[self.blank]
-        try:
-            value = _WORDS[text.lower()] if text.lower() in _WORDS else float(text)
+        try:  # some spreadsheets write 1,0
+            value = LABEL_WORDS[word] if word in LABEL_WORDS else float(word.replace(",", "."))
         except ValueError:
             return None
-        if value == -1:
-            return _STANDS_FOR[self.uncertain]
-        return value if value in (0, 1) else None
+        known = {-1.0: _STANDS_FOR[self.uncertain], 0.0: 0.0, 1.0: 1.0}
+        return known.get(value)
 
     def _vector(
         self, names: frozenset[str], chosen: Sequence[str], *, unlabelled: bool

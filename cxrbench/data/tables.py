@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 
 _SEPARATORS = (",", ";", "\t")
+_EXCEL = re.compile(r"sep=([,;\t])")
 _SHOWN = 200
 """Most characters of a header or row in a message."""
 
@@ -240,6 +241,8 @@ def read_table(path: Path, *, fit: bool = True, misfits: list[DataError] | None 
     text = io.TextIOWrapper(io.BytesIO(encoded.data), encoded.encoding, "replace", newline="")
     lines = _parsed(text, _separator(encoded.data, encoded.encoding), path)
     _, first = next(lines, (0, [""]))
+    if first[0] == "sep=":  # Excel's line before the header, which names the separator
+        _, first = next(lines, (0, [""]))
     header = tuple(cell.strip() for cell in first)
     while header and not header[-1]:
         header = header[:-1]
@@ -274,6 +277,8 @@ def _names(text: str, separator: str) -> set[str]:
 def _separator(data: bytes, encoding: str) -> str:
     start = data[: 2**14].decode(encoding, errors="replace").lstrip()
     header = re.sub(r'"[^"]*"', "", "".join(start.splitlines()[:1]))
+    if excel := _EXCEL.fullmatch(header):
+        return excel[1]
     return max(_SEPARATORS, key=header.count)
 
 

@@ -81,3 +81,18 @@ def test_that_part_helps_where_nothing_is_secret(tmp_path, name):
     text, options = BAD[name]
     with pytest.raises(DataError, match=r"got: .*secret"):
         read(tmp_path, text, **options)
+
+
+@pytest.mark.parametrize(
+    ("present", "absent"),
+    [("Y", "N"), ("Positive", "negative"), ("Present", "ABSENT"), ("1,0", "0,0"), ("1.0", "None")],
+)
+def test_words_and_numbers_as_people_and_spreadsheets_write_them(tmp_path, present, absent):
+    path = tmp_path / "t.csv"
+    path.write_text(f"sep=;\nindex;level_0;image;Mass;Edema\n0;7;a.png;{present};{absent}\n")
+    table = read_table(path)
+    labels = LabelOptions(blank="zeros").read(
+        table.columns(LabelOptions().columns(table, ["image"]))
+    )
+    assert labels.names == ("Mass", "Edema")
+    assert labels.values.tolist() == [[1, 0]]
