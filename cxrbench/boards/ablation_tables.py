@@ -53,8 +53,8 @@ def _explanation(ablation: Ablation, tested: bool) -> str:
         else ""
     )
     tests = (
-        " p: two-sided, paired. Holm: p corrected for the gains and the gains minus their controls "
-        "of all rows of this table."
+        " p: two-sided, paired. Holm: p corrected for all tests of this table: own, and own − "
+        "permuted."
         if tested
         else " These intervals are estimates, not corrected for their number."
     )

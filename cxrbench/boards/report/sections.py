@@ -85,7 +85,7 @@ def tests_sections(rows: Sequence[Seeds]) -> tuple[Section, ...]:
         f"Significant after the correction: {significant} of {len(pairs)} pairs.",
         f"All {len(pairs)} pairs of the {len(rows)} rows are one family of tests, corrected by "
         "Holm's method. The ranks on the board follow from these tests. Nothing else in this "
-        "report is a test: other intervals are not corrected for their number, unless it is said.",
+        "report is a test: other intervals are not corrected for their number, unless stated.",
         "[low, high]: 95 % interval of A − B by Student's t, variance by paired patient bootstrap. "
         "p: two-sided, of the same t. minimum detectable: difference at a power of 80 %. Interval, "
         "p and minimum are not corrected.",
