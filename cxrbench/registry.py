@@ -190,7 +190,7 @@ def _load(
     except KeyboardInterrupt:
         raise
     except BaseException as failure:
-        error = error_text(failure).removeprefix("PluginError: ")
+        error = error_text(failure).removeprefix("PluginError: ") + _place(failure)
         fix, provided = _fix(failure, entry_point), []
     plugin = Plugin(
         name=entry_point.name,
@@ -202,6 +202,18 @@ def _load(
         fix=fix,
     )
     return plugin, provided
+
+
+def _place(failure: BaseException) -> str:
+    """The file, line and code that failed, as far as the message does not say them."""
+    import traceback
+
+    if isinstance(failure, SyntaxError):
+        return f": {failure.text.strip()}" if failure.text else ""
+    frames = traceback.extract_tb(failure.__traceback__)
+    if isinstance(failure, PluginError) or not frames or "importlib" in frames[-1].filename:
+        return ""
+    return f" ({frames[-1].filename}, line {frames[-1].lineno}: {frames[-1].line})"
 
 
 def _fix(failure: BaseException, entry_point: EntryPoint) -> str:

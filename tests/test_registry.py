@@ -142,6 +142,18 @@ BROKEN = {
 }
 
 
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("def f(:\n    pass\n", "line 1): def f(:"),
+        ("x = 1\nfrom os import nothing\n", "line 2: from os import nothing)"),
+        ("def f():\n    return 1 / 0\n\nf()\n", "line 2: return 1 / 0)"),
+    ],
+)
+def test_a_plugin_that_fails_at_import_is_listed_with_the_code_that_failed(load, text, place):
+    assert state(load(failing=text), "failing").error.endswith(place)
+
+
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_broken_plugin_is_listed_with_its_error_and_harms_nobody(load, name):
     text, told = BROKEN[name]

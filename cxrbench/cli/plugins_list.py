@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
-from cxrbench.cli.options import Format, takes
+from typing import Annotated
+
+import typer
+
+from cxrbench.cli.options import Format, complete_parts, takes
 
 
 @takes()
-def list_plugins(*, output_format: Format) -> None:
-    """List every installed part with its kind, name, plugin, package, version and state."""
+def list_plugins(
+    pattern: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[NAME]",
+            help="Only parts of this name, where * is any text. \\[default: all]",
+            autocompletion=complete_parts,
+        ),
+    ] = None,
+    *,
+    output_format: Format,
+) -> None:
+    """List installed parts with kind, name, plugin, package, version and state."""
     from cxrbench.output.show import show
     from cxrbench.registry import load_registry
-    from cxrbench.testing.documents import PluginList
+    from cxrbench.testing.documents import PluginList, with_parts
 
-    show(PluginList(load_registry().plugins), output_format)
+    show(PluginList(with_parts(load_registry().plugins, pattern)), output_format)

@@ -154,13 +154,13 @@ def draw_explanations(
     SettingsError, RunError, DataError : for what the user can mend.
     """
     registry = load_registry()
+    images, cohort = _images(inputs, options, registry, display)
     with on_device(options.device, display):
         display.say(f"loading the model{'s' if len(runs) > 1 else ''}…")
         models = load_seeds(runs, registry)
         method = choose_method(options.method, models[0])
         saliencies = [Saliency(model, method, threads=options.threads) for model in models]
         labels = require_labels(options.labels, models[0])
-        images, cohort = _images(inputs, options, registry, display)
         choice = LabelChoice(labels, options.top, options.iou_threshold)
         files = _FileNames(options.output)
         results = []

@@ -75,6 +75,13 @@ def test_a_plugin_of_several_parts_has_all_of_them_checked(cli, few_checks, monk
     assert parts == {"tinynet", "grid", "rows", "static", "drawn"}
 
 
+def test_a_pattern_lists_the_parts_with_such_names(cli):
+    told = json.loads(cli("plugins", "list", "*net*", "--json").out)["plugins"]
+    parts = [part for plugin in told for part in plugin["provides"]]
+    assert {"backbone resnet50", "backbone tinynet"} <= set(parts)
+    assert all("net" in part for part in parts)
+
+
 def test_an_unknown_name_is_wrong_use(cli):
     found = cli("plugins", "check", "orbb")
     assert found.code == 2
