@@ -90,3 +90,15 @@ class RunError(CxrbenchError):
 
 class TimingError(CxrbenchError):
     """A process that times hot paths cannot be started, has ended, or does not respond."""
+
+
+def failing_code(error: BaseException) -> str:
+    """The file, line and code that raised an error, as far as its message does not say them."""
+    import traceback
+
+    if isinstance(error, SyntaxError):
+        return f": {error.text.strip()}" if error.text else ""
+    frames = traceback.extract_tb(error.__traceback__)
+    if isinstance(error, PluginError) or not frames or "importlib" in frames[-1].filename:
+        return ""
+    return f" ({frames[-1].filename}, line {frames[-1].lineno}: {frames[-1].line})"

@@ -17,7 +17,7 @@ from typing import Any
 import pluggy
 
 from cxrbench import hookspecs
-from cxrbench.errors import PluginError, RecipeError, error_text
+from cxrbench.errors import PluginError, RecipeError, error_text, failing_code
 from cxrbench.interfaces import (
     API_VERSION,
     Backbone,
@@ -190,7 +190,7 @@ def _load(
     except KeyboardInterrupt:
         raise
     except BaseException as failure:
-        error = error_text(failure).removeprefix("PluginError: ") + _place(failure)
+        error = error_text(failure).removeprefix("PluginError: ") + failing_code(failure)
         fix, provided = _fix(failure, entry_point), []
     plugin = Plugin(
         name=entry_point.name,
@@ -202,18 +202,6 @@ def _load(
         fix=fix,
     )
     return plugin, provided
-
-
-def _place(failure: BaseException) -> str:
-    """The file, line and code that failed, as far as the message does not say them."""
-    import traceback
-
-    if isinstance(failure, SyntaxError):
-        return f": {failure.text.strip()}" if failure.text else ""
-    frames = traceback.extract_tb(failure.__traceback__)
-    if isinstance(failure, PluginError) or not frames or "importlib" in frames[-1].filename:
-        return ""
-    return f" ({frames[-1].filename}, line {frames[-1].lineno}: {frames[-1].line})"
 
 
 def _fix(failure: BaseException, entry_point: EntryPoint) -> str:
