@@ -6,13 +6,11 @@ import inspect
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
-from fnmatch import fnmatch
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from cxrbench.errors import RecipeError
 from cxrbench.output.sections import CellTable, Column, Section, counted, text_column
-from cxrbench.parameters import describe_type, field_types, nearest, spelt
+from cxrbench.parameters import describe_type, field_types, spelt
 from cxrbench.recipe_text import PERMUTED
 from cxrbench.registry import Plugin, Registry
 from cxrbench.testing.check import CheckResult
@@ -60,30 +58,6 @@ class PluginList:
             }
             for plugin in self.plugins
         ]
-
-
-def with_parts(plugins: Sequence[Plugin], pattern: str | None) -> tuple[Plugin, ...]:
-    """The plugins with the parts whose names match, where ``*`` is any text; by default all.
-
-    Raises
-    ------
-    RecipeError : no part has such a name.
-    """
-    if pattern is None:
-        return tuple(plugins)
-    chosen = []
-    for plugin in plugins:
-        parts = [part for part in plugin.provides if fnmatch(part.partition(" ")[2], pattern)]
-        chosen += [replace(plugin, provides=tuple(parts))] if parts else []
-    if not chosen:
-        known = sorted({part.partition(" ")[2] for one in plugins for part in one.provides})
-        raise RecipeError(
-            f"no installed part has the name {pattern!r}",
-            expected=", ".join(known),
-            found=pattern,
-            fix=nearest(pattern, known) or "use one of these, or * for any text",
-        )
-    return tuple(chosen)
 
 
 @dataclass(frozen=True)
