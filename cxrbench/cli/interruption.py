@@ -53,6 +53,7 @@ class Interruption:
     def __enter__(self) -> Self:
         if threading.current_thread() is not threading.main_thread():
             return self  # Python gives signals to the main thread alone
+        _open_streams()
         self._stderr = os.dup(2)  # while TensorFlow is imported, 2 is a file
         self._read, self._write = os.pipe()
         os.set_blocking(self._write, False)
@@ -169,6 +170,15 @@ def _guard(process: int, read: int, write: int, stderr: int, obeyed: Collection[
                 _end(process, content[0], stderr)
                 os.kill(process, signal.SIGKILL)
             return
+
+
+def _open_streams() -> None:
+    """Open what a shell has closed of 0, 1 and 2 (`2>&-`), lest a pipe take such a number."""
+    number = os.open(os.devnull, os.O_RDWR)
+    while number <= 2:
+        os.set_inheritable(number, True)
+        number = os.open(os.devnull, os.O_RDWR)
+    os.close(number)
 
 
 def _is_alone() -> bool:

@@ -85,3 +85,10 @@ def test_a_path_that_cannot_be_read_is_one_message(cli, monkeypatch):
         "  to do: check the file and its folder, then run the same command again; completed work "
         "is kept\n",
     )
+
+
+@pytest.mark.parametrize("streams", ["<&-", "2>&-", "<&- 2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_are_no_error(streams):
+    said = shell(f'("$@" {streams})', "--version")
+    assert (said.returncode, said.stderr) == (0, "")
+    assert said.stdout.startswith("cxrbench ") is (">&-" not in streams.split())
