@@ -189,6 +189,7 @@ class Settings:
             "L2 penalty of the head `mlp` and of its fusion: the sum of their squared weights, "
             "times this, is added to the loss.",
             least=0,
+            most=1000,
         ),
     ] = 0.0
     activations: Annotated[

@@ -10,13 +10,15 @@ import cv2
 import numpy as np
 import pytest
 import typer
+from run_conditions import conditions
 
 from cxrbench.cli.app import app
-from cxrbench.errors import CxrbenchError, SettingsError
+from cxrbench.errors import CxrbenchError, RunError, SettingsError
 from cxrbench.options import options_of
 from cxrbench.parameters import alternatives, field_types
 from cxrbench.registry import load_registry
 from cxrbench.request import Request
+from cxrbench.runs.conditions import read_conditions
 from cxrbench.settings import Settings
 
 HUGE = (2**40, 10**18, 10**40, math.inf)
@@ -94,3 +96,11 @@ def test_a_run_with_a_forged_preparation_is_refused(cli, grid, tmp_path, name):
     assert said.code == 2
     assert "does not say how images were prepared" in said.err
     assert "1000000000000000" in said.err
+
+
+@pytest.mark.parametrize("key", ["recipe", "dataset", "weights"])
+def test_a_text_that_no_page_can_show_is_damage(key):
+    about = json.loads(json.dumps(conditions().to_json()))
+    read_conditions({**about, key: "x" * 5000}, "run/run.json")
+    with pytest.raises(RunError, match=f"'{key}' has no valid value"):
+        read_conditions({**about, key: "x" * 5001}, "run/run.json")

@@ -10,6 +10,7 @@ from cxrbench.metrics.measures import MEASURES
 
 _LARGEST = 2.0**53
 _DEEPEST = 20
+_LONGEST = 5000
 
 Place = tuple[str | int, ...]
 """The keys to a value in a tree; ``()`` is the whole tree."""
@@ -48,7 +49,11 @@ def _of_kind(*kinds: type) -> Check:
     return lambda value: None if type(value) in kinds else ()
 
 
-text = _of_kind(str)
+def text(value: Any) -> str | None:
+    """A text that a table or a figure can show."""
+    return None if type(value) is str and len(value) <= _LONGEST else ""
+
+
 flag = _of_kind(bool)
 
 
