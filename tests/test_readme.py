@@ -92,7 +92,8 @@ def typed(command: str, desk: Path) -> list[str]:
     if words[0] == "run" and "--weights" not in words and "--config" not in words:
         words += ["--weights", "none"]
     if words[:2] == ["run", "resnet+orb"] and "--data" not in words:
-        words += ["--data", "phantom:patients=40"]
+        words += ["--data", "phantom"]
+    words = ["phantom:patients=40" if word == "phantom" else word for word in words]
     if words[0] == "submit":
         write_predictions(desk)
     return words

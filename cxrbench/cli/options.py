@@ -310,7 +310,8 @@ class WithLiterature(PlainCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         spread = list[str]()
-        for arg, following in zip(args, [*args[1:], ""], strict=True):
+        for place, arg in enumerate(args):
+            following = args[place + 1] if place + 1 < len(args) else ""
             bare = arg == "--literature" and following not in list(_Results)
             spread += [arg, _Results.same.value] if bare else [arg]
         return super().parse_args(ctx, spread)

@@ -192,6 +192,20 @@ def test_short_options_are_those_of_the_long_ones(cli):
     assert "/nothing/here" in said.err
 
 
+@pytest.mark.parametrize(
+    "command",
+    ["cache clear", "cache list", "cache verify", "compare", "data check", "data download"]
+    + ["explain", "export", "figures", "leaderboard", "localise", "perf compare", "perf history"]
+    + ["plugins new", "plugins show", "predict", "report", "run", "score", "submit"],
+)
+def test_a_command_without_arguments_says_what_is_missing(cli, command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CXRBENCH_CACHE", str(tmp_path / "cache"))
+    said = cli(*command.split())
+    assert said.code in (0, 2), said.err
+    assert "Traceback" not in said.err
+
+
 def test_a_share_can_be_per_cent(cli):
     assert "--max-bad cannot be 2" in cli("run", "orb", "--max-bad", "200%").err
     said = cli("perf", "compare", "main", "--threshold", "5000%")
