@@ -224,6 +224,13 @@ def test_a_calibrated_row_is_drawn_before_and_after(first):
     assert figure_count([row.runs], ["reliability"]) == 2
 
 
+def test_scores_that_are_all_0_are_drawn(first, recwarn):
+    row = replace(first, y_score=np.zeros_like(first.y_score))
+    (axes,) = draw_reliability(row, [0], calibrated=False).axes
+    assert axes.get_xlim()[0] < 0 < axes.get_xlim()[1]
+    assert not recwarn.list
+
+
 def made_board(row):
     return boards(row.runs, per_label=False)[0]
 

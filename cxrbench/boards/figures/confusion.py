@@ -176,8 +176,8 @@ def draw_reliability(row: FigureRow, columns: Sequence[int], *, calibrated: bool
 
 def _diagram(axes: Axes, diagram: Reliability, scores: np.ndarray) -> None:
     # Few scores of a rare label are far from 0: the panel ends behind the last bin and score.
-    right = min(1.0, 1.05 * max(diagram.predicted.max(), float(np.quantile(scores, 0.99))))
-    top = min(1.0, 1.05 * diagram.high.max())
+    last = max(diagram.predicted.max(), float(np.quantile(scores, 0.99)))
+    right, top = (min(1.0, max(0.01, 1.05 * end)) for end in (last, diagram.high.max()))
     axes.set(xlim=(-0.03 * right, 1.03 * right), ylim=(-0.03 * top, 1.03 * top))
     axes.set_box_aspect(1)
     axes.locator_params(nbins=3)
