@@ -194,9 +194,12 @@ def test_short_options_are_those_of_the_long_ones(cli):
 
 @pytest.mark.parametrize(
     "command",
-    ["cache clear", "cache list", "cache verify", "compare", "data check", "data download"]
-    + ["explain", "export", "figures", "leaderboard", "localise", "perf compare", "perf history"]
-    + ["plugins new", "plugins show", "predict", "report", "run", "score", "submit"],
+    [
+        *("cache clear", "cache list", "cache verify", "compare", "data check", "data download"),
+        *("explain", "export", "figures", "leaderboard", "localise", "perf compare"),
+        *("perf history", "plugins new", "plugins show", "predict", "report", "run", "score"),
+        "submit",
+    ],
 )
 def test_a_command_without_arguments_says_what_is_missing(cli, command, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
