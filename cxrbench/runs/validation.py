@@ -49,9 +49,9 @@ def _of_kind(*kinds: type) -> Check:
     return lambda value: None if type(value) in kinds else ()
 
 
-def text(value: Any) -> str | None:
+def text(value: Any) -> Place | None:
     """A text that a table or a figure can show."""
-    return None if type(value) is str and len(value) <= _LONGEST else ""
+    return None if type(value) is str and len(value) <= _LONGEST else ()
 
 
 flag = _of_kind(bool)
