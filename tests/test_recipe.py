@@ -78,7 +78,7 @@ pieces = st.fixed_dictionaries(
         "nfeatures": st.integers(1, 20_000),
         "scale_factor": st.floats(1.01, 4.0),
         "clahe": st.booleans(),
-        "words": st.integers(1, 65_536),
+        "words": st.integers(1, 1024),
         "encoding": st.sampled_from(["bow", "vlad"]),
     },
 )

@@ -69,7 +69,7 @@ def test_a_run_that_cannot_be_written(cli, grid, tmp_path, command):
     data = ("--data", "drawn") if command == "localise" else ()
     said = cli(command, run, *data, "--cache", grid.cache) if data else cli(command, run)
     assert said.code == 2
-    assert "cannot write the run in" in said.err
+    assert "cannot write the scores of" in said.err
     assert not (tmp_path / "elsewhere").exists()
 
 

@@ -44,7 +44,7 @@ def test_undefined_is_nan():
 
 
 def test_a_diverged_model_is_refused():
-    with pytest.raises(DataError, match="lower the learning rate"):
+    with pytest.raises(DataError, match="use a smaller learning rate"):
         validation_scores(np.zeros((2, 1), np.float32), np.array([[0.5], [NAN]]))
 
 
