@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 WIDTH = 7.1
 """Inches: the text of an A4 or letter page, so that point sizes are those in print."""
 
+_LINE = 0.14
 # Okabe & Ito, Color Universal Design, 2008, without yellow, which white paper swallows.
 BLUE, VERMILION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 ORANGE, SKY, BLACK, GREY = "#E69F00", "#56B4E9", "#000000", "#7F7F7F"
@@ -84,12 +85,16 @@ def look(index: int, *, prior: bool = False) -> dict[str, Any]:
 
 
 def new_figure(title: str, *, width: float = WIDTH, height: float) -> Figure:
-    """An empty figure of so many inches; the lines of its title are folded to its width."""
+    """An empty figure of so many inches; the lines of its title are folded to its width.
+
+    The height has room for three lines of title; the figure is higher for each line more.
+    """
     from matplotlib.figure import Figure
 
+    lines = [text for line in title.splitlines() for text in textwrap.wrap(line, int(width * 15.5))]
+    height += _LINE * max(0, len(lines) - 3)
     figure = Figure(figsize=(width, height), layout="constrained")
     figure.get_layout_engine().set(w_pad=0.05, h_pad=0.08)  # type: ignore[union-attr, call-arg]
-    lines = [text for line in title.splitlines() for text in textwrap.wrap(line, int(width * 15.5))]
     figure.suptitle("\n".join(lines), x=0.01, ha="left")
     return figure
 

@@ -119,3 +119,12 @@ def test_of_very_many_rows_the_first_are_drawn(rows, board, recorder, monkeypatc
     assert [name.partition("-")[0] for name in made] == ["forest", "confusion"]
     assert any(f"its first 1 of {len(board.rows)} rows" in line for line in recorder.lines)
     assert figure_count(rows, ["forest", "confusion"]) == 2
+
+
+@pytest.mark.parametrize("labels", [(), ("Effusion",)])
+def test_no_letter_lies_outside_a_figure(rows, board, labels):
+    for name, figure in all_figures(rows, board, labels=labels):
+        as_bytes(figure, "png", dpi=50)
+        width, height = figure.get_size_inches()
+        left, bottom, right, top = figure.get_tightbbox().extents
+        assert min(left, bottom, width - right, height - top) >= -0.01, name

@@ -156,7 +156,7 @@ def draw_reliability(row: FigureRow, columns: Sequence[int], *, calibrated: bool
         head,
         len(columns),
         columns=_RELIABILITY_COLUMNS,
-        panel_height=1.75,
+        panel_height=1.95,
         x="mean score",
         y="share of positives",
     )
