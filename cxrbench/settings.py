@@ -160,8 +160,8 @@ class Settings:
         float,
         Option(
             "Initial learning rate of Adam.",
-            valid=lambda rate: 0 < rate <= 100,
-            expected="a number above 0, to 100, such as 1e-4",
+            valid=lambda rate: 0 < rate <= 1e9,
+            expected="a number above 0, at most 1e9, such as 1e-4",
         ),
     ] = 1e-4
     patience: Annotated[
