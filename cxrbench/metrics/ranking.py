@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cxrbench.metrics.intervals import ROUNDING, SeedScores, p_values
+from cxrbench.metrics.intervals import ROUNDING, SeedScores, p_values, t_quantile
 
 SIGNIFICANCE = 0.05
 
@@ -57,6 +57,7 @@ def ranks(rows: Sequence[SeedScores], patients: float) -> tuple[int | None, ...]
 
 
 _PAIRS_AT_ONCE = 400_000
+_ROUNDED_UP = 1.000001
 _SURELY_NOT = 3.84
 """The square of a t statistic below which p is above 0.05 for all degrees of freedom."""
 
@@ -197,7 +198,10 @@ class _PairBlock:
         return self._p_of(np.flatnonzero(self.later))
 
     def candidates(self) -> tuple[np.ndarray, np.ndarray]:
-        """The p of all pairs that may be significant, with the row that is worse in each."""
+        """The p of all pairs that may be significant, with the row that is worse in each.
+
+        A p of 0 also stands for one that is significant whatever the others are.
+        """
         # With several seeds the variance is never smaller than this part of it.
         patients = self.spreads.patients
         bessel = patients / (patients - 1) if patients > 1 else math.nan
@@ -206,7 +210,7 @@ class _PairBlock:
         places = np.flatnonzero(self.later & ~(self.differences**2 < _SURELY_NOT * bessel * least))
         first, second = self._rows(places)
         losers = np.where(self.differences.ravel()[places] > 0, second, first)
-        return self._p_of(places), losers.astype(np.int32)
+        return self._p_of(places, exact=False), losers.astype(np.int32)
 
     @property
     def _firsts(self) -> slice:
@@ -216,8 +220,11 @@ class _PairBlock:
         first, second = np.divmod(places, self.differences.shape[1])
         return first + self.start, second + self.start
 
-    def _p_of(self, places: np.ndarray) -> np.ndarray:
-        """The p of the pairs at flat ``places``, with what the seeds of their rows add."""
+    def _p_of(self, places: np.ndarray, *, exact: bool = True) -> np.ndarray:
+        """The p of the pairs at flat ``places``, with what the seeds of their rows add.
+
+        Unless ``exact``, p is 0 where it is below the level divided by the number of all pairs.
+        """
         all_rows, patients = self.spreads, self.spreads.patients
         differences = self.differences.ravel()[places]
         if not patients > 1:
@@ -231,4 +238,13 @@ class _PairBlock:
         squares = own**2 / (patients - 1) + of_seeds[first] + of_seeds[second]
         freedom = np.full(len(places), patients - 1.0)
         np.divide(variances**2, squares, out=freedom, where=squares > 0)
-        return p_values(differences, variances, freedom)
+        if exact or not len(places):
+            return p_values(differences, variances, freedom)
+        # Student's p takes most of the time of a large board. The fewest degrees of freedom have
+        # the largest quantile, so no pair beyond it has a larger p.
+        level = SIGNIFICANCE / (len(all_rows.rows) * (len(all_rows.rows) - 1))
+        least = (_ROUNDED_UP * t_quantile(level, float(freedom.min()))) ** 2
+        doubtful = ~((differences**2 > least * variances) & (np.abs(differences) >= ROUNDING))
+        p = np.zeros(len(places))
+        p[doubtful] = p_values(differences[doubtful], variances[doubtful], freedom[doubtful])
+        return p
